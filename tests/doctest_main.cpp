@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The main function of every test program. A program that was asked to run on io_uring (HORUS_IO=uring) where
+// the machine forbids it, as Docker's default seccomp profile does, is skipped instead of failed: exit code 77.
+#define DOCTEST_CONFIG_IMPLEMENT
+#include <doctest/doctest.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string_view>
+
+#include <linux/io_uring.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace {
+
+constexpr int skipped = 77;
+
+// 0 when a ring with the flags of the uring backend can be had, else the errno of the attempt.
+int io_uring_refusal() {
+  io_uring_params params{};
+  params.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;
+  const long fd = ::syscall(SYS_io_uring_setup, 4, &params);
+  if (fd < 0) return errno;
+  ::close(static_cast<int>(fd));
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const char* backend = std::getenv("HORUS_IO");
+  if (backend != nullptr && std::string_view(backend) == "uring") {
+    const int refusal = io_uring_refusal();
+    if (refusal == EPERM || refusal == ENOSYS || refusal == EINVAL) {
+      std::fprintf(stderr, "skipped: io_uring_setup: %s\n", std::strerror(refusal));
+      return skipped;
+    }
+  }
+  doctest::Context context(argc, argv);
+  return context.run();
+}
