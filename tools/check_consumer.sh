@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# check_consumer.sh BUILD_DIR: installs Horus from a build directory into a place of its own, builds
+# tests/consumer against that once through pkg-config and once through CMake, and runs both programs.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+dir=$(cd "$1" && pwd)
+cxx=${CXX:-clang++-19}
+stage=$dir/consumer
+prefix=$stage/usr/local
+
+rm -rf "$stage"
+mkdir -p "$stage"
+meson install -C "$dir" --quiet --destdir "$stage"
+config=$(find "$stage" -name horus.pc)
+[[ -n $config ]] || { echo "horus.pc was not installed" >&2 && exit 1; }
+libdir=$(dirname "$(dirname "$config")")
+library=$libdir/libhorus.so.0
+
+# What the library defines and shows is Horus' own; templates of other libraries are weak and left aside.
+foreign=$(nm -D --defined-only --demangle "$library" | grep -E ' [TDB] ' | grep -v 'horus::' || true)
+[[ -z $foreign ]] || { printf 'symbols that should be hidden:\n%s\n' "$foreign" >&2 && exit 1; }
+soname=$(objdump -p "$library" | awk '$1 == "SONAME" { print $2 }')
+[[ $soname == libhorus.so.0 ]] || { echo "soname is $soname" >&2 && exit 1; }
+
+# An old GCC is refused by the headers; here it is allowed so that it is tested too.
+allow=()
+if [[ $("$cxx" --version) != *clang* ]]; then allow=(-DHORUS_ALLOW_OLD_GCC); fi
+
+echo "== pkg-config"
+export PKG_CONFIG_PATH=${config%/*}
+started=$(date +%s%N)
+# shellcheck disable=SC2046 # a list of flags
+"$cxx" -std=c++20 -O1 "${allow[@]}" "$root/tests/consumer/main.cpp" -o "$stage/consumer" \
+  $(pkg-config --cflags --libs horus) "-Wl,-rpath,$libdir"
+echo "one-file node compiled in $((($(date +%s%N) - started) / 1000000)) ms"
+"$stage/consumer"
+
+echo "== CMake"
+cmake -S "$root/tests/consumer" -B "$stage/cmake" -DCMAKE_CXX_COMPILER="$cxx" -DCMAKE_PREFIX_PATH="$prefix" \
+  -DCMAKE_CXX_FLAGS="${allow[*]}" -DCMAKE_BUILD_TYPE=Release >"$stage/cmake.log" 2>&1 || {
+  cat "$stage/cmake.log"
+  exit 1
+}
+cmake --build "$stage/cmake" >>"$stage/cmake.log" 2>&1 || {
+  cat "$stage/cmake.log"
+  exit 1
+}
+"$stage/cmake/consumer"
