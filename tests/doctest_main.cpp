@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The main function of every test program. A program that was asked to run on io_uring (HORUS_IO=uring) where
-// the machine forbids it, as Docker's default seccomp profile does, is skipped instead of failed: exit code 77.
+// the machine forbids it, as Docker's default seccomp profile does, is skipped instead of failed: exit
+// code 77.
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 
