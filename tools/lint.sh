@@ -45,16 +45,19 @@ check_python() {
 }
 
 check_tidy() {
-  local files
+  local files analyzer=()
   case $scope in
-    --all) mapfile -t files < <(tree_files 'horus/*.cpp' 'tests/*.cpp' 'examples/*.cpp' 'benchmarks/*.cpp') ;;
+    --all)
+      analyzer=('--checks=clang-analyzer-core.*,clang-analyzer-cplusplus.*,clang-analyzer-unix.*')
+      mapfile -t files < <(tree_files 'horus/*.cpp' 'tests/*.cpp' 'examples/*.cpp' 'benchmarks/*.cpp')
+      ;;
     --changed) mapfile -t files < <({ git diff --name-only HEAD -- '*.cpp' && git ls-files --others --exclude-standard -- '*.cpp'; } | sort -u) ;;
     *) mapfile -t files < <(tree_files 'horus/*.cpp') ;;
   esac
   ((${#files[@]})) || return 0
   # Only what the build directory compiles: the consumer and left-out examples have no compile command.
   python3 tools/compiled_files.py "$dir/compile_commands.json" "${files[@]}" |
-    xargs -r -P "$(nproc)" -n 4 clang-tidy-19 -p "$dir" --quiet 2> >(grep -vE 'warnings? generated|^Suppressed|^Use -' >&2)
+    xargs -r -P "$(nproc)" -n 4 clang-tidy-19 -p "$dir" --quiet "${analyzer[@]}" 2> >(grep -vE 'warnings? generated|^Suppressed|^Use -' >&2)
 }
 
 run format check_format
