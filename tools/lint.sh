@@ -57,7 +57,7 @@ check_tidy() {
   ((${#files[@]})) || return 0
   # Only what the build directory compiles: the consumer and left-out examples have no compile command.
   python3 tools/compiled_files.py "$dir/compile_commands.json" "${files[@]}" |
-    xargs -r -P "$(nproc)" -n 4 clang-tidy-19 -p "$dir" --quiet "${analyzer[@]}" 2> >(grep -vE 'warnings? generated|^Suppressed|^Use -' >&2)
+    xargs -r -P "$(nproc)" -n 1 clang-tidy-19 -p "$dir" --quiet "${analyzer[@]}" 2> >(grep -vE 'warnings? generated|^Suppressed|^Use -' >&2)
 }
 
 run format check_format
