@@ -6,10 +6,10 @@
     benchmarks/compare.py --quick            a first look, below 2 minutes
     benchmarks/compare.py --only echo file   some groups only
 
-Each round runs every program of a scenario once, in an order shuffled with a fixed seed, so that a disturbance of
-the machine meets all of them. Prints tables; writes every run (runs.jsonl), every figure (summary.jsonl) and one
-plot per group (PNG and SVG, when matplotlib is there) to build/benchmarks/results/. A program that was not built is
-named and left out.
+Each round runs every program of a scenario once, in an order shuffled with a fixed seed, so that a
+disturbance of the machine meets all of them. Prints tables; writes every run (runs.jsonl), every
+figure (summary.jsonl) and one plot per group (PNG and SVG, when matplotlib is there) to
+build/benchmarks/results/. A program that was not built is named and left out.
 """
 
 import argparse
@@ -36,7 +36,8 @@ def main() -> int:
     binaries = options.build / "benchmarks"
     if not (binaries / "load/echo_load").exists():
         print(
-            f"{binaries}/load/echo_load is missing: build with `meson setup {options.build} -Dbenchmarks=true` first",
+            f"{binaries}/load/echo_load is missing: build first, "
+            f"with `meson setup {options.build} -Dbenchmarks=true`",
             file=sys.stderr,
         )
         return 1
@@ -64,7 +65,7 @@ def main() -> int:
             found = run_scenario(scenario, binaries, setting.cpus, rounds, options.seed, log)
             ratios = summarize(scenario, found, options.seed)
             summaries += ratios
-            print(f"\n{table(scenario, ratios)}", flush=True)
+            print(f"\n{scenario.group}: {table(scenario, ratios)}", flush=True)
     with open(results / "summary.jsonl", "w", encoding="utf-8") as file:
         file.writelines(json.dumps(summary.as_dict()) + "\n" for summary in summaries)
 
@@ -79,8 +80,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--build", type=Path, default=root / "build", help="build directory")
     parser.add_argument("--results", type=Path, help="where to write (BUILD/benchmarks/results)")
     parser.add_argument("--only", nargs="+", choices=GROUPS, help="groups to run (all)")
-    parser.add_argument("--rounds", type=int, help="runs of each program per scenario (15; 2 with --quick)")
-    parser.add_argument("--seed", type=int, default=1, help="of the order within a round, and of the intervals")
+    parser.add_argument("--rounds", type=int, help="runs of each program (15; --quick: 2)")
+    parser.add_argument("--seed", type=int, default=1, help="of the order and the intervals")
     parser.add_argument("--quick", action="store_true", help="short runs, few rounds: a first look")
     return parser.parse_args()
 
@@ -138,8 +139,14 @@ def run_scenario(
                 progress("")
                 print(f"failed, left out: {problem}")
                 continue
-            line = {"group": scenario.group, "scenario": scenario.title, "program": program.name, "round": number}
-            log.write(json.dumps({**line, **values[program.name]}) + "\n")
+            line = {
+                "group": scenario.group,
+                "scenario": scenario.title,
+                "program": program.name,
+                "round": number,
+                **values[program.name],
+            }
+            log.write(json.dumps(line) + "\n")
             log.flush()
         found.append(values)
     progress("")
@@ -169,21 +176,26 @@ def describe_machine(rounds: int, seed: int) -> dict[str, object]:
 
 
 def draw(
-    groups: tuple[str, ...], scenarios: list[Scenario], summaries: list[Summary], results: Path, rounds: int
+    groups: tuple[str, ...],
+    scenarios: list[Scenario],
+    summaries: list[Summary],
+    results: Path,
+    rounds: int,
 ) -> None:
     if not plot.can_plot():
-        print("no plot: matplotlib is not installed (apt install python3-matplotlib, and run by /usr/bin/python3)")
+        print("no plot: matplotlib is missing (apt install python3-matplotlib; /usr/bin/python3)")
         return
     machine = describe_machine(rounds, 0)
     for group in groups:
         mine = [scenario for scenario in scenarios if scenario.group == group]
-        references = " or ".join(dict.fromkeys(scenario.reference for scenario in mine))
-        most = min(rounds, max((scenario.rounds_most or rounds for scenario in mine), default=rounds))
+        most = max(min(rounds, scenario.rounds_most or rounds) for scenario in mine)
+        spread = "its 95 % interval" if most >= 3 else "the range"
         caption = (
-            f"Ratio to {references}: median of {most} interleaved pairs, whiskers: its 95 % interval. "
+            f"Ratio to the dark bar: median of {most} interleaved pairs, whiskers: {spread}. "
             f"{machine['cpus']} × {machine['cpu']}, Linux {machine['kernel']}."
         )
-        for path in plot.plot_group(group, mine, [s for s in summaries if s.group == group], results, caption):
+        bars = [summary for summary in summaries if summary.group == group]
+        for path in plot.plot_group(group, mine, bars, results, caption):
             print(f"wrote {path}")
 
 

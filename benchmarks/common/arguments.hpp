@@ -49,7 +49,8 @@ class Arguments {
     std::string word = text(name, std::to_string(otherwise));
     char* end = nullptr;
     std::uint64_t value = std::strtoull(word.c_str(), &end, 10);
-    if (word.empty() || *end != '\0' || word[0] == '-') fail(name + " wants a whole number, not '" + word + "'");
+    if (word.empty() || *end != '\0' || word[0] == '-')
+      fail(name + " wants a whole number, not '" + word + "'");
     return value;
   }
 

@@ -10,14 +10,14 @@
 // A slot is one read in flight. One thread calls it.
 #pragma once
 
-#include <fcntl.h>
-#include <sys/stat.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <string>
 #include <vector>
+
+#include <fcntl.h>
+#include <sys/stat.h>
 
 #include "arguments.hpp"
 #include "measure.hpp"
@@ -40,7 +40,7 @@ class FileLoad {
 
     fd_ = open(path_.c_str(), O_RDONLY | O_CLOEXEC | (direct ? O_DIRECT : 0));
     if (fd_ < 0) fail("open " + path_, errno);
-    struct stat status {};
+    struct stat status{};
     if (fstat(fd_, &status) != 0) fail("stat " + path_, errno);
     blocks_ = static_cast<std::uint64_t>(status.st_size) / block_;
     if (blocks_ == 0) fail(path_ + " is smaller than one block");

@@ -5,9 +5,6 @@
 // shared between threads unless it says so.
 #pragma once
 
-#include <pthread.h>
-#include <sched.h>
-
 #include <algorithm>
 #include <bit>
 #include <cstdint>
@@ -17,6 +14,9 @@
 #include <ctime>
 #include <string>
 #include <vector>
+
+#include <pthread.h>
+#include <sched.h>
 
 namespace bench {
 
@@ -49,7 +49,8 @@ inline void relax_cpu() {
 
 // Stops the program with a sentence that says what failed.
 [[noreturn]] inline void fail(const std::string& what, int error = 0) {
-  std::fprintf(stderr, "%s%s%s\n", what.c_str(), error != 0 ? ": " : "", error != 0 ? std::strerror(error) : "");
+  std::fprintf(stderr, "%s%s%s\n", what.c_str(), error != 0 ? ": " : "",
+               error != 0 ? std::strerror(error) : "");
   std::exit(1);
 }
 
@@ -147,10 +148,8 @@ class Report {
     if (json) std::printf("{");
     for (std::size_t i = 0; i < entries_.size(); ++i) {
       const auto& [key, value] = entries_[i];
-      if (json)
-        std::printf("%s\"%s\": %s", i == 0 ? "" : ", ", key.c_str(), value.c_str());
-      else
-        std::printf("%-16s %s\n", key.c_str(), value.c_str());
+      if (json) std::printf("%s\"%s\": %s", i == 0 ? "" : ", ", key.c_str(), value.c_str());
+      else std::printf("%-16s %s\n", key.c_str(), value.c_str());
     }
     if (json) std::printf("}\n");
     std::fflush(stdout);

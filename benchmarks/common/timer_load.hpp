@@ -63,7 +63,8 @@ int run_timers(int argc, char** argv) {
   bool late = monotonic_ns() > opens;
   timers.run_until_fired(count);
   double fire_ns = lap_ns_each();
-  if (late) std::fprintf(stderr, "scheduling was slower than its budget: fire_ns misses timers that fired early\n");
+  if (late)
+    std::fprintf(stderr, "scheduling was slower than its budget: fire_ns misses timers that fired early\n");
 
   std::uint64_t now = monotonic_ns();
   for (std::size_t i = 0; i < count; ++i) timers.schedule(i, now + far[i]);

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rooms of ../compare.py: what to run, how to run it, what the numbers say, and how they are shown."""
+"""The rooms of ../compare.py: what to run, how, what the numbers say, how they are shown."""

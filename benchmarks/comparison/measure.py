@@ -4,6 +4,7 @@
 import json
 import re
 import select
+import signal
 import subprocess
 import tempfile
 import time
@@ -42,20 +43,27 @@ def _pin(cpu: int, command: list[str]) -> list[str]:
 
 def _run(command: list[str]) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_SECONDS_MOST, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=RUN_SECONDS_MOST, check=False
+        )
     except subprocess.TimeoutExpired as late:
-        raise RunFailed(f"{' '.join(command)}: not finished after {RUN_SECONDS_MOST:.0f} s") from late
+        limit = f"{RUN_SECONDS_MOST:.0f} s"
+        raise RunFailed(f"{' '.join(command)}: not finished after {limit}") from late
     if done.returncode != 0:
         words = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        raise RunFailed(f"{' '.join(command)}: {words[-1] if words else f'exit code {done.returncode}'}")
+        reason = words[-1] if words else f"exit code {done.returncode}"
+        raise RunFailed(f"{' '.join(command)}: {reason}")
     return done.stdout
 
 
 def _json_line(output: str) -> Values:
     for line in reversed(output.splitlines()):
         if line.startswith("{"):
-            found = json.loads(line)
-            return {key: float(value) for key, value in found.items() if isinstance(value, (int, float))}
+            return {
+                key: float(value)
+                for key, value in json.loads(line).items()
+                if isinstance(value, (int, float))
+            }
     raise RunFailed(f"no line of JSON in: {output.strip()[-200:]!r}")
 
 
@@ -92,28 +100,34 @@ def _server(binaries: Path, cpu: int, program: Program) -> Iterator[tuple[int, i
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-            process.stdout.close() if process.stdout else None
+            if process.stdout is not None:
+                process.stdout.close()
 
 
 def _load_command(binaries: Path, cpu: int, port: int, scenario: Scenario) -> list[str]:
-    return _pin(cpu, [str(binaries / "load/echo_load"), "--port", str(port), "--json", *scenario.arguments])
+    load = str(binaries / "load/echo_load")
+    return _pin(cpu, [load, "--port", str(port), "--json", *scenario.arguments])
 
 
-def _measure_echo(binaries: Path, cpus: tuple[int, int], scenario: Scenario, program: Program) -> Values:
+def _measure_echo(
+    binaries: Path, cpus: tuple[int, int], scenario: Scenario, program: Program
+) -> Values:
     with _server(binaries, cpus[0], program) as (pid, port):
         load = _load_command(binaries, cpus[1], port, scenario)
         return _json_line(_run([*load, "--server-pid", str(pid)]))
 
 
-def _measure_enters(binaries: Path, cpus: tuple[int, int], scenario: Scenario, program: Program) -> Values:
-    """System calls per request, counted by strace in a run of its own (it slows the server many times over)."""
-    with _server(binaries, cpus[0], program) as (pid, port), tempfile.NamedTemporaryFile("r") as counts:
+def _measure_enters(
+    binaries: Path, cpus: tuple[int, int], scenario: Scenario, program: Program
+) -> Values:
+    """System calls per request, counted by strace in a run of its own: it slows the server."""
+    with (
+        _server(binaries, cpus[0], program) as (pid, port),
+        tempfile.NamedTemporaryFile("r") as counts,
+    ):
+        command = ["strace", "-c", "-f", "-p", str(pid), "-o", counts.name]
         try:
-            tracer = subprocess.Popen(
-                ["strace", "-c", "-f", "-p", str(pid), "-o", counts.name],
-                stderr=subprocess.PIPE,
-                text=True,
-            )
+            tracer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         except FileNotFoundError as missing:
             raise RunFailed("strace is not installed: no system calls per request") from missing
         try:
@@ -121,7 +135,7 @@ def _measure_enters(binaries: Path, cpus: tuple[int, int], scenario: Scenario, p
             values = _json_line(_run(_load_command(binaries, cpus[1], port, scenario)))
         finally:
             if tracer.poll() is None:
-                tracer.send_signal(2)
+                tracer.send_signal(signal.SIGINT)
             tracer.communicate(timeout=10)
         total = re.search(r"^\s*100\.00\s+\S+\s+\S*\s+(\d+).*total$", counts.read(), re.MULTILINE)
         if not total:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the numbers say: medians, best values and ratios of paired runs with an interval.
 
-Programs run interleaved, so run i of a program and run i of the reference met the same disturbances. The ratio is
-the median of the ratios of such pairs, its interval the middle 95 % of that median over resampled pairs.
+Programs run interleaved, so run i of a program and run i of the reference met the same
+disturbances. The ratio is the median of the ratios of such pairs, its interval the middle 95 % of
+that median over resampled pairs.
 """
 
 import random
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from .measure import Values
-from .scenarios import Metric, Scenario
+from .scenarios import Metric, Program, Scenario
 
 RESAMPLES = 1000
 
@@ -41,34 +42,41 @@ def interval(ratios: Sequence[float], seed: int) -> tuple[float, float]:
     if len(ratios) < 3:
         return min(ratios), max(ratios)
     chance = random.Random(seed)
-    medians = sorted(statistics.median(chance.choices(ratios, k=len(ratios))) for _ in range(RESAMPLES))
+    medians = sorted(
+        statistics.median(chance.choices(ratios, k=len(ratios))) for _ in range(RESAMPLES)
+    )
     return medians[int(0.025 * RESAMPLES)], medians[int(0.975 * RESAMPLES) - 1]
 
 
 def summarize(scenario: Scenario, rounds: list[dict[str, Values]], seed: int) -> list[Summary]:
     """`rounds` holds per round and program name the values of one run; a failed run is missing."""
-    return [
-        summary
+    summaries = (
+        _summarize(scenario, program, metric, rounds, seed)
         for metric in scenario.metrics
         for program in scenario.programs
-        if (summary := _summarize(scenario, program.name, program.ours, metric, rounds, seed)) is not None
-    ]
+    )
+    return [summary for summary in summaries if summary is not None]
 
 
 def _summarize(
-    scenario: Scenario, name: str, ours: bool, metric: Metric, rounds: list[dict[str, Values]], seed: int
+    scenario: Scenario,
+    program: Program,
+    metric: Metric,
+    rounds: list[dict[str, Values]],
+    seed: int,
 ) -> Summary | None:
-    def value(one: dict[str, Values], program: str) -> float | None:
-        return one.get(program, {}).get(metric.key)
+    def value(one: dict[str, Values], name: str) -> float | None:
+        return one.get(name, {}).get(metric.key)
 
-    values = [found for one in rounds if (found := value(one, name)) is not None]
+    values = [found for one in rounds if (found := value(one, program.name)) is not None]
     if not values:
         return None
     best = max if metric.higher_is_better else min
     pairs = [
         (mine, theirs)
         for one in rounds
-        if (mine := value(one, name)) is not None and (theirs := value(one, scenario.reference))
+        if (mine := value(one, program.name)) is not None
+        and (theirs := value(one, scenario.reference))
     ]
     ratio = low = high = ratio_of_best = None
     if metric.compared and pairs:
@@ -79,8 +87,8 @@ def _summarize(
     return Summary(
         group=scenario.group,
         scenario=scenario.title,
-        program=name,
-        ours=ours,
+        program=program.name,
+        ours=program.ours,
         metric=metric.key,
         unit=metric.unit,
         runs=len(values),

@@ -22,39 +22,58 @@ def number(value: float) -> str:
 
 
 def table(scenario: Scenario, summaries: list[Summary]) -> str:
-    """One row per program; a compared metric takes four columns, any other one its median."""
+    """A block per compared metric, a row per program; other metrics' medians in the first block."""
     found = {(summary.program, summary.metric): summary for summary in summaries}
-    header = [f"{scenario.group}: {scenario.title}"]
-    for metric in scenario.metrics:
-        title = f"{metric.title} {metric.unit}".strip()
-        header.append(title)
-        if metric.compared:
-            header += ["max" if metric.higher_is_better else "min", f"÷ {scenario.reference}", "of best"]
-    rows = [header]
-    for program in scenario.programs:
-        row = [program.name]
-        for metric in scenario.metrics:
+    others = [metric for metric in scenario.metrics if not metric.compared]
+    blocks = [[scenario.title]]
+    for metric in (metric for metric in scenario.metrics if metric.compared):
+        header = [
+            f"{metric.title}{', ' + metric.unit if metric.unit else ''}",
+            "median",
+            "max" if metric.higher_is_better else "min",
+            f"÷ {scenario.reference}",
+            "95 % interval",
+            "of best",
+            *(f"{other.title} {other.unit}".strip() for other in others),
+        ]
+        rows = [header]
+        for program in scenario.programs:
             summary = found.get((program.name, metric.key))
-            row += _cells(summary, metric.compared)
-        if any(row[1:]):
-            rows.append(row)
-    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
-    lines = [
-        "  ".join(cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths)))
-        for row in rows
+            if summary is None:
+                continue
+            extra = [found.get((program.name, other.key)) for other in others]
+            rows.append(
+                [
+                    program.name,
+                    *_compared_cells(summary),
+                    *(number(other.median) if other else "" for other in extra),
+                ]
+            )
+        blocks.append(_aligned(rows))
+        others = []
+    return "\n\n".join("\n".join(block) for block in blocks)
+
+
+def _compared_cells(summary: Summary) -> list[str]:
+    cells = [number(summary.median), number(summary.best)]
+    if summary.ratio is None or summary.ratio_low is None or summary.ratio_high is None:
+        return [*cells, "", "", ""]
+    return [
+        *cells,
+        _ratio(summary.ratio),
+        f"{_ratio(summary.ratio_low)} – {_ratio(summary.ratio_high)}",
+        _ratio(summary.ratio_of_best or 0),
     ]
-    return "\n".join([lines[0], "─" * len(lines[0]), *lines[1:]])
 
 
-def _cells(summary: Summary | None, compared: bool) -> list[str]:
-    if summary is None:
-        return [""] * (4 if compared else 1)
-    cells = [number(summary.median)]
-    if compared:
-        cells.append(number(summary.best))
-        if summary.ratio is None or summary.ratio_low is None or summary.ratio_high is None:
-            cells += ["", ""]
-        else:
-            cells.append(f"{summary.ratio:.3f} [{summary.ratio_low:.3f}, {summary.ratio_high:.3f}]")
-            cells.append(f"{summary.ratio_of_best:.3f}")
-    return cells
+def _ratio(value: float) -> str:
+    return f"{value:.3f}" if value < 10 else number(value)
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for name, *cells in rows:
+        numbers = (cell.rjust(width) for cell, width in zip(cells, widths[1:]))
+        lines.append("  " + "  ".join([name.ljust(widths[0]), *numbers]))
+    return [lines[0], "  " + "─" * (len(lines[0]) - 2), *lines[1:]]

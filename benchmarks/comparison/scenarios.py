@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is compared: scenarios, the programs that take part, and the metrics they are judged by.
 
-A scenario runs every program with the same arguments. Ratios are taken to its `reference`. Nothing runs here.
+A scenario runs every program with the same arguments. Ratios are taken to its `reference`. Nothing
+runs here.
 """
 
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ class Program:
 
 @dataclass(frozen=True)
 class Metric:
-    """A key of the program's JSON. Ratios, intervals and a panel in the plot only when `compared`."""
+    """A key of the program's JSON; ratios, intervals and a panel in the plot when `compared`."""
 
     key: str
     title: str
@@ -95,9 +96,8 @@ def all_scenarios(setting: Setting) -> list[Scenario]:
         "tasks": _tasks,
         "dispatch": _dispatch,
     }
-    return [
-        scenario for group in GROUPS if group in setting.groups for scenario in makers[group](setting)
-    ]
+    groups = [group for group in GROUPS if group in setting.groups]
+    return [scenario for group in groups for scenario in makers[group](setting)]
 
 
 def _echo(setting: Setting) -> list[Scenario]:
@@ -184,7 +184,8 @@ def _file(setting: Setting) -> list[Scenario]:
                 Metric("p99_us", "p99", "µs"),
             ),
             arguments=(
-                *("--file", str(setting.data_file), "--block", "4096", "--ms", str(setting.effort.file_ms)),
+                *("--file", str(setting.data_file), "--block", "4096"),
+                *("--ms", str(setting.effort.file_ms)),
                 *shape,
             ),
         )
@@ -206,7 +207,9 @@ def _timers(setting: Setting) -> list[Scenario]:
                 Program("libuv", "peers/timers_libuv", count),
                 Program("Asio", "peers/timers_asio", count),
                 # Cancelling one searches a list of all in the kernel: a large count takes minutes.
-                Program(f"TIMEOUT each ({effort.kernel_timers})", "peers/timers_raw_uring", kernel_count),
+                Program(
+                    f"TIMEOUT each ({effort.kernel_timers})", "peers/timers_raw_uring", kernel_count
+                ),
             ),
             reference="libuv",
             metrics=(
@@ -243,18 +246,16 @@ def _wake(setting: Setting) -> list[Scenario]:
         Metric("flood_ns", "flood", "ns"),
     )
     first, second = setting.cpus
-    scenarios = []
-    if first != second:
-        two = ("--cpus", f"{first},{second}", "--count", count)
-        scenarios += [
-            Scenario(
-                "wake", "two CPUs, target asleep", "json", sleeping, "futex", (round_trip, post, *others), two
-            ),
-            Scenario("wake", "two CPUs, target polling", "json", polling, "spin", (round_trip, *others), two),
-        ]
+    two = ("--cpus", f"{first},{second}", "--count", count)
     one = ("--cpus", f"{first},{first}", "--count", count)
-    scenarios.append(Scenario("wake", "one CPU", "json", sleeping, "futex", (round_trip, *others), one))
-    return scenarios
+    asleep = (round_trip, post, *others)
+    awake = (round_trip, *others)
+    scenarios = [
+        Scenario("wake", "two CPUs, target asleep", "json", sleeping, "futex", asleep, two),
+        Scenario("wake", "two CPUs, target polling", "json", polling, "spin", awake, two),
+        Scenario("wake", "one CPU", "json", sleeping, "futex", awake, one),
+    ]
+    return scenarios if first != second else scenarios[2:]
 
 
 def _ticks(setting: Setting) -> list[Scenario]:
@@ -280,16 +281,22 @@ def _ticks(setting: Setting) -> list[Scenario]:
         Program("Horus, spin", "tick_jitter", ("--spin",), ours=True),
         Program("nanosleep, spin", "peers/tick_jitter_nanosleep", ("--spin",)),
     )
-    most = effort.tick_rounds
     return [
         Scenario(
-            "ticks", "1 kHz", "json", asleep, asleep[1].name, metrics, arguments, pinned=True, rounds_most=most
-        ),
-        Scenario(
-            *("ticks", "1 kHz, last 100 µs polled", "json", spinning, spinning[1].name, metrics, arguments),
+            group="ticks",
+            title=title,
+            kind="json",
+            programs=programs,
+            reference=reference,
+            metrics=metrics,
+            arguments=arguments,
             pinned=True,
-            rounds_most=most,
-        ),
+            rounds_most=effort.tick_rounds,
+        )
+        for title, programs, reference in (
+            ("1 kHz", asleep, "nanosleep, 1 ns slack"),
+            ("1 kHz, last 100 µs polled", spinning, "nanosleep, spin"),
+        )
     ]
 
 

@@ -10,6 +10,9 @@
 // threads of the server took in that very window, from the server's process CPU clock (the sum of what
 // /proc/PID/task/*/schedstat shows, current to the nanosecond). --spin polls instead of sleeping.
 
+#include <cerrno>
+#include <vector>
+
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -19,16 +22,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <vector>
-
 #include "../common/arguments.hpp"
 #include "../common/measure.hpp"
 
 namespace {
 
 constexpr std::size_t kChunk = 256 * 1024;
-constexpr std::size_t kPatternPeriod = 4093;  // prime: a byte that is misplaced by a message or a page is seen
+constexpr std::size_t kPatternPeriod =
+    4093;  // prime: a byte that is misplaced by a message or a page is seen
 
 struct Options {
   int port;
@@ -68,7 +69,8 @@ struct Connection {
 
 class Load {
  public:
-  explicit Load(const Options& options) : options_(options), inbox_(kChunk), connections_(options.connections) {
+  explicit Load(const Options& options)
+      : options_(options), inbox_(kChunk), connections_(options.connections) {
     poller_ = epoll_create1(EPOLL_CLOEXEC);
     if (poller_ < 0) bench::fail("epoll_create1", errno);
     for (std::size_t i = 0; i < connections_.size(); ++i) connect(connections_[i], i);
@@ -156,10 +158,10 @@ class Load {
     if (received < 0) bench::fail("receive on " + name, errno);
     if (received == 0) bench::fail("the server closed " + name);
     auto length = static_cast<std::size_t>(received);
-    if (connection.received + length > connection.sent)
-      bench::fail(name + " echoed more than was sent");
+    if (connection.received + length > connection.sent) bench::fail(name + " echoed more than was sent");
     if (std::memcmp(inbox_.data(), pattern_.at(phase(connection, connection.received)), length) != 0)
-      bench::fail(name + " echoed other bytes than were sent, after byte " + std::to_string(connection.received));
+      bench::fail(name + " echoed other bytes than were sent, after byte " +
+                  std::to_string(connection.received));
 
     std::uint64_t first = connection.received / options_.size;
     connection.received += length;

@@ -33,7 +33,8 @@ int main(int argc, char** argv) {
     ring.submit_and_wait(static_cast<unsigned>(batch));
     kernel_ns += bench::monotonic_ns() - before_ns;
     ++enters;
-    operations += ring.for_each_completion([&](const io_uring_cqe& completion) { prepare(completion.user_data); });
+    operations +=
+        ring.for_each_completion([&](const io_uring_cqe& completion) { prepare(completion.user_data); });
   }
   auto elapsed_ns = static_cast<double>(bench::monotonic_ns() - start_ns);
 

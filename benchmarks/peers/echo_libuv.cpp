@@ -4,11 +4,12 @@
 //
 //   echo_libuv --port N
 
-#include <netinet/in.h>
-#include <uv.h>
-
 #include <cstdlib>
 #include <cstring>
+
+#include <netinet/in.h>
+
+#include <uv.h>
 
 #include "../common/arguments.hpp"
 

@@ -60,7 +60,8 @@ static bool send_or_keep(int fd, const char* bytes, size_t length) {
     if (rest.bytes == NULL) return false;
     memcpy(rest.bytes, bytes + done, rest.length);
   }
-  if ((rest.length > 0) != (rests[fd].length > 0)) watch(EPOLL_CTL_MOD, fd, rest.length > 0 ? EPOLLOUT : EPOLLIN);
+  if ((rest.length > 0) != (rests[fd].length > 0))
+    watch(EPOLL_CTL_MOD, fd, rest.length > 0 ? EPOLLOUT : EPOLLIN);
   free(rests[fd].bytes);
   rests[fd] = rest;
   return true;
@@ -87,10 +88,8 @@ int main(int argc, char** argv) {
     int ready = epoll_wait(poller, events, MAX_EVENTS, -1);
     if (ready < 0 && errno != EINTR) die("epoll_wait");
     for (int i = 0; i < ready; ++i) {
-      if (events[i].data.fd == listener)
-        accept_all(listener);
-      else
-        on_event(events[i].data.fd);
+      if (events[i].data.fd == listener) accept_all(listener);
+      else on_event(events[i].data.fd);
     }
   }
 }

@@ -15,11 +15,12 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <liburing.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/mman.h>
 #include <time.h>
+
+#include <liburing.h>
 
 #include "listen.h"
 
@@ -70,10 +71,8 @@ static struct io_uring_sqe* next_entry(void) {
 
 static void arm_accept(void) {
   struct io_uring_sqe* entry = next_entry();
-  if (direct)
-    io_uring_prep_multishot_accept_direct(entry, listener, NULL, NULL, 0);
-  else
-    io_uring_prep_multishot_accept(entry, listener, NULL, NULL, SOCK_CLOEXEC);
+  if (direct) io_uring_prep_multishot_accept_direct(entry, listener, NULL, NULL, 0);
+  else io_uring_prep_multishot_accept(entry, listener, NULL, NULL, SOCK_CLOEXEC);
   io_uring_sqe_set_data64(entry, tag(ACCEPT, 0));
 }
 
@@ -128,13 +127,12 @@ static void return_buffer(int id) {
 
 static void close_when_quiet(int fd) {
   struct connection* connection = &connections[fd];
-  if (!connection->ending || connection->receiving || connection->starved || connection->first != NO_BUFFER) return;
+  if (!connection->ending || connection->receiving || connection->starved || connection->first != NO_BUFFER)
+    return;
   connection->ending = false;
   struct io_uring_sqe* entry = next_entry();
-  if (direct)
-    io_uring_prep_close_direct(entry, (unsigned)fd);
-  else
-    io_uring_prep_close(entry, fd);
+  if (direct) io_uring_prep_close_direct(entry, (unsigned)fd);
+  else io_uring_prep_close(entry, fd);
   io_uring_sqe_set_data64(entry, tag(CLOSE, fd));
 }
 
@@ -194,10 +192,8 @@ static void on_send(int fd, const struct io_uring_cqe* completion) {
   }
   connection->first = buffer->next;
   return_buffer(id);
-  if (connection->first != NO_BUFFER)
-    arm_send(fd, false);
-  else
-    close_when_quiet(fd);
+  if (connection->first != NO_BUFFER) arm_send(fd, false);
+  else close_when_quiet(fd);
 }
 
 static void set_up_ring(void) {

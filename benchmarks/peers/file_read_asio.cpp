@@ -7,7 +7,8 @@
 #include "../common/file_load.hpp"
 #include "net.hpp"
 
-static net::awaitable<void> read_blocks(bench::FileLoad& load, net::random_access_file& file, std::size_t slot) {
+static net::awaitable<void> read_blocks(bench::FileLoad& load, net::random_access_file& file,
+                                        std::size_t slot) {
   std::size_t received = 0;
   do {
     std::uint64_t offset = load.begin(slot);

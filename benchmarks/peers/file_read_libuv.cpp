@@ -16,7 +16,8 @@ struct Read {
 
 static void start_read(Read* read) {
   bench::FileLoad& load = *read->load;
-  uv_buf_t buffer = uv_buf_init(reinterpret_cast<char*>(load.buffer(read->slot)), static_cast<unsigned>(load.block()));
+  uv_buf_t buffer =
+      uv_buf_init(reinterpret_cast<char*>(load.buffer(read->slot)), static_cast<unsigned>(load.block()));
   auto offset = static_cast<std::int64_t>(load.begin(read->slot));
   read->request.data = read;
   uv_fs_read(uv_default_loop(), &read->request, load.fd(), &buffer, 1, offset, [](uv_fs_t* request) {

@@ -12,14 +12,16 @@ int main(int argc, char** argv) {
   auto depth = static_cast<unsigned>(load.depth());
   bench::Ring ring(depth, 2 * depth);
   int fd = load.fd();
-  if (int result = io_uring_register_files(ring.get(), &fd, 1); result < 0) bench::fail("register the file", -result);
+  if (int result = io_uring_register_files(ring.get(), &fd, 1); result < 0)
+    bench::fail("register the file", -result);
   iovec memory{load.buffer(0), load.depth() * load.block()};
   if (int result = io_uring_register_buffers(ring.get(), &memory, 1); result < 0)
     bench::fail("register the buffers", -result);
 
   auto start_read = [&](std::size_t slot) {
     io_uring_sqe* entry = ring.entry();
-    io_uring_prep_read_fixed(entry, 0, load.buffer(slot), static_cast<unsigned>(load.block()), load.begin(slot), 0);
+    io_uring_prep_read_fixed(entry, 0, load.buffer(slot), static_cast<unsigned>(load.block()),
+                             load.begin(slot), 0);
     entry->flags |= IOSQE_FIXED_FILE;
     io_uring_sqe_set_data64(entry, slot);
   };
@@ -29,10 +31,8 @@ int main(int argc, char** argv) {
   while (in_flight > 0) {
     ring.submit_and_wait(1);
     ring.for_each_completion([&](const io_uring_cqe& completion) {
-      if (load.end(completion.user_data, completion.res))
-        start_read(completion.user_data);
-      else
-        --in_flight;
+      if (load.end(completion.user_data, completion.res)) start_read(completion.user_data);
+      else --in_flight;
     });
   }
   load.print();

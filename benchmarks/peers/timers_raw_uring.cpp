@@ -4,6 +4,8 @@
 //
 //   timers_raw_uring --count 100000
 
+#include <array>
+
 #include "../common/timer_load.hpp"
 #include "uring.hpp"
 
@@ -11,16 +13,16 @@ class KernelTimers {
  public:
   static constexpr std::uint64_t kScheduleBudgetNs = 40'000;
 
-  explicit KernelTimers(std::size_t) : ring_(4096, 65536) {}
+  explicit KernelTimers(std::size_t) : ring_(kBatch, 65536) {}
 
   void schedule(std::size_t i, std::uint64_t deadline_ns) {
     timespec time = bench::to_timespec(deadline_ns);
-    __kernel_timespec deadline{.tv_sec = time.tv_sec, .tv_nsec = time.tv_nsec};
-    deadlines_[i % deadlines_.size()] = deadline;
+    __kernel_timespec& deadline = deadlines_[i % kBatch];
+    deadline = {.tv_sec = time.tv_sec, .tv_nsec = time.tv_nsec};
     io_uring_sqe* entry = ring_.entry();
-    io_uring_prep_timeout(entry, &deadlines_[i % deadlines_.size()], 0, IORING_TIMEOUT_ABS);
+    io_uring_prep_timeout(entry, &deadline, 0, IORING_TIMEOUT_ABS);
     io_uring_sqe_set_data64(entry, i + 1);
-    if ((i + 1) % deadlines_.size() == 0) ring_.submit_and_wait(0);
+    if ((i + 1) % kBatch == 0) ring_.submit_and_wait(0);
   }
 
   void run_until_fired(std::size_t count) {
@@ -34,7 +36,7 @@ class KernelTimers {
     io_uring_sqe* entry = ring_.entry();
     io_uring_prep_timeout_remove(entry, i + 1, 0);
     io_uring_sqe_set_data64(entry, 0);
-    if (++unsubmitted_cancels_ == deadlines_.size()) reap_cancels(0);
+    if (++unsubmitted_cancels_ == kBatch) reap_cancels(0);
   }
 
   // A cancel and the timer that it cancels complete with one completion each.
@@ -43,6 +45,8 @@ class KernelTimers {
   }
 
  private:
+  static constexpr unsigned kBatch = 64;  // entries per enter
+
   void reap_cancels(unsigned wanted) {
     unsubmitted_cancels_ = 0;
     ring_.submit_and_wait(wanted);
@@ -50,7 +54,7 @@ class KernelTimers {
   }
 
   bench::Ring ring_;
-  std::vector<__kernel_timespec> deadlines_ = std::vector<__kernel_timespec>(1024);  // until submitted
+  std::array<__kernel_timespec, kBatch> deadlines_;  // read by the kernel when they are submitted
   std::size_t unsubmitted_cancels_ = 0;
   std::size_t reaped_ = 0;
 };

@@ -3,9 +3,9 @@
 // A ring for the hand-written C++ peers: set-up with a reason when it fails, entries that never run out.
 #pragma once
 
-#include <liburing.h>
-
 #include <cerrno>
+
+#include <liburing.h>
 
 #include "../common/measure.hpp"
 
@@ -42,7 +42,8 @@ class Ring {
 
   void submit_and_wait(unsigned wanted) {
     int result = io_uring_submit_and_wait(&ring_, wanted);
-    if (result < 0 && result != -EINTR && result != -EBUSY && result != -EAGAIN) fail("io_uring_enter", -result);
+    if (result < 0 && result != -EINTR && result != -EBUSY && result != -EAGAIN)
+      fail("io_uring_enter", -result);
   }
 
   // Hands over every completion that is there.

@@ -12,7 +12,8 @@ class LibuvParty {
  public:
   explicit LibuvParty(const bench::WakeOptions& options) : poll_(options.poll) {
     uv_loop_init(&loop_);
-    uv_async_init(&loop_, &async_, [](uv_async_t* async) { static_cast<LibuvParty*>(async->data)->signalled_ = true; });
+    uv_async_init(&loop_, &async_,
+                  [](uv_async_t* async) { static_cast<LibuvParty*>(async->data)->signalled_ = true; });
     async_.data = this;
   }
 
