@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+// How suspended coroutines hang together: promise → parent promise → … → Chain, and the one Waiter that the chain
+// is suspended at. Cancellation walks down (Chain → leaf Waiter), stack dumps walk up (leaf → parents).
+// Everything here belongs to one thread at a time.
+#pragma once
+
+#include <cerrno>
+#include <concepts>
+#include <coroutine>
+#include <cstdint>
+#include <source_location>
+#include <string>
+#include <type_traits>
+
+#include <horus/base/assert.hpp>
+#include <horus/base/export.hpp>
+#include <horus/base/intrusive_list.hpp>
+#include <horus/task/frame_pool.hpp>
+#include <horus/task/thread_state.hpp>
+
+namespace horus {
+
+class Chain;
+class PromiseBase;
+struct Waiter;
+
+/// What every awaiter of one type has in common.
+struct WaitKind {
+  const char* name;                                              ///< "recv", "event": what a stack dump prints
+  void (*cancel)(Waiter&) noexcept;                              ///< asks it to end soon; never resumes inline
+  void (*describe)(const Waiter&, std::string& line) = nullptr;  ///< appends details, for example the descriptor
+  /// Visits the chains that this waiter waits for (joins only).
+  void (*children)(const Waiter&, void (*visit)(const Chain&, void*), void* context) = nullptr;
+};
+
+/// A suspended leaf: the thing that a chain of coroutines waits for. Base of every leaf awaiter, lives in the
+/// innermost frame.
+struct Waiter : Ready {
+  const WaitKind* kind = nullptr;
+  PromiseBase* promise = nullptr;  ///< of the coroutine that awaits it; null when that is not a Horus coroutine
+
+  Waiter() = default;
+  explicit Waiter(const WaitKind* what) noexcept : kind(what) {}
+  Waiter(const Waiter&) = delete;
+  Waiter& operator=(const Waiter&) = delete;
+
+  /// Suspends `awaiting` here. False when its chain was asked to stop: the caller then completes with ECANCELED
+  /// through `make_ready()` and starts nothing.
+  template <class Promise>
+  [[nodiscard]] bool suspend(std::coroutine_handle<Promise> awaiting) noexcept;
+
+  /// The wait is over: the coroutine goes to the end of the thread's ready list.
+  void make_ready() noexcept;
+  /// The wait ended before it began: take the suspension back and go on inline.
+  void unsuspend() noexcept;
+};
+
+/// One logical thread of control: a root coroutine and everything it awaits, of which exactly one leaf is
+/// suspended. Spawned tasks, ticks and the branches of when_all and when_any are chains.
+class HORUS_API Chain : public ListHook<RootTag> {
+ public:
+  Chain() = default;
+  virtual ~Chain() = default;
+
+  /// Asks the chain to stop: its current wait ends with ECANCELED where that is still possible, and so does every
+  /// later one. Data that has already arrived is delivered. Idempotent. Owner thread only.
+  void request_stop() noexcept {
+    if (stop_requested_) return;
+    stop_requested_ = true;
+    if (leaf_ != nullptr) leaf_->kind->cancel(*leaf_);
+  }
+  [[nodiscard]] bool stop_requested() const noexcept { return stop_requested_; }
+  /// What it waits for; null while it runs, is ready to run, or has ended.
+  [[nodiscard]] const Waiter* leaf() const noexcept { return leaf_; }
+  [[nodiscard]] virtual std::string name() const { return "task"; }
+
+  /// The root coroutine has ended and is suspended for the last time. Returns what runs next.
+  virtual std::coroutine_handle<> finished() noexcept = 0;
+
+ protected:
+  void reset_stop() noexcept { stop_requested_ = false; }
+
+ private:
+  friend struct Waiter;
+  Waiter* leaf_ = nullptr;
+  bool stop_requested_ = false;
+};
+
+namespace detail {
+
+// Stands for an awaiter that lives in the full expression of its co_await. (await_transform cannot simply return a
+// reference: g++ 12 would copy the awaiter, and awaiters do not move.)
+template <class Awaiter>
+struct AwaiterReference {
+  Awaiter& awaiter;
+  bool await_ready() { return awaiter.await_ready(); }
+  template <class Promise>
+  auto await_suspend(std::coroutine_handle<Promise> awaiting) {
+    return awaiter.await_suspend(awaiting);
+  }
+  decltype(auto) await_resume() { return awaiter.await_resume(); }
+};
+
+}  // namespace detail
+
+/// Part of every Horus coroutine's frame.
+class PromiseBase {
+ public:
+  std::coroutine_handle<> continuation;  ///< resumed at the end; null for the root of a chain
+  PromiseBase* parent = nullptr;         ///< the coroutine that awaits this one
+  Chain* chain = nullptr;
+  std::source_location where;  ///< of the co_await that this coroutine is suspended at
+
+  static void* operator new(std::size_t size) { return detail::allocate_frame(size); }
+  static void operator delete(void* frame, std::size_t size) noexcept { detail::free_frame(frame, size); }
+
+  /// Notes where the coroutine awaits, for stack dumps.
+  template <class Awaitable>
+  auto await_transform(Awaitable&& awaitable,
+                       std::source_location location = std::source_location::current()) noexcept {
+    where = location;
+    if constexpr (requires { static_cast<Awaitable&&>(awaitable).operator co_await(); }) {
+      return static_cast<Awaitable&&>(awaitable).operator co_await();
+    } else {
+      return detail::AwaiterReference<std::remove_reference_t<Awaitable>>{awaitable};
+    }
+  }
+};
+
+template <class Promise>
+inline bool Waiter::suspend(std::coroutine_handle<Promise> awaiting) noexcept {
+  handle = awaiting;
+  if constexpr (std::derived_from<Promise, PromiseBase>) {
+    promise = &awaiting.promise();
+    Chain* chain = promise->chain;
+    if (chain != nullptr) [[likely]] {
+      chain->leaf_ = this;
+      return !chain->stop_requested_;
+    }
+  }
+  return true;
+}
+
+inline void Waiter::unsuspend() noexcept {
+  if (promise != nullptr && promise->chain != nullptr) [[likely]] promise->chain->leaf_ = nullptr;
+}
+
+inline void Waiter::make_ready() noexcept {
+  unsuspend();
+  HORUS_ASSERT(detail::thread_state.ready != nullptr, "a coroutine became ready on a thread that runs no reactor");
+  detail::thread_state.ready->push(*this);
+}
+
+namespace detail {
+
+/// Makes `chain` show up in dump_tasks() of this thread until it is unlinked.
+inline void list_root(Chain& chain) noexcept {
+  if (thread_state.roots != nullptr) thread_state.roots->push_back(chain);
+}
+
+}  // namespace detail
+
+/// Every suspended chain of this thread, with the operation it waits for and the source line of each await on the
+/// way, one task per paragraph. For logs and people.
+HORUS_API std::string dump_tasks();
+/// One chain of the same.
+HORUS_API std::string dump_chain(const Chain& chain);
+
+}  // namespace horus

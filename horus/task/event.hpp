@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+// Waiting for things that other coroutines of the same thread do: Event, Semaphore, Mutex, yield, stop requests.
+// None of them is thread-safe: across threads use Reactor::post.
+#pragma once
+
+#include <cerrno>
+#include <coroutine>
+#include <cstddef>
+#include <utility>
+
+#include <horus/base/error.hpp>
+#include <horus/base/intrusive_list.hpp>
+#include <horus/task/chain.hpp>
+
+namespace horus {
+
+namespace detail {
+
+struct QueueTag;
+
+// A waiter in a queue of equals: cancelled by leaving the queue.
+struct QueuedWaiter : Waiter, ListHook<QueueTag> {
+  explicit QueuedWaiter(const WaitKind& kind) noexcept : Waiter(&kind) {}
+  ~QueuedWaiter() { unlink(); }
+  bool cancelled = false;
+
+  static void cancel(Waiter& waiter) noexcept {
+    auto& self = static_cast<QueuedWaiter&>(waiter);
+    self.unlink();
+    self.cancelled = true;
+    self.make_ready();
+  }
+  void refuse() noexcept {
+    cancelled = true;
+    make_ready();
+  }
+};
+using WaiterQueue = IntrusiveList<QueuedWaiter, QueueTag>;
+
+}  // namespace detail
+
+/// A flag that coroutines wait for. `set()` wakes all of them, through the ready list; it stays set until `reset()`.
+class Event {
+ public:
+  struct Awaiter : detail::QueuedWaiter {
+    explicit Awaiter(Event& event) noexcept : QueuedWaiter(kKind), event_(event) {}
+    [[nodiscard]] bool await_ready() const noexcept { return event_.set_; }
+    template <class Promise>
+    void await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
+      if (!suspend(awaiting)) return refuse();
+      event_.waiters_.push_back(*this);
+    }
+    void await_resume() const {
+      if (cancelled) throw Error(ECANCELED, "wait for an event");
+    }
+
+   private:
+    static constexpr WaitKind kKind{.name = "an event", .cancel = &QueuedWaiter::cancel};
+    Event& event_;
+  };
+
+  [[nodiscard]] bool is_set() const noexcept { return set_; }
+  void set() noexcept {
+    set_ = true;
+    while (auto* waiter = waiters_.pop_front()) waiter->make_ready();
+  }
+  void reset() noexcept { set_ = false; }
+  /// Waits until the event is set. Throws Error(ECANCELED) when the waiting task is asked to stop.
+  [[nodiscard]] Awaiter wait() noexcept { return Awaiter(*this); }
+  Awaiter operator co_await() noexcept { return Awaiter(*this); }
+
+ private:
+  detail::WaiterQueue waiters_;
+  bool set_ = false;
+};
+
+/// Counts permits. First come, first served.
+class Semaphore {
+ public:
+  explicit Semaphore(std::size_t permits) noexcept : permits_(permits) {}
+
+  struct Awaiter : detail::QueuedWaiter {
+    explicit Awaiter(Semaphore& semaphore) noexcept : QueuedWaiter(kKind), semaphore_(semaphore) {}
+    bool await_ready() noexcept { return semaphore_.try_acquire(); }
+    template <class Promise>
+    void await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
+      if (!suspend(awaiting)) return refuse();
+      semaphore_.waiters_.push_back(*this);
+    }
+    void await_resume() const {
+      if (cancelled) throw Error(ECANCELED, "acquire a semaphore");
+    }
+
+   private:
+    static constexpr WaitKind kKind{.name = "a semaphore", .cancel = &QueuedWaiter::cancel};
+    Semaphore& semaphore_;
+  };
+
+  [[nodiscard]] std::size_t available() const noexcept { return permits_; }
+  [[nodiscard]] bool try_acquire() noexcept {
+    if (permits_ == 0 || !waiters_.empty()) return false;
+    --permits_;
+    return true;
+  }
+  /// Takes one permit, waiting for it. Throws Error(ECANCELED) when the waiting task is asked to stop.
+  [[nodiscard]] Awaiter acquire() noexcept { return Awaiter(*this); }
+  void release(std::size_t count = 1) noexcept {
+    // A permit goes straight to the first waiter, so a newcomer cannot overtake it.
+    for (; count > 0; --count) {
+      if (auto* waiter = waiters_.pop_front()) {
+        waiter->make_ready();
+      } else {
+        ++permits_;
+      }
+    }
+  }
+
+ private:
+  detail::WaiterQueue waiters_;
+  std::size_t permits_;
+};
+
+/// One coroutine at a time, across awaits. `auto lock = co_await mutex.lock();`
+class Mutex {
+ public:
+  /// Holds the mutex until it dies or `unlock()`.
+  class [[nodiscard]] Lock {
+   public:
+    explicit Lock(Mutex& mutex) noexcept : mutex_(&mutex) {}
+    Lock(Lock&& other) noexcept : mutex_(std::exchange(other.mutex_, nullptr)) {}
+    Lock& operator=(Lock&& other) noexcept {
+      std::swap(mutex_, other.mutex_);
+      return *this;
+    }
+    ~Lock() { unlock(); }
+    void unlock() noexcept {
+      if (mutex_ != nullptr) std::exchange(mutex_, nullptr)->semaphore_.release();
+    }
+
+   private:
+    Mutex* mutex_;
+  };
+  struct Awaiter : Semaphore::Awaiter {
+    explicit Awaiter(Mutex& mutex) noexcept : Semaphore::Awaiter(mutex.semaphore_), mutex_(mutex) {}
+    Lock await_resume() const {
+      Semaphore::Awaiter::await_resume();
+      return Lock(mutex_);
+    }
+    Mutex& mutex_;
+  };
+  /// Throws Error(ECANCELED) when the waiting task is asked to stop.
+  [[nodiscard]] Awaiter lock() noexcept { return Awaiter(*this); }
+
+ private:
+  Semaphore semaphore_{1};
+};
+
+namespace detail {
+
+struct YieldAwaiter : Waiter {
+  YieldAwaiter() noexcept : Waiter(&kKind) {}
+  static constexpr bool await_ready() noexcept { return false; }
+  template <class Promise>
+  void await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
+    static_cast<void>(suspend(awaiting));
+    make_ready();
+  }
+  static constexpr void await_resume() noexcept {}
+
+ private:
+  static void cancel(Waiter&) noexcept {}  // it is ready already
+  static constexpr WaitKind kKind{.name = "its turn", .cancel = &cancel};
+};
+
+struct StopQuery {
+  bool stop = false;
+  static constexpr bool await_ready() noexcept { return false; }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> asking) noexcept {
+    if constexpr (std::derived_from<Promise, PromiseBase>) {
+      const Chain* chain = asking.promise().chain;
+      stop = chain != nullptr && chain->stop_requested();
+    }
+    return false;
+  }
+  [[nodiscard]] bool await_resume() const noexcept { return stop; }
+};
+
+}  // namespace detail
+
+/// Lets every other ready coroutine run first. Never fails.
+[[nodiscard]] inline detail::YieldAwaiter yield() noexcept { return {}; }
+
+/// `co_await horus::stop_requested()`: was this task asked to stop? For loops that compute without awaiting.
+[[nodiscard]] inline detail::StopQuery stop_requested() noexcept { return {}; }
+
+}  // namespace horus

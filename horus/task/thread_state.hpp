@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a thread that runs coroutines keeps: its ready list, its recycled frames, its current reactor.
+// Owned by the thread; only the live-frame count is read from elsewhere.
+#pragma once
+
+#include <atomic>
+#include <coroutine>
+#include <cstddef>
+#include <cstdint>
+
+#include <horus/base/export.hpp>
+#include <horus/base/intrusive_list.hpp>
+
+namespace horus {
+
+class Chain;
+struct RootTag;
+
+namespace io {
+class Reactor;
+}
+
+/// A coroutine that may run now. Lives in whatever made it ready (usually an awaiter in its frame).
+struct Ready {
+  Ready* next_ready = nullptr;
+  std::coroutine_handle<> handle;
+};
+
+/// First-in first-out list of coroutines that may run now. Single thread. Bounded by what is alive: each element
+/// lives in a suspended frame.
+class ReadyList {
+ public:
+  void push(Ready& ready) noexcept {
+    ready.next_ready = nullptr;
+    *tail_ = &ready;
+    tail_ = &ready.next_ready;
+  }
+  Ready* pop() noexcept {
+    Ready* first = head_;
+    if (first != nullptr) {
+      head_ = first->next_ready;
+      if (head_ == nullptr) tail_ = &head_;
+    }
+    return first;
+  }
+  [[nodiscard]] bool empty() const noexcept { return head_ == nullptr; }
+
+  ReadyList() = default;
+  ReadyList(const ReadyList&) = delete;
+  ReadyList& operator=(const ReadyList&) = delete;
+
+ private:
+  Ready* head_ = nullptr;
+  Ready** tail_ = &head_;
+};
+
+namespace detail {
+
+inline constexpr std::size_t kFrameGranularity = 128;  // bytes per size-class step
+inline constexpr std::size_t kFrameClasses = 16;       // frames above 2 KiB come from malloc
+inline constexpr std::int32_t kFramesKept = 512;       // recycled frames kept per class and thread
+
+struct FrameClass {
+  void* head = nullptr;
+  std::int32_t kept = 0;
+};
+
+struct ThreadState {
+  ReadyList* ready = nullptr;
+  io::Reactor* reactor = nullptr;
+  IntrusiveList<Chain, RootTag>* roots = nullptr;
+  std::atomic<std::int64_t> live_frames{0};  // written by this thread alone
+  bool registered = false;
+  FrameClass frames[kFrameClasses + 1];
+};
+
+// initial-exec: an access is one load, no call, also from another shared object.
+extern HORUS_API constinit thread_local ThreadState thread_state __attribute__((tls_model("initial-exec")));
+
+}  // namespace detail
+}  // namespace horus

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+// when_any: a race. The first success wins; the losers are asked to stop and awaited, and what they still
+// delivered is kept.
+#pragma once
+
+#include <coroutine>
+#include <cstddef>
+#include <exception>
+#include <optional>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include <horus/task/branch.hpp>
+#include <horus/task/scope.hpp>
+#include <horus/task/when_all.hpp>
+
+namespace horus {
+
+/// No branch succeeded.
+inline constexpr std::size_t kNoWinner = static_cast<std::size_t>(-1);
+
+/// How one branch of a race ended: with a value (which may be a failed Result), or with an exception.
+template <class T>
+struct Outcome {
+  std::optional<NonVoid<T>> value;
+  std::exception_ptr exception;
+
+  /// A value that is not a failed Result.
+  [[nodiscard]] bool succeeded() const noexcept {
+    if constexpr (detail::is_result<T>) {
+      return value.has_value() && value->ok();
+    } else {
+      return value.has_value();
+    }
+  }
+};
+
+/// What a race gave: the winner's index (kNoWinner when all failed) and every branch's outcome.
+template <class... Ts>
+struct Race {
+  std::size_t index = kNoWinner;
+  std::tuple<Outcome<Ts>...> outcomes;
+  [[nodiscard]] bool all_failed() const noexcept { return index == kNoWinner; }
+};
+template <class T>
+struct RaceVector {
+  std::size_t index = kNoWinner;
+  std::vector<Outcome<T>> outcomes;
+  [[nodiscard]] bool all_failed() const noexcept { return index == kNoWinner; }
+};
+
+namespace detail {
+
+struct RaceJoin : Join {
+  std::size_t winner = kNoWinner;
+};
+
+template <class T>
+struct AnyBranch final : Branch<T> {
+  using Branch<T>::Branch;
+  std::size_t index = 0;
+
+  std::coroutine_handle<> finished() noexcept override {
+    auto& race = static_cast<RaceJoin&>(*this->join_);
+    if (race.winner == kNoWinner && succeeded()) {
+      race.winner = index;
+      race.stop();
+    }
+    return race.branch_ended();
+  }
+  [[nodiscard]] bool succeeded() const noexcept {
+    auto& outcome = this->task_.outcome();
+    if (outcome.exception()) return false;
+    if constexpr (is_result<T>) {
+      return outcome.peek()->ok();
+    } else {
+      return true;
+    }
+  }
+  Outcome<T> outcome() {
+    Outcome<T> result;
+    auto& promise = this->task_.outcome();
+    if (auto exception = promise.exception()) {
+      result.exception = std::move(exception);
+    } else {
+      result.value.emplace(take_value(promise));
+    }
+    return result;
+  }
+};
+
+template <class... Ts>
+class WhenAnyAwaiter : public RaceJoin {
+ public:
+  explicit WhenAnyAwaiter(Task<Ts>... tasks) : branches_(std::move(tasks)...) {}
+  static constexpr bool await_ready() noexcept { return sizeof...(Ts) == 0; }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> parent) noexcept {
+    return run(parent, sizeof...(Ts), [this](auto&& visit) {
+      std::size_t index = 0;
+      std::apply([&](auto&... branch) { ((branch.index = index++, visit_one(branch, visit)), ...); }, branches_);
+    });
+  }
+  Race<Ts...> await_resume() {
+    return std::apply([this](auto&... branch) { return Race<Ts...>{winner, {branch.outcome()...}}; }, branches_);
+  }
+  void for_each(void (*visit)(Chain&, void*), void* context) noexcept override {
+    std::apply([&](auto&... branch) { (visit(branch, context), ...); }, branches_);
+  }
+
+ private:
+  // A race that is already won starts its later branches as stopped ones.
+  template <class B, class Visit>
+  void visit_one(B& branch, Visit&& visit) {
+    if (winner != kNoWinner) branch.request_stop();
+    visit(branch);
+  }
+  std::tuple<AnyBranch<Ts>...> branches_;
+};
+
+template <class T>
+class WhenAnyVectorAwaiter : public RaceJoin {
+ public:
+  explicit WhenAnyVectorAwaiter(std::vector<Task<T>> tasks) {
+    branches_.reserve(tasks.size());
+    for (auto& task : tasks) {
+      branches_.emplace_back(std::move(task));
+      branches_.back().index = branches_.size() - 1;
+    }
+  }
+  [[nodiscard]] bool await_ready() const noexcept { return branches_.empty(); }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> parent) noexcept {
+    return run(parent, branches_.size(), [this](auto&& visit) {
+      for (auto& branch : branches_) {
+        if (winner != kNoWinner) branch.request_stop();
+        visit(branch);
+      }
+    });
+  }
+  RaceVector<T> await_resume() {
+    RaceVector<T> race;
+    race.index = winner;
+    race.outcomes.reserve(branches_.size());
+    for (auto& branch : branches_) race.outcomes.push_back(branch.outcome());
+    return race;
+  }
+  void for_each(void (*visit)(Chain&, void*), void* context) noexcept override {
+    for (auto& branch : branches_) visit(branch, context);
+  }
+
+ private:
+  std::vector<AnyBranch<T>> branches_;
+};
+
+}  // namespace detail
+
+/// Races tasks. The winner is the first that ends without an exception and without a failed Result.
+///
+/// Semantics: the losers are asked to stop *and awaited*, so nothing of theirs outlives the race, and a loser whose
+/// data had already arrived keeps it in its outcome: look there before you drop it. When every branch fails,
+/// `all_failed()` and each outcome says why; nothing is thrown.
+/// Example: `auto race = co_await horus::when_any(from_gps(), from_odometry());`
+template <class... Ts>
+[[nodiscard]] auto when_any(Task<Ts>... tasks) {
+  return detail::WhenAnyAwaiter<Ts...>(std::move(tasks)...);
+}
+
+/// The same for any number of tasks of one type.
+template <class T>
+[[nodiscard]] auto when_any(std::vector<Task<T>> tasks) {
+  return detail::WhenAnyVectorAwaiter<T>(std::move(tasks));
+}
+
+}  // namespace horus

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include <horus/task/event.hpp>
+#include <horus/task/run_ready.hpp>
+#include <horus/task/scope.hpp>
+
+using horus::Scope;
+using horus::Spawned;
+using horus::sync_await;
+using horus::Task;
+using horus::TaskState;
+
+namespace {
+
+Task<int> wait_then(horus::Event& event, int value) {
+  co_await event.wait();
+  co_return value;
+}
+Task<horus::Result<int>> fail_with(int code) { co_return horus::Error(code, "test"); }
+
+}  // namespace
+
+TEST_CASE("a spawned task starts through the ready list, never inline") {
+  auto body = []() -> Task<> {
+    std::vector<int> order;
+    auto note = [&](int n) -> Task<> {
+      order.push_back(n);
+      co_return;
+    };
+    Scope scope;
+    static_cast<void>(scope.spawn(note(2)));
+    order.push_back(1);
+    co_await scope.join();
+    CHECK(order == std::vector<int>{1, 2});
+  };
+  sync_await(body());
+  CHECK(horus::live_frames() == 0);
+}
+
+TEST_CASE("a handle tells pending, resolved, rejected and cancelled apart") {
+  auto body = []() -> Task<> {
+    horus::Event event;
+    Scope scope;
+    auto waiting = scope.spawn(wait_then(event, 5));
+    auto failing = scope.spawn(fail_with(EIO));
+    auto throwing = scope.spawn([]() -> Task<> {
+      throw std::logic_error("bug");
+      co_return;
+    }());
+    auto stopped = scope.spawn(wait_then(event, 6));
+    CHECK(waiting.state() == TaskState::pending);
+    co_await horus::yield();
+    CHECK_FALSE(waiting.done());
+    CHECK(waiting.state() == TaskState::running);
+    CHECK(failing.state() == TaskState::rejected);
+    CHECK(throwing.state() == TaskState::rejected);
+    stopped.cancel();
+    co_await horus::yield();
+    CHECK(stopped.state() == TaskState::cancelled);
+    event.set();
+    int value = co_await waiting;
+    CHECK(value == 5);
+    CHECK_FALSE(waiting.valid());
+    CHECK(failing.take().code() == EIO);
+    CHECK_THROWS_AS(throwing.take(), std::logic_error);
+    CHECK_THROWS_AS(stopped.take(), horus::Error);
+    co_await scope.join();
+  };
+  sync_await(body());
+  CHECK(horus::live_frames() == 0);
+}
+
+TEST_CASE("a failure without a handle stops the siblings and comes out of the join") {
+  auto body = []() -> Task<> {
+    horus::Event never;
+    Scope scope;
+    static_cast<void>(scope.spawn(wait_then(never, 1)));
+    static_cast<void>(scope.spawn([]() -> Task<> {
+      co_await horus::yield();
+      throw std::runtime_error("first");
+    }()));
+    co_await scope.join();
+  };
+  CHECK_THROWS_WITH(sync_await(body()), "first");
+  CHECK(horus::live_frames() == 0);
+}
+
+TEST_CASE("with_scope waits for everything its body spawned and gives the body's value") {
+  int finished = 0;
+  auto child = [&]() -> Task<> {
+    co_await horus::yield();
+    co_await horus::yield();
+    ++finished;
+  };
+  auto body = [&](Scope& scope) -> Task<int> {
+    static_cast<void>(scope.spawn(child()));
+    static_cast<void>(scope.spawn(child()));
+    co_return 9;
+  };
+  CHECK(sync_await(horus::with_scope(body)) == 9);
+  CHECK(finished == 2);
+}
+
+TEST_CASE("a body that throws stops what it spawned") {
+  horus::Event never;
+  auto body = [&](Scope& scope) -> Task<> {
+    static_cast<void>(scope.spawn(wait_then(never, 1)));
+    co_await horus::yield();
+    throw std::runtime_error("body");
+  };
+  CHECK_THROWS_WITH(sync_await(horus::with_scope(body)), "body");
+  CHECK(horus::live_frames() == 0);
+}
+
+TEST_CASE("stopping the joining task stops the tasks of its scope and waits for them") {
+  horus::ReadyScope ready;
+  horus::Event never;
+  bool unwound = false;
+  auto child = [&]() -> Task<> {
+    try {
+      co_await never.wait();
+    } catch (const horus::Error&) {
+      unwound = true;
+    }
+  };
+  auto body = [&]() -> Task<> {
+    Scope scope;
+    static_cast<void>(scope.spawn(child()));
+    co_await scope.join();
+  };
+  horus::RootChain<void> root(body());
+  root.start();
+  ready.run_until_idle();
+  CHECK_FALSE(root.done());
+  root.request_stop();
+  ready.run_until_idle();
+  CHECK(root.done());
+  CHECK(unwound);
+}
+
+TEST_CASE("a task that ignores its cancellation can still be joined") {
+  horus::ReadyScope ready;
+  horus::Event event;
+  auto stubborn = [&]() -> Task<int> {
+    int refused = 0;
+    for (int i = 0; i < 100; ++i) {
+      try {
+        co_await event.wait();
+      } catch (const horus::Error&) {
+        ++refused;
+      }
+    }
+    co_return refused;
+  };
+  auto body = [&]() -> Task<int> {
+    Scope scope;
+    auto handle = scope.spawn(stubborn());
+    scope.cancel();
+    co_await scope.join();
+    co_return handle.take();
+  };
+  CHECK(sync_await(body()) == 100);
+}
