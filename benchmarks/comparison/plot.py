@@ -113,9 +113,9 @@ def _draw(  # type: ignore[no-untyped-def]
             panel.text(at, place, text, va="center", ha=side, color=colour, **font)
 
     direction = "more is better" if metric.higher_is_better else "less is better"
-    panel.set_title(scenario.title, loc="left", fontsize=10, color=INK, pad=16)
+    panel.set_title(scenario.title, loc="left", fontsize=10, color=INK, pad=17)
     panel.text(
-        *(0, 1.0, f"{metric.title}, {direction}"),
+        *(0, 1.02, f"{metric.title}, {direction}"),
         transform=panel.transAxes,
         va="bottom",
         fontsize=8,

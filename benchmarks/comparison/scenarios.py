@@ -104,8 +104,8 @@ def _echo(setting: Setting) -> list[Scenario]:
     programs = (
         Program("Horus io_uring", "echo_server", ("--backend", "uring"), ours=True),
         Program("Horus epoll", "echo_server", ("--backend", "epoll"), ours=True),
-        Program("raw io_uring", "peers/echo_raw_uring"),
-        Program("raw io_uring, direct", "peers/echo_raw_uring", ("--direct",)),
+        Program("raw io_uring", "peers/echo_raw_uring", ("--direct",)),
+        Program("raw io_uring, plain fds", "peers/echo_raw_uring"),
         Program("raw epoll", "peers/echo_raw_epoll"),
         Program("Asio io_uring", "peers/echo_asio_uring"),
         Program("Asio epoll", "peers/echo_asio_epoll"),
