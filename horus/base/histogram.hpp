@@ -3,14 +3,14 @@
 // One thread at a time. A histogram owns its buckets; copies share nothing.
 #pragma once
 
-#include <horus/base/export.hpp>
-
 #include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <memory>
+
+#include <horus/base/export.hpp>
 
 namespace horus {
 

@@ -3,8 +3,6 @@
 // Any thread may push; one thread pops. The mailbox owns what was pushed and not yet popped.
 #pragma once
 
-#include <horus/base/assert.hpp>
-
 #include <atomic>
 #include <bit>
 #include <cstddef>
@@ -13,6 +11,8 @@
 #include <new>
 #include <type_traits>
 #include <utility>
+
+#include <horus/base/assert.hpp>
 
 namespace horus {
 

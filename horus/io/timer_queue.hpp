@@ -4,13 +4,13 @@
 // them.
 #pragma once
 
-#include <horus/base/assert.hpp>
-#include <horus/base/export.hpp>
-
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+
+#include <horus/base/assert.hpp>
+#include <horus/base/export.hpp>
 
 namespace horus::io {
 

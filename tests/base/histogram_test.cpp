@@ -2,14 +2,14 @@
 // Histogram against the sorted values themselves.
 #include <horus/base/histogram.hpp>
 
-#include <doctest/doctest.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
 #include <random>
 #include <vector>
+
+#include <doctest/doctest.h>
 
 using horus::Histogram;
 

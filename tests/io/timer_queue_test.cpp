@@ -2,8 +2,6 @@
 // TimerQueue against a sorted map: exact order, never early, at every distance. One thread.
 #include <horus/io/timer_queue.hpp>
 
-#include <doctest/doctest.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <limits>
@@ -12,6 +10,8 @@
 #include <random>
 #include <utility>
 #include <vector>
+
+#include <doctest/doctest.h>
 
 using horus::io::TimerEntry;
 using horus::io::TimerQueue;
@@ -235,9 +235,7 @@ TEST_CASE("millions of random operations give exactly what a sorted map gives") 
           break;
         }
         case 4:
-        case 5:
-          twin.cancel(i);
-          break;
+        case 5: twin.cancel(i); break;
         case 6: {
           const int64_t room = std::numeric_limits<int64_t>::max() - twin.now_ns;
           twin.now_ns += std::min(any_distance(random, mix.step_bits), room);
