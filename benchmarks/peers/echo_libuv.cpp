@@ -4,6 +4,7 @@
 //
 //   echo_libuv --port N
 
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
 
@@ -70,6 +71,7 @@ int main(int argc, char** argv) {
   auto port = static_cast<int>(arguments.count("--port", 0));
   arguments.finish();
 
+  std::signal(SIGPIPE, SIG_IGN);  // libuv writes without MSG_NOSIGNAL
   uv_loop_t* loop = uv_default_loop();
   uv_tcp_t listener;
   sockaddr_in address;

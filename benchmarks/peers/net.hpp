@@ -5,6 +5,8 @@
 // (BOOST_)ASIO_DISABLE_EPOLL.
 #pragma once
 
+#include <utility>  // Boost 1.74 uses std::exchange without it
+
 #ifdef BENCH_STANDALONE_ASIO
 #include <asio.hpp>
 namespace net = asio;
