@@ -32,7 +32,7 @@ class HORUS_API Join : public Waiter {
   std::exception_ptr failure;
 
  protected:
-  ~Join() = default;
+  virtual ~Join() = default;
 
   // Starts the branches in order. False when all of them ended at once.
   template <class Promise, class ForEach>

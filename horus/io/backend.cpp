@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <horus/io/backend.hpp>
+
+#include <cerrno>
+
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+namespace horus::io {
+namespace {
+int or_errno(int result) noexcept { return result < 0 ? -errno : result; }
+}  // namespace
+
+Backend::~Backend() = default;
+
+std::int64_t Backend::now_ns() noexcept { return monotonic_ns(); }
+int Backend::socket(int domain, int type, int protocol) noexcept {
+  return or_errno(::socket(domain, type | SOCK_CLOEXEC, protocol));
+}
+int Backend::bind(int fd, const sockaddr* address, socklen_t size) noexcept {
+  return or_errno(::bind(fd, address, size));
+}
+int Backend::listen(int fd, int backlog) noexcept { return or_errno(::listen(fd, backlog)); }
+int Backend::set_option(int fd, int level, int option, const void* value, socklen_t size) noexcept {
+  return or_errno(::setsockopt(fd, level, option, value, size));
+}
+int Backend::get_option(int fd, int level, int option, void* value, socklen_t* size) noexcept {
+  return or_errno(::getsockopt(fd, level, option, value, size));
+}
+int Backend::local_address(int fd, sockaddr* address, socklen_t* size) noexcept {
+  return or_errno(::getsockname(fd, address, size));
+}
+int Backend::peer_address(int fd, sockaddr* address, socklen_t* size) noexcept {
+  return or_errno(::getpeername(fd, address, size));
+}
+int Backend::pipe(int ends[2], int flags) noexcept { return or_errno(::pipe2(ends, flags | O_CLOEXEC)); }
+int Backend::socket_pair(int ends[2], int domain, int type) noexcept {
+  return or_errno(::socketpair(domain, type | SOCK_CLOEXEC, 0, ends));
+}
+int Backend::event_fd(unsigned initial, int flags) noexcept {
+  return or_errno(::eventfd(initial, flags | EFD_CLOEXEC));
+}
+void Backend::random_bytes(void* out, std::size_t size) noexcept {
+  auto* bytes = static_cast<unsigned char*>(out);
+  while (size > 0) {
+    const ssize_t got = ::getrandom(bytes, size, 0);
+    if (got <= 0) continue;
+    bytes += got;
+    size -= static_cast<std::size_t>(got);
+  }
+}
+
+}  // namespace horus::io

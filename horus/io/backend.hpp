@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// The seam: a backend consumes io_uring submission entries and produces completion entries. Everything above it
+// (awaitables, scheduler, user code) is the same on every backend. One thread; owned by its Reactor.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include <linux/io_uring.h>
+#include <sys/socket.h>
+
+#include <horus/base/clock.hpp>
+#include <horus/base/export.hpp>
+#include <horus/base/result.hpp>
+
+namespace horus::io {
+
+/// The two rings that a reactor and its backend share. The reactor writes entries and the submission tail, and reads
+/// completions and moves the completion head; the backend does the other half. Indices run freely; the low bits
+/// (`entries` is a power of two) select the slot.
+struct Rings {
+  io_uring_sqe* sqes = nullptr;
+  std::uint32_t sq_entries = 0;
+  std::uint32_t* sq_head = nullptr;
+  std::uint32_t* sq_tail = nullptr;
+  io_uring_cqe* cqes = nullptr;
+  std::uint32_t cq_entries = 0;
+  std::uint32_t* cq_head = nullptr;
+  std::uint32_t* cq_tail = nullptr;
+  /// IORING_SQ_CQ_OVERFLOW: completions wait outside the ring; IORING_SQ_TASKRUN: an enter would produce some.
+  const std::uint32_t* sq_flags = nullptr;
+};
+
+/// Instruction set: NOP · ACCEPT (single, multishot) · CONNECT · RECV (plain; multishot with a buffer ring) · SEND
+/// (MSG_WAITALL, MSG_DONTWAIT) · RECVMSG · SENDMSG · READ · WRITE · READV · WRITEV · READ_FIXED · WRITE_FIXED ·
+/// OPENAT · STATX · FSYNC · FALLOCATE · UNLINKAT · RENAMEAT · MKDIRAT · SYMLINKAT · LINKAT · POLL_ADD (one-shot) ·
+/// ASYNC_CANCEL (by user_data; by descriptor, ALL; ANY|ALL) · CLOSE · SHUTDOWN. Anything else completes with -EINVAL.
+///
+/// Unspecified on purpose: the order of completions of different operations; who wins a cancel against data; when
+/// ENOBUFS appears; short sizes. A cancel's own completion may come before its target's.
+class HORUS_API Backend {
+ public:
+  virtual ~Backend();
+
+  [[nodiscard]] const Rings& rings() const noexcept { return rings_; }
+  [[nodiscard]] virtual const char* name() const noexcept = 0;
+
+  /// Consumes `to_submit` entries, then waits until `min_complete` completions lie in the ring or `deadline_ns`
+  /// (CLOCK_MONOTONIC; kNever: no limit) has come. With min_complete 0 it does not wait, but still produces what is
+  /// ready. May return early with nothing. Returns the number of entries consumed, or -errno: EINTR (nothing lost,
+  /// call again), EBUSY/EAGAIN (reap completions, call again).
+  virtual int enter(std::uint32_t to_submit, std::uint32_t min_complete, std::int64_t deadline_ns) noexcept = 0;
+
+  /// A descriptor that becomes readable when an enter() would produce completions, for embedding in another loop.
+  /// -errno when it cannot be made. `clear_pollable()` before the emptiness check that precedes sleeping.
+  virtual int pollable_fd() noexcept = 0;
+  virtual void clear_pollable() noexcept = 0;
+
+  /// Provided buffers: `entries` (a power of two) slots of io_uring_buf at `ring`, page-aligned, as group `group`.
+  virtual int register_buffer_ring(io_uring_buf_ring* ring, std::uint32_t entries, std::uint16_t group) noexcept = 0;
+  virtual int unregister_buffer_ring(std::uint16_t group) noexcept = 0;
+  /// Fixed buffers for READ_FIXED and WRITE_FIXED, replacing earlier ones.
+  virtual int register_buffers(const iovec* buffers, unsigned count) noexcept = 0;
+  virtual int unregister_buffers() noexcept = 0;
+
+  // What does not go through an entry, so that a simulator can answer it too. Kernel calls by default; each returns
+  // -errno on failure.
+  [[nodiscard]] virtual std::int64_t now_ns() noexcept;
+  virtual int socket(int domain, int type, int protocol) noexcept;
+  virtual int bind(int fd, const sockaddr* address, socklen_t size) noexcept;
+  virtual int listen(int fd, int backlog) noexcept;
+  virtual int set_option(int fd, int level, int option, const void* value, socklen_t size) noexcept;
+  virtual int get_option(int fd, int level, int option, void* value, socklen_t* size) noexcept;
+  virtual int local_address(int fd, sockaddr* address, socklen_t* size) noexcept;
+  virtual int peer_address(int fd, sockaddr* address, socklen_t* size) noexcept;
+  virtual int pipe(int ends[2], int flags) noexcept;
+  virtual int socket_pair(int ends[2], int domain, int type) noexcept;
+  virtual int event_fd(unsigned initial, int flags) noexcept;
+  virtual void random_bytes(void* out, std::size_t size) noexcept;
+
+ protected:
+  Rings rings_;
+};
+
+struct ReactorConfig;
+
+/// Why io_uring cannot be had here, in words that name the likely cause and the mend.
+HORUS_API std::string explain_uring_failure(int error);
+/// A kernel ring, or -errno of the attempt as an Error ("io_uring_setup").
+Result<std::unique_ptr<Backend>> make_uring_backend(const ReactorConfig& config);
+/// The interpreter of the same entries over non-blocking calls, epoll and a thread pool.
+Result<std::unique_ptr<Backend>> make_epoll_backend(const ReactorConfig& config);
+
+}  // namespace horus::io

@@ -1,0 +1,604 @@
+// SPDX-License-Identifier: Apache-2.0
+// The loop, in the order it runs: posts, timers, ready coroutines, submit and wait, completions.
+#include <horus/io/reactor.hpp>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <mutex>
+#include <string_view>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <pthread.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <horus/base/log.hpp>
+
+namespace horus::io {
+
+// --- Set-up -----------------------------------------------------------------------------------------------------------
+
+namespace {
+
+std::atomic<std::uint64_t> process_generation{0};
+
+// The rings are memory shared with the parent: a child that touched them would submit in the parent's name.
+void poison_after_fork() noexcept {
+  process_generation.fetch_add(1, std::memory_order_relaxed);
+  horus::detail::thread_state.reactor = nullptr;
+  horus::detail::thread_state.ready = nullptr;
+  horus::detail::thread_state.roots = nullptr;
+}
+
+std::uint64_t thread_number() noexcept {
+  static std::atomic<std::uint64_t> next{1};
+  thread_local const std::uint64_t number = next.fetch_add(1, std::memory_order_relaxed);
+  return number;
+}
+
+BackendChoice choice_of(const ReactorConfig& config) {
+  if (config.backend != BackendChoice::automatic) return config.backend;
+  const char* wish = std::getenv("HORUS_IO");
+  const std::string_view word = wish == nullptr ? "" : wish;
+  if (word.empty() || word == "auto") return BackendChoice::automatic;
+  if (word == "uring") return BackendChoice::uring;
+  if (word == "epoll") return BackendChoice::epoll;
+  throw Error(EINVAL, "HORUS_IO", fmt::format("\"{}\" (use uring, epoll or auto)", word));
+}
+
+std::unique_ptr<Backend> make_backend(const ReactorConfig& config) {
+  const BackendChoice choice = choice_of(config);
+  if (choice != BackendChoice::epoll) {
+#ifdef HORUS_WITH_URING
+    auto uring = make_uring_backend(config);
+    if (uring) return *std::move(uring);
+    const std::string why = explain_uring_failure(uring.code());
+    if (choice == BackendChoice::uring) throw Error(uring.code(), "io_uring_setup", "(required): " + why);
+    static std::once_flag told;
+    std::call_once(told, [&] { log_warning("io_uring is not available, using epoll: " + why); });
+#else
+    if (choice == BackendChoice::uring) throw Error(ENOSYS, "io_uring_setup", "(this build has no io_uring backend)");
+#endif
+  }
+  return make_epoll_backend(config).or_throw();
+}
+
+bool is_power_of_two(std::uint64_t n) { return n != 0 && (n & (n - 1)) == 0; }
+
+const ReactorConfig& checked(const ReactorConfig& config) {
+  if (!is_power_of_two(config.submission_entries) || config.submission_entries > 4096) {
+    throw Error(EINVAL, "ReactorConfig", "submission_entries must be a power of two up to 4096");
+  }
+  if (!is_power_of_two(config.completion_entries) || config.completion_entries < config.submission_entries ||
+      config.completion_entries < 2) {
+    throw Error(EINVAL, "ReactorConfig",
+                "completion_entries must be a power of two, at least 2 and at least submission_entries");
+  }
+  if (!is_power_of_two(config.mailbox_entries) || config.mailbox_entries < 2) {
+    throw Error(EINVAL, "ReactorConfig", "mailbox_entries must be a power of two, at least 2");
+  }
+  if (config.resume_budget == 0) throw Error(EINVAL, "ReactorConfig", "resume_budget must be at least 1");
+  return config;
+}
+
+}  // namespace
+
+// Closes one descriptor in the background: cancel everything on it, wait for that, close it. Recycled.
+struct Reactor::Closer : CompletionHandler {
+  Reactor* reactor = nullptr;
+  Closer* next_free = nullptr;
+  int fd = -1;
+  bool cancelled = false;
+};
+
+// What makes a reactor pollable from another loop: an epoll set of the backend's descriptor and a timer.
+struct Reactor::Embedding {
+  int set = -1;
+  int timer = -1;
+  std::int64_t armed_for = kNever;
+  ~Embedding() {
+    if (set >= 0) ::close(set);
+    if (timer >= 0) ::close(timer);
+  }
+};
+
+Reactor::Reactor(const ReactorConfig& config) : Reactor(make_backend(checked(config)), config) {}
+
+Reactor::Reactor(std::unique_ptr<Backend> backend, const ReactorConfig& config)
+    : config_(checked(config)),
+      backend_(std::move(backend)),
+      rings_(backend_->rings()),
+      sq_tail_(*rings_.sq_tail),
+      sq_mask_(rings_.sq_entries - 1),
+      cq_mask_(rings_.cq_entries - 1),
+      // Half the ring: the other half has room for cancellations and for the completions of multishots.
+      in_flight_limit_(rings_.cq_entries / 2),
+      timers_(backend_->now_ns()),
+      mailbox_(config.mailbox_entries),
+      generation_(process_generation.load(std::memory_order_relaxed)),
+      owner_(thread_number()),
+      previous_reactor_(std::exchange(horus::detail::thread_state.reactor, this)),
+      previous_ready_(std::exchange(horus::detail::thread_state.ready, &ready_)),
+      previous_roots_(std::exchange(horus::detail::thread_state.roots, &roots_)) {
+  static const int once = [] {
+    ::pthread_atfork(nullptr, nullptr, &poison_after_fork);
+    // Writing to a pipe or socket whose reader is gone is an error value here, not the end of the process. A handler
+    // that the host program has set stays.
+    struct sigaction action {};
+    if (::sigaction(SIGPIPE, nullptr, &action) == 0 && action.sa_handler == SIG_DFL) ::signal(SIGPIPE, SIG_IGN);
+    return 0;
+  }();
+  static_cast<void>(once);
+  wake_.reactor = this;
+  wake_.complete = [](CompletionHandler& handler, std::int32_t, std::uint32_t) noexcept {
+    auto& wake = static_cast<WakeHandler&>(handler);
+    wake.armed = false;
+    wake.reactor->asleep_.store(false, std::memory_order_relaxed);
+  };
+  // Blocking: the ring would complete a read of a non-blocking descriptor at once.
+  wake_fd_ = backend_->event_fd(0, 0);
+  if (wake_fd_ < 0) {
+    const int code = -wake_fd_;
+    horus::detail::thread_state.reactor = previous_reactor_;
+    horus::detail::thread_state.ready = previous_ready_;
+    horus::detail::thread_state.roots = previous_roots_;
+    throw Error(code, "eventfd");
+  }
+}
+
+Reactor::~Reactor() {
+  const bool ours = generation_ == process_generation.load(std::memory_order_relaxed);
+  if (ours) {
+    check_owner();
+    drain();
+    horus::detail::thread_state.reactor = previous_reactor_;
+    horus::detail::thread_state.ready = previous_ready_;
+    horus::detail::thread_state.roots = previous_roots_;
+  }
+  if (wake_fd_ >= 0) ::close(wake_fd_);
+}
+
+void Reactor::check_owner() const noexcept {
+  HORUS_ASSERT(generation_ == process_generation.load(std::memory_order_relaxed),
+               "this reactor belongs to the parent process; make a new one after fork()");
+  HORUS_ASSERT(owner_ == thread_number(), "a reactor may only be used by the thread that made it");
+}
+
+// --- Running ----------------------------------------------------------------------------------------------------------
+
+void Reactor::run() {
+  while (!stopping()) turn(kNever);
+  stop_.store(false, std::memory_order_relaxed);
+}
+
+std::size_t Reactor::run_once(Duration timeout) {
+  std::int64_t deadline = 0;
+  if (timeout > Duration::zero()) deadline = saturating_add(now_ns(), timeout.count());
+  if (embedding_) backend_->clear_pollable();
+  const std::size_t resumed = turn(deadline);
+  if (embedding_) rearm_embedding();
+  return resumed;
+}
+
+void Reactor::stop() noexcept {
+  stop_.store(true, std::memory_order_seq_cst);
+  // Unconditionally: a signal handler may run between the loop's last look at the flag and its sleep.
+  signal_wake();
+}
+
+std::size_t Reactor::turn(std::int64_t deadline_ns) noexcept {
+  check_owner();
+  take_posts();
+  expire_timers();
+  const std::size_t resumed = resume_ready();
+  const bool busy = !ready_.empty() || stopping() || resumed > 0;
+  // A turn that resumed something returns soon, so that run() sees its task's end before it sleeps.
+  submit_and_wait(busy ? 0 : deadline_ns);
+  return resumed;
+}
+
+void Reactor::take_posts() noexcept {
+  Work work;
+  for (std::uint32_t taken = 0; taken < config_.resume_budget && mailbox_.try_pop(work); ++taken) {
+    count(counters_.posts);
+    work();
+    work = Work();
+  }
+}
+
+void Reactor::expire_timers() noexcept {
+  if (timers_.size() == 0) return;
+  const std::int64_t now = now_ns();
+  while (TimerEntry* entry = timers_.pop_due(now)) {
+    count(counters_.timers);
+    auto& timer = static_cast<Timer&>(*entry);
+    timer.expired(timer);
+  }
+}
+
+std::size_t Reactor::resume_ready() noexcept {
+  std::size_t resumed = 0;
+  while (resumed < config_.resume_budget) {
+    Ready* next = ready_.pop();
+    if (next == nullptr) break;
+    ++resumed;
+    next->handle.resume();
+  }
+  count(counters_.resumes, resumed);
+  if (!migrations_.empty()) [[unlikely]] hand_over_migrations();
+  return resumed;
+}
+
+void Reactor::hand_over_migrations() noexcept {
+  auto leaving = std::move(migrations_);
+  migrations_.clear();
+  for (const Migration& migration : leaving) {
+    Chain* chain = migration.chain;
+    const bool listed = chain != nullptr && chain->ListHook<RootTag>::linked();
+    if (listed) chain->ListHook<RootTag>::unlink();
+    Ready* coroutine = migration.coroutine;
+    const bool posted = migration.target->post([coroutine, chain, listed] {
+      if (listed) horus::detail::list_root(*chain);
+      horus::detail::thread_state.ready->push(*coroutine);
+    });
+    if (!posted) {  // its mailbox is full: again on the next turn
+      if (listed) horus::detail::list_root(*chain);
+      migrations_.push_back(migration);
+    }
+  }
+}
+
+// --- Submit, wait, reap -----------------------------------------------------------------------------------------------
+
+void Reactor::submit_and_wait(std::int64_t deadline_ns) noexcept {
+  if (!queued_.empty()) refill();
+  const bool may_wait = deadline_ns > 0 && ready_.empty() && migrations_.empty();
+  if (!may_wait) {
+    enter(0, 0);
+    reap();
+    return;
+  }
+  deadline_ns = std::min(deadline_ns, timers_.next_deadline());
+  if (config_.busy_poll > Duration::zero()) {
+    const std::int64_t window_end = saturating_add(now_ns(), config_.busy_poll.count());
+    if (poll_until(std::min(deadline_ns, window_end))) return;
+    if (window_end >= deadline_ns) return;
+  }
+  const bool spin = config_.timer_spin > Duration::zero() && deadline_ns != kNever;
+  const std::int64_t wake_at = spin ? deadline_ns - config_.timer_spin.count() : deadline_ns;
+  if (!spin || wake_at > now_ns()) {
+    arm_wake();
+    asleep_.store(true, std::memory_order_seq_cst);
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (mailbox_.empty() && !stopping()) {
+      const std::int64_t before = now_ns();
+      // Completions of sends that nobody waits for arrive with the submission itself; wait for one more than those.
+      enter(1 + inline_completions_, wake_at);
+      count(counters_.asleep_ns, static_cast<std::uint64_t>(now_ns() - before));
+    } else {
+      enter(0, 0);
+    }
+    asleep_.store(false, std::memory_order_relaxed);
+    reap();
+  }
+  if (spin && ready_.empty()) static_cast<void>(poll_until(deadline_ns));
+}
+
+// Looks for completions and posts without sleeping. True when it found something before `until_ns`.
+bool Reactor::poll_until(std::int64_t until_ns) noexcept {
+  enter(0, 0);
+  reap();
+  while (ready_.empty() && mailbox_.empty() && !stopping()) {
+    if (now_ns() >= until_ns) return false;
+    const std::uint32_t flags = std::atomic_ref(*const_cast<std::uint32_t*>(rings_.sq_flags)).load(std::memory_order_relaxed);
+    const bool completed =
+        std::atomic_ref(*rings_.cq_tail).load(std::memory_order_acquire) != *rings_.cq_head;
+    if (completed || (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0) {
+      enter(0, 0);
+      reap();
+    } else {
+      __builtin_ia32_pause();
+    }
+  }
+  return true;
+}
+
+int Reactor::enter(std::uint32_t min_complete, std::int64_t deadline_ns) noexcept {
+  const std::uint32_t already = *rings_.sq_tail;
+  const std::uint32_t fresh = sq_tail_ - already;
+  std::atomic_ref(*rings_.sq_tail).store(sq_tail_, std::memory_order_release);
+  const std::uint32_t to_submit = sq_tail_ - std::atomic_ref(*rings_.sq_head).load(std::memory_order_acquire);
+  count(counters_.enters);
+  count(counters_.operations, fresh);
+  counters_.in_flight.store(in_flight_, std::memory_order_relaxed);
+  inline_completions_ = 0;
+  const int result = backend_->enter(to_submit, min_complete, deadline_ns);
+  const std::uint32_t flags = std::atomic_ref(*const_cast<std::uint32_t*>(rings_.sq_flags)).load(std::memory_order_relaxed);
+  if ((flags & IORING_SQ_CQ_OVERFLOW) != 0) [[unlikely]] count(counters_.overflows);
+  // EINTR, EAGAIN, EBUSY, ENOMEM: nothing is lost; the next turn reaps and calls again.
+  if (result < 0 && result != -EINTR && result != -EAGAIN && result != -EBUSY && result != -ENOMEM) {
+    HORUS_ASSERT(false, fmt::format("io backend {}: enter failed: {}", backend_->name(), describe_code(-result)).c_str());
+  }
+  return result;
+}
+
+void Reactor::reap() noexcept {
+  std::uint32_t head = *rings_.cq_head;
+  const std::uint32_t tail = std::atomic_ref(*rings_.cq_tail).load(std::memory_order_acquire);
+  if (head == tail) return;
+  count(counters_.completions, tail - head);
+  for (; head != tail; ++head) {
+    const io_uring_cqe& completion = rings_.cqes[head & cq_mask_];
+    const std::uint64_t address = completion.user_data & ~std::uint64_t{7};
+    switch (static_cast<Tag>(completion.user_data & 7)) {
+      case Tag::operation: {
+        auto& operation = *reinterpret_cast<Operation*>(address);
+#ifdef HORUS_TSAN
+        __tsan_acquire(&operation);
+#endif
+        operation.result = completion.res;
+        operation.flags = completion.flags;
+        operation.state = Operation::State::done;
+        --in_flight_;
+        operation.unsuspend();
+        ready_.push(operation);
+        break;
+      }
+      case Tag::handler: {
+        if ((completion.flags & IORING_CQE_F_MORE) == 0) --in_flight_;
+        auto& handler = *reinterpret_cast<CompletionHandler*>(address);
+        handler.complete(handler, completion.res, completion.flags);
+        break;
+      }
+      case Tag::ignore: break;
+    }
+  }
+  std::atomic_ref(*rings_.cq_head).store(head, std::memory_order_release);
+}
+
+bool Reactor::flush() noexcept {
+  for (int attempt = 0; attempt < 16; ++attempt) {
+    const int result = enter(0, 0);
+    if (sq_tail_ - std::atomic_ref(*rings_.sq_head).load(std::memory_order_acquire) < rings_.sq_entries) return true;
+    if (result == -EINTR) continue;
+    reap();
+  }
+  return false;
+}
+
+// --- Operations -------------------------------------------------------------------------------------------------------
+
+void Reactor::enqueue(Operation& operation) noexcept {
+  operation.state = Operation::State::queued;
+  queued_.push_back(operation);
+  count(counters_.queued);
+}
+
+// Moves operations that had to wait into the ring, oldest first.
+void Reactor::refill() noexcept {
+  while (in_flight_ < in_flight_limit_) {
+    Operation* operation = queued_.front();
+    if (operation == nullptr) return;
+    io_uring_sqe* entry = next_entry();
+    if (entry == nullptr) return;
+    queued_.pop_front();
+    std::memset(entry, 0, sizeof *entry);
+    static_cast<const OperationKind*>(operation->kind)->prepare(*operation, *entry);
+    entry->user_data = operation->user_data();
+    operation->state = Operation::State::in_flight;
+    ++in_flight_;
+#ifdef HORUS_TSAN
+    __tsan_release(operation);
+#endif
+  }
+}
+
+// For entries that must not wait behind others: cancellations, closes, the wake-up.
+io_uring_sqe& Reactor::urgent_entry() noexcept {
+  io_uring_sqe* entry = next_entry();
+  HORUS_ASSERT(entry != nullptr, "the backend takes no entries any more");
+  std::memset(entry, 0, sizeof *entry);
+  return *entry;
+}
+
+void Reactor::cancel(Operation& operation) noexcept {
+  if (operation.state == Operation::State::queued) {
+    static_cast<ListHook<QueuedTag>&>(operation).unlink();
+    operation.refuse(-ECANCELED);
+    return;
+  }
+  if (operation.state != Operation::State::in_flight) return;
+  io_uring_sqe& entry = urgent_entry();
+  entry.opcode = IORING_OP_ASYNC_CANCEL;
+  entry.fd = -1;
+  entry.addr = operation.user_data();
+  entry.user_data = static_cast<std::uint64_t>(Tag::ignore);
+}
+
+void Reactor::cancel_handler(CompletionHandler& handler) noexcept {
+  io_uring_sqe& entry = urgent_entry();
+  entry.opcode = IORING_OP_ASYNC_CANCEL;
+  entry.fd = -1;
+  entry.addr = reinterpret_cast<std::uintptr_t>(&handler) | static_cast<std::uint64_t>(Tag::handler);
+  entry.user_data = static_cast<std::uint64_t>(Tag::ignore);
+}
+
+void Operation::cancel(Waiter& waiter) noexcept {
+  Reactor* reactor = Reactor::current();
+  HORUS_ASSERT(reactor != nullptr, "an operation was cancelled from a thread that runs no reactor");
+  reactor->cancel(static_cast<Operation&>(waiter));
+}
+
+void Operation::describe(const Waiter& waiter, std::string& line) {
+  const auto& operation = static_cast<const Operation&>(waiter);
+  if (operation.fd >= 0) fmt::format_to(std::back_inserter(line), " (fd {})", operation.fd);
+  if (operation.state == State::queued) line += " (queued: too many operations in flight)";
+}
+
+// --- Closing ----------------------------------------------------------------------------------------------------------
+
+// Entries that name the descriptor and were not yet submitted go first (the ring is first-in first-out), then the
+// cancellation, then, when that has completed, the close: the number is not reused while anything names it.
+void Reactor::close_later(int fd) noexcept {
+  if (fd < 0) return;
+  queued_.for_each([&](Operation& operation) {
+    if (operation.fd == fd) cancel(operation);
+  });
+  Closer* closer = free_closers_;
+  if (closer != nullptr) {
+    free_closers_ = closer->next_free;
+  } else {
+    closers_.push_back(std::make_unique<Closer>());
+    closer = closers_.back().get();
+    closer->reactor = this;
+    closer->complete = [](CompletionHandler& handler, std::int32_t, std::uint32_t) noexcept {
+      auto& self = static_cast<Closer&>(handler);
+      Reactor& reactor = *self.reactor;
+      if (!self.cancelled) {
+        self.cancelled = true;
+        reactor.submit_handler(self, [&](io_uring_sqe& entry) {
+          entry.opcode = IORING_OP_CLOSE;
+          entry.fd = self.fd;
+        });
+        return;
+      }
+      self.next_free = std::exchange(reactor.free_closers_, &self);
+    };
+  }
+  closer->fd = fd;
+  closer->cancelled = false;
+  submit_handler(*closer, [&](io_uring_sqe& entry) {
+    entry.opcode = IORING_OP_ASYNC_CANCEL;
+    entry.fd = fd;
+    entry.cancel_flags = IORING_ASYNC_CANCEL_FD | IORING_ASYNC_CANCEL_ALL;
+  });
+}
+
+// Everything that runs has ended by structure; what remains are closes, multishots and the wake-up.
+void Reactor::drain() noexcept {
+  resume_ready();
+  const std::int64_t limit = saturating_add(now_ns(), config_.drain_limit.count());
+  bool asked = false;
+  while (in_flight_ > 0 || sq_tail_ != *rings_.sq_tail || !queued_.empty()) {
+    if (!asked) {
+      // Closes are not cancelled: let the ones that are under way finish first.
+      enter(0, 0);
+      reap();
+      refill();
+      io_uring_sqe& entry = urgent_entry();
+      entry.opcode = IORING_OP_ASYNC_CANCEL;
+      entry.fd = -1;
+      entry.cancel_flags = IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL;
+      entry.user_data = static_cast<std::uint64_t>(Tag::ignore);
+      asked = true;
+    }
+    enter(in_flight_ > 0 ? 1 : 0, std::min(limit, saturating_add(now_ns(), 50'000'000)));
+    reap();
+    resume_ready();
+    if (!queued_.empty()) refill();
+    if (in_flight_ > 0 && now_ns() >= limit) {
+      log_error(fmt::format("reactor: {} operations did not end within {} ms; their memory is leaked on purpose:\n{}",
+                            in_flight_, config_.drain_limit.count() / 1'000'000, dump_tasks()));
+      static_cast<void>(backend_.release());
+      break;
+    }
+  }
+}
+
+// --- Across threads ---------------------------------------------------------------------------------------------------
+
+bool Reactor::post_work(Work work) noexcept {
+  if (!mailbox_.try_push(std::move(work))) return false;
+  wake_if_asleep();
+  return true;
+}
+
+// The fence pairs with the one between the loop's `asleep_ = true` and its last look at the mailbox.
+void Reactor::wake_if_asleep() noexcept {
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (asleep_.load(std::memory_order_relaxed) && asleep_.exchange(false, std::memory_order_relaxed)) signal_wake();
+}
+
+void Reactor::signal_wake() noexcept {
+  const std::uint64_t one = 1;
+  const int saved = errno;
+  [[maybe_unused]] const ssize_t written = ::write(wake_fd_, &one, sizeof one);  // full: a wake-up is pending already
+  errno = saved;
+}
+
+void Reactor::arm_wake() noexcept {
+  if (wake_.armed) return;
+  wake_.armed = true;
+  submit_handler(wake_, [this](io_uring_sqe& entry) {
+    entry.opcode = IORING_OP_READ;
+    entry.fd = wake_fd_;
+    entry.addr = reinterpret_cast<std::uintptr_t>(&wake_.count);
+    entry.len = sizeof wake_.count;
+  });
+}
+
+Statistics Reactor::statistics() const noexcept {
+  const auto read = [](const std::atomic<std::uint64_t>& counter) { return counter.load(std::memory_order_relaxed); };
+  Statistics now;
+  now.operations = read(counters_.operations);
+  now.enters = read(counters_.enters);
+  now.completions = read(counters_.completions);
+  now.overflows = read(counters_.overflows);
+  now.queued = read(counters_.queued);
+  now.resumes = read(counters_.resumes);
+  now.posts = read(counters_.posts);
+  now.timers = read(counters_.timers);
+  now.asleep_ns = static_cast<std::int64_t>(read(counters_.asleep_ns));
+  now.in_flight = static_cast<std::uint32_t>(read(counters_.in_flight));
+  return now;
+}
+
+// --- Inside another loop ----------------------------------------------------------------------------------------------
+
+Result<int> Reactor::poll_fd() {
+  check_owner();
+  if (embedding_) return embedding_->set;
+  auto embedding = std::make_unique<Embedding>();
+  embedding->set = ::epoll_create1(EPOLL_CLOEXEC);
+  if (embedding->set < 0) return Error(errno, "epoll_create1");
+  embedding->timer = ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+  if (embedding->timer < 0) return Error(errno, "timerfd_create");
+  const int backend = backend_->pollable_fd();
+  if (backend < 0) return Error(-backend, "pollable descriptor");
+  for (const int fd : {backend, embedding->timer}) {
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.fd = fd;
+    if (::epoll_ctl(embedding->set, EPOLL_CTL_ADD, fd, &event) < 0) return Error(errno, "epoll_ctl");
+  }
+  embedding_ = std::move(embedding);
+  rearm_embedding();
+  return embedding_->set;
+}
+
+// Before the other loop sleeps: posts must signal, the timer must stand at the next deadline, and whatever is ready
+// now must be visible (a timer that expires at once).
+void Reactor::rearm_embedding() noexcept {
+  arm_wake();
+  enter(0, 0);
+  reap();
+  asleep_.store(true, std::memory_order_seq_cst);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  std::int64_t deadline = timers_.next_deadline();
+  if (!ready_.empty() || !mailbox_.empty() || !queued_.empty() || !migrations_.empty()) deadline = 1;
+  if (deadline == embedding_->armed_for && deadline > 1) return;
+  embedding_->armed_for = deadline;
+  itimerspec spec{};
+  if (deadline != kNever) {
+    deadline = std::max<std::int64_t>(deadline, 1);
+    spec.it_value.tv_sec = deadline / 1'000'000'000;
+    spec.it_value.tv_nsec = deadline % 1'000'000'000;
+  }
+  ::timerfd_settime(embedding_->timer, TFD_TIMER_ABSTIME, &spec, nullptr);
+}
+
+}  // namespace horus::io

@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0
+// The event loop of one thread. It belongs to the thread that makes it; `post`, `stop` and `statistics` may be called
+// from any thread. It owns its backend, timers and mailbox; operations belong to the frames that wait for them.
+#pragma once
+
+#include <atomic>
+#include <coroutine>
+#include <cstdint>
+#include <cstring>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <horus/base/clock.hpp>
+#include <horus/base/mailbox.hpp>
+#include <horus/base/result.hpp>
+#include <horus/io/backend.hpp>
+#include <horus/io/operation.hpp>
+#include <horus/io/reactor_config.hpp>
+#include <horus/io/timer_queue.hpp>
+#include <horus/io/work.hpp>
+#include <horus/task/chain.hpp>
+#include <horus/task/run_ready.hpp>
+#include <horus/task/scope.hpp>
+#include <horus/task/task.hpp>
+
+#if defined(__SANITIZE_THREAD__)
+#define HORUS_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define HORUS_TSAN 1
+#endif
+#endif
+#ifdef HORUS_TSAN
+extern "C" void __tsan_acquire(void* address);
+extern "C" void __tsan_release(void* address);
+#endif
+
+namespace horus::io {
+
+/// What a reactor has done so far. Counts since its construction.
+struct Statistics {
+  std::uint64_t operations = 0;   ///< entries handed to the backend
+  std::uint64_t enters = 0;       ///< calls into the backend
+  std::uint64_t completions = 0;  ///< completions taken from the ring
+  std::uint64_t overflows = 0;    ///< times the completion ring was too small and the kernel kept the rest
+  std::uint64_t queued = 0;       ///< operations that had to wait because too many were in flight
+  std::uint64_t resumes = 0;      ///< coroutines resumed
+  std::uint64_t posts = 0;        ///< pieces of work taken from the mailbox
+  std::uint64_t timers = 0;       ///< timers that expired
+  std::int64_t asleep_ns = 0;     ///< time spent waiting in the backend
+  std::uint32_t in_flight = 0;    ///< operations that the backend owns now
+};
+
+/// A timer of the reactor: `expired` is called by the loop, once, at or after the deadline.
+struct Timer : TimerEntry {
+  void (*expired)(Timer& self) noexcept = nullptr;
+};
+
+/// The event loop of one thread.
+///
+/// Semantics: `run(task)` drives everything until the task has ended; `run_once` is one turn, for embedding. At most
+/// half the completion ring's entries are in flight; further operations wait in a queue and never fail for it.
+/// Errors: the constructor throws Error when the asked-for backend cannot be had.
+/// Thread safety: the constructing thread, except `post`, `stop`, `wake` and `statistics`.
+/// Example: `horus::io::Reactor reactor;  int code = reactor.run(main_task());`
+class HORUS_API Reactor {
+ public:
+  explicit Reactor(const ReactorConfig& config = {});
+  /// Over a given backend (a simulator, a fault injector).
+  Reactor(std::unique_ptr<Backend> backend, const ReactorConfig& config);
+  Reactor(const Reactor&) = delete;
+  Reactor& operator=(const Reactor&) = delete;
+  /// Cancels what is left and waits for it, at most `drain_limit`; then names what did not end and leaks its ring.
+  ~Reactor();
+
+  /// The reactor of this thread; null when there is none.
+  [[nodiscard]] static Reactor* current() noexcept { return horus::detail::thread_state.reactor; }
+
+  /// Runs until `task` has ended and gives its value (or rethrows). `stop()` asks the task to stop and waits for it.
+  template <class T>
+  T run(Task<T> task, const char* name = "main") {
+    RootChain<T> root(std::move(task), name);
+    root.start();
+    while (!root.done()) {
+      if (stopping()) root.request_stop();
+      turn(kNever);
+    }
+    stop_.store(false, std::memory_order_relaxed);
+    return root.take();
+  }
+  /// Runs until `stop()`.
+  void run();
+  /// One turn: takes what has completed, expires timers, resumes what is ready, submits. Waits for something to do up
+  /// to `timeout` (0: not at all). Returns the number of coroutines resumed.
+  std::size_t run_once(Duration timeout = Duration::zero());
+  /// Ends `run()`. Any thread, also a signal handler; the loop wakes.
+  void stop() noexcept;
+  [[nodiscard]] bool stopping() const noexcept { return stop_.load(std::memory_order_relaxed); }
+
+  /// Runs `work` on the reactor's thread, in order per posting thread. False when the mailbox is full: nothing was
+  /// queued. Any thread. What `work` throws ends the program.
+  template <class F>
+  bool post(F&& work) {
+    return post_work(Work(std::forward<F>(work)));
+  }
+  /// `co_await reactor.schedule()`: the coroutine goes on on this reactor's thread. A spawned task must be back on its
+  /// scope's thread before it ends.
+  [[nodiscard]] auto schedule() noexcept;
+
+  /// A descriptor that is readable when `run_once(0)` has something to do, timers included: for another event loop.
+  /// Call `run_once()` when it is, and once before the other loop first sleeps.
+  /// Errors: those of epoll_create1 and timerfd_create.
+  Result<int> poll_fd();
+  /// When the next timer is due (CLOCK_MONOTONIC ns; kNever: no timer).
+  [[nodiscard]] std::int64_t next_deadline() noexcept { return timers_.next_deadline(); }
+
+  /// A snapshot. Any thread.
+  [[nodiscard]] Statistics statistics() const noexcept;
+  [[nodiscard]] const char* backend_name() const noexcept { return backend_->name(); }
+  [[nodiscard]] Backend& backend() noexcept { return *backend_; }
+  [[nodiscard]] const ReactorConfig& config() const noexcept { return config_; }
+  void set_timer_spin(Duration margin) noexcept { config_.timer_spin = margin; }
+  void set_busy_poll(Duration window) noexcept { config_.busy_poll = window; }
+
+  /// CLOCK_MONOTONIC, nanoseconds, as this reactor's backend tells it.
+  [[nodiscard]] std::int64_t now_ns() noexcept { return virtual_clock_ ? backend_->now_ns() : monotonic_ns(); }
+
+  // --- For awaiters -------------------------------------------------------------------------------------------------
+
+  /// Hands an operation to the backend with the next enter, or queues it.
+  template <class Op>
+  void submit(Op& operation) noexcept {
+    io_uring_sqe* entry = in_flight_ < in_flight_limit_ && queued_.empty() ? next_entry() : nullptr;
+    if (entry == nullptr) [[unlikely]] return enqueue(operation);
+    std::memset(entry, 0, sizeof *entry);
+    operation.prepare(*entry);
+    entry->user_data = operation.user_data();
+    operation.state = Operation::State::in_flight;
+    ++in_flight_;
+#ifdef HORUS_TSAN
+    __tsan_release(&operation);
+#endif
+  }
+  void cancel(Operation& operation) noexcept;
+  /// Submits an entry for a handler: `fill(entry)` sets everything but user_data. Waits for room by flushing.
+  template <class Fill>
+  void submit_handler(CompletionHandler& handler, Fill&& fill) noexcept {
+    io_uring_sqe& entry = urgent_entry();
+    fill(entry);
+    entry.user_data = reinterpret_cast<std::uintptr_t>(&handler) | static_cast<std::uint64_t>(Tag::handler);
+    ++in_flight_;
+  }
+  void cancel_handler(CompletionHandler& handler) noexcept;
+  /// One more completion than these need not be waited for: a send whose end nobody waits for was submitted.
+  void expect_inline_completion() noexcept { ++inline_completions_; }
+  /// Cancels everything on `fd`, then closes it, in the background. The descriptor belongs to the reactor from now on.
+  void close_later(int fd) noexcept;
+  [[nodiscard]] TimerQueue& timers() noexcept { return timers_; }
+  ReadyList& ready() noexcept { return ready_; }
+  /// For `schedule()`: hands a suspended coroutine over once this thread's stack has unwound.
+  struct Migration {
+    Reactor* target = nullptr;
+    Ready* coroutine = nullptr;
+    Chain* chain = nullptr;
+  };
+  void migrate(const Migration& migration) { migrations_.push_back(migration); }
+
+ private:
+  friend class Operation;
+  struct WakeHandler : CompletionHandler {
+    Reactor* reactor = nullptr;
+    std::uint64_t count = 0;
+    bool armed = false;
+  };
+  struct Closer;
+  struct Embedding;
+
+  // The submission tail is published by enter(); until then the entry is the reactor's own.
+  io_uring_sqe* next_entry() noexcept {
+    if (sq_tail_ - std::atomic_ref(*rings_.sq_head).load(std::memory_order_acquire) >= rings_.sq_entries) [[unlikely]] {
+      if (!flush()) return nullptr;
+    }
+    return &rings_.sqes[sq_tail_++ & sq_mask_];
+  }
+  io_uring_sqe& urgent_entry() noexcept;
+  bool flush() noexcept;
+  void enqueue(Operation& operation) noexcept;
+  void refill() noexcept;
+
+  std::size_t turn(std::int64_t deadline_ns) noexcept;
+  void take_posts() noexcept;
+  void expire_timers() noexcept;
+  std::size_t resume_ready() noexcept;
+  void submit_and_wait(std::int64_t deadline_ns) noexcept;
+  bool poll_until(std::int64_t until_ns) noexcept;
+  int enter(std::uint32_t min_complete, std::int64_t deadline_ns) noexcept;
+  void reap() noexcept;
+  void hand_over_migrations() noexcept;
+  bool post_work(Work work) noexcept;
+  void wake_if_asleep() noexcept;
+  void signal_wake() noexcept;
+  void arm_wake() noexcept;
+  void drain() noexcept;
+  void check_owner() const noexcept;
+  void rearm_embedding() noexcept;
+
+  // Written by the owner alone and read by anyone: a plain add with a relaxed store.
+  static void count(std::atomic<std::uint64_t>& counter, std::uint64_t change = 1) noexcept {
+    counter.store(counter.load(std::memory_order_relaxed) + change, std::memory_order_relaxed);
+  }
+
+  ReactorConfig config_;
+  std::unique_ptr<Backend> backend_;
+  Rings rings_;
+  std::uint32_t sq_tail_ = 0;
+  std::uint32_t sq_mask_ = 0;
+  std::uint32_t cq_mask_ = 0;
+  std::uint32_t in_flight_ = 0;
+  std::uint32_t in_flight_limit_ = 0;
+  std::uint32_t inline_completions_ = 0;
+  bool virtual_clock_ = false;
+  ReadyList ready_;
+  IntrusiveList<Operation, QueuedTag> queued_;
+  TimerQueue timers_;
+  IntrusiveList<Chain, RootTag> roots_;
+  std::vector<Migration> migrations_;
+
+  Mailbox<Work> mailbox_;
+  std::atomic<bool> asleep_{false};
+  std::atomic<bool> stop_{false};
+  int wake_fd_ = -1;
+  WakeHandler wake_;
+  std::vector<std::unique_ptr<Closer>> closers_;
+  Closer* free_closers_ = nullptr;
+  std::unique_ptr<Embedding> embedding_;
+
+  struct Counters {
+    std::atomic<std::uint64_t> operations{0}, enters{0}, completions{0}, overflows{0}, queued{0}, resumes{0}, posts{0},
+        timers{0}, asleep_ns{0}, in_flight{0};
+  } counters_;
+
+  std::uint64_t generation_;  // of the process: differs after a fork
+  std::uint64_t owner_;       // thread
+  Reactor* previous_reactor_ = nullptr;
+  ReadyList* previous_ready_ = nullptr;
+  IntrusiveList<Chain, RootTag>* previous_roots_ = nullptr;
+};
+
+template <class Self>
+template <class Promise>
+void OperationAwaiter<Self>::await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
+  Reactor* reactor = Reactor::current();
+  HORUS_ASSERT(reactor != nullptr, "an operation was awaited on a thread that runs no reactor");
+  if (!suspend(awaiting)) [[unlikely]] return refuse(-ECANCELED);
+  reactor->submit(static_cast<Self&>(*this));
+}
+
+namespace detail {
+
+struct ScheduleAwaiter : Waiter {
+  explicit ScheduleAwaiter(Reactor& reactor) noexcept : Waiter(&kKind), target(reactor) {}
+  [[nodiscard]] bool await_ready() const noexcept { return Reactor::current() == &target; }
+  template <class Promise>
+  void await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
+    static_cast<void>(suspend(awaiting));  // a move is never refused
+    unsuspend();                           // nor cancelled: the chain is between two threads
+    Reactor::current()->migrate({&target, this, promise == nullptr ? nullptr : promise->chain});
+  }
+  static constexpr void await_resume() noexcept {}
+
+ private:
+  static void cancel(Waiter&) noexcept {}
+  static constexpr WaitKind kKind{.name = "another reactor", .cancel = &cancel};
+  Reactor& target;
+};
+
+}  // namespace detail
+
+inline auto Reactor::schedule() noexcept { return detail::ScheduleAwaiter(*this); }
+
+/// Makes a reactor for this thread, runs `task` on it to the end, and gives its value.
+template <class T>
+T run(Task<T> task, const ReactorConfig& config = {}) {
+  Reactor reactor(config);
+  return reactor.run(std::move(task));
+}
+
+}  // namespace horus::io
+
+namespace horus {
+
+/// CLOCK_MONOTONIC in nanoseconds as this thread's reactor tells it; the kernel's where there is none.
+inline std::int64_t now_ns() noexcept {
+  io::Reactor* reactor = io::Reactor::current();
+  return reactor != nullptr ? reactor->now_ns() : monotonic_ns();
+}
+
+}  // namespace horus

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// Settings of a reactor. Plain data; copy freely.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include <horus/base/clock.hpp>
+#include <horus/base/export.hpp>
+
+namespace horus::io {
+
+enum class BackendChoice : std::uint8_t {
+  automatic,  ///< HORUS_IO from the environment (uring or epoll); else io_uring, and epoll where that is forbidden
+  uring,      ///< io_uring, or an Error that says why not
+  epoll,
+};
+
+/// Chainable setters: `ReactorConfig().with_busy_poll(50us)`. (A class with a constructor, not an aggregate: g++ 12
+/// destroys aggregate temporaries twice in co_await expressions.)
+struct ReactorConfig {
+  ReactorConfig() {}
+
+  BackendChoice backend = BackendChoice::automatic;
+  std::uint32_t submission_entries = 256;   ///< entries per batch; a power of two, 1 to 4096
+  std::uint32_t completion_entries = 4096;  ///< a power of two; half of it bounds the operations in flight
+  std::size_t mailbox_entries = 4096;       ///< posts from other threads that wait; a power of two
+  std::uint32_t resume_budget = 256;        ///< coroutines resumed before timers and completions are looked at again
+  Duration busy_poll{0};                    ///< how long to poll for work before sleeping
+  Duration timer_spin{0};                   ///< poll instead of sleeping this long before each timer
+  Duration drain_limit{std::chrono::seconds(2)};  ///< how long shutdown waits for the last completions
+
+  ReactorConfig& with_backend(BackendChoice choice) & { backend = choice; return *this; }
+  ReactorConfig with_backend(BackendChoice choice) && { backend = choice; return *this; }
+  ReactorConfig with_busy_poll(Duration window) && { busy_poll = window; return *this; }
+  ReactorConfig with_timer_spin(Duration margin) && { timer_spin = margin; return *this; }
+  ReactorConfig with_entries(std::uint32_t submission, std::uint32_t completion) && {
+    submission_entries = submission;
+    completion_entries = completion;
+    return *this;
+  }
+};
+
+}  // namespace horus::io

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+// Waiting for time: sleep, sleep_until, Interval on an absolute grid, with_timeout. All on CLOCK_MONOTONIC, never
+// early. Timers belong to the frames that wait; one thread.
+#pragma once
+
+#include <cerrno>
+#include <coroutine>
+#include <cstdint>
+#include <utility>
+
+#include <horus/base/clock.hpp>
+#include <horus/base/literals.hpp>
+#include <horus/base/result.hpp>
+#include <horus/io/reactor.hpp>
+#include <horus/task/branch.hpp>
+#include <horus/task/scope.hpp>
+
+namespace horus {
+
+namespace detail {
+
+struct SleepAwaiter : Waiter, io::Timer {
+  explicit SleepAwaiter(std::int64_t when_ns, bool relative) noexcept
+      : Waiter(&kKind), deadline_(when_ns), relative_(relative) {}
+  static constexpr bool await_ready() noexcept { return false; }
+  template <class Promise>
+  void await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
+    io::Reactor* reactor = io::Reactor::current();
+    HORUS_ASSERT(reactor != nullptr, "sleep on a thread that runs no reactor");
+    expired = [](io::Timer& timer) noexcept { static_cast<SleepAwaiter&>(timer).make_ready(); };
+    if (!suspend(awaiting)) {
+      cancelled_ = true;
+      return make_ready();
+    }
+    reactor->timers().insert(*this, relative_ ? saturating_add(reactor->now_ns(), deadline_) : deadline_);
+  }
+  void await_resume() const {
+    if (cancelled_) throw Error(ECANCELED, "sleep");
+  }
+
+ private:
+  static void cancel(Waiter& waiter) noexcept {
+    auto& self = static_cast<SleepAwaiter&>(waiter);
+    io::Reactor::current()->timers().cancel(self);
+    self.cancelled_ = true;
+    self.make_ready();
+  }
+  static constexpr WaitKind kKind{.name = "a timer", .cancel = &SleepAwaiter::cancel};
+  std::int64_t deadline_;
+  bool relative_;
+  bool cancelled_ = false;
+};
+
+// One task and a timer that stops it.
+template <class T>
+class TimeoutAwaiter : public Join, public io::Timer {
+ public:
+  TimeoutAwaiter(Duration limit, Task<T> task) : limit_(limit), branch_(std::move(task)) {}
+  static constexpr bool await_ready() noexcept { return false; }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> parent) noexcept {
+    io::Reactor* reactor = io::Reactor::current();
+    HORUS_ASSERT(reactor != nullptr, "with_timeout on a thread that runs no reactor");
+    expired = [](io::Timer& timer) noexcept {
+      auto& self = static_cast<TimeoutAwaiter&>(timer);
+      self.timed_out_ = true;
+      self.stop();
+    };
+    reactor->timers().insert(*this, saturating_add(reactor->now_ns(), limit_.count()));
+    return run(parent, 1, [this](auto&& visit) { visit(branch_); });
+  }
+  auto await_resume() {
+    io::Reactor::current()->timers().cancel(*this);
+    if constexpr (is_result<T>) {
+      return result();
+    } else {
+      return wrapped();
+    }
+  }
+  void for_each(void (*visit)(Chain&, void*), void* context) noexcept override { visit(branch_, context); }
+
+ private:
+  struct OnlyBranch final : Branch<T> {
+    using Branch<T>::Branch;
+    std::coroutine_handle<> finished() noexcept override { return this->join_->branch_ended(); }
+  };
+  static Error timeout() noexcept { return Error(ETIMEDOUT, "with_timeout"); }
+
+  T result() {
+    try {
+      T value = branch_.task().outcome().take();
+      if (timed_out_ && !value && value.error().cancelled()) return timeout();
+      return value;
+    } catch (const Error& error) {
+      if (timed_out_ && error.cancelled()) return timeout();
+      throw;
+    }
+  }
+  Result<T> wrapped() {
+    try {
+      if constexpr (std::is_void_v<T>) {
+        branch_.task().outcome().take();
+        return {};
+      } else {
+        return branch_.task().outcome().take();
+      }
+    } catch (const Error& error) {
+      if (timed_out_ && error.cancelled()) return timeout();
+      throw;
+    }
+  }
+
+  Duration limit_;
+  OnlyBranch branch_;
+  bool timed_out_ = false;
+};
+
+}  // namespace detail
+
+/// Suspends for at least `duration`. Throws Error(ECANCELED) when the task is asked to stop.
+[[nodiscard]] inline detail::SleepAwaiter sleep(Duration duration) noexcept {
+  return detail::SleepAwaiter(duration.count(), true);
+}
+/// Suspends until `when` (CLOCK_MONOTONIC) or a little later, never earlier. Throws Error(ECANCELED) as sleep does.
+[[nodiscard]] inline detail::SleepAwaiter sleep_until(TimePoint when) noexcept {
+  return detail::SleepAwaiter(when.time_since_epoch().count(), false);
+}
+
+/// Runs `task` for at most `limit`: then it is asked to stop, and awaited. A task that delivered after all keeps its
+/// value. Gives a Result<T> (the same type when T is a Result already); the failure for lateness is ETIMEDOUT.
+/// Example: `auto line = co_await horus::with_timeout(100ms, read_line(stream));`
+template <class T>
+[[nodiscard]] auto with_timeout(Duration limit, Task<T> task) {
+  return detail::TimeoutAwaiter<T>(limit, std::move(task));
+}
+
+/// A grid of instants `start + k * period`: lateness never shifts it, and missed instants are skipped and counted.
+/// Example: `horus::Interval every(10ms);  while (true) { co_await every.next(); … }`
+class Interval {
+ public:
+  explicit Interval(Duration period) noexcept : Interval(period, now_ns()) {}
+  explicit Interval(Rate rate) noexcept : Interval(rate.period()) {}
+  Interval(Duration period, std::int64_t start_ns) noexcept : period_(period.count()), next_(start_ns) {
+    HORUS_ASSERT(period_ > 0, "an Interval needs a period above zero");
+  }
+
+  /// Waits for the next instant of the grid. Throws Error(ECANCELED) as sleep does.
+  [[nodiscard]] detail::SleepAwaiter next() noexcept {
+    const std::int64_t now = now_ns();
+    next_ += period_;
+    if (next_ < now) {
+      const std::int64_t behind = (now - next_ + period_ - 1) / period_;
+      missed_ += static_cast<std::uint64_t>(behind);
+      next_ += behind * period_;
+    }
+    return detail::SleepAwaiter(next_, false);
+  }
+  /// Instants that had passed before anybody asked for them.
+  [[nodiscard]] std::uint64_t missed() const noexcept { return missed_; }
+
+ private:
+  std::int64_t period_;
+  std::int64_t next_;
+  std::uint64_t missed_ = 0;
+};
+
+}  // namespace horus

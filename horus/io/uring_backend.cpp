@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+// The kernel as backend: the reactor's rings are the kernel's rings, one system call per batch.
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <liburing.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <horus/io/backend.hpp>
+#include <horus/io/reactor_config.hpp>
+#include <horus/io/uring_abi.hpp>
+
+namespace horus::io {
+namespace {
+
+class UringBackend final : public Backend {
+ public:
+  ~UringBackend() override {
+    if (ring_.ring_fd >= 0) ::io_uring_queue_exit(&ring_);
+    if (event_fd_ >= 0) ::close(event_fd_);
+  }
+
+  int set_up(const ReactorConfig& config) noexcept;
+  [[nodiscard]] const char* name() const noexcept override { return "uring"; }
+  int enter(std::uint32_t to_submit, std::uint32_t min_complete, std::int64_t deadline_ns) noexcept override;
+
+  int pollable_fd() noexcept override {
+    if (event_fd_ >= 0) return event_fd_;
+    event_fd_ = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (event_fd_ < 0) return -errno;
+    if (abi::register_op(ring_.ring_fd, IORING_REGISTER_EVENTFD, &event_fd_, 1) < 0) return -errno;
+    return event_fd_;
+  }
+  void clear_pollable() noexcept override {
+    std::uint64_t count;
+    if (event_fd_ >= 0) [[maybe_unused]] const ssize_t ignored = ::read(event_fd_, &count, sizeof count);
+  }
+
+  int register_buffer_ring(io_uring_buf_ring* ring, std::uint32_t entries, std::uint16_t group) noexcept override {
+    io_uring_buf_reg registration{};
+    registration.ring_addr = reinterpret_cast<std::uintptr_t>(ring);
+    registration.ring_entries = entries;
+    registration.bgid = group;
+    return register_op(IORING_REGISTER_PBUF_RING, &registration, 1);
+  }
+  int unregister_buffer_ring(std::uint16_t group) noexcept override {
+    io_uring_buf_reg registration{};
+    registration.bgid = group;
+    return register_op(IORING_UNREGISTER_PBUF_RING, &registration, 1);
+  }
+  int register_buffers(const iovec* buffers, unsigned count) noexcept override {
+    return register_op(IORING_REGISTER_BUFFERS, buffers, count);
+  }
+  int unregister_buffers() noexcept override { return register_op(IORING_UNREGISTER_BUFFERS, nullptr, 0); }
+
+ private:
+  int register_op(unsigned opcode, const void* argument, unsigned count) noexcept {
+    const int result = abi::register_op(ring_.ring_fd, opcode, argument, count);
+    return result < 0 ? -errno : result;
+  }
+
+  io_uring ring_{};
+  int event_fd_ = -1;
+  bool absolute_timer_ = true;  // until the kernel refuses it
+};
+
+int UringBackend::set_up(const ReactorConfig& config) noexcept {
+  ring_.ring_fd = -1;
+  io_uring_params parameters{};
+  parameters.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL |
+                     IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE | IORING_SETUP_TASKRUN_FLAG;
+  parameters.cq_entries = config.completion_entries;
+  int result = ::io_uring_queue_init_params(config.submission_entries, &ring_, &parameters);
+  // The memory of a ring that was closed a moment ago is charged to RLIMIT_MEMLOCK until the kernel gets round to it.
+  for (int attempt = 0; result == -ENOMEM && attempt < 10; ++attempt) {
+    ::usleep(10'000);
+    result = ::io_uring_queue_init_params(config.submission_entries, &ring_, &parameters);
+  }
+  if (result < 0) {
+    ring_.ring_fd = -1;
+    return result;
+  }
+  constexpr unsigned kNeeded = IORING_FEAT_EXT_ARG | IORING_FEAT_NODROP | IORING_FEAT_FAST_POLL;
+  if ((parameters.features & kNeeded) != kNeeded) return -EINVAL;
+  rings_.sqes = ring_.sq.sqes;
+  rings_.sq_entries = parameters.sq_entries;
+  rings_.sq_head = ring_.sq.khead;
+  rings_.sq_tail = ring_.sq.ktail;
+  rings_.sq_flags = ring_.sq.kflags;
+  rings_.cqes = ring_.cq.cqes;
+  rings_.cq_entries = parameters.cq_entries;
+  rings_.cq_head = ring_.cq.khead;
+  rings_.cq_tail = ring_.cq.ktail;
+  // Slot i of the index array names entry i for ever, so that submitting is writing the entry and the tail.
+  for (unsigned i = 0; i < parameters.sq_entries; ++i) ring_.sq.array[i] = i;
+  return 0;
+}
+
+int UringBackend::enter(std::uint32_t to_submit, std::uint32_t min_complete, std::int64_t deadline_ns) noexcept {
+  std::uint32_t flags = IORING_ENTER_GETEVENTS;  // always: with DEFER_TASKRUN nothing completes without it
+  if (min_complete == 0 || deadline_ns == kNever) {
+    const int result = abi::enter(ring_.ring_fd, to_submit, min_complete, flags, nullptr, _NSIG / 8);
+    return result < 0 ? -errno : result;
+  }
+  flags |= IORING_ENTER_EXT_ARG;
+  while (true) {
+    std::int64_t wait_ns = deadline_ns;
+    if (!absolute_timer_) {
+      wait_ns -= monotonic_ns();
+      if (wait_ns < 0) wait_ns = 0;
+    }
+    const __kernel_timespec until{wait_ns / 1'000'000'000, wait_ns % 1'000'000'000};
+    io_uring_getevents_arg argument{};
+    argument.sigmask_sz = _NSIG / 8;
+    argument.ts = reinterpret_cast<std::uintptr_t>(&until);
+    const int result = abi::enter(ring_.ring_fd, to_submit, min_complete,
+                                  flags | (absolute_timer_ ? abi::kEnterAbsoluteTimer : 0), &argument, sizeof argument);
+    if (result >= 0) return result;
+    if (errno == EINVAL && absolute_timer_) {  // before Linux 6.12, found out before anything was submitted
+      absolute_timer_ = false;
+      continue;
+    }
+    // A timeout after a submission reports the timeout; the reactor reads the head to see what was consumed.
+    return errno == ETIME ? 0 : -errno;
+  }
+}
+
+std::string first_word_of(const char* path) {
+  char text[16] = {};
+  const int fd = ::open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return {};
+  const ssize_t size = ::read(fd, text, sizeof text - 1);
+  ::close(fd);
+  std::string word(text, size > 0 ? static_cast<std::size_t>(size) : 0);
+  while (!word.empty() && word.back() == '\n') word.pop_back();
+  return word;
+}
+
+}  // namespace
+
+std::string explain_uring_failure(int error) {
+  switch (error) {
+    case EPERM: {
+      const std::string disabled = first_word_of("/proc/sys/kernel/io_uring_disabled");
+      if (disabled == "1" || disabled == "2") {
+        return fmt::format("kernel.io_uring_disabled is {}; allow it with: sysctl kernel.io_uring_disabled=0", disabled);
+      }
+      return "forbidden by a seccomp filter (Docker's and containerd's default); run the container with a profile that "
+             "allows io_uring_setup, io_uring_enter and io_uring_register";
+    }
+    case ENOSYS: return "this kernel, or the container's seccomp filter, has no io_uring_setup";
+    case ENOMEM: {
+      rlimit limit{};
+      ::getrlimit(RLIMIT_MEMLOCK, &limit);
+      return fmt::format("locked memory ran out; RLIMIT_MEMLOCK is {} KiB, raise it with ulimit -l",
+                         limit.rlim_cur / 1024);
+    }
+    case EINVAL: return "this kernel is older than Linux 6.1, the first that can do what Horus needs";
+    case EMFILE:
+    case ENFILE: return "too many open descriptors; raise the limit with ulimit -n";
+    default: return describe_code(error);
+  }
+}
+
+Result<std::unique_ptr<Backend>> make_uring_backend(const ReactorConfig& config) {
+  auto backend = std::make_unique<UringBackend>();
+  const int result = backend->set_up(config);
+  if (result < 0) return Error(-result, "io_uring_setup");
+  return std::unique_ptr<Backend>(std::move(backend));
+}
+
+}  // namespace horus::io
