@@ -226,7 +226,14 @@ std::size_t Reactor::resume_ready() noexcept {
     Ready* next = ready_.pop();
     if (next == nullptr) break;
     ++resumed;
-    next->handle.resume();
+    const Chain* chain = next->promise != nullptr ? next->promise->chain : nullptr;
+    if (std::int64_t* account = chain != nullptr ? chain->execution_account() : nullptr) {
+      const std::int64_t start = now_ns();
+      next->handle.resume();
+      *account += now_ns() - start;
+    } else {
+      next->handle.resume();
+    }
   }
   count(counters_.resumes, resumed);
   if (!migrations_.empty()) [[unlikely]] hand_over_migrations();

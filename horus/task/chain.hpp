@@ -37,7 +37,6 @@ struct WaitKind {
 /// innermost frame.
 struct Waiter : Ready {
   const WaitKind* kind = nullptr;
-  PromiseBase* promise = nullptr;  ///< of the coroutine that awaits it; null when that is not a Horus coroutine
 
   Waiter() = default;
   explicit Waiter(const WaitKind* what) noexcept : kind(what) {}
@@ -73,6 +72,10 @@ class HORUS_API Chain : public ListHook<RootTag> {
   /// What it waits for; null while it runs, is ready to run, or has ended.
   [[nodiscard]] const Waiter* leaf() const noexcept { return leaf_; }
   [[nodiscard]] virtual std::string name() const { return "task"; }
+  /// Where the loop adds the nanoseconds that this chain runs; null: nobody wants to know.
+  [[nodiscard]] std::int64_t* execution_account() const noexcept { return execution_ns_; }
+  /// Branches of a join charge the account of the chain that waits for them.
+  void charge_to(std::int64_t* account_ns) noexcept { execution_ns_ = account_ns; }
 
   /// The root coroutine has ended and is suspended for the last time. Returns what runs next.
   virtual std::coroutine_handle<> finished() noexcept = 0;
@@ -83,6 +86,7 @@ class HORUS_API Chain : public ListHook<RootTag> {
  private:
   friend struct Waiter;
   Waiter* leaf_ = nullptr;
+  std::int64_t* execution_ns_ = nullptr;
   bool stop_requested_ = false;
 };
 

@@ -80,6 +80,7 @@ class SpawnedTask final : public SpawnedChain {
   SpawnedTask(Scope& scope, std::string name, Task<T> task)
       : SpawnedChain(scope, std::move(name)), task_(std::move(task)) {
     handle = task_.prepare(*this);
+    promise = &task_.outcome();
   }
   T take() { return task_.outcome().take(); }
 

@@ -14,6 +14,7 @@
 namespace horus {
 
 class Chain;
+class PromiseBase;
 struct RootTag;
 
 namespace io {
@@ -24,6 +25,7 @@ class Reactor;
 struct Ready {
   Ready* next_ready = nullptr;
   std::coroutine_handle<> handle;
+  PromiseBase* promise = nullptr;  ///< of the coroutine; null when that is not a Horus coroutine
 };
 
 /// First-in first-out list of coroutines that may run now. Single thread. Bounded by what is alive: each element
