@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// A counter that any thread (or a signal handler, or another process that inherited it) raises and one coroutine
+// waits for: the bridge from foreign threads into a reactor. `set` from any thread; everything else on the reactor's.
+#pragma once
+
+#include <cerrno>
+#include <cstdint>
+
+#include <unistd.h>
+
+#include <horus/base/result.hpp>
+#include <horus/io/descriptor.hpp>
+#include <horus/io/reactor.hpp>
+
+namespace horus::io {
+
+namespace detail {
+
+struct EventFdAwaiter : OperationAwaiter<EventFdAwaiter> {
+  static constexpr const char* kName = "wait for an eventfd";
+  explicit EventFdAwaiter(int descriptor) noexcept : OperationAwaiter(descriptor) {}
+
+  void prepare(io_uring_sqe& entry) noexcept {
+    entry.opcode = IORING_OP_READ;
+    entry.fd = fd;
+    entry.addr = reinterpret_cast<std::uintptr_t>(&count_);
+    entry.len = sizeof count_;
+  }
+  [[nodiscard]] Result<std::uint64_t> await_resume() const {
+    if (result < 0) return failure();
+    return count_;
+  }
+
+ private:
+  std::uint64_t count_ = 0;
+};
+
+}  // namespace detail
+
+/// Counts what was set since somebody last waited.
+///
+/// Semantics: `set(n)` adds n; `wait()` takes everything that was added since, at least 1, and makes it 0. Sets that
+/// come between two waits add up, none is lost. Several waiters: each count goes to one of them.
+/// Errors: the constructor throws Error (EMFILE, ENFILE); a wait gives ECANCELED when the task is asked to stop.
+/// Thread safety: `set` from any thread and from signal handlers, while the object lives; the rest one thread.
+/// Example: `auto times = co_await event.wait();`
+/// Source: eventfd(2).
+class EventFd {
+ public:
+  /// Starts with `initial`.
+  explicit EventFd(std::uint32_t initial = 0) {
+    // Blocking: the ring would complete a read of a non-blocking descriptor at once.
+    const int fd = reactor().backend().event_fd(initial, 0);
+    if (fd < 0) throw Error(-fd, "eventfd");
+    descriptor_ = Descriptor(fd);
+  }
+
+  /// Adds `n`. Wakes the waiter when n is above 0.
+  void set(std::uint32_t n = 1) noexcept {
+    const std::uint64_t addend = n;  // 32 bits: four thousand million calls away from a counter that is full
+    const int saved = errno;
+    [[maybe_unused]] const ssize_t written = ::write(descriptor_.get(), &addend, sizeof addend);
+    errno = saved;
+  }
+  /// Waits until the count is above zero, takes it, and leaves zero.
+  [[nodiscard]] detail::EventFdAwaiter wait() noexcept { return detail::EventFdAwaiter(descriptor_.get()); }
+  /// The descriptor, for other loops and for children. -1 after a move.
+  [[nodiscard]] int fd() const noexcept { return descriptor_.get(); }
+
+ private:
+  static Reactor& reactor() {
+    Reactor* current = Reactor::current();
+    HORUS_ASSERT(current != nullptr, "an EventFd is made on a thread that runs a reactor");
+    return *current;
+  }
+  Descriptor descriptor_;
+};
+
+}  // namespace horus::io

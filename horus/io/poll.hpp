@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// Waiting until a descriptor is ready: for whatever the kernel can poll and Horus has no class for (a GPIO line, a
+// CAN socket, a library's own descriptor). One thread; the caller owns the descriptor.
+#pragma once
+
+#include <cstdint>
+
+#include <poll.h>
+
+#include <horus/base/result.hpp>
+#include <horus/io/reactor.hpp>
+
+namespace horus::io {
+
+namespace detail {
+
+struct PollAwaiter : OperationAwaiter<PollAwaiter> {
+  static constexpr const char* kName = "poll";
+  PollAwaiter(int descriptor, short events) noexcept : OperationAwaiter(descriptor), events_(events) {}
+
+  void prepare(io_uring_sqe& entry) const noexcept {
+    std::uint32_t mask = static_cast<std::uint16_t>(events_);
+    if constexpr (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__) mask <<= 16;  // the kernel reads two half words
+    entry.opcode = IORING_OP_POLL_ADD;
+    entry.fd = fd;
+    entry.poll32_events = mask;
+  }
+  [[nodiscard]] Result<short> await_resume() const {
+    if (result < 0) return failure();
+    return static_cast<short>(result);
+  }
+
+ private:
+  short events_;
+};
+
+}  // namespace detail
+
+/// Waits until at least one of `events` (POLLIN, POLLOUT, POLLPRI …) holds for `fd`, and gives those that do.
+///
+/// Semantics: one-shot and level-triggered, as poll(2): it completes at once when the state holds already. POLLERR and
+/// POLLHUP are always among the awaited ones. Readiness is a hint: another reader may have been faster, so follow with
+/// a non-blocking call and wait again on EAGAIN. Regular files are always ready. The descriptor must stay open until
+/// the wait has ended: close it with `horus::io::close`, which ends the wait with ECANCELED.
+/// Errors: EBADF; ECANCELED when the task is asked to stop.
+/// Thread safety: the reactor's thread.
+/// Example: `auto ready = co_await horus::io::wait_for(line_fd, POLLPRI);`
+/// Source: poll(2), io_uring_prep_poll_add(3).
+[[nodiscard]] inline detail::PollAwaiter wait_for(int fd, short events) noexcept {
+  return detail::PollAwaiter(fd, events);
+}
+/// `wait_for(fd, POLLIN)`: bytes, an end of stream (POLLHUP) or an error (POLLERR) are there to be read.
+[[nodiscard]] inline detail::PollAwaiter wait_readable(int fd) noexcept { return wait_for(fd, POLLIN); }
+/// `wait_for(fd, POLLOUT)`: a write would take at least one byte, or fail at once.
+[[nodiscard]] inline detail::PollAwaiter wait_writable(int fd) noexcept { return wait_for(fd, POLLOUT); }
+
+}  // namespace horus::io

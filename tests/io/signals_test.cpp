@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <horus/io/signals.hpp>
+
+#include <csignal>
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <doctest/doctest.h>
+
+#include <horus/io/reactor.hpp>
+#include <horus/io/time.hpp>
+#include <horus/task/event.hpp>
+
+using horus::Result;
+using horus::Task;
+using namespace horus::literals;
+namespace io = horus::io;
+
+namespace {
+
+bool blocked(int number) {
+  sigset_t mask;
+  ::pthread_sigmask(SIG_BLOCK, nullptr, &mask);
+  return ::sigismember(&mask, number) == 1;
+}
+
+}  // namespace
+
+TEST_CASE("a signal that was sent before or during the wait is delivered with its sender") {
+  auto body = []() -> Task<> {
+    io::SignalSet signals{SIGUSR1, SIGTERM};
+    REQUIRE(::kill(::getpid(), SIGUSR1) == 0);
+    auto early = co_await signals.next();
+    REQUIRE(early.ok());
+    CHECK(early->number == SIGUSR1);
+    CHECK(early->pid == ::getpid());
+    CHECK(early->uid == ::getuid());
+
+    horus::Scope scope;
+    auto waiting = scope.spawn(signals.next());
+    co_await horus::sleep(1ms);
+    CHECK_FALSE(waiting.done());
+    REQUIRE(::kill(::getpid(), SIGTERM) == 0);
+    auto late = co_await waiting;
+    REQUIRE(late.ok());
+    CHECK(late->number == SIGTERM);
+    co_await scope.join();
+  };
+  io::run(body());
+  CHECK(horus::live_frames() == 0);
+}
+
+TEST_CASE("sigqueue's value comes along") {
+  auto body = []() -> Task<> {
+    io::SignalSet signals{SIGRTMIN};
+    sigval value{};
+    value.sival_int = 42;
+    REQUIRE(::sigqueue(::getpid(), SIGRTMIN, value) == 0);
+    auto signal = co_await signals.next();
+    REQUIRE(signal.ok());
+    CHECK(signal->value == 42);
+  };
+  io::run(body());
+}
+
+TEST_CASE("the thread's mask is as before when the set has died") {
+  auto body = []() -> Task<> {
+    sigset_t already;
+    ::sigemptyset(&already);
+    ::sigaddset(&already, SIGUSR2);
+    ::pthread_sigmask(SIG_BLOCK, &already, nullptr);
+    {
+      io::SignalSet signals{SIGUSR1, SIGUSR2};
+      CHECK(blocked(SIGUSR1));
+      CHECK(blocked(SIGUSR2));
+    }
+    CHECK_FALSE(blocked(SIGUSR1));
+    CHECK(blocked(SIGUSR2));  // somebody else's wish
+    ::pthread_sigmask(SIG_UNBLOCK, &already, nullptr);
+    co_return;
+  };
+  io::run(body());
+}
+
+TEST_CASE("a reactor alone blocks no signal and changes no disposition but SIGPIPE's") {
+  io::Reactor reactor;
+  for (const int number : {SIGINT, SIGTERM, SIGCHLD, SIGHUP, SIGUSR1, SIGALRM}) {
+    CAPTURE(number);
+    CHECK_FALSE(blocked(number));
+    struct sigaction action{};
+    REQUIRE(::sigaction(number, nullptr, &action) == 0);
+    // doctest itself handles fatal signals, SIGINT and SIGTERM among them
+    const bool untouched = action.sa_handler == SIG_DFL;
+    if (number != SIGINT && number != SIGTERM) CHECK(untouched);
+  }
+  struct sigaction pipe{};
+  REQUIRE(::sigaction(SIGPIPE, nullptr, &pipe) == 0);
+  const bool ignored = pipe.sa_handler == SIG_IGN;
+  CHECK(ignored);
+}
+
+TEST_CASE("a second set on the same signal is refused by name, and possible when the first has died") {
+  auto body = []() -> Task<> {
+    {
+      io::SignalSet signals{SIGUSR1};
+      bool refused = false;
+      try {
+        io::SignalSet overlap{SIGUSR2, SIGUSR1};
+      } catch (const horus::Error& error) {
+        refused = true;
+        CHECK(error.code() == EBUSY);
+        CHECK(error.message().find("SIGUSR1") != std::string::npos);
+      }
+      CHECK(refused);
+      CHECK_FALSE(blocked(SIGUSR2));
+      io::SignalSet other{SIGUSR2, SIGUSR2};  // named twice, refused set gave it back
+    }
+    io::SignalSet again{SIGUSR1, SIGUSR2};
+    co_return;
+  };
+  io::run(body());
+}
+
+TEST_CASE("signals that cannot be waited for are refused") {
+  auto body = []() -> Task<> {
+    for (const int number : {SIGKILL, SIGSTOP, 0, -1, 65, 1000}) {
+      CAPTURE(number);
+      CHECK_THROWS_AS(io::SignalSet{number}, horus::Error);
+    }
+    co_return;
+  };
+  io::run(body());
+}
+
+TEST_CASE("a cancelled wait loses no signal") {
+  auto body = []() -> Task<> {
+    io::SignalSet signals{SIGUSR1};
+    auto late = co_await horus::with_timeout(1ms, signals.next());
+    CHECK(late.code() == ETIMEDOUT);
+    REQUIRE(::kill(::getpid(), SIGUSR1) == 0);
+    auto signal = co_await signals.next();
+    CHECK(signal.ok());
+  };
+  io::run(body());
+  CHECK(horus::live_frames() == 0);
+}
+
+TEST_CASE("a signal that nobody read does what it would have done once the set has died") {
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    ::signal(SIGUSR1, SIG_DFL);
+    {
+      io::Reactor reactor;
+      io::SignalSet signals{SIGUSR1};
+      ::kill(::getpid(), SIGUSR1);
+    }
+    ::_exit(0);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK(WIFSIGNALED(status));
+  CHECK(WTERMSIG(status) == SIGUSR1);
+}
+
+TEST_CASE("signals have names") {
+  CHECK(io::signal_name(SIGTERM) == "SIGTERM");
+  CHECK(io::signal_name(SIGPIPE) == "SIGPIPE");
+  CHECK(io::signal_name(63) == "signal 63");
+}
