@@ -155,6 +155,7 @@ Reactor::~Reactor() {
   if (ours) {
     check_owner();
     drain();
+    remote_.wait_until_quiet();
     horus::detail::thread_state.reactor = previous_reactor_;
     horus::detail::thread_state.ready = previous_ready_;
     horus::detail::thread_state.roots = previous_roots_;
@@ -208,6 +209,11 @@ void Reactor::take_posts() noexcept {
     work();
     work = Work();
   }
+  for (RemoteWork* back = remote_.take(); back != nullptr;) {
+    RemoteWork* following = back->next_remote;
+    back->complete(*back);
+    back = following;
+  }
 }
 
 void Reactor::expire_timers() noexcept {
@@ -229,6 +235,7 @@ std::size_t Reactor::resume_ready() noexcept {
     const Chain* chain = next->promise != nullptr ? next->promise->chain : nullptr;
     if (std::int64_t* account = chain != nullptr ? chain->execution_account() : nullptr) {
       const std::int64_t start = now_ns();
+      horus::detail::thread_state.running_since_ns = start;
       next->handle.resume();
       *account += now_ns() - start;
     } else {
@@ -281,7 +288,7 @@ void Reactor::submit_and_wait(std::int64_t deadline_ns) noexcept {
     arm_wake();
     asleep_.store(true, std::memory_order_seq_cst);
     std::atomic_thread_fence(std::memory_order_seq_cst);
-    if (mailbox_.empty() && !stopping()) {
+    if (mailbox_.empty() && remote_.empty() && !stopping()) {
       const std::int64_t before = now_ns();
       // Completions of sends that nobody waits for arrive with the submission itself; wait for one more than those.
       enter(1 + inline_completions_, wake_at);
@@ -299,7 +306,7 @@ void Reactor::submit_and_wait(std::int64_t deadline_ns) noexcept {
 bool Reactor::poll_until(std::int64_t until_ns) noexcept {
   enter(0, 0);
   reap();
-  while (ready_.empty() && mailbox_.empty() && !stopping()) {
+  while (ready_.empty() && mailbox_.empty() && remote_.empty() && !stopping()) {
     if (now_ns() >= until_ns) return false;
     const std::uint32_t flags = std::atomic_ref(*const_cast<std::uint32_t*>(rings_.sq_flags)).load(std::memory_order_relaxed);
     const bool completed =
@@ -487,6 +494,7 @@ void Reactor::close_later(int fd) noexcept {
 
 // Everything that runs has ended by structure; what remains are closes, multishots and the wake-up.
 void Reactor::drain() noexcept {
+  while (!mailbox_.empty()) take_posts();  // whoever posted may wait for an answer
   resume_ready();
   const std::int64_t limit = saturating_add(now_ns(), config_.drain_limit.count());
   bool asked = false;
@@ -522,6 +530,12 @@ bool Reactor::post_work(Work work) noexcept {
   if (!mailbox_.try_push(std::move(work))) return false;
   wake_if_asleep();
   return true;
+}
+
+void Reactor::complete_remote(RemoteWork& work) noexcept {
+  remote_.push(work);
+  wake_if_asleep();
+  remote_.let_go();
 }
 
 // The fence pairs with the one between the loop's `asleep_ = true` and its last look at the mailbox.
@@ -596,7 +610,7 @@ void Reactor::rearm_embedding() noexcept {
   asleep_.store(true, std::memory_order_seq_cst);
   std::atomic_thread_fence(std::memory_order_seq_cst);
   std::int64_t deadline = timers_.next_deadline();
-  if (!ready_.empty() || !mailbox_.empty() || !queued_.empty() || !migrations_.empty()) deadline = 1;
+  if (!ready_.empty() || !mailbox_.empty() || !remote_.empty() || !queued_.empty() || !migrations_.empty()) deadline = 1;
   if (deadline == embedding_->armed_for && deadline > 1) return;
   embedding_->armed_for = deadline;
   itimerspec spec{};

@@ -71,6 +71,7 @@ struct ThreadState {
   ReadyList* ready = nullptr;
   io::Reactor* reactor = nullptr;
   IntrusiveList<Chain, RootTag>* roots = nullptr;
+  std::int64_t running_since_ns = 0;  // start of the resumption that is being charged to an account
   std::atomic<std::int64_t> live_frames{0};  // written by this thread alone
   bool registered = false;
   FrameClass frames[kFrameClasses + 1];

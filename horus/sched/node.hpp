@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+// What users derive from: Node (its tick is a coroutine) and PlainNode (its tick is a function). The scheduler owns
+// nodes and calls them on its reactor's thread.
+#pragma once
+
+#include <exception>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include <horus/base/error.hpp>
+#include <horus/base/export.hpp>
+#include <horus/base/literals.hpp>
+#include <horus/task/scope.hpp>
+#include <horus/task/task.hpp>
+
+namespace horus {
+
+class Scheduler;
+
+/// What Node and PlainNode have in common: a name, and a scope for work that goes on across ticks.
+class HORUS_API NodeBase {
+ public:
+  NodeBase(const NodeBase&) = delete;
+  NodeBase& operator=(const NodeBase&) = delete;
+  virtual ~NodeBase();
+
+  [[nodiscard]] const std::string& name() const noexcept { return name_; }
+
+  /// Puts the hardware into a safe state. May run on another thread while the loop is blocked: touch only what that
+  /// allows, wait for nothing.
+  virtual void enter_safe_state() noexcept {}
+  /// Called after a failed tick, on the loop, with what the tick threw.
+  virtual void on_error(const std::exception_ptr& error) { static_cast<void>(error); }
+
+ protected:
+  NodeBase() = default;
+  explicit NodeBase(std::string name) : name_(std::move(name)), explicitly_named_(!name_.empty()) {}
+
+  /// Starts work that goes on beside the ticks: `auto read = spawn(camera.read());`, later `read.done()`, `read.take()`
+  /// or `co_await read`. It is asked to stop, and awaited, before the node shuts down.
+  template <class T>
+  Spawned<T> spawn(Task<T> task, std::string name = {}) {
+    return scope_.spawn(std::move(task), name.empty() ? name_ + " (background)" : std::move(name));
+  }
+
+ private:
+  friend class Scheduler;
+  friend class NodeBuilder;
+  std::string name_;
+  bool explicitly_named_ = false;
+  Scope scope_;
+};
+
+/// A node whose tick is a coroutine: it may await anything, and holds nobody up meanwhile.
+///
+/// Semantics: `init()` once, then `tick()` again and again, then `shutdown()`. With a rate it is released on the grid
+/// `start + k / rate`; without one it is event-driven: released again as soon as its last tick has ended. While a
+/// tick is in flight the node is not released again. A thrown horus::Error is an expected failure (one line in the
+/// log), anything else a bug; both count as failed ticks and stop nobody else.
+/// Thread safety: the scheduler's thread.
+/// Example:
+/// ```
+/// class Gps : public horus::Node {
+///   horus::Task<> tick() override { auto line = (co_await stream_.read_line()).or_throw(); … }
+/// };
+/// ```
+class HORUS_API Node : public NodeBase {
+ public:
+  Node() = default;
+  explicit Node(std::string name) : NodeBase(std::move(name)) {}
+
+  virtual Task<> init();
+  virtual Task<> tick() = 0;
+  virtual Task<> shutdown();
+};
+
+/// A node whose tick is a plain function, for work that computes and returns. Its rate defaults to the scheduler's.
+class HORUS_API PlainNode : public NodeBase {
+ public:
+  PlainNode() = default;
+  explicit PlainNode(std::string name) : NodeBase(std::move(name)) {}
+
+  virtual void init() {}
+  virtual void tick() = 0;
+  virtual void shutdown() {}
+};
+
+namespace detail {
+
+template <class F>
+class PlainLambdaNode final : public PlainNode {
+ public:
+  PlainLambdaNode(std::string name, F function) : PlainNode(std::move(name)), function_(std::move(function)) {}
+  void tick() override { function_(); }
+
+ private:
+  F function_;
+};
+
+template <class F>
+class LambdaNode final : public Node {
+ public:
+  LambdaNode(std::string name, F function) : Node(std::move(name)), function_(std::move(function)) {}
+  Task<> tick() override { return function_(); }
+
+ private:
+  F function_;
+};
+
+}  // namespace detail
+}  // namespace horus
