@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <horus/io/udp.hpp>
+
+#include <cerrno>
+#include <cstring>
+
+#include <net/if.h>
+#include <netinet/in.h>
+
+#include <fmt/format.h>
+
+namespace horus::io {
+namespace {
+
+Backend& backend() {
+  Reactor* reactor = Reactor::current();
+  HORUS_ASSERT(reactor != nullptr, "a socket was used on a thread that runs no reactor");
+  return reactor->backend();
+}
+
+struct ConnectDatagram : OperationAwaiter<ConnectDatagram> {
+  static constexpr const char* kName = "connect";
+  ConnectDatagram(int descriptor, const Address& peer) noexcept : OperationAwaiter(descriptor), peer_(peer) {}
+  void prepare(io_uring_sqe& entry) const noexcept {
+    entry.opcode = IORING_OP_CONNECT;
+    entry.fd = fd;
+    entry.addr = reinterpret_cast<std::uintptr_t>(peer_.data());
+    entry.off = peer_.size();
+  }
+  [[nodiscard]] Result<> await_resume() const {
+    if (result < 0) return failure(peer_.to_string());
+    return {};
+  }
+
+ private:
+  const Address& peer_;  // the caller's, in its frame
+};
+
+Result<Address> address_of(int fd, int (Backend::*ask)(int, sockaddr*, socklen_t*) noexcept,
+                           const char* operation) {
+  Address address;
+  socklen_t size = Address::capacity;
+  const int result = (backend().*ask)(fd, address.room(), &size);
+  if (result < 0) return Error(-result, operation);
+  address.set_size(size);
+  return address;
+}
+
+Result<unsigned> interface_index(const std::string& interface, const char* operation) {
+  if (interface.empty()) return 0U;
+  const unsigned index = ::if_nametoindex(interface.c_str());
+  if (index == 0) return Error(ENODEV, operation, fmt::format("interface \"{}\"", interface));
+  return index;
+}
+
+}  // namespace
+
+std::string detail::describe_datagram_socket(int fd) {
+  auto where = address_of(fd, &Backend::peer_address, "");
+  if (!where) where = address_of(fd, &Backend::local_address, "");
+  return where ? where->to_string() : fmt::format("fd {}", fd);
+}
+
+Result<UdpSocket> UdpSocket::open(int family, const UdpOptions& options) {
+  if (family != AF_INET && family != AF_INET6) {
+    return Error(EAFNOSUPPORT, "open a UDP socket", "(an IPv4 or IPv6 address was expected)");
+  }
+  const int fd = backend().socket(family, SOCK_DGRAM, 0);
+  if (fd < 0) return Error(-fd, "open a UDP socket");
+  UdpSocket socket(Descriptor(fd), family);
+  struct Option {
+    bool wanted;
+    int level;
+    int name;
+    int value;
+  };
+  for (const Option& option :
+       {Option{options.reuse_address, SOL_SOCKET, SO_REUSEADDR, 1},
+        Option{options.reuse_port, SOL_SOCKET, SO_REUSEPORT, 1},
+        Option{options.broadcast, SOL_SOCKET, SO_BROADCAST, 1},
+        Option{family == AF_INET6, IPPROTO_IPV6, IPV6_V6ONLY, options.only_v6 ? 1 : 0},
+        Option{options.receive_buffer > 0, SOL_SOCKET, SO_RCVBUF, options.receive_buffer}}) {
+    if (!option.wanted) continue;
+    auto set = socket.set(option.level, option.name, &option.value, sizeof option.value, "open a UDP socket");
+    if (!set) return set.error();
+  }
+  return socket;
+}
+
+Result<UdpSocket> UdpSocket::bind(const Address& local, const UdpOptions& options) {
+  auto socket = open(local.family(), options);
+  if (!socket) return socket.error().on("bind", local.to_string());
+  const int result = backend().bind(socket->fd(), local.data(), local.size());
+  if (result < 0) return Error(-result, "bind", local.to_string());
+  return socket;
+}
+
+Result<UdpSocket> UdpSocket::bind(std::string_view local, const UdpOptions& options) {
+  auto address = Address::parse(local);
+  if (!address) return address.error();
+  return bind(*address, options);
+}
+
+Task<Result<UdpSocket>> UdpSocket::connect(Address peer, UdpOptions options) {
+  auto socket = open(peer.family(), options);
+  if (!socket) co_return socket.error().on("connect", peer.to_string());
+  auto connected = co_await ConnectDatagram(socket->fd(), peer);
+  if (!connected) co_return connected.error();
+  co_return std::move(socket);
+}
+
+Task<Result<UdpSocket>> UdpSocket::connect(std::string_view peer, UdpOptions options) {
+  // Not a coroutine yet: the text need not outlive this call.
+  auto address = Address::parse(peer);
+  if (address) return connect(*address, options);
+  return [](Error error) -> Task<Result<UdpSocket>> { co_return error; }(address.error());
+}
+
+Task<Result<>> UdpSocket::connect_to(Address peer) {
+  const int fd = descriptor_.get();
+  auto connected = co_await ConnectDatagram(fd, peer);
+  co_return connected;
+}
+
+Result<> UdpSocket::set(int level, int option, const void* value, socklen_t size, const char* operation) {
+  const int result = backend().set_option(descriptor_.get(), level, option, value, size);
+  if (result < 0) return Error(-result, operation);
+  return {};
+}
+
+// MCAST_JOIN_GROUP and MCAST_LEAVE_GROUP (RFC 3678) take IPv4 and IPv6 groups alike.
+Result<> UdpSocket::membership(int option, const Address& group, const std::string& interface,
+                               const char* operation) {
+  if (group.family() != family_) {
+    return Error(EAFNOSUPPORT, operation,
+                 fmt::format("{} (the socket is of the other IP version)", group.to_string()));
+  }
+  auto index = interface_index(interface, operation);
+  if (!index) return index.error();
+  group_req request{};
+  request.gr_interface = *index;
+  std::memcpy(&request.gr_group, group.data(), group.size());
+  const int level = family_ == AF_INET6 ? IPPROTO_IPV6 : IPPROTO_IP;
+  auto done = set(level, option, &request, sizeof request, operation);
+  if (!done) return done.error().on(operation, group.to_string());
+  return {};
+}
+
+Result<> UdpSocket::join(const Address& group, const std::string& interface) {
+  return membership(MCAST_JOIN_GROUP, group, interface, "join the multicast group");
+}
+Result<> UdpSocket::leave(const Address& group, const std::string& interface) {
+  return membership(MCAST_LEAVE_GROUP, group, interface, "leave the multicast group");
+}
+
+Result<> UdpSocket::set_multicast_interface(const std::string& interface) {
+  constexpr const char* kOperation = "set the multicast interface";
+  auto index = interface_index(interface, kOperation);
+  if (!index) return index.error();
+  if (family_ == AF_INET6) return set(IPPROTO_IPV6, IPV6_MULTICAST_IF, &*index, sizeof *index, kOperation);
+  ip_mreqn request{};
+  request.imr_ifindex = static_cast<int>(*index);
+  return set(IPPROTO_IP, IP_MULTICAST_IF, &request, sizeof request, kOperation);
+}
+
+Result<> UdpSocket::set_multicast_hops(int hops) {
+  constexpr const char* kOperation = "set the multicast hops";
+  if (family_ == AF_INET6) return set(IPPROTO_IPV6, IPV6_MULTICAST_HOPS, &hops, sizeof hops, kOperation);
+  return set(IPPROTO_IP, IP_MULTICAST_TTL, &hops, sizeof hops, kOperation);
+}
+
+Result<> UdpSocket::set_multicast_loopback(bool on) {
+  constexpr const char* kOperation = "set the multicast loopback";
+  const int value = on ? 1 : 0;
+  if (family_ == AF_INET6) return set(IPPROTO_IPV6, IPV6_MULTICAST_LOOP, &value, sizeof value, kOperation);
+  return set(IPPROTO_IP, IP_MULTICAST_LOOP, &value, sizeof value, kOperation);
+}
+
+Result<> UdpSocket::set_broadcast(bool on) {
+  const int value = on ? 1 : 0;
+  return set(SOL_SOCKET, SO_BROADCAST, &value, sizeof value, "allow broadcasts");
+}
+
+Result<Address> UdpSocket::local_address() const {
+  return address_of(descriptor_.get(), &Backend::local_address, "getsockname");
+}
+Result<Address> UdpSocket::peer_address() const {
+  return address_of(descriptor_.get(), &Backend::peer_address, "getpeername");
+}
+
+Task<Result<>> UdpSocket::close() { return io::close(std::move(descriptor_)); }
+
+}  // namespace horus::io

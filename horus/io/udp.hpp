@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+// UDP: datagrams to and from anybody, or one peer; broadcast and multicast; IPv4 and IPv6.
+// A socket belongs to one thread; the caller's buffers must live until the awaited call has ended.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include <sys/uio.h>
+
+#include <horus/base/export.hpp>
+#include <horus/base/result.hpp>
+#include <horus/io/address.hpp>
+#include <horus/io/descriptor.hpp>
+#include <horus/io/reactor.hpp>
+#include <horus/task/task.hpp>
+
+namespace horus::io {
+
+/// What a datagram receive gave. `size` 0 is an empty datagram, not an end: UDP has none.
+struct Datagram {
+  std::size_t size = 0;    ///< bytes in the buffer
+  bool truncated = false;  ///< it was longer than the buffer; the rest is lost
+  Address from;            ///< who sent it
+};
+
+/// Settings before the bind.
+struct UdpOptions {
+  UdpOptions() {}
+  bool reuse_address = false;  ///< several sockets may bind one multicast or broadcast port (SO_REUSEADDR)
+  bool reuse_port = false;     ///< the kernel spreads datagrams over the sockets of one port (SO_REUSEPORT)
+  bool broadcast = false;      ///< may send to broadcast addresses; EACCES without it
+  bool only_v6 = false;        ///< an IPv6 socket that takes no IPv4-mapped peers
+  int receive_buffer = 0;      ///< bytes, SO_RCVBUF; 0: the system's default
+
+  UdpOptions& with_reuse_address() & {
+    reuse_address = true;
+    return *this;
+  }
+  UdpOptions with_reuse_address() && {
+    reuse_address = true;
+    return *this;
+  }
+  UdpOptions& with_reuse_port() & {
+    reuse_port = true;
+    return *this;
+  }
+  UdpOptions with_reuse_port() && {
+    reuse_port = true;
+    return *this;
+  }
+  UdpOptions& with_broadcast() & {
+    broadcast = true;
+    return *this;
+  }
+  UdpOptions with_broadcast() && {
+    broadcast = true;
+    return *this;
+  }
+};
+
+namespace detail {
+
+// "127.0.0.1:53" of the connected peer, else of the socket itself: for error messages.
+HORUS_API std::string describe_datagram_socket(int fd);
+
+struct ReceiveDatagram : OperationAwaiter<ReceiveDatagram> {
+  static constexpr const char* kName = "receive a datagram";
+  ReceiveDatagram(int descriptor, std::span<std::byte> buffer) noexcept
+      : OperationAwaiter(descriptor), vector_{buffer.data(), buffer.size()} {}
+
+  void prepare(io_uring_sqe& entry) noexcept {
+    message_.msg_name = datagram_.from.room();
+    message_.msg_namelen = Address::capacity;
+    message_.msg_iov = &vector_;
+    message_.msg_iovlen = 1;
+    entry.opcode = IORING_OP_RECVMSG;
+    entry.fd = fd;
+    entry.addr = reinterpret_cast<std::uintptr_t>(&message_);
+    entry.len = 1;
+  }
+  [[nodiscard]] Result<Datagram> await_resume() {
+    if (result < 0) [[unlikely]]
+      return failure(describe_datagram_socket(fd));
+    datagram_.size = static_cast<std::size_t>(result);
+    datagram_.truncated = (message_.msg_flags & MSG_TRUNC) != 0;
+    datagram_.from.set_size(message_.msg_namelen);
+    return datagram_;
+  }
+
+ private:
+  iovec vector_;
+  msghdr message_{};
+  Datagram datagram_;
+};
+
+struct SendDatagram : OperationAwaiter<SendDatagram> {
+  static constexpr const char* kName = "send a datagram";
+  SendDatagram(int descriptor, std::span<const std::byte> bytes) noexcept
+      : OperationAwaiter(descriptor), vector_{const_cast<std::byte*>(bytes.data()), bytes.size()} {}
+  SendDatagram(int descriptor, std::span<const std::byte> bytes, const Address& to) noexcept
+      : SendDatagram(descriptor, bytes) {
+    to_ = to;
+  }
+
+  void prepare(io_uring_sqe& entry) noexcept {
+    if (to_.family() != AF_UNSPEC) {
+      message_.msg_name = const_cast<sockaddr*>(to_.data());
+      message_.msg_namelen = to_.size();
+    }
+    message_.msg_iov = &vector_;
+    message_.msg_iovlen = 1;
+    entry.opcode = IORING_OP_SENDMSG;
+    entry.fd = fd;
+    entry.addr = reinterpret_cast<std::uintptr_t>(&message_);
+    entry.len = 1;
+    entry.msg_flags = MSG_NOSIGNAL;
+  }
+  [[nodiscard]] Result<std::size_t> await_resume() const {
+    if (result < 0) [[unlikely]] {
+      return failure(to_.family() != AF_UNSPEC ? to_.to_string() : describe_datagram_socket(fd));
+    }
+    return static_cast<std::size_t>(result);
+  }
+
+ private:
+  iovec vector_;
+  msghdr message_{};
+  Address to_;
+};
+
+}  // namespace detail
+
+/// A UDP socket.
+///
+/// Semantics: a datagram is sent and received whole or not at all; one that is longer than the receive buffer is cut
+/// and marked. Destroying the socket ends its pending calls with ECANCELED. On a connected socket only the peer's
+/// datagrams arrive, and a peer without a listener shows as ECONNREFUSED of a later call, once per refusal: the socket
+/// stays usable. One receive at a time per socket keeps the order.
+/// Errors: values. EADDRINUSE, EACCES (broadcast without the option), EMSGSIZE (too long for the path), ECONNREFUSED,
+/// ECANCELED when the task is asked to stop.
+/// Thread safety: one thread.
+/// Example:
+/// ```
+/// auto socket = horus::io::UdpSocket::bind("127.0.0.1:0").or_throw();
+/// std::array<std::byte, 1500> buffer;
+/// auto datagram = co_await socket.recv_from(buffer);
+/// if (datagram) co_await socket.send_to(std::span(buffer).first(datagram->size), datagram->from);
+/// ```
+/// Source: udp(7), ip(7), ipv6(7).
+class HORUS_API UdpSocket {
+ public:
+  /// Owns nothing; every call fails with EBADF.
+  UdpSocket() noexcept = default;
+
+  /// A socket at `local` ("127.0.0.1:0", "[::]:9000"); port 0: the kernel chooses, `local_address()` tells.
+  static Result<UdpSocket> bind(const Address& local, const UdpOptions& options = {});
+  static Result<UdpSocket> bind(std::string_view local, const UdpOptions& options = {});
+  /// A socket at a port of the kernel's choice that talks with `peer` alone.
+  static Task<Result<UdpSocket>> connect(Address peer, UdpOptions options = {});
+  static Task<Result<UdpSocket>> connect(std::string_view peer, UdpOptions options = {});
+
+  /// Talks with `peer` alone from now on; may be called again for another one.
+  Task<Result<>> connect_to(Address peer);
+
+  /// Sends one datagram; gives its size. May wait when the socket's send buffer is full.
+  [[nodiscard]] detail::SendDatagram send_to(std::span<const std::byte> bytes, const Address& to) noexcept {
+    return {descriptor_.get(), bytes, to};
+  }
+  [[nodiscard]] detail::SendDatagram send_to(std::string_view text, const Address& to) noexcept {
+    return {descriptor_.get(), std::as_bytes(std::span(text)), to};
+  }
+  /// To the peer of a connected socket. EDESTADDRREQ on another one.
+  [[nodiscard]] detail::SendDatagram send(std::span<const std::byte> bytes) noexcept {
+    return {descriptor_.get(), bytes};
+  }
+  [[nodiscard]] detail::SendDatagram send(std::string_view text) noexcept {
+    return {descriptor_.get(), std::as_bytes(std::span(text))};
+  }
+  /// Waits for one datagram.
+  [[nodiscard]] detail::ReceiveDatagram recv_from(std::span<std::byte> buffer) noexcept {
+    return {descriptor_.get(), buffer};
+  }
+  [[nodiscard]] detail::ReceiveDatagram recv_from(std::span<char> buffer) noexcept {
+    return {descriptor_.get(), std::as_writable_bytes(buffer)};
+  }
+  /// The same, for connected sockets: `from` is the peer.
+  [[nodiscard]] detail::ReceiveDatagram recv(std::span<std::byte> buffer) noexcept {
+    return recv_from(buffer);
+  }
+  [[nodiscard]] detail::ReceiveDatagram recv(std::span<char> buffer) noexcept { return recv_from(buffer); }
+
+  /// Receives what is sent to the multicast `group` through `interface` ("eth0"; empty: the routing table's choice).
+  Result<> join(const Address& group, const std::string& interface = {});
+  Result<> leave(const Address& group, const std::string& interface = {});
+  /// Through which interface multicasts leave, how far they go (1: this network), and whether this machine hears them.
+  Result<> set_multicast_interface(const std::string& interface);
+  Result<> set_multicast_hops(int hops);
+  Result<> set_multicast_loopback(bool on);
+  Result<> set_broadcast(bool on);
+
+  [[nodiscard]] Result<Address> local_address() const;
+  [[nodiscard]] Result<Address> peer_address() const;
+  /// -1 when it owns none.
+  [[nodiscard]] int fd() const noexcept { return descriptor_.get(); }
+  /// Ends pending calls with ECANCELED and closes.
+  Task<Result<>> close();
+
+ private:
+  UdpSocket(Descriptor descriptor, int family) noexcept
+      : descriptor_(std::move(descriptor)), family_(family) {}
+  static Result<UdpSocket> open(int family, const UdpOptions& options);
+  Result<> set(int level, int option, const void* value, socklen_t size, const char* operation);
+  Result<> membership(int option, const Address& group, const std::string& interface, const char* operation);
+
+  Descriptor descriptor_;
+  int family_ = AF_UNSPEC;
+};
+
+}  // namespace horus::io
