@@ -20,6 +20,7 @@
 #include <horus/io/backend.hpp>
 #include <horus/io/operation.hpp>
 #include <horus/io/reactor_config.hpp>
+#include <horus/io/remote.hpp>
 #include <horus/io/timer_queue.hpp>
 #include <horus/io/work.hpp>
 #include <horus/task/chain.hpp>
@@ -161,6 +162,10 @@ class HORUS_API Reactor {
   void close_later(int fd) noexcept;
   [[nodiscard]] TimerQueue& timers() noexcept { return timers_; }
   ReadyList& ready() noexcept { return ready_; }
+  /// Work of this reactor that is away on other threads: `remote().expect()` before it leaves.
+  [[nodiscard]] RemoteList& remote() noexcept { return remote_; }
+  /// It has come back. Any thread; never refused. The reactor may be gone when this returns.
+  void complete_remote(RemoteWork& work) noexcept;
   /// For `schedule()`: hands a suspended coroutine over once this thread's stack has unwound.
   struct Migration {
     Reactor* target = nullptr;
@@ -230,6 +235,7 @@ class HORUS_API Reactor {
   std::vector<Migration> migrations_;
 
   Mailbox<Work> mailbox_;
+  RemoteList remote_;
   std::atomic<bool> asleep_{false};
   std::atomic<bool> stop_{false};
   int wake_fd_ = -1;

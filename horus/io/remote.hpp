@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// How work that other threads do for a reactor comes back to it: an intrusive list that can neither fill up nor fail.
+// Any thread pushes; the owner takes. The elements belong to whoever waits for them.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include <sched.h>
+
+namespace horus::io {
+
+/// One piece of work that is away on another thread. Lives in whatever waits for it.
+struct RemoteWork {
+  RemoteWork* next_remote = nullptr;
+  void (*complete)(RemoteWork& self) noexcept = nullptr;  ///< called on the owner's thread; may end its life
+};
+
+/// Finished remote work, bounded by what was sent away: each element exists already, so nothing is ever refused.
+///
+/// Semantics: the owner calls `expect()` for each piece that leaves and `take()` for those that have come back. The
+/// other thread calls `push()`, wakes the owner, then `let_go()`, its last touch of the list; the owner's destructor
+/// waits for that with `wait_until_quiet()`.
+class RemoteList {
+ public:
+  void expect() noexcept { away_.fetch_add(1, std::memory_order_relaxed); }
+  /// True when the list was empty: nobody has woken the owner for what lies in it.
+  bool push(RemoteWork& work) noexcept {
+    RemoteWork* first = first_.load(std::memory_order_relaxed);
+    do {
+      work.next_remote = first;
+    } while (
+        !first_.compare_exchange_weak(first, &work, std::memory_order_release, std::memory_order_relaxed));
+    return first == nullptr;
+  }
+  void let_go() noexcept { away_.fetch_sub(1, std::memory_order_release); }
+
+  [[nodiscard]] bool empty() const noexcept { return first_.load(std::memory_order_relaxed) == nullptr; }
+  /// Everything that has come back, oldest first, linked through `next_remote`.
+  [[nodiscard]] RemoteWork* take() noexcept {
+    if (empty()) return nullptr;
+    RemoteWork* newest = first_.exchange(nullptr, std::memory_order_acquire);
+    RemoteWork* oldest = nullptr;
+    while (newest != nullptr) {
+      RemoteWork* following = newest->next_remote;
+      newest->next_remote = oldest;
+      oldest = newest;
+      newest = following;
+    }
+    return oldest;
+  }
+  /// Pieces that another thread may still touch.
+  [[nodiscard]] std::uint32_t away() const noexcept { return away_.load(std::memory_order_acquire); }
+  void wait_until_quiet() const noexcept {
+    while (away() != 0) ::sched_yield();
+  }
+
+ private:
+  std::atomic<RemoteWork*> first_{nullptr};
+  std::atomic<std::uint32_t> away_{0};
+};
+
+}  // namespace horus::io

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <horus/io/offload.hpp>
+
+#include <atomic>
+#include <condition_variable>
+#include <csignal>
+#include <memory>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <thread>
+
+#include <pthread.h>
+
+#include <doctest/doctest.h>
+
+#include <horus/io/time.hpp>
+#include <horus/task/event.hpp>
+#include <horus/task/scope.hpp>
+#include <horus/task/when_all.hpp>
+
+using horus::Result;
+using horus::Task;
+using horus::io::ThreadPool;
+using namespace horus::literals;
+
+namespace {
+
+// Holds pool threads where the test wants them.
+class Gate {
+ public:
+  void pass() {
+    std::unique_lock lock(mutex_);
+    ++waiting_;
+    changed_.notify_all();
+    changed_.wait(lock, [this] { return open_; });
+  }
+  void open() {
+    const std::lock_guard lock(mutex_);
+    open_ = true;
+    changed_.notify_all();
+  }
+  void wait_for(int threads) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return waiting_ >= threads; });
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  int waiting_ = 0;
+  bool open_ = false;
+};
+
+}  // namespace
+
+TEST_CASE("a pool runs everything it has taken before it is destroyed") {
+  std::atomic<int> ran{0};
+  {
+    ThreadPool pool("drain", 2, 100);
+    for (int i = 0; i < 50; ++i) REQUIRE(pool.submit([&] { ran.fetch_add(1); }));
+  }
+  CHECK(ran.load() == 50);
+}
+
+TEST_CASE("a pool starts no thread before there is work, and never more than its limit") {
+  ThreadPool pool("lazy", 2, 100);
+  CHECK(pool.threads() == 0);
+  Gate gate;
+  for (int i = 0; i < 5; ++i) REQUIRE(pool.submit([&] { gate.pass(); }));
+  gate.wait_for(2);
+  CHECK(pool.threads() == 2);
+  CHECK(pool.queued() == 3);
+  gate.open();
+}
+
+TEST_CASE("a full pool refuses and keeps what it has") {
+  ThreadPool pool("full", 1, 2);
+  Gate gate;
+  REQUIRE(pool.submit([&] { gate.pass(); }));
+  gate.wait_for(1);
+  CHECK(pool.submit([] {}));
+  CHECK(pool.submit([] {}));
+  CHECK_FALSE(pool.submit([] {}));
+  gate.open();
+}
+
+TEST_CASE("a queued job can be taken back, a running one cannot") {
+  ThreadPool pool("cancel", 1, 8);
+  Gate gate;
+  struct Counted : ThreadPool::Job {
+    Gate* gate = nullptr;
+    int ran = 0;
+  };
+  Counted first;
+  Counted second;
+  first.gate = &gate;
+  first.run = second.run = [](ThreadPool::Job& job) noexcept {
+    auto& self = static_cast<Counted&>(job);
+    ++self.ran;
+    if (self.gate != nullptr) self.gate->pass();
+  };
+  {
+    ThreadPool inner("inner", 1, 8);
+    REQUIRE(inner.submit(static_cast<ThreadPool::Job&>(first)));
+    gate.wait_for(1);
+    REQUIRE(inner.submit(static_cast<ThreadPool::Job&>(second)));
+    CHECK_FALSE(inner.cancel(first));
+    CHECK(inner.cancel(second));
+    CHECK_FALSE(inner.cancel(second));
+    gate.open();
+  }
+  CHECK(first.ran == 1);
+  CHECK(second.ran == 0);
+}
+
+TEST_CASE("the threads of a pool are named and take no signals") {
+  ThreadPool pool("a-long-pool-name", 1, 8);
+  char name[16] = {};
+  sigset_t blocked;
+  ::sigemptyset(&blocked);
+  Gate done;
+  std::thread waiter([&] { done.pass(); });
+  REQUIRE(pool.submit([&] {
+    ::pthread_getname_np(::pthread_self(), name, sizeof name);
+    ::pthread_sigmask(SIG_BLOCK, nullptr, &blocked);
+    done.open();
+  }));
+  waiter.join();
+  CHECK(std::string(name) == "a-long-pool-n/0");
+  CHECK(::sigismember(&blocked, SIGINT) == 1);
+  CHECK(::sigismember(&blocked, SIGTERM) == 1);
+  CHECK(::sigismember(&blocked, SIGCHLD) == 1);
+}
+
+TEST_CASE("an offloaded function runs on another thread and its value comes home") {
+  const auto home = std::this_thread::get_id();
+  auto body = [&]() -> Task<> {
+    auto length = co_await horus::io::offload([](const std::string& text) { return text.size(); },
+                                              std::string("horus"));
+    CHECK(*length == 5);
+    CHECK(std::this_thread::get_id() == home);
+    auto where = co_await horus::io::offload([] { return std::this_thread::get_id(); });
+    CHECK(*where != home);
+    auto moved =
+        co_await horus::io::offload([](std::unique_ptr<int> n) { return *n + 1; }, std::make_unique<int>(41));
+    CHECK(*moved == 42);
+    auto nothing = co_await horus::io::offload([] {});
+    CHECK(nothing.ok());
+  };
+  horus::io::run(body());
+  CHECK(horus::live_frames() == 0);
+}
+
+TEST_CASE("a Result and an exception cross back from the pool") {
+  auto body = []() -> Task<> {
+    auto failed = co_await horus::io::offload([]() -> Result<int> { return horus::Error(ENOENT, "look"); });
+    CHECK(failed.code() == ENOENT);
+    bool thrown = false;
+    try {
+      auto never = co_await horus::io::offload([]() -> int { throw std::runtime_error("slow library"); });
+      CHECK_FALSE(never.ok());
+    } catch (const std::runtime_error&) {
+      thrown = true;
+    }
+    CHECK(thrown);
+  };
+  horus::io::run(body());
+}
+
+TEST_CASE("a full queue is an error that names the pool") {
+  ThreadPool pool("tiny", 1, 1);
+  Gate gate;
+  REQUIRE(pool.submit([&] { gate.pass(); }));
+  gate.wait_for(1);
+  REQUIRE(pool.submit([] {}));
+  auto body = [&]() -> Task<> {
+    auto refused = co_await horus::io::offload_on(pool, [] { return 1; });
+    REQUIRE_FALSE(refused.ok());
+    CHECK(refused.code() == EAGAIN);
+    CHECK(refused.error().message().find("tiny") != std::string::npos);
+  };
+  horus::io::run(body());
+  gate.open();
+}
+
+TEST_CASE("a call that waits for a thread is taken back when its task is stopped") {
+  ThreadPool pool("busy", 1, 4);
+  Gate gate;
+  REQUIRE(pool.submit([&] { gate.pass(); }));
+  gate.wait_for(1);
+  auto call = [&]() -> Task<Result<int>> {
+    auto value = co_await horus::io::offload_on(pool, [] { return 1; });
+    co_return value;
+  };
+  auto body = [&]() -> Task<> {
+    auto late = co_await horus::with_timeout(1ms, call());
+    CHECK(late.code() == ETIMEDOUT);
+  };
+  horus::io::run(body());
+  gate.open();
+}
+
+TEST_CASE("a call that runs is awaited when its task is stopped, and its value delivered") {
+  ThreadPool pool("running", 1, 4);
+  Gate gate;
+  auto call = [&]() -> Task<Result<int>> {
+    auto value = co_await horus::io::offload_on(
+        pool,
+        [](Gate* held) {
+          held->pass();
+          return 7;
+        },
+        &gate);
+    co_return value;
+  };
+  auto body = [&]() -> Task<> {
+    horus::Scope scope;
+    auto handle = scope.spawn(call());
+    co_await horus::yield();
+    gate.wait_for(1);
+    scope.cancel();
+    co_await horus::yield();
+    CHECK_FALSE(handle.done());
+    gate.open();
+    co_await scope.join();
+    auto value = handle.take();
+    CHECK(*value == 7);
+  };
+  horus::io::run(body());
+  CHECK(horus::live_frames() == 0);
+}
+
+TEST_CASE("more calls come home at once than the mailbox could hold") {
+  horus::io::ReactorConfig config;
+  config.mailbox_entries = 2;
+  ThreadPool pool("many", 4, 1024);
+  auto one = [&](int n) -> Task<int> {
+    auto value = co_await horus::io::offload_on(pool, [](int k) { return k; }, n);
+    co_return *value;
+  };
+  auto body = [&]() -> Task<long> {
+    std::vector<Task<int>> calls;
+    for (int i = 0; i < 500; ++i) calls.push_back(one(i));
+    auto values = co_await horus::when_all(std::move(calls));
+    long sum = 0;
+    for (const int value : values) sum += value;
+    co_return sum;
+  };
+  CHECK(horus::io::run(body(), config) == 500L * 499 / 2);
+}
+
+TEST_CASE("a reactor may die the moment its last call has come home") {
+  for (int round = 0; round < 300; ++round) {
+    auto body = [](int n) -> Task<int> {
+      auto value = co_await horus::io::offload([](int k) { return k + 1; }, n);
+      co_return *value;
+    };
+    CHECK(horus::io::run(body(round)) == round + 1);
+  }
+}
