@@ -38,6 +38,8 @@ struct Rings {
 /// OPENAT · STATX · FSYNC · FALLOCATE · UNLINKAT · RENAMEAT · MKDIRAT · SYMLINKAT · LINKAT · POLL_ADD (one-shot) ·
 /// ASYNC_CANCEL (by user_data; by descriptor, ALL; ANY|ALL) · CLOSE · SHUTDOWN. Anything else completes with -EINVAL.
 ///
+/// A SEND with MSG_DONTWAIT | MSG_WAITALL and IOSQE_CQE_SKIP_SUCCESS completes only when it failed or was short.
+///
 /// Unspecified on purpose: the order of completions of different operations; who wins a cancel against data; when
 /// ENOBUFS appears; short sizes. A cancel's own completion may come before its target's.
 class HORUS_API Backend {
@@ -89,8 +91,8 @@ struct ReactorConfig;
 /// Why io_uring cannot be had here, in words that name the likely cause and the mend.
 HORUS_API std::string explain_uring_failure(int error);
 /// A kernel ring, or -errno of the attempt as an Error ("io_uring_setup").
-Result<std::unique_ptr<Backend>> make_uring_backend(const ReactorConfig& config);
+HORUS_API Result<std::unique_ptr<Backend>> make_uring_backend(const ReactorConfig& config);
 /// The interpreter of the same entries over non-blocking calls, epoll and a thread pool.
-Result<std::unique_ptr<Backend>> make_epoll_backend(const ReactorConfig& config);
+HORUS_API Result<std::unique_ptr<Backend>> make_epoll_backend(const ReactorConfig& config);
 
 }  // namespace horus::io

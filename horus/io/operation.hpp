@@ -34,6 +34,7 @@ enum class Tag : std::uint64_t {
   operation = 0,  ///< an Operation: one completion, then its coroutine is ready
   handler = 1,    ///< a CompletionHandler: called for each completion (multishot, wake-up, close)
   ignore = 2,     ///< nobody waits (cancellations)
+  immediate = 3,  ///< a CompletionHandler whose entry completes only when it fails
 };
 
 /// Receives completions without being a coroutine. Must outlive its last completion (IORING_CQE_F_MORE unset).

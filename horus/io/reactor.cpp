@@ -81,6 +81,7 @@ const ReactorConfig& checked(const ReactorConfig& config) {
   if (!is_power_of_two(config.mailbox_entries) || config.mailbox_entries < 2) {
     throw Error(EINVAL, "ReactorConfig", "mailbox_entries must be a power of two, at least 2");
   }
+  if (config.max_in_flight == 0) throw Error(EINVAL, "ReactorConfig", "max_in_flight must be at least 1");
   if (config.resume_budget == 0) throw Error(EINVAL, "ReactorConfig", "resume_budget must be at least 1");
   return config;
 }
@@ -115,8 +116,9 @@ Reactor::Reactor(std::unique_ptr<Backend> backend, const ReactorConfig& config)
       sq_tail_(*rings_.sq_tail),
       sq_mask_(rings_.sq_entries - 1),
       cq_mask_(rings_.cq_entries - 1),
-      // Half the ring: the other half has room for cancellations and for the completions of multishots.
-      in_flight_limit_(rings_.cq_entries / 2),
+      // Not the size of the completion ring: thousands of idle receives are in flight without completing, and what
+      // completes at once beyond the ring the kernel keeps.
+      in_flight_limit_(config.max_in_flight),
       timers_(backend_->now_ns()),
       mailbox_(config.mailbox_entries),
       generation_(process_generation.load(std::memory_order_relaxed)),
@@ -290,8 +292,7 @@ void Reactor::submit_and_wait(std::int64_t deadline_ns) noexcept {
     std::atomic_thread_fence(std::memory_order_seq_cst);
     if (mailbox_.empty() && remote_.empty() && !stopping()) {
       const std::int64_t before = now_ns();
-      // Completions of sends that nobody waits for arrive with the submission itself; wait for one more than those.
-      enter(1 + inline_completions_, wake_at);
+      enter(1, wake_at);
       count(counters_.asleep_ns, static_cast<std::uint64_t>(now_ns() - before));
     } else {
       enter(0, 0);
@@ -329,7 +330,6 @@ int Reactor::enter(std::uint32_t min_complete, std::int64_t deadline_ns) noexcep
   count(counters_.enters);
   count(counters_.operations, fresh);
   counters_.in_flight.store(in_flight_, std::memory_order_relaxed);
-  inline_completions_ = 0;
   const int result = backend_->enter(to_submit, min_complete, deadline_ns);
   const std::uint32_t flags = std::atomic_ref(*const_cast<std::uint32_t*>(rings_.sq_flags)).load(std::memory_order_relaxed);
   if ((flags & IORING_SQ_CQ_OVERFLOW) != 0) [[unlikely]] count(counters_.overflows);
@@ -343,7 +343,7 @@ int Reactor::enter(std::uint32_t min_complete, std::int64_t deadline_ns) noexcep
 void Reactor::reap() noexcept {
   std::uint32_t head = *rings_.cq_head;
   const std::uint32_t tail = std::atomic_ref(*rings_.cq_tail).load(std::memory_order_acquire);
-  if (head == tail) return;
+  if (head == tail) return settle_immediates();
   count(counters_.completions, tail - head);
   for (; head != tail; ++head) {
     const io_uring_cqe& completion = rings_.cqes[head & cq_mask_];
@@ -369,9 +369,41 @@ void Reactor::reap() noexcept {
         break;
       }
       case Tag::ignore: break;
+      case Tag::immediate: {
+        auto& handler = *reinterpret_cast<CompletionHandler*>(address);
+        for (Immediate& immediate : immediates_) {
+          if (immediate.handler == &handler) immediate.handler = nullptr;
+        }
+        handler.complete(handler, completion.res, completion.flags);
+        break;
+      }
     }
   }
   std::atomic_ref(*rings_.cq_head).store(head, std::memory_order_release);
+  settle_immediates();
+}
+
+// Entries of this kind have run when the backend has consumed them; those without a completion have succeeded. While
+// completions wait outside the ring, nobody can know.
+void Reactor::settle_immediates() noexcept {
+  if (immediates_.empty()) return;
+  const std::uint32_t flags = std::atomic_ref(*const_cast<std::uint32_t*>(rings_.sq_flags)).load(std::memory_order_relaxed);
+  if ((flags & IORING_SQ_CQ_OVERFLOW) != 0) return;
+  const std::uint32_t consumed = std::atomic_ref(*rings_.sq_head).load(std::memory_order_acquire);
+  // A handler that is told may submit the next one: those stand behind `known`, with an entry not yet consumed.
+  const std::size_t known = immediates_.size();
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < known; ++i) {
+    const Immediate immediate = immediates_[i];
+    if (immediate.handler == nullptr) continue;
+    if (static_cast<std::int32_t>(consumed - immediate.submitted_at) < 0) {
+      immediates_[kept++] = immediate;
+    } else {
+      immediate.handler->complete(*immediate.handler, immediate.on_success, 0);
+    }
+  }
+  immediates_.erase(immediates_.begin() + static_cast<std::ptrdiff_t>(kept),
+                    immediates_.begin() + static_cast<std::ptrdiff_t>(known));
 }
 
 bool Reactor::flush() noexcept {

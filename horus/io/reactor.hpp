@@ -156,8 +156,17 @@ class HORUS_API Reactor {
     ++in_flight_;
   }
   void cancel_handler(CompletionHandler& handler) noexcept;
-  /// One more completion than these need not be waited for: a send whose end nobody waits for was submitted.
-  void expect_inline_completion() noexcept { ++inline_completions_; }
+  /// Submits an entry that ends while it is submitted and completes only when it fails (IOSQE_CQE_SKIP_SUCCESS, a send
+  /// with MSG_DONTWAIT | MSG_WAITALL). `handler` is told either way, with `on_success` as result where no completion
+  /// came; the loop does not have to wake for a success.
+  template <class Fill>
+  void submit_immediate(CompletionHandler& handler, std::int32_t on_success, Fill&& fill) noexcept {
+    io_uring_sqe& entry = urgent_entry();
+    fill(entry);
+    entry.flags |= IOSQE_CQE_SKIP_SUCCESS;
+    entry.user_data = reinterpret_cast<std::uintptr_t>(&handler) | static_cast<std::uint64_t>(Tag::immediate);
+    immediates_.push_back({&handler, on_success, sq_tail_});
+  }
   /// Cancels everything on `fd`, then closes it, in the background. The descriptor belongs to the reactor from now on.
   void close_later(int fd) noexcept;
   [[nodiscard]] TimerQueue& timers() noexcept { return timers_; }
@@ -204,6 +213,7 @@ class HORUS_API Reactor {
   bool poll_until(std::int64_t until_ns) noexcept;
   int enter(std::uint32_t min_complete, std::int64_t deadline_ns) noexcept;
   void reap() noexcept;
+  void settle_immediates() noexcept;
   void hand_over_migrations() noexcept;
   bool post_work(Work work) noexcept;
   void wake_if_asleep() noexcept;
@@ -226,13 +236,18 @@ class HORUS_API Reactor {
   std::uint32_t cq_mask_ = 0;
   std::uint32_t in_flight_ = 0;
   std::uint32_t in_flight_limit_ = 0;
-  std::uint32_t inline_completions_ = 0;
   bool virtual_clock_ = false;
   ReadyList ready_;
   IntrusiveList<Operation, QueuedTag> queued_;
   TimerQueue timers_;
   IntrusiveList<Chain, RootTag> roots_;
   std::vector<Migration> migrations_;
+  struct Immediate {
+    CompletionHandler* handler;
+    std::int32_t on_success;
+    std::uint32_t submitted_at;  // the submission tail behind its entry
+  };
+  std::vector<Immediate> immediates_;  // not yet known to have succeeded; one per handler at most
 
   Mailbox<Work> mailbox_;
   RemoteList remote_;

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <horus/io/chunk_stream.hpp>
+
+#include <sys/socket.h>
+
+namespace horus::io {
+
+// --- Receiving --------------------------------------------------------------------------------------------------------
+
+ChunkReader::State::State(int descriptor, BufferPool& buffers) noexcept : pool(buffers), fd(descriptor) {
+  complete = [](CompletionHandler& handler, std::int32_t result, std::uint32_t flags) noexcept {
+    static_cast<State&>(handler).completed(result, flags);
+  };
+}
+
+ChunkReader::ChunkReader(int fd, BufferPool& pool) : state_(new State(fd, pool)) {}
+
+ChunkReader::~ChunkReader() {
+  if (state_ == nullptr) return;
+  HORUS_ASSERT(state_->waiter == nullptr, "a ChunkReader died while a task waited for its next chunk");
+  state_->drop_arrived();
+  state_->ListHook<StarvedTag>::unlink();
+  if (!state_->armed) {
+    delete state_;
+    return;
+  }
+  // The last completion frees the state.
+  state_->abandoned = true;
+  Reactor::current()->cancel_handler(*state_);
+}
+
+void ChunkReader::State::arm() noexcept {
+  armed = true;
+  Reactor::current()->submit_handler(*this, [this](io_uring_sqe& entry) {
+    entry.opcode = IORING_OP_RECV;
+    entry.fd = fd;
+    entry.ioprio = IORING_RECV_MULTISHOT;
+    entry.flags = IOSQE_BUFFER_SELECT;
+    entry.buf_group = pool.group();
+  });
+}
+
+void ChunkReader::State::buffer_available() noexcept {
+  if (!armed && error == 0) arm();
+}
+
+void ChunkReader::State::completed(std::int32_t result, std::uint32_t flags) noexcept {
+  if ((flags & IORING_CQE_F_MORE) == 0) armed = false;
+  if ((flags & IORING_CQE_F_BUFFER) != 0) {
+    pool.take();
+    arrived.push(pool, static_cast<std::uint16_t>(flags >> IORING_CQE_BUFFER_SHIFT),
+                 result > 0 ? static_cast<std::uint32_t>(result) : 0);
+    if (result <= 0) static_cast<void>(arrived.pop(pool));  // an empty buffer goes back
+  }
+  if (abandoned) {
+    drop_arrived();
+    if (!armed) delete this;
+    return;
+  }
+  if (result == -ENOBUFS) {
+    // Back-pressure. If a buffer came back since the kernel looked, go on at once.
+    if (pool.available() > 0) {
+      arm();
+    } else {
+      pool.wait_for_buffer(*this);
+    }
+    return;
+  }
+  if (result <= 0) error = result == 0 ? static_cast<int>(kEndOfStream) : -result;
+  if (waiter != nullptr) std::exchange(waiter, nullptr)->make_ready();
+}
+
+void ChunkReader::State::drop_arrived() noexcept {
+  while (!arrived.empty()) static_cast<void>(arrived.pop(pool));
+}
+
+// --- Sending ----------------------------------------------------------------------------------------------------------
+
+ChunkWriter::State::State(int descriptor, std::uint32_t most) noexcept : limit(most), fd(descriptor) {
+  complete = [](CompletionHandler& handler, std::int32_t result, std::uint32_t) noexcept {
+    static_cast<State&>(handler).completed(result);
+  };
+}
+
+ChunkWriter::ChunkWriter(int fd, std::uint32_t limit) : state_(new State(fd, limit)) {}
+
+ChunkWriter::~ChunkWriter() {
+  if (state_ == nullptr) return;
+  HORUS_ASSERT(state_->waiter == nullptr, "a ChunkWriter died while a task waited for it");
+  while (!state_->queued.empty()) static_cast<void>(state_->queued.pop(*state_->pool));
+  if (!state_->in_flight) {
+    delete state_;
+    return;
+  }
+  state_->abandoned = true;
+  if (state_->blocking) Reactor::current()->cancel_handler(*state_);
+}
+
+void ChunkWriter::State::queue(Chunk chunk) noexcept {
+  if (chunk.empty()) return;
+  if (current.empty()) return start(std::move(chunk));
+  HORUS_ASSERT(pool == nullptr || pool == chunk.pool_, "the chunks of one ChunkWriter come from one pool");
+  pool = std::exchange(chunk.pool_, nullptr);  // the list owns the buffer now
+  queued.push(*pool, chunk.buffer_, chunk.size_);
+  ++queued_count;
+}
+
+void ChunkWriter::State::start(Chunk chunk) noexcept {
+  current = std::move(chunk);
+  sent = 0;
+  blocking = false;
+  submit();
+}
+
+// First without waiting: such a send ends while it is submitted, and the loop need not wake for it. Only when the
+// socket's buffer is full does the kernel wait.
+void ChunkWriter::State::submit() noexcept {
+  in_flight = true;
+  const auto size = static_cast<std::uint32_t>(current.size()) - sent;
+  const auto fill = [this, size](io_uring_sqe& entry) {
+    entry.opcode = IORING_OP_SEND;
+    entry.fd = fd;
+    entry.addr = reinterpret_cast<std::uintptr_t>(current.data() + sent);
+    entry.len = size;
+    entry.msg_flags = MSG_NOSIGNAL | MSG_WAITALL | (blocking ? 0U : static_cast<unsigned>(MSG_DONTWAIT));
+  };
+  Reactor& reactor = *Reactor::current();
+  if (blocking) {
+    reactor.submit_handler(*this, fill);
+  } else {
+    reactor.submit_immediate(*this, static_cast<std::int32_t>(size), fill);
+  }
+}
+
+void ChunkWriter::State::completed(std::int32_t result) noexcept {
+  in_flight = false;
+  if (abandoned) {
+    delete this;
+    return;
+  }
+  if (result > 0) sent += static_cast<std::uint32_t>(result);
+  if (result == -EAGAIN || result == -EINTR || (result > 0 && sent < current.size())) {
+    blocking = true;
+    return submit();
+  }
+  if (result <= 0) return fail(result == 0 ? EPIPE : -result);
+  current.reset();
+  if (!queued.empty()) {
+    --queued_count;
+    start(queued.pop(*pool));
+  }
+  if (waiter != nullptr && (waits_for_idle ? idle() : has_room())) std::exchange(waiter, nullptr)->make_ready();
+}
+
+void ChunkWriter::State::fail(int code) noexcept {
+  error = code;
+  current.reset();
+  while (!queued.empty()) static_cast<void>(queued.pop(*pool));
+  queued_count = 0;
+  if (waiter != nullptr) std::exchange(waiter, nullptr)->make_ready();
+}
+
+}  // namespace horus::io
