@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0
+// Bytes in order, both ways: the base of TCP and Unix streams and of the ends of pipes, FIFOs and terminals.
+// A stream belongs to one thread; the caller's buffers must live until the awaited call has ended.
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <horus/base/export.hpp>
+#include <horus/base/result.hpp>
+#include <horus/io/bytes.hpp>
+#include <horus/io/stream_state.hpp>
+#include <horus/task/async_stream.hpp>
+#include <horus/task/task.hpp>
+
+namespace horus::io {
+
+namespace detail {
+
+// One read into the caller's memory, without a frame of its own except for adopted descriptors.
+class ReadAwaiter : public OperationAwaiter<ReadAwaiter> {
+ public:
+  static constexpr const char* kName = "read";
+  ReadAwaiter(StreamHold state, MutableBytes into) noexcept : state_(std::move(state)), into_(into) {}
+
+  bool await_ready() noexcept {
+    if (!state_ || state_->closed) return finish(-EBADF);
+    if (state_->reading) return finish(-EBUSY);
+    if (state_->buffered() > 0 || into_.empty()) {
+      return finish(static_cast<std::int32_t>(
+          state_->take(into_.first(into_.size() < kMaxTransfer ? into_.size() : kMaxTransfer))));
+    }
+    if (std::exchange(state_->end_seen, false)) return finish(0);
+    return false;
+  }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
+    state_->reading = reading_ = true;
+    if (!state_->poll_first) [[likely]] {
+      fd = state_->fd();
+      OperationAwaiter::await_suspend(awaiting);
+      return true;
+    }
+    patient_ = receive(state_, into_);
+    return patient_.operator co_await().await_suspend(awaiting);
+  }
+  void prepare(io_uring_sqe& entry) const noexcept { Receive::fill(entry, state_->socket, fd, into_); }
+  Result<std::size_t> await_resume() {
+    if (reading_) state_->reading = false;
+    const std::int32_t count = patient_.valid() ? patient_.outcome().take() : transferred(result);
+    if (count > 0) [[likely]]
+      return static_cast<std::size_t>(count);
+    if (count == 0 && into_.empty()) return std::size_t{0};
+    return failed(count);
+  }
+
+ private:
+  bool finish(std::int32_t count) noexcept {
+    result = count;
+    return true;
+  }
+  [[nodiscard]] HORUS_API Error failed(std::int32_t count) const;
+
+  StreamHold state_;
+  MutableBytes into_;
+  Task<std::int32_t> patient_;
+  bool reading_ = false;
+};
+
+// One write of the caller's memory; holds the turn to write meanwhile.
+class WriteAwaiter : public OperationAwaiter<WriteAwaiter> {
+ public:
+  static constexpr const char* kName = "write";
+  WriteAwaiter(StreamHold state, Bytes bytes) noexcept : state_(std::move(state)), bytes_(bytes) {}
+
+  bool await_ready() noexcept {
+    if (!state_ || state_->closed) return finish(-EBADF);
+    if (bytes_.empty()) return finish(0);
+    turn_ = state_->write_turn.try_acquire();
+    return turn_ ? false : finish(-EBUSY);
+  }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
+    if (!state_->poll_first) [[likely]] {
+      fd = state_->fd();
+      OperationAwaiter::await_suspend(awaiting);
+      return true;
+    }
+    patient_ = send(state_, bytes_);
+    return patient_.operator co_await().await_suspend(awaiting);
+  }
+  void prepare(io_uring_sqe& entry) const noexcept { Send::fill(entry, state_->socket, fd, bytes_); }
+  Result<std::size_t> await_resume() {
+    if (turn_) state_->write_turn.release();
+    const std::int32_t count = patient_.valid() ? patient_.outcome().take() : transferred(result);
+    if (count >= 0) [[likely]]
+      return static_cast<std::size_t>(count);
+    return failed(count);
+  }
+
+ private:
+  bool finish(std::int32_t count) noexcept {
+    result = count;
+    return true;
+  }
+  [[nodiscard]] HORUS_API Error failed(std::int32_t count) const;
+
+  StreamHold state_;
+  Bytes bytes_;
+  Task<std::int32_t> patient_;
+  bool turn_ = false;
+};
+
+// What `read` and `write` return: a value that may move until it is awaited.
+template <class Awaiter, class View>
+class [[nodiscard]] Transfer {
+ public:
+  using value_type = Result<std::size_t>;
+  Transfer(StreamHold state, View bytes) noexcept : state_(std::move(state)), bytes_(bytes) {}
+  Awaiter operator co_await() noexcept { return Awaiter(std::move(state_), bytes_); }
+  /// The same as a task: for with_timeout, when_any, spawn.
+  Task<value_type> as_task() && { return run(std::move(state_), bytes_); }
+
+ private:
+  static Task<value_type> run(StreamHold state, View bytes) {
+    Awaiter awaiter(std::move(state), bytes);
+    auto result = co_await awaiter;
+    co_return result;
+  }
+  StreamHold state_;
+  View bytes_;
+};
+
+}  // namespace detail
+
+/// How a descriptor that somebody else opened is treated.
+enum class Ownership : std::uint8_t {
+  exclusive,  ///< made for this stream; blocking or not does not matter to anybody else
+  shared,  ///< stdin, inherited, received: its flags are shared with strangers and never changed; polled first
+};
+
+/// A stream of bytes: TCP, Unix, pipe, FIFO, terminal.
+///
+/// Semantics: one read at a time and any number of `write_all`, which are sent whole, in the order they were asked for.
+/// The buffered reads (`read_exact`, `read_until`, `read_line`, `read_all`) deliver all or nothing: what a failed,
+/// cancelled or timed-out one had received stays in the stream, and the next read starts with it. A cancelled write may
+/// have sent a part; its error says how much. Destroying, assigning to or closing the stream while others read or
+/// write ends their calls with ECANCELED; moving it does not disturb them.
+/// Errors: kEndOfStream after the peer's last byte; EBUSY when another task is reading; ECONNRESET, EPIPE; EMSGSIZE
+/// beyond a limit; ECANCELED; EBADF on a stream that is not open.
+/// Thread safety: one thread.
+/// Example:
+/// ```
+/// auto line = co_await stream.read_line();
+/// if (!line) co_return line.error();
+/// auto sent = co_await stream.write_all("ok\n");
+/// ```
+/// Source: recv(2), send(2), read(2), pipe(7), tcp(7).
+class HORUS_API ByteStream {
+ public:
+  using ReadRequest = detail::Transfer<detail::ReadAwaiter, MutableBytes>;
+  using WriteRequest = detail::Transfer<detail::WriteAwaiter, Bytes>;
+  static constexpr std::size_t kBufferLimit = std::size_t{64}
+                                              << 10;  ///< bytes, of read_line and of reading ahead
+  static constexpr std::size_t kReadAllLimit = std::size_t{64} << 20;  ///< bytes
+
+  /// Owns nothing: every call fails with EBADF.
+  ByteStream() noexcept = default;
+  /// A pipe, FIFO, terminal or whatever read(2) and write(2) work on; `label` names it in error messages.
+  explicit ByteStream(Descriptor descriptor, std::string label = {},
+                      Ownership ownership = Ownership::exclusive);
+  ByteStream(ByteStream&& other) noexcept = default;
+  ByteStream& operator=(ByteStream&& other) noexcept;
+  ~ByteStream() { reset(); }
+
+  /// Waits for bytes and takes what there is: at least 1, at most the buffer's size. An empty buffer gives 0 at once.
+  [[nodiscard]] ReadRequest read(MutableBytes into) const noexcept { return {state_, into}; }
+  /// The same, spread over several buffers (RECVMSG, READV); `parts` itself must live as long as they do.
+  [[nodiscard]] Task<Result<std::size_t>> read(std::span<const MutableBytes> parts) const;
+  /// Fills the whole buffer. kEndOfStream when the stream ends before.
+  [[nodiscard]] Task<Result<>> read_exact(MutableBytes into) const;
+  /// Everything up to and including `delimiter`. EMSGSIZE when it does not end within `limit` bytes: the bytes stay,
+  /// so read them otherwise or ask again with a higher limit. kEndOfStream when the stream ends before.
+  [[nodiscard]] Task<Result<std::string>> read_until(std::string delimiter,
+                                                     std::size_t limit = kBufferLimit) const;
+  /// The next line without its \n or \r\n. A last line without \n counts. A line of more than `limit` bytes gives
+  /// EMSGSIZE and is dropped as a whole: the next read_line gives the line after it.
+  [[nodiscard]] Task<Result<std::string>> read_line(std::size_t limit = kBufferLimit) const;
+  /// Everything up to the end of the stream. EMSGSIZE when that is more than `limit` bytes: they stay.
+  [[nodiscard]] Task<Result<std::string>> read_all(std::size_t limit = kReadAllLimit) const;
+  /// Lines until the end of the stream. A line that is too long is a failed Result and the lines go on; any other
+  /// failure is the last value.
+  [[nodiscard]] AsyncStream<Result<std::string>> lines(std::size_t limit = kBufferLimit) const;
+
+  /// One write; gives how many bytes were taken, all of them unless it was cut short. EBUSY when another task is
+  /// writing.
+  [[nodiscard]] WriteRequest write(Bytes bytes) const noexcept { return {state_, bytes}; }
+  /// Writes everything, after the writes that were asked for before.
+  [[nodiscard]] Task<Result<>> write_all(Bytes bytes) const;
+  /// The same; a temporary string moves into the task.
+  template <std::same_as<std::string> Text>
+  [[nodiscard]] Task<Result<>> write_all(Text&& text) const {
+    return write_text(state_, std::move(text));
+  }
+  /// Several buffers one after the other, gathered into as few entries as possible (SENDMSG, WRITEV); `parts` itself
+  /// must live as long as they do.
+  [[nodiscard]] Task<Result<>> write_all(std::span<const Bytes> parts) const;
+  /// After the writes that were asked for before: tells the peer that no more will come. ENOTSOCK on a pipe: close it.
+  [[nodiscard]] Task<Result<>> shutdown_write() const;
+
+  /// Ends what is in flight with ECANCELED and closes; gives the close's own error. The stream is empty at once.
+  [[nodiscard]] Task<Result<>> close();
+  /// Closes in the background.
+  void reset() noexcept;
+  /// Gives the descriptor away. Nothing may be in flight; what was read ahead is lost (`buffered()` tells).
+  [[nodiscard]] Descriptor release();
+
+  [[nodiscard]] bool is_open() const noexcept { return static_cast<bool>(state_); }
+  explicit operator bool() const noexcept { return is_open(); }
+  /// -1 when it owns none.
+  [[nodiscard]] int fd() const noexcept { return state_ ? state_->fd() : -1; }
+  /// "127.0.0.1:9000": what error messages call it.
+  [[nodiscard]] std::string name() const { return state_ ? state_->name() : "(not open)"; }
+  /// Bytes that were received and not yet asked for.
+  [[nodiscard]] std::size_t buffered() const noexcept { return state_ ? state_->buffered() : 0; }
+  /// How far the buffered reads read ahead at most, in bytes; memory is taken when it is needed. Default: kBufferLimit.
+  void set_buffer_limit(std::size_t limit) noexcept {
+    if (state_) state_->buffer_limit = limit;
+  }
+
+ protected:
+  enum class Socket : bool { yes = true };
+  ByteStream(Socket, Descriptor descriptor, const Address& peer, std::string label);
+
+  detail::StreamHold state_;
+
+ private:
+  static Task<Result<>> write_text(detail::StreamHold state, std::string text);
+};
+
+}  // namespace horus::io
