@@ -66,7 +66,10 @@ void BufferPool::publish(std::uint16_t buffer) noexcept {
 void BufferPool::give_back(std::uint16_t buffer) noexcept {
   --lent_;
   publish(buffer);
-  if (Starved* who = starved_.pop_front()) who->buffer_available();
+  // All of them: whoever goes on first may have nothing to receive, and then the buffer is for somebody else.
+  IntrusiveList<Starved, StarvedTag> woken;
+  woken.splice(starved_);
+  while (Starved* who = woken.pop_front()) who->buffer_available();
 }
 
 }  // namespace horus::io
