@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <horus/io/pipe.hpp>
+
+#include <cerrno>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <horus/io/offload.hpp>
+#include <horus/io/poll.hpp>
+#include <horus/io/reactor.hpp>
+#include <horus/io/time.hpp>
+
+namespace horus::io {
+namespace {
+
+constexpr Duration kFifoRetry = std::chrono::milliseconds(5);  // between two looks for a reader
+
+struct OpenFifo : OperationAwaiter<OpenFifo> {
+  static constexpr const char* kName = "open";
+  OpenFifo(const std::string& path, int flags) noexcept : path_(path), flags_(flags) {}
+  void prepare(io_uring_sqe& entry) const noexcept {
+    entry.opcode = IORING_OP_OPENAT;
+    entry.fd = AT_FDCWD;
+    entry.addr = reinterpret_cast<std::uintptr_t>(path_.c_str());
+    // Without O_NONBLOCK the open itself would wait for the other side, in a kernel thread that nothing can bound.
+    entry.open_flags = static_cast<std::uint32_t>(flags_ | O_NONBLOCK | O_CLOEXEC);
+  }
+  [[nodiscard]] int await_resume() const noexcept { return result; }
+
+ private:
+  const std::string& path_;  // the caller's, in its frame
+  int flags_;
+};
+
+// From now on operations wait in the ring. The open file description is ours alone.
+Result<> make_blocking(int fd, const std::string& path) {
+  struct stat status{};
+  if (::fstat(fd, &status) < 0) return Error(errno, "open", path);
+  if (!S_ISFIFO(status.st_mode)) return Error(EINVAL, "open", path + " (not a FIFO)");
+  const int flags = ::fcntl(fd, F_GETFL);
+  if (flags < 0 || ::fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) < 0) return Error(errno, "open", path);
+  return {};
+}
+
+Result<> make_fifo(const std::string& path, unsigned mode) {
+  if (::mkfifo(path.c_str(), mode) < 0) return Error(errno, "make the FIFO", path);
+  return {};
+}
+
+Result<Descriptor> copy_of(int fd, const char* name) {
+  const int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, 3);
+  if (copy < 0) return Error(errno, "open", name);
+  return Descriptor(copy);
+}
+
+}  // namespace
+
+Result<Pipe> make_pipe() {
+  Reactor* reactor = Reactor::current();
+  HORUS_ASSERT(reactor != nullptr, "a pipe was made on a thread that runs no reactor");
+  int ends[2];
+  const int result = reactor->backend().pipe(ends, 0);
+  if (result < 0) return Error(-result, "make a pipe");
+  return Pipe{PipeReader(Descriptor(ends[0]), "pipe"), PipeWriter(Descriptor(ends[1]), "pipe")};
+}
+
+Result<PipeReader> standard_input() {
+  auto copy = copy_of(STDIN_FILENO, "standard input");
+  if (!copy) return copy.error();
+  return PipeReader(*std::move(copy), "standard input", Ownership::shared);
+}
+Result<PipeWriter> standard_output() {
+  auto copy = copy_of(STDOUT_FILENO, "standard output");
+  if (!copy) return copy.error();
+  return PipeWriter(*std::move(copy), "standard output", Ownership::shared);
+}
+Result<PipeWriter> standard_error() {
+  auto copy = copy_of(STDERR_FILENO, "standard error");
+  if (!copy) return copy.error();
+  return PipeWriter(*std::move(copy), "standard error", Ownership::shared);
+}
+
+Task<Result<>> Fifo::create(std::string path, unsigned mode) {
+  auto made = co_await offload(&make_fifo, path, mode);
+  co_return made;
+}
+
+Task<Result<PipeReader>> Fifo::open_read(std::string path, FifoEnd end) {
+  // Open for writing too, a FIFO always has a writer, and so no end.
+  const int opened = co_await OpenFifo(path, end == FifoEnd::stays ? O_RDWR : O_RDONLY);
+  if (opened < 0) co_return Error(-opened, "open", path);
+  Descriptor descriptor(opened);
+  auto usable = make_blocking(opened, path);
+  if (!usable) co_return usable.error();
+  if (end == FifoEnd::ends) {
+    // Before the first writer a read would tell an end at once; a poll waits.
+    auto ready = co_await wait_readable(opened);
+    if (!ready) co_return ready.error().on("open", path);
+  }
+  co_return PipeReader(std::move(descriptor), path);
+}
+
+Task<Result<PipeWriter>> Fifo::open_write(std::string path) {
+  while (true) {
+    const int opened = co_await OpenFifo(path, O_WRONLY);
+    if (opened >= 0) {
+      Descriptor descriptor(opened);
+      auto usable = make_blocking(opened, path);
+      if (!usable) co_return usable.error();
+      co_return PipeWriter(std::move(descriptor), path);
+    }
+    if (opened != -ENXIO) co_return Error(-opened, "open", path);
+    try {
+      co_await horus::sleep(kFifoRetry);
+    } catch (const Error& error) {
+      co_return error.on("open", path);
+    }
+  }
+}
+
+}  // namespace horus::io
