@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <csignal>
 #include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include <doctest/doctest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <horus/base/log.hpp>
 #include <horus/io/time.hpp>
@@ -306,4 +309,74 @@ TEST_CASE("a periodic tick in flight may finish after a stop, an event-driven on
   CHECK(cancelled);
   CHECK(scheduler.statistics("event")->cancelled_ticks == 1);
   CHECK(scheduler.statistics("event")->failed_ticks == 0);
+}
+
+TEST_CASE("the first SIGINT or SIGTERM stops a run gracefully, and the signal mask is as before") {
+  LogCapture log;
+  for (const int number : {SIGINT, SIGTERM}) {
+    Scheduler scheduler;
+    bool shut_down = false;
+    class Polite : public PlainNode {
+     public:
+      Polite(bool& done, int signal) : done_(done), signal_(signal) {}
+      void tick() override { ::kill(::getpid(), signal_); }
+      void shutdown() override { done_ = true; }
+
+     private:
+      bool& done_;
+      int signal_;
+    };
+    scheduler.add<Polite>(shut_down, number).rate(10_hz);
+    CHECK(scheduler.run() == 0);
+    CHECK(shut_down);
+    sigset_t mask;
+    ::pthread_sigmask(SIG_BLOCK, nullptr, &mask);
+    CHECK(::sigismember(&mask, number) == 0);
+  }
+  CHECK(log.lines.size() == 2);
+}
+
+TEST_CASE("the second signal goes through the safe states and out at once") {
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    horus::set_log_level(horus::LogLevel::error);
+    class Stubborn : public Node {
+     public:
+      Task<> tick() override {
+        ::kill(::getpid(), SIGINT);
+        while (true) {
+          try {
+            co_await horus::sleep(1ms);
+          } catch (const horus::Error&) {
+            ::kill(::getpid(), SIGINT);
+          }
+        }
+      }
+      void enter_safe_state() noexcept override { std::_Exit(77); }
+    };
+    Scheduler scheduler;
+    scheduler.add<Stubborn>();
+    std::_Exit(scheduler.run());
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  REQUIRE(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 77);
+}
+
+TEST_CASE("an embedded run leaves the signals alone") {
+  horus::io::Reactor reactor;
+  Scheduler scheduler;
+  sigset_t during;
+  scheduler
+      .add("node",
+           [&] {
+             ::pthread_sigmask(SIG_BLOCK, nullptr, &during);
+             scheduler.stop();
+           })
+      .rate(100_hz);
+  CHECK(reactor.run(scheduler.run_async()) == 0);
+  CHECK(::sigismember(&during, SIGINT) == 0);
+  CHECK(::sigismember(&during, SIGTERM) == 0);
 }
