@@ -1,0 +1,495 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <netinet/tcp.h>
+
+#include <array>
+#include <cerrno>
+#include <string>
+#include <vector>
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <doctest/doctest.h>
+
+#include <horus/base/log.hpp>
+#include <horus/io/tcp.hpp>
+#include <horus/io/time.hpp>
+
+using horus::Result;
+using horus::Task;
+using horus::io::Address;
+using horus::io::ConnectOptions;
+using horus::io::Descriptor;
+using horus::io::ListenOptions;
+using horus::io::TcpListener;
+using horus::io::TcpStream;
+using namespace horus::literals;
+
+namespace {
+
+int open_descriptors() {
+  int count = 0;
+  for (int fd = 0; fd < 1024; ++fd) count += ::fcntl(fd, F_GETFD) >= 0 ? 1 : 0;
+  return count;
+}
+
+// Runs `body` on a reactor of its own and checks that nothing is left behind.
+template <class Body>
+void run(Body body) {
+  const int before = open_descriptors();
+  horus::io::run(body());
+  CHECK(open_descriptors() == before);
+  CHECK(horus::live_frames() == 0);
+}
+
+struct Pair {
+  TcpStream client, server;
+};
+
+Task<Pair> connected(const TcpListener& listener) {
+  Pair pair;
+  auto connecting = TcpStream::connect(listener.local_address());
+  pair.client = (co_await connecting).or_throw();
+  auto accepting = listener.accept();
+  pair.server = (co_await accepting).or_throw();
+  co_return std::move(pair);
+}
+
+// A port of the loopback that is taken and refuses connections.
+struct RefusingPort {
+  int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  Address address;
+  RefusingPort() {
+    const Address any = Address::loopback_v4(0);
+    REQUIRE(::bind(fd, any.data(), any.size()) == 0);
+    socklen_t size = Address::capacity;
+    REQUIRE(::getsockname(fd, address.room(), &size) == 0);
+    address.set_size(size);
+  }
+  ~RefusingPort() { ::close(fd); }
+};
+
+int option_of(int fd, int level, int name) {
+  int value = -1;
+  socklen_t size = sizeof value;
+  REQUIRE(::getsockopt(fd, level, name, &value, &size) == 0);
+  return value;
+}
+
+}  // namespace
+
+TEST_CASE("a client and a server talk, each knows both addresses, and no_delay is on") {
+  run([]() -> Task<> {
+    auto listener = TcpListener::listen("127.0.0.1:0").or_throw();
+    CHECK(listener.port() != 0);
+    auto connecting = TcpStream::connect(listener.local_address().to_string());
+    auto client = (co_await connecting).or_throw();
+    auto server = (co_await listener.accept()).or_throw();
+    CHECK(client.peer_address() == listener.local_address());
+    CHECK(server.peer_address() == client.local_address().or_throw());
+    CHECK(server.local_address().or_throw() == client.peer_address());
+    CHECK(option_of(client.fd(), IPPROTO_TCP, TCP_NODELAY) == 1);
+    CHECK(option_of(server.fd(), IPPROTO_TCP, TCP_NODELAY) == 1);
+    auto sent = co_await client.write_all("ping\n");
+    CHECK(sent.ok());
+    auto line = co_await server.read_line();
+    CHECK(*line == "ping");
+    auto shut = co_await client.shutdown_write();
+    CHECK(shut.ok());
+    auto end = co_await server.read_line();
+    CHECK(end.code() == horus::kEndOfStream);
+    sent = co_await server.write_all("still heard");
+    CHECK(sent.ok());
+    auto closed = co_await server.close();
+    CHECK(closed.ok());
+    auto answer = co_await client.read_all();
+    CHECK(*answer == "still heard");
+  });
+}
+
+TEST_CASE("IPv6 connects as IPv4 does") {
+  run([]() -> Task<> {
+    auto listener = TcpListener::listen("[::1]:0");
+    if (listener.code() == EADDRNOTAVAIL || listener.code() == EAFNOSUPPORT) {
+      MESSAGE("no IPv6 here");
+      co_return;
+    }
+    auto pair = co_await connected(*listener);
+    CHECK(pair.client.peer_address().to_string().starts_with("[::1]:"));
+    auto sent = co_await pair.server.write_all("six\n");
+    auto line = co_await pair.client.read_line();
+    CHECK(*line == "six");
+    auto dual = TcpListener::listen("[::]:0").or_throw();
+    auto connecting = TcpStream::connect(Address::loopback_v4(dual.port()));
+    auto client = co_await connecting;
+    CHECK(client.ok());
+    auto only = TcpListener::listen("[::]:0", ListenOptions().with_only_v6()).or_throw();
+    connecting = TcpStream::connect(Address::loopback_v4(only.port()));
+    auto refused = co_await connecting;
+    CHECK(refused.code() == ECONNREFUSED);
+  });
+}
+
+TEST_CASE("a refused connection says where and what to do") {
+  run([]() -> Task<> {
+    const RefusingPort port;
+    auto connecting = TcpStream::connect(port.address.to_string());
+    auto refused = co_await connecting;
+    REQUIRE_FALSE(refused.ok());
+    CHECK(refused.error().message() ==
+          "connect " + port.address.to_string() +
+              ": connection refused (is the server running, and listening there?)");
+    std::vector<Address> several = {port.address, port.address, port.address};
+    connecting = TcpStream::connect(std::move(several));
+    refused = co_await connecting;
+    CHECK(refused.error().message().find("(the last of 3 addresses tried)") != std::string::npos);
+    connecting = TcpStream::connect(std::vector<Address>());
+    auto none = co_await connecting;
+    CHECK(none.code() == EINVAL);
+    connecting = TcpStream::connect("127.0.0.1:no");
+    auto wrong = co_await connecting;
+    CHECK(wrong.code() == EINVAL);
+    connecting = TcpStream::connect(Address::parse("unix:/x").or_throw());
+    auto not_tcp = co_await connecting;
+    CHECK(not_tcp.code() == EAFNOSUPPORT);
+  });
+}
+
+TEST_CASE("the first address that answers is taken") {
+  run([]() -> Task<> {
+    const RefusingPort port;
+    auto listener = TcpListener::listen("127.0.0.1:0").or_throw();
+    auto connecting = TcpStream::connect(std::vector<Address>{port.address, listener.local_address()});
+    auto client = co_await connecting;
+    REQUIRE(client.ok());
+    CHECK(client->peer_address() == listener.local_address());
+  });
+}
+
+TEST_CASE("a connection that is not answered times out, in all and per address") {
+  run([]() -> Task<> {
+    // A listener that never accepts: when its backlog is full, the kernel stops answering.
+    const Descriptor full(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    Address address = Address::loopback_v4(0);
+    REQUIRE(::bind(full.get(), address.data(), address.size()) == 0);
+    REQUIRE(::listen(full.get(), 0) == 0);
+    socklen_t size = Address::capacity;
+    REQUIRE(::getsockname(full.get(), address.room(), &size) == 0);
+    std::vector<TcpStream> kept;
+    Result<TcpStream> last = horus::Error(EINVAL);
+    for (int i = 0; i < 8; ++i) {
+      auto connecting = TcpStream::connect(address, ConnectOptions().with_timeout(50ms));
+      last = co_await connecting;
+      if (!last) break;
+      kept.push_back(*std::move(last));
+    }
+    REQUIRE_FALSE(last.ok());
+    CHECK(last.error().message() == "connect " + address.to_string() + ": timed out");
+    auto listener = TcpListener::listen("127.0.0.1:0").or_throw();
+    auto connecting = TcpStream::connect(std::vector<Address>{address, listener.local_address()},
+                                         ConnectOptions().with_attempt_timeout(20ms));
+    auto second = co_await connecting;
+    CHECK(second.ok());
+  });
+}
+
+TEST_CASE("settings reach the sockets") {
+  run([]() -> Task<> {
+    ListenOptions listening;
+    listening.keep_alive = horus::io::KeepAlive(30s, 5s, 3);
+    listening.receive_buffer = 20'000;
+    auto listener = TcpListener::listen("127.0.0.1:0", listening).or_throw();
+    auto connecting =
+        TcpStream::connect(listener.local_address(), ConnectOptions()
+                                                         .with_no_delay(false)
+                                                         .with_keep_alive(horus::io::KeepAlive(7s))
+                                                         .with_local(Address::loopback_v4(0)));
+    auto client = (co_await connecting).or_throw();
+    auto server = (co_await listener.accept()).or_throw();
+    CHECK(option_of(client.fd(), IPPROTO_TCP, TCP_NODELAY) == 0);
+    CHECK(option_of(client.fd(), IPPROTO_TCP, TCP_KEEPIDLE) == 7);
+    CHECK(option_of(client.fd(), SOL_SOCKET, SO_KEEPALIVE) == 1);
+    CHECK(option_of(server.fd(), IPPROTO_TCP, TCP_KEEPINTVL) == 5);
+    CHECK(option_of(server.fd(), IPPROTO_TCP, TCP_KEEPCNT) == 3);
+    CHECK(option_of(server.fd(), SOL_SOCKET, SO_RCVBUF) == 40'000);
+    CHECK(client.set_no_delay(true).ok());
+    CHECK(client.set_keep_alive(false).ok());
+    CHECK(option_of(client.fd(), SOL_SOCKET, SO_KEEPALIVE) == 0);
+    TcpStream nothing;
+    CHECK(nothing.set_no_delay(true).code() == EBADF);
+    CHECK(nothing.local_address().code() == EBADF);
+  });
+}
+
+TEST_CASE(
+    "an address in use is refused with its address, and two listeners may share a port if both say so") {
+  run([]() -> Task<> {
+    auto listener = TcpListener::listen("127.0.0.1:0").or_throw();
+    const std::string where = listener.local_address().to_string();
+    auto second = TcpListener::listen(where);
+    REQUIRE(second.code() == EADDRINUSE);
+    CHECK(second.error().message().starts_with("bind " + where + ": address already in use"));
+    auto one = TcpListener::listen("127.0.0.1:0", ListenOptions().with_reuse_port()).or_throw();
+    auto two = TcpListener::listen(one.local_address(), ListenOptions().with_reuse_port());
+    CHECK(two.ok());
+    CHECK(TcpListener::listen("localhost:0").code() == EINVAL);
+    auto closed = co_await listener.close();
+    CHECK(closed.ok());
+    CHECK(TcpListener::listen(where).ok());
+  });
+}
+
+TEST_CASE("megabytes arrive whole in chunks of every kind") {
+  run([]() -> Task<> {
+    ListenOptions small;
+    small.receive_buffer = 5'000;
+    auto listener = TcpListener::listen("127.0.0.1:0", small).or_throw();
+    auto pair = co_await connected(listener);
+    std::string text(3'000'000, '\0');
+    for (std::size_t i = 0; i < text.size(); ++i) text[i] = static_cast<char>(i * 31 + i / 251);
+    horus::Scope scope;
+    auto writing = scope.spawn(pair.client.write_all(text));
+    std::string seen;
+    std::string chunk(7'000, '\0');
+    for (std::size_t want = 1; seen.size() < text.size(); want = want * 3 % 6'991 + 1) {
+      auto count = co_await pair.server.read(std::span(chunk).first(want));
+      REQUIRE(count.ok());
+      seen.append(chunk, 0, *count);
+    }
+    CHECK((seen == text));
+    auto written = co_await writing;
+    CHECK(written.ok());
+  });
+}
+
+TEST_CASE("gathered writes and scattered reads keep the order on a socket") {
+  run([]() -> Task<> {
+    auto listener = TcpListener::listen("127.0.0.1:0").or_throw();
+    auto pair = co_await connected(listener);
+    std::vector<std::string> texts;
+    std::string whole;
+    for (std::size_t i = 0; i < 40; ++i) {
+      texts.push_back(std::string(i * 1'000, static_cast<char>('A' + i)));
+      whole += texts.back();
+    }
+    const std::vector<horus::io::Bytes> parts(texts.begin(), texts.end());
+    horus::Scope scope;
+    auto writing = scope.spawn(pair.client.write_all(parts));
+    std::string seen;
+    std::string one(333, '\0'), two(1'777, '\0');
+    const horus::io::MutableBytes into[] = {one, two};
+    while (seen.size() < whole.size()) {
+      auto count = co_await pair.server.read(into);
+      REQUIRE(count.ok());
+      seen += (one + two).substr(0, *count);
+    }
+    CHECK((seen == whole));
+    auto written = co_await writing;
+    CHECK(written.ok());
+  });
+}
+
+TEST_CASE("a peer that resets the connection is an error value with its address") {
+  run([]() -> Task<> {
+    auto listener = TcpListener::listen("127.0.0.1:0").or_throw();
+    auto pair = co_await connected(listener);
+    horus::Scope scope;
+    auto reading = scope.spawn(pair.server.read_line());
+    co_await horus::yield();
+    const std::string name = pair.server.name();
+    const linger now{1, 0};
+    REQUIRE(::setsockopt(pair.client.fd(), SOL_SOCKET, SO_LINGER, &now, sizeof now) == 0);
+    pair.client.reset();
+    auto line = co_await reading;
+    REQUIRE(line.code() == ECONNRESET);
+    CHECK(line.error().message().starts_with("read " + name + ": "));
+    auto written = co_await pair.server.write_all("x");
+    CHECK(written.code() == EPIPE);
+  });
+}
+
+TEST_CASE("destroying a stream or a listener ends the calls of others with ECANCELED") {
+  run([]() -> Task<> {
+    auto listener = TcpListener::listen("127.0.0.1:0").or_throw();
+    auto pair = co_await connected(listener);
+    horus::Scope scope;
+    auto reading = scope.spawn(pair.client.read_line());
+    auto one = scope.spawn(listener.accept());
+    auto two = scope.spawn(listener.accept());
+    co_await horus::yield();
+    pair.client.reset();
+    listener.reset();
+    auto line = co_await reading;
+    CHECK(line.code() == ECANCELED);
+    auto first = co_await one;
+    CHECK(first.code() == ECANCELED);
+    auto second = co_await two;
+    CHECK(second.code() == ECANCELED);
+    auto third = co_await listener.accept();
+    CHECK(third.code() == EBADF);
+  });
+}
+
+TEST_CASE("an accept that timed out loses no connection") {
+  run([]() -> Task<> {
+    auto listener = TcpListener::listen("127.0.0.1:0").or_throw();
+    for (int round = 0; round < 3; ++round) {
+      auto late = co_await horus::with_timeout(1ms, listener.accept());
+      CHECK(late.code() == ETIMEDOUT);
+      auto pair = co_await connected(listener);
+      CHECK(pair.server.is_open());
+    }
+  });
+}
+
+TEST_CASE("more connections than the accept queue holds are all served, in the order of arrival") {
+  run([]() -> Task<> {
+    auto listener = TcpListener::listen("127.0.0.1:0", ListenOptions().with_accept_queue(2)).or_throw();
+    auto first = co_await connected(listener);  // arms the multishot
+    std::vector<TcpStream> clients;
+    for (int i = 0; i < 40; ++i) {
+      auto connecting = TcpStream::connect(listener.local_address());
+      clients.push_back((co_await connecting).or_throw());
+    }
+    auto connections = listener.connections();
+    for (const TcpStream& client : clients) {
+      auto connection = co_await connections.next();
+      REQUIRE(connection.has_value());
+      REQUIRE(connection->ok());
+      CHECK((*connection)->peer_address() == client.local_address().or_throw());
+    }
+    listener.reset();
+    auto last = co_await connections.next();
+    CHECK(last->code() == ECANCELED);
+    auto end = co_await connections.next();
+    CHECK_FALSE(end.has_value());
+  });
+}
+
+TEST_CASE("connections that nobody accepted are closed with their listener") {
+  run([]() -> Task<> {
+    auto listener = TcpListener::listen("127.0.0.1:0").or_throw();
+    auto first = co_await connected(listener);
+    auto connecting = TcpStream::connect(listener.local_address());
+    auto waiting = (co_await connecting).or_throw();
+    auto reading = waiting.read_line();
+    auto late = co_await horus::with_timeout(1ms, std::move(reading));
+    CHECK(late.code() == ETIMEDOUT);
+    listener.reset();
+    auto end = co_await waiting.read_line();
+    CHECK((end.code() == horus::kEndOfStream || end.code() == ECONNRESET));
+  });
+}
+
+TEST_CASE("without descriptors connections are closed one at a time, and accepting recovers") {
+  std::vector<std::string> warnings;
+  auto previous =
+      horus::set_log_sink([&](horus::LogLevel, std::string_view line) { warnings.emplace_back(line); });
+  rlimit limit{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &limit) == 0);
+  run([&]() -> Task<> {
+    auto listener = TcpListener::listen("127.0.0.1:0").or_throw();
+    std::vector<TcpStream> clients;
+    std::vector<Descriptor> sockets;
+    for (int i = 0; i < 6; ++i) sockets.emplace_back(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const int lowest = ::dup(0);
+    ::close(lowest);
+    rlimit tight = limit;
+    tight.rlim_cur = static_cast<rlim_t>(lowest) + 2;
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &tight) == 0);
+    const Address to = listener.local_address();
+    for (int i = 0; i < 5; ++i) {
+      REQUIRE(::connect(sockets[static_cast<std::size_t>(i)].get(), to.data(), to.size()) == 0);
+      clients.emplace_back(std::move(sockets[static_cast<std::size_t>(i)]));
+    }
+    const auto before = horus::io::Reactor::current()->statistics().operations;
+    auto one = co_await listener.accept();
+    auto two = co_await listener.accept();
+    CHECK(one.ok());
+    CHECK(two.ok());
+    horus::Scope scope;
+    auto waiting = scope.spawn(listener.accept());
+    for (std::size_t i = 2; i < 5; ++i) {
+      auto end = co_await clients[i].read_line();
+      CHECK((end.code() == horus::kEndOfStream || end.code() == ECONNRESET));
+    }
+    CHECK(listener.refused() == 3);
+    CHECK(horus::io::Reactor::current()->statistics().operations - before < 100);
+    CHECK_FALSE(waiting.done());
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &limit) == 0);
+    REQUIRE(::connect(sockets[5].get(), to.data(), to.size()) == 0);
+    auto recovered = co_await waiting;
+    CHECK(recovered.ok());
+  });
+  horus::set_log_sink(std::move(previous));
+  REQUIRE(warnings.size() == 1);
+  CHECK(warnings[0].find("too many open") != std::string::npos);
+  CHECK(warnings[0].find("ulimit -n") != std::string::npos);
+}
+
+TEST_CASE("a listener that is dropped while it rests after a shortage leaves nothing behind") {
+  auto previous = horus::set_log_sink([](horus::LogLevel, std::string_view) {});
+  rlimit limit{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &limit) == 0);
+  run([&]() -> Task<> {
+    for (int turns = 0; turns < 12; ++turns) {
+      auto listener = TcpListener::listen("127.0.0.1:0").or_throw();
+      TcpStream client(Descriptor(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)));
+      const int lowest = ::dup(0);
+      ::close(lowest);
+      rlimit tight = limit;
+      tight.rlim_cur = static_cast<rlim_t>(lowest);
+      REQUIRE(::setrlimit(RLIMIT_NOFILE, &tight) == 0);
+      const Address to = listener.local_address();
+      REQUIRE(::connect(client.fd(), to.data(), to.size()) == 0);
+      horus::Scope scope;
+      auto waiting = scope.spawn(listener.accept());
+      for (int i = 0; i < turns; ++i) co_await horus::yield();
+      listener.reset();
+      auto ended = co_await waiting;
+      CHECK(ended.code() == ECANCELED);
+      REQUIRE(::setrlimit(RLIMIT_NOFILE, &limit) == 0);
+    }
+  });
+  horus::set_log_sink(std::move(previous));
+}
+
+TEST_CASE("thousands of connections come and go and leave the descriptors as they were") {
+  run([]() -> Task<> {
+    auto listener = TcpListener::listen("127.0.0.1:0").or_throw();
+    auto serve = [](TcpListener& from) -> Task<int> {
+      int served = 0;
+      auto connections = from.connections();
+      while (true) {
+        auto connection = co_await connections.next();
+        if (!connection || !connection->ok()) break;
+        TcpStream stream = **std::move(connection);
+        auto line = co_await stream.read_line();
+        auto sent = co_await stream.write_all(std::move(line).value_or("nothing"));
+        if (sent) ++served;
+        if (served % 3 == 0) static_cast<void>(co_await stream.close());
+      }
+      co_return served;
+    };
+    horus::Scope scope;
+    auto server = scope.spawn(serve(listener));
+    int before = 0;
+    for (int i = 0; i < 2'000; ++i) {
+      auto connecting = TcpStream::connect(listener.local_address());
+      auto client = (co_await connecting).or_throw();
+      auto sent = co_await client.write_all("hello\n");
+      auto answer = co_await client.read_all();
+      REQUIRE(answer.ok());
+      REQUIRE(*answer == "hello");
+      auto closed = co_await client.close();
+      if (i == 100) before = open_descriptors();
+    }
+    CHECK(open_descriptors() == before);
+    listener.reset();
+    auto served = co_await server;
+    CHECK(served == 2'000);
+  });
+}
