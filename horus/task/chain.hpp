@@ -113,7 +113,11 @@ class PromiseBase {
   std::coroutine_handle<> continuation;  ///< resumed at the end; null for the root of a chain
   PromiseBase* parent = nullptr;         ///< the coroutine that awaits this one
   Chain* chain = nullptr;
-  std::source_location where;  ///< of the co_await that this coroutine is suspended at
+  union {
+    std::source_location where;  ///< of the co_await that this coroutine is suspended at; not set before the first one
+  };
+
+  PromiseBase() noexcept {}
 
   static void* operator new(std::size_t size) { return detail::allocate_frame(size); }
   static void operator delete(void* frame, std::size_t size) noexcept { detail::free_frame(frame, size); }

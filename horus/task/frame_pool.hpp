@@ -27,47 +27,45 @@ HORUS_API std::int64_t live_frames() noexcept;
 
 namespace detail {
 
-HORUS_API void register_thread();
+// The slow paths: operator new and delete, with the thread's counts.
+[[gnu::returns_nonnull]] HORUS_API void* allocate_new_frame(std::size_t size);
+HORUS_API void free_old_frame(void* frame) noexcept;
 
-inline void count_frame(ThreadState& state, std::int64_t change) noexcept {
-  state.live_frames.store(state.live_frames.load(std::memory_order_relaxed) + change, std::memory_order_relaxed);
+// A plain add: only the owning thread writes.
+inline void add_relaxed(std::atomic<std::int32_t>& counter, std::int32_t change) noexcept {
+  counter.store(counter.load(std::memory_order_relaxed) + change, std::memory_order_relaxed);
 }
 
 inline void* allocate_frame(std::size_t size) {
-  ThreadState& state = thread_state;
-  if (!state.registered) [[unlikely]] register_thread();
-  count_frame(state, 1);
 #if HORUS_FRAME_POOL
   const std::size_t index = (size + kFrameGranularity - 1) / kFrameGranularity;
   if (index <= kFrameClasses) {
-    FrameClass& list = state.frames[index];
+    FrameClass& list = thread_state.frames[index];
     if (void* frame = list.head; frame != nullptr) [[likely]] {
       list.head = *static_cast<void**>(frame);
-      --list.kept;
+      add_relaxed(list.room, 1);
       return frame;
     }
     size = index * kFrameGranularity;
   }
 #endif
-  return ::operator new(size);
+  return allocate_new_frame(size);
 }
 
 inline void free_frame(void* frame, [[maybe_unused]] std::size_t size) noexcept {
-  ThreadState& state = thread_state;
-  count_frame(state, -1);
 #if HORUS_FRAME_POOL
   const std::size_t index = (size + kFrameGranularity - 1) / kFrameGranularity;
   if (index <= kFrameClasses) {
-    FrameClass& list = state.frames[index];
-    if (list.kept < kFramesKept && state.registered) [[likely]] {
+    FrameClass& list = thread_state.frames[index];
+    if (list.room.load(std::memory_order_relaxed) > 0) [[likely]] {
       *static_cast<void**>(frame) = list.head;
       list.head = frame;
-      ++list.kept;
+      add_relaxed(list.room, -1);
       return;
     }
   }
 #endif
-  ::operator delete(frame);
+  free_old_frame(frame);
 }
 
 }  // namespace detail

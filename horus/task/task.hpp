@@ -43,7 +43,9 @@ class TaskPromise final : public TaskPromiseBase {
  public:
   TaskPromise() noexcept {}
   ~TaskPromise() {
-    if (state_ == State::value) std::destroy_at(&value_);
+    if constexpr (!kTrivial) {
+      if (state_ == State::value) std::destroy_at(&value_);
+    }
     if (state_ == State::exception) std::destroy_at(&exception_);
   }
   TaskPromise(const TaskPromise&) = delete;
@@ -62,7 +64,7 @@ class TaskPromise final : public TaskPromiseBase {
     } else {
       std::construct_at(&value_, std::forward<U>(value));
     }
-    state_ = State::value;
+    if constexpr (!kTrivial) state_ = State::value;
   }
   [[nodiscard]] std::exception_ptr exception() const {
     return state_ == State::exception ? exception_ : std::exception_ptr{};
@@ -70,7 +72,7 @@ class TaskPromise final : public TaskPromiseBase {
   [[nodiscard]] const Stored* peek() const noexcept { return state_ == State::value ? &value_ : nullptr; }
   T take() {
     if (state_ == State::exception) [[unlikely]] std::rethrow_exception(exception_);
-    HORUS_ASSERT(state_ == State::value, "a task ended without a value");
+    if constexpr (!kTrivial) HORUS_ASSERT(state_ == State::value, "a task ended without a value");
     if constexpr (std::is_reference_v<T>) {
       return static_cast<T>(*value_);
     } else {
@@ -80,11 +82,13 @@ class TaskPromise final : public TaskPromiseBase {
 
  private:
   enum class State : unsigned char { empty, value, exception };
+  // A value that needs no destructor needs no note that it is there.
+  static constexpr bool kTrivial = std::is_trivially_destructible_v<Stored>;
   union {
     Stored value_;
     std::exception_ptr exception_;
   };
-  State state_ = State::empty;
+  State state_ = kTrivial ? State::value : State::empty;
 };
 
 template <>
@@ -172,6 +176,7 @@ class [[nodiscard]] Task {
   std::coroutine_handle<> prepare(Chain& chain) noexcept {
     HORUS_ASSERT(coroutine_ != nullptr, "start of an empty task");
     coroutine_.promise().chain = &chain;
+    coroutine_.promise().where = {};  // a spawned task that has not begun is told by this
     return coroutine_;
   }
   /// The outcome of a task that is done().

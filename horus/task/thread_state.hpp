@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a thread that runs coroutines keeps: its ready list, its recycled frames, its current reactor.
-// Owned by the thread; only the live-frame count is read from elsewhere.
+// Owned by the thread; only the counts of frames are read from elsewhere.
 #pragma once
 
 #include <atomic>
@@ -64,7 +64,7 @@ inline constexpr std::int32_t kFramesKept = 512;       // recycled frames kept p
 
 struct FrameClass {
   void* head = nullptr;
-  std::int32_t kept = 0;
+  std::atomic<std::int32_t> room{0};  // frames that may still be kept; 0 in a thread that is not registered
 };
 
 struct ThreadState {
@@ -72,8 +72,12 @@ struct ThreadState {
   io::Reactor* reactor = nullptr;
   IntrusiveList<Chain, RootTag>* roots = nullptr;
   std::int64_t running_since_ns = 0;  // start of the resumption that is being charged to an account
-  std::atomic<std::int64_t> live_frames{0};  // written by this thread alone
+  // Frames taken from operator new minus frames given back to it. Written by this thread alone, as `room` is; what is
+  // alive is this balance minus what is kept, so that recycling a frame costs no count of its own.
+  std::atomic<std::int64_t> frame_balance{0};
+  std::uint64_t number = 0;  // of the thread, given by its first reactor; 0: none yet, or the thread has forked
   bool registered = false;
+  bool ended = false;  // its thread-local objects are going: nothing is kept any more
   FrameClass frames[kFrameClasses + 1];
 };
 
