@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <horus/io/backend.hpp>
 
+#include <atomic>
 #include <cerrno>
 
 #include <fcntl.h>
@@ -14,6 +15,14 @@ int or_errno(int result) noexcept { return result < 0 ? -errno : result; }
 }  // namespace
 
 Backend::~Backend() = default;
+
+std::uint64_t Backend::next_id() noexcept {
+  static std::atomic<std::uint64_t> last{0};
+  return last.fetch_add(1, std::memory_order_relaxed) + 1;
+}
+
+int Backend::register_file(int) noexcept { return -EOPNOTSUPP; }
+void Backend::unregister_file(int) noexcept {}
 
 std::int64_t Backend::now_ns() noexcept { return monotonic_ns(); }
 int Backend::socket(int domain, int type, int protocol) noexcept {

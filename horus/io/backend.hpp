@@ -67,6 +67,14 @@ class HORUS_API Backend {
   virtual int register_buffers(const iovec* buffers, unsigned count) noexcept = 0;
   virtual int unregister_buffers() noexcept = 0;
 
+  /// Differs for every backend that this process ever made: tells whose a registered file is.
+  [[nodiscard]] std::uint64_t id() const noexcept { return id_; }
+  /// A hint that only some backends take: keeps `fd` in a table, and gives its place there, which entries may name
+  /// with IOSQE_FIXED_FILE instead. The table holds the file open until the place is given back, when no entry can name
+  /// it any more. -errno: name the descriptor as ever.
+  virtual int register_file(int fd) noexcept;
+  virtual void unregister_file(int place) noexcept;
+
   // What does not go through an entry, so that a simulator can answer it too. Kernel calls by default; each returns
   // -errno on failure.
   [[nodiscard]] virtual std::int64_t now_ns() noexcept;
@@ -84,6 +92,10 @@ class HORUS_API Backend {
 
  protected:
   Rings rings_;
+
+ private:
+  static std::uint64_t next_id() noexcept;
+  const std::uint64_t id_ = next_id();
 };
 
 struct ReactorConfig;

@@ -66,11 +66,12 @@ struct UncancellableAwaiter : Operation {
     static_cast<Self&>(operation).prepare(entry);
   }
   static void keep_going(Waiter&) noexcept {}
-  static constexpr OperationKind kKind{{"close", &keep_going, &Operation::describe, nullptr}, &prepare_entry};
+  static constexpr OperationKind kKind{{Self::kName, &keep_going, &Operation::describe, nullptr}, &prepare_entry};
 };
 
 struct CancelAllAwaiter : UncancellableAwaiter<CancelAllAwaiter> {
   using UncancellableAwaiter::UncancellableAwaiter;
+  static constexpr const char* kName = "close";
   void prepare(io_uring_sqe& entry) const noexcept {
     entry.opcode = IORING_OP_ASYNC_CANCEL;
     entry.fd = fd;
@@ -81,6 +82,7 @@ struct CancelAllAwaiter : UncancellableAwaiter<CancelAllAwaiter> {
 
 struct CloseAwaiter : UncancellableAwaiter<CloseAwaiter> {
   using UncancellableAwaiter::UncancellableAwaiter;
+  static constexpr const char* kName = "close";
   void prepare(io_uring_sqe& entry) const noexcept {
     entry.opcode = IORING_OP_CLOSE;
     entry.fd = fd;

@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <vector>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -58,13 +59,28 @@ class UringBackend final : public Backend {
   }
   int unregister_buffers() noexcept override { return register_op(IORING_UNREGISTER_BUFFERS, nullptr, 0); }
 
+  int register_file(int fd) noexcept override;
+  void unregister_file(int place) noexcept override {
+    if (update_file(place, -1) >= 0) free_places_.push_back(place);
+  }
+
  private:
   int register_op(unsigned opcode, const void* argument, unsigned count) noexcept {
     const int result = abi::register_op(ring_.ring_fd, opcode, argument, count);
     return result < 0 ? -errno : result;
   }
 
+  int update_file(int place, std::int32_t fd) noexcept {
+    io_uring_files_update update{};
+    update.offset = static_cast<std::uint32_t>(place);
+    update.fds = reinterpret_cast<std::uintptr_t>(&fd);
+    return register_op(IORING_REGISTER_FILES_UPDATE, &update, 1);
+  }
+
+  static constexpr int kFilePlaces = 256;
   io_uring ring_{};
+  bool has_file_table_ = false;
+  std::vector<int> free_places_;
   int event_fd_ = -1;
   bool absolute_timer_ = true;  // until the kernel refuses it
 };
@@ -128,6 +144,23 @@ int UringBackend::enter(std::uint32_t to_submit, std::uint32_t min_complete, std
     // A timeout after a submission reports the timeout; the reactor reads the head to see what was consumed.
     return errno == ETIME ? 0 : -errno;
   }
+}
+
+// The table is made when the first file wants a place.
+int UringBackend::register_file(int fd) noexcept {
+  if (!has_file_table_) {
+    has_file_table_ = true;
+    const std::vector<std::int32_t> empty(kFilePlaces, -1);
+    if (register_op(IORING_REGISTER_FILES, empty.data(), kFilePlaces) == 0) {
+      for (int place = kFilePlaces - 1; place >= 0; --place) free_places_.push_back(place);
+    }
+  }
+  if (free_places_.empty()) return -ENFILE;
+  const int place = free_places_.back();
+  const int result = update_file(place, fd);
+  if (result < 0) return result;
+  free_places_.pop_back();
+  return place;
 }
 
 std::string first_word_of(const char* path) {

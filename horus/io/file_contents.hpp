@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whole files in one await: read, write, append, and replace in a way that survives a crash. One thread; `data` must
+// outlive the await, except that a temporary string moves into the task.
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <string>
+#include <utility>
+
+#include <sys/types.h>
+
+#include <horus/base/export.hpp>
+#include <horus/base/result.hpp>
+#include <horus/io/bytes.hpp>
+#include <horus/task/task.hpp>
+
+namespace horus::io {
+
+namespace detail {
+
+using WritesFile = Task<Result<>>(std::string path, Bytes data, mode_t mode);
+HORUS_API Task<Result<>> with_text(WritesFile* write, std::string path, std::string text, mode_t mode);
+
+}  // namespace detail
+
+/// The largest file that `read_file` takes unless told otherwise.
+inline constexpr std::size_t kReadFileLimit = std::size_t{64} << 20;  // bytes
+
+/// The contents of a file, also of those that do not know their size (/proc, pipes): read to the end.
+///
+/// Errors: EFBIG when there are more than `limit` bytes; those of open(2) and read(2), with the path.
+/// Example: `auto uptime = co_await horus::io::read_file("/proc/uptime");`
+[[nodiscard]] HORUS_API Task<Result<std::string>> read_file(std::string path,
+                                                            std::size_t limit = kReadFileLimit);
+
+/// Makes the file, or empties it, and writes `data`. A crash in between leaves a part: see `replace_file`.
+///
+/// Errors: ENOSPC when the disk is full; those of open(2), write(2) and close(2), with the path.
+[[nodiscard]] HORUS_API Task<Result<>> write_file(std::string path, Bytes data, mode_t mode = 0666);
+template <std::same_as<std::string> Text>
+[[nodiscard]] Task<Result<>> write_file(std::string path, Text&& text, mode_t mode = 0666) {
+  return detail::with_text(static_cast<detail::WritesFile*>(&write_file), std::move(path), std::move(text),
+                           mode);
+}
+
+/// Writes `data` to the end of the file, which is made when there is none.
+[[nodiscard]] HORUS_API Task<Result<>> append_file(std::string path, Bytes data, mode_t mode = 0666);
+template <std::same_as<std::string> Text>
+[[nodiscard]] Task<Result<>> append_file(std::string path, Text&& text, mode_t mode = 0666) {
+  return detail::with_text(static_cast<detail::WritesFile*>(&append_file), std::move(path), std::move(text),
+                           mode);
+}
+
+/// Replaces the file's contents: whoever reads it, also after a crash or a power cut, finds the old ones or the new ones,
+/// complete.
+///
+/// Semantics: writes a temporary file in the same folder, syncs it, renames it over `path`, syncs the folder. The new file
+/// has the old one's permission bits, or `mode` less the umask when there was none; a symbolic link at `path` is itself
+/// replaced. On failure and on cancellation the old file stays and the temporary one is removed.
+/// Errors: those of open(2), write(2), fsync(2) and rename(2), with the path.
+/// Source: rename(2), fsync(2).
+[[nodiscard]] HORUS_API Task<Result<>> replace_file(std::string path, Bytes data, mode_t mode = 0666);
+template <std::same_as<std::string> Text>
+[[nodiscard]] Task<Result<>> replace_file(std::string path, Text&& text, mode_t mode = 0666) {
+  return detail::with_text(static_cast<detail::WritesFile*>(&replace_file), std::move(path), std::move(text),
+                           mode);
+}
+
+}  // namespace horus::io

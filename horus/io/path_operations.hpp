@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+// Awaiters of the operations on names that go through a submission entry. Relative paths start at `folder` (AT_FDCWD:
+// the working directory); paths belong to the awaiting frame. Errors are bare: callers know what to call the path.
+#pragma once
+
+#include <cerrno>
+#include <cstdint>
+#include <string>
+
+#include <fcntl.h>
+#include <linux/io_uring.h>
+#include <sys/stat.h>
+
+#include <horus/base/result.hpp>
+#include <horus/io/file_options.hpp>
+#include <horus/io/operation.hpp>
+#include <horus/io/reactor.hpp>
+
+namespace horus::io::detail {
+
+// A cancellation that broke a system call off on another thread reads EINTR.
+inline Error path_failure(int result, const char* operation) noexcept {
+  return Error(result == -EINTR ? ECANCELED : -result, operation);
+}
+
+template <class Self>
+class PathOperation : public OperationAwaiter<Self> {
+ public:
+  [[nodiscard]] Result<> await_resume() const {
+    if (this->result < 0) return path_failure(this->result, Self::kName);
+    return {};
+  }
+
+ protected:
+  PathOperation() noexcept : OperationAwaiter<Self>(-1) {}
+  static std::uintptr_t address(const std::string& path) noexcept {
+    return reinterpret_cast<std::uintptr_t>(path.c_str());
+  }
+};
+
+class Unlink final : public PathOperation<Unlink> {
+ public:
+  static constexpr const char* kName = "remove";
+  Unlink(int folder, const std::string& path, int flags = 0) noexcept
+      : folder_(folder), path_(path), flags_(flags) {}
+  void prepare(io_uring_sqe& entry) const noexcept {
+    entry.opcode = IORING_OP_UNLINKAT;
+    entry.fd = folder_;
+    entry.addr = address(path_);
+    entry.unlink_flags = static_cast<std::uint32_t>(flags_);
+  }
+
+ private:
+  int folder_;
+  const std::string& path_;
+  int flags_;
+};
+
+class MakeDirectory final : public PathOperation<MakeDirectory> {
+ public:
+  static constexpr const char* kName = "create directory";
+  MakeDirectory(const std::string& path, mode_t mode) noexcept : path_(path), mode_(mode) {}
+  void prepare(io_uring_sqe& entry) const noexcept {
+    entry.opcode = IORING_OP_MKDIRAT;
+    entry.fd = AT_FDCWD;
+    entry.addr = address(path_);
+    entry.len = mode_;
+  }
+
+ private:
+  const std::string& path_;
+  mode_t mode_;
+};
+
+class Rename final : public PathOperation<Rename> {
+ public:
+  static constexpr const char* kName = "rename";
+  Rename(const std::string& from, const std::string& to) noexcept : from_(from), to_(to) {}
+  void prepare(io_uring_sqe& entry) const noexcept {
+    entry.opcode = IORING_OP_RENAMEAT;
+    entry.fd = AT_FDCWD;
+    entry.addr = address(from_);
+    entry.len = static_cast<std::uint32_t>(AT_FDCWD);
+    entry.addr2 = address(to_);
+  }
+
+ private:
+  const std::string& from_;
+  const std::string& to_;
+};
+
+class MakeSymlink final : public PathOperation<MakeSymlink> {
+ public:
+  static constexpr const char* kName = "symlink";
+  MakeSymlink(const std::string& target, const std::string& path) noexcept : target_(target), path_(path) {}
+  void prepare(io_uring_sqe& entry) const noexcept {
+    entry.opcode = IORING_OP_SYMLINKAT;
+    entry.fd = AT_FDCWD;
+    entry.addr = address(target_);
+    entry.addr2 = address(path_);
+  }
+
+ private:
+  const std::string& target_;
+  const std::string& path_;
+};
+
+class MakeLink final : public PathOperation<MakeLink> {
+ public:
+  static constexpr const char* kName = "link";
+  MakeLink(const std::string& existing, const std::string& path) noexcept
+      : existing_(existing), path_(path) {}
+  void prepare(io_uring_sqe& entry) const noexcept {
+    entry.opcode = IORING_OP_LINKAT;
+    entry.fd = AT_FDCWD;
+    entry.addr = address(existing_);
+    entry.len = static_cast<std::uint32_t>(AT_FDCWD);
+    entry.addr2 = address(path_);
+  }
+
+ private:
+  const std::string& existing_;
+  const std::string& path_;
+};
+
+class StatusQuery final : public OperationAwaiter<StatusQuery> {
+ public:
+  static constexpr const char* kName = "stat";
+  /// `flags`: AT_SYMLINK_NOFOLLOW or 0.
+  StatusQuery(int folder, const std::string& path, int flags) noexcept
+      : OperationAwaiter(-1), folder_(folder), path_(path), flags_(flags) {}
+  void prepare(io_uring_sqe& entry) noexcept {
+    entry.opcode = IORING_OP_STATX;
+    entry.fd = folder_;
+    entry.addr = reinterpret_cast<std::uintptr_t>(path_.c_str());
+    entry.len = kStatusMask;
+    entry.off = reinterpret_cast<std::uintptr_t>(&raw_);
+    entry.statx_flags = static_cast<std::uint32_t>(flags_);
+  }
+  [[nodiscard]] Result<FileStatus> await_resume() const {
+    if (result < 0) return path_failure(result, kName);
+    return to_file_status(raw_);
+  }
+
+ private:
+  int folder_;
+  const std::string& path_;
+  int flags_;
+  struct ::statx raw_{};
+};
+
+}  // namespace horus::io::detail
