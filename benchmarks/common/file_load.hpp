@@ -26,19 +26,20 @@ namespace bench {
 
 class FileLoad {
  public:
-  FileLoad(int argc, char** argv) {
-    Arguments arguments(argc, argv);
+  FileLoad(int argc, char** argv, Arguments* extra = nullptr) {
+    Arguments own(argc, argv);
+    Arguments& arguments = extra != nullptr ? *extra : own;
     path_ = arguments.text("--file", "");
     depth_ = arguments.count("--depth", 32);
     block_ = arguments.count("--block", 4096);
-    bool direct = arguments.flag("--direct");
+    direct_ = arguments.flag("--direct");
     std::uint64_t duration_ms = arguments.count("--ms", 1000);
     json_ = arguments.flag("--json");
     arguments.finish();
     if (path_.empty()) fail("--file is needed: a file with real data, larger than one block");
     if (depth_ == 0 || block_ == 0) fail("--depth and --block want to be above 0");
 
-    fd_ = open(path_.c_str(), O_RDONLY | O_CLOEXEC | (direct ? O_DIRECT : 0));
+    fd_ = open(path_.c_str(), O_RDONLY | O_CLOEXEC | (direct_ ? O_DIRECT : 0));
     if (fd_ < 0) fail("open " + path_, errno);
     struct stat status{};
     if (fstat(fd_, &status) != 0) fail("stat " + path_, errno);
@@ -61,6 +62,7 @@ class FileLoad {
   ~FileLoad() { std::free(memory_); }
 
   int fd() const { return fd_; }
+  bool direct() const { return direct_; }
   std::size_t depth() const { return depth_; }
   std::size_t block() const { return block_; }
   std::byte* buffer(std::size_t slot) const { return memory_ + slot * block_; }
@@ -102,6 +104,7 @@ class FileLoad {
   std::string path_;
   std::size_t depth_ = 0;
   std::size_t block_ = 0;
+  bool direct_ = false;
   bool json_ = false;
   int fd_ = -1;
   std::uint64_t blocks_ = 0;
