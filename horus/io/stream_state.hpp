@@ -210,9 +210,9 @@ class VectorTransfer : public OperationAwaiter<VectorTransfer> {
 };
 
 /// One receive; waits for readability first where the descriptor asks for that. The count, or -errno.
-Task<std::int32_t> receive(StreamHold state, MutableBytes into);
+HORUS_API Task<std::int32_t> receive(StreamHold state, MutableBytes into);
 /// One send; the same.
-Task<std::int32_t> send(StreamHold state, Bytes bytes);
+HORUS_API Task<std::int32_t> send(StreamHold state, Bytes bytes);
 /// One scatter-gather transfer; the same.
 Task<std::int32_t> transfer(StreamHold state, bool write, std::span<iovec> parts);
 /// Waits for the turn to write. False when cancelled.
