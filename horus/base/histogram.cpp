@@ -68,6 +68,19 @@ uint64_t Histogram::percentile(double percent) const noexcept {
   return max_;
 }
 
+uint64_t Histogram::max_since(const Histogram& earlier) const noexcept {
+  if (count_ == earlier.count_) return 0;
+  for (size_t row = kRows; row-- > 0;) {
+    const Row* buckets = (*rows_)[row].get();
+    if (buckets == nullptr) continue;
+    const Row* before = earlier.rows_ == nullptr ? nullptr : (*earlier.rows_)[row].get();
+    for (size_t column = kColumns; column-- > 0;) {
+      if ((*buckets)[column] > (before == nullptr ? 0 : (*before)[column])) return std::min(highest_in(row, column), max_);
+    }
+  }
+  return 0;
+}
+
 void Histogram::merge(const Histogram& other) {
   if (other.count_ == 0) return;
   for (size_t row = 0; row < kRows; ++row) {

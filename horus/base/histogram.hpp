@@ -59,6 +59,10 @@ class HORUS_API Histogram {
   /// The value that `percent` (0 to 100, else clamped) of the recorded values do not exceed; 0 when empty.
   uint64_t percentile(double percent) const noexcept;
 
+  /// The highest value recorded since `earlier`, a former copy of this one, to the precision of percentile(); 0 when
+  /// there is none.
+  uint64_t max_since(const Histogram& earlier) const noexcept;
+
   /// Adds all that `other` counted.
   void merge(const Histogram& other);
 

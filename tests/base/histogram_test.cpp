@@ -154,3 +154,17 @@ TEST_CASE("a copy is independent, a moved-from or reset histogram is empty and u
   taken.record(3);
   CHECK(taken.min() == 3);
 }
+
+TEST_CASE("the highest value since a copy was made is found, whatever came before") {
+  Histogram histogram;
+  CHECK(histogram.max_since(Histogram()) == 0);
+  histogram.record(1'000'000);
+  CHECK(histogram.max_since(Histogram()) == 1'000'000);
+  const Histogram before = histogram;
+  CHECK(histogram.max_since(before) == 0);
+  histogram.record(3);
+  histogram.record(100);
+  CHECK(histogram.max_since(before) == 100);
+  histogram.record(1'000'000);
+  CHECK(histogram.max_since(before) == 1'000'000);
+}
