@@ -82,22 +82,23 @@ std::uint32_t Interpreter::consume(std::uint32_t to_submit) noexcept {
 }
 
 void Interpreter::issue(const io_uring_sqe& entry) noexcept {
+  constexpr unsigned kFlags = IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS;
   const bool selects = (entry.flags & IOSQE_BUFFER_SELECT) != 0;
-  if ((entry.flags & ~IOSQE_BUFFER_SELECT) != 0 || (selects && entry.opcode != IORING_OP_RECV)) {
+  if ((entry.flags & ~kFlags) != 0 || (selects && entry.opcode != IORING_OP_RECV)) {
     return post(entry.user_data, -EINVAL, 0);
   }
   if (!knows(entry)) return post(entry.user_data, -EBADF, 0);
   switch (entry.opcode) {
-    case IORING_OP_NOP: return post(entry.user_data, 0, 0);
-    case IORING_OP_ASYNC_CANCEL: return post(entry.user_data, cancel(entry), 0);
+    case IORING_OP_NOP: return complete(entry, 0, 0);
+    case IORING_OP_ASYNC_CANCEL: return complete(entry, cancel(entry), 0);
     case IORING_OP_SHUTDOWN:
-      return post(entry.user_data, provider_.shutdown(entry.fd, static_cast<int>(entry.len)), 0);
+      return complete(entry, provider_.shutdown(entry.fd, static_cast<int>(entry.len)), 0);
     case IORING_OP_CLOSE: return close(entry);
     default: break;
   }
   std::uint32_t done = 0;
   const Outcome outcome = attempt(entry, done);
-  if (outcome.kind == Outcome::Kind::ended) return post(entry.user_data, outcome.result, outcome.flags);
+  if (outcome.kind == Outcome::Kind::ended) return complete(entry, outcome.result, outcome.flags);
   settle(keep(entry, done), outcome);
 }
 
@@ -176,6 +177,15 @@ void Interpreter::retry_all() noexcept {
 
 std::uint32_t Interpreter::ready() const noexcept {
   return cq_tail_ - std::atomic_ref(const_cast<std::uint32_t&>(cq_head_)).load(std::memory_order_acquire);
+}
+
+// The end of an operation. With IOSQE_CQE_SKIP_SUCCESS only a failure shows; a whole message that was cut short is one.
+void Interpreter::complete(const io_uring_sqe& entry, std::int32_t result, std::uint32_t flags) noexcept {
+  if ((entry.flags & IOSQE_CQE_SKIP_SUCCESS) != 0 && result >= 0) [[unlikely]] {
+    const bool whole = entry.opcode == IORING_OP_SEND && (entry.msg_flags & MSG_WAITALL) != 0;
+    if (!whole || static_cast<std::uint32_t>(result) >= entry.len) return;
+  }
+  post(entry.user_data, result, flags);
 }
 
 void Interpreter::post(std::uint64_t user_data, std::int32_t result, std::uint32_t flags) noexcept {

@@ -98,6 +98,7 @@ class Interpreter : public Backend {
   void dispatch(int fd, std::uint32_t events) noexcept;
   void take_finished() noexcept;
   void retry_all() noexcept;
+  void complete(const io_uring_sqe& entry, std::int32_t result, std::uint32_t flags) noexcept;
   void post(std::uint64_t user_data, std::int32_t result, std::uint32_t flags) noexcept;
   bool post_more(std::uint64_t user_data, std::int32_t result, std::uint32_t flags) noexcept;
   void flush_overflow() noexcept;

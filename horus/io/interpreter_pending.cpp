@@ -113,11 +113,10 @@ void Interpreter::release(Pending& pending) noexcept {
 }
 
 void Interpreter::finish(Pending& pending, std::int32_t result, std::uint32_t flags) noexcept {
-  const std::uint64_t user_data = pending.entry.user_data;
   const int fd = pending.entry.fd;
   const bool was_blocking = pending.stage == Pending::Stage::blocking && pending.on_descriptor;
+  complete(pending.entry, result, flags);
   release(pending);
-  post(user_data, result, flags);
   if (!was_blocking) return;
   // Perhaps the last one that kept a close waiting; not now, somebody may be walking the list.
   for (Pending* other = descriptors_[static_cast<std::size_t>(fd)].first; other != nullptr;
@@ -264,7 +263,7 @@ void Interpreter::close_now(const io_uring_sqe& entry) noexcept {
   about.registered = 0;
   // Closing a file may write it back (NFS, FUSE).
   if (about.traits.kind == DescriptorTraits::Kind::file) return start_blocking(keep(entry, 0));
-  post(entry.user_data, provider_.close(entry.fd), 0);
+  complete(entry, provider_.close(entry.fd), 0);
 }
 
 void Interpreter::close_what_waits() noexcept {
