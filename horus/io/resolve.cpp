@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <horus/io/resolve.hpp>
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+
+#include <netdb.h>
+
+#include <fmt/format.h>
+
+#include <horus/io/offload.hpp>
+
+namespace horus::io {
+namespace {
+
+using Addresses = Result<std::vector<Address>>;
+
+Error failure(int code, const std::string& host) {
+  switch (code) {
+    case EAI_NONAME:
+    case EAI_NODATA:
+    case EAI_ADDRFAMILY: return Error(kNameNotFound, "resolve", host);
+    case EAI_SYSTEM: return Error(errno, "resolve", host);
+    case EAI_MEMORY: return Error(ENOMEM, "resolve", host);
+    default: return Error(kResolverFailed, "resolve", fmt::format("{} ({})", host, ::gai_strerror(code)));
+  }
+}
+
+// On a pool thread.
+Addresses look_up(const std::string& host, std::uint16_t port) {
+  addrinfo hints{};
+  hints.ai_family = AF_UNSPEC;
+  hints.ai_socktype = SOCK_STREAM;  // each address once
+  hints.ai_flags = AI_ADDRCONFIG;
+  addrinfo* found = nullptr;
+  int code = ::getaddrinfo(host.c_str(), nullptr, &hints, &found);
+  if (code == EAI_NONAME || code == EAI_ADDRFAMILY || code == EAI_NODATA) {
+    // A machine with nothing but a loopback interface has no address that AI_ADDRCONFIG would count.
+    hints.ai_flags = 0;
+    code = ::getaddrinfo(host.c_str(), nullptr, &hints, &found);
+  }
+  if (code != 0) return failure(code, host);
+  const std::unique_ptr<addrinfo, void (*)(addrinfo*)> list(found, &::freeaddrinfo);
+  std::vector<Address> addresses;
+  for (const addrinfo* one = found; one != nullptr; one = one->ai_next) {
+    const Address address = Address::from(one->ai_addr, one->ai_addrlen).with_port(port);
+    if (std::find(addresses.begin(), addresses.end(), address) == addresses.end())
+      addresses.push_back(address);
+  }
+  if (addresses.empty()) return Error(kNameNotFound, "resolve", host);
+  return addresses;
+}
+
+}  // namespace
+
+Task<Result<std::vector<Address>>> resolve(std::string host, std::uint16_t port) {
+  if (host.empty()) co_return Error(EINVAL, "resolve", "(an empty host name)");
+  if (host.find('\0') != std::string::npos)
+    co_return Error(EINVAL, "resolve", "(a host name with a zero byte)");
+  auto numeric = Address::ip(host, port);
+  if (numeric) co_return std::vector<Address>{*numeric};
+  auto addresses = co_await offload(&look_up, host, port);
+  if (!addresses && addresses.error().operation() == std::string_view("offload")) {
+    co_return addresses.error().on("resolve", host);
+  }
+  co_return addresses;
+}
+
+}  // namespace horus::io
