@@ -161,7 +161,11 @@ std::string health_text(const HealthView& health, const Palette& colour) {
 }
 
 std::string command_text(const DriveView& drive, const Palette& colour) {
-  if (drive.command.empty()) return fmt::format("{}none yet{}", colour.quiet, colour.plain);
+  if (drive.command.empty()) {
+    const std::string where =
+        drive.command_address.empty() ? "" : fmt::format("; UDP {}", harmless(drive.command_address, 40));
+    return fmt::format("{}none yet{}{}", colour.quiet, where, colour.plain);
+  }
   return fmt::format("{}   {}{:.0f} s ago{}", harmless(drive.command, 40), colour.quiet, drive.command_age_s,
                      colour.plain);
 }
@@ -212,8 +216,8 @@ std::optional<Percentiles> percentiles_of(const horus::Histogram& histogram) {
   return Percentiles{histogram.percentile(50), histogram.percentile(99), histogram.max()};
 }
 
-std::string_view open_screen() noexcept { return "\x1b[?25l\x1b[2J"; }
-std::string_view close_screen() noexcept { return "\x1b[?25h"; }
+std::string_view open_screen() noexcept { return "\x1b[?1049h\x1b[?25l\x1b[2J"; }
+std::string_view close_screen() noexcept { return "\x1b[0m\x1b[?25h\x1b[?1049l"; }
 
 std::string live_frame(const RoverView& view, const Screen& screen) {
   const Palette& colour = screen.colours ? kColours : kNoColours;
@@ -249,6 +253,10 @@ std::string live_frame(const RoverView& view, const Screen& screen) {
                   fmt::format("{:<15}{}{}{}", bytes_text(view.log.bytes), colour.quiet,
                               harmless(view.log.path, 50), colour.plain),
                   colour);
+  if (!view.notice.empty()) {
+    append_labelled(details, "notice",
+                    fmt::format("{}{}{}", colour.notable, harmless(view.notice, 200), colour.plain), colour);
+  }
 
   lines.push_back(fmt::format("  {}{:<11}{:>8}{:>10}{:>8}{:>10}   {}{}", colour.quiet, "node", "rate",
                               "ticks", "missed", "late p99", "lateness, ▁ 60 µs to █ 5 ms", colour.plain));
@@ -332,6 +340,23 @@ std::string table(std::string_view title, const std::vector<TableRow>& rows, boo
                          cell(row.release_lateness, which), cell(row.execution, which),
                          cell(row.suspended, which), cell(row.response, which));
     }
+  }
+  return out;
+}
+
+std::string comparison(const std::vector<ComparisonRow>& rows, bool colours) {
+  const Palette& colour = colours ? kColours : kNoColours;
+  std::string out = fmt::format("{}{:<10}{:<22}{:>10}  {:>13}{:>9}{:>7}{:>6}{}\n", colour.quiet, "", "",
+                                "in time", "ticks", "late p99", "threads", "cpu", colour.plain);
+  for (const ComparisonRow& row : rows) {
+    const double part =
+        row.releases > 0 ? static_cast<double>(row.in_time) / static_cast<double>(row.releases) : 0;
+    const std::string_view shade = part >= 0.999 ? colour.good : part >= 0.95 ? colour.notable : colour.wrong;
+    out += fmt::format("{}{:<10}{}{}{}{}{:>10.2f} %{:>13}{:>9}{:>7}{:>4.0f} %\n", colour.strong,
+                       harmless(row.name, 9), colour.plain, shade, bar(part, 22), colour.plain,
+                       std::floor(part * 1e4) / 100, fmt::format("{} of {}", row.in_time, row.releases),
+                       row.lateness_p99_ns ? duration_text(*row.lateness_p99_ns) : "–", row.threads,
+                       row.cpu_percent);
   }
   return out;
 }

@@ -52,6 +52,7 @@ struct DriveView {
   double heading_deg = 0;
   std::string command;  // the last one, as received; anybody may have sent it
   double command_age_s = 0;
+  std::string command_address;  // where commands are heard
 };
 
 struct LogView {
@@ -70,6 +71,7 @@ struct RoverView {
   HealthView health;
   DriveView drive;
   LogView log;
+  std::string notice;  // a line that the program had to say; may be empty
 };
 
 /// How large the terminal is and whether it wants colours (NO_COLOR).
@@ -79,7 +81,8 @@ struct Screen {
   bool colours = true;
 };
 
-/// Text to write once before the first and once after the last frame: hides and shows the cursor.
+/// Text to write once before the first and once after the last frame: another page of the screen without a cursor, and
+/// back to the one before.
 std::string_view open_screen() noexcept;
 std::string_view close_screen() noexcept;
 
@@ -105,6 +108,18 @@ struct TableRow {
 
 /// The table at the end: 79 columns, three lines for each node. `title` is the first line; it may be empty.
 std::string table(std::string_view title, const std::vector<TableRow>& rows, bool colours);
+
+/// One way of driving, as it is compared with the others.
+struct ComparisonRow {
+  std::string name;
+  uint64_t in_time = 0, releases = 0;  // of the controller
+  uint64_t threads = 0;                // most at once
+  double cpu_percent = 0;              // of one core
+  std::optional<uint64_t> lateness_p99_ns;
+};
+
+/// Line by line how many of the controller's ticks came in time; 79 columns at most. Percentages are rounded down.
+std::string comparison(const std::vector<ComparisonRow>& rows, bool colours);
 
 /// "850 ns", "2.1 µs", "81 µs", "1.4 s": at most six characters up to 999 s.
 std::string duration_text(uint64_t ns);

@@ -133,6 +133,27 @@ TEST_CASE("the plain line is one line without control sequences") {
         "camera 19.9/s;  cpu 12 %;  log 1.2 MiB\n");
 }
 
+TEST_CASE("a notice has a line of its own, and no place for control sequences") {
+  RoverView view = a_drive();
+  view.notice = "gps: connect 127.0.0.1:1: refused\x1b[2J\n";
+  const std::string frame = live_frame(view, Screen{80, 24, false});
+  CHECK(contains(frame, "notice     gps: connect 127.0.0.1:1: refused.[2J."));
+}
+
+TEST_CASE("the comparison says how many ticks came in time, rounded down") {
+  const std::vector<ComparisonRow> rows{{"blocking", 80, 400, 1, 3.4, 39'000'000},
+                                        {"threads", 399, 400, 6, 12.5, 1'100'000},
+                                        {"Horus", 199'999, 200'000, 1, 2.1, 210'000},
+                                        {"a very long name", 0, 0, 0, 0, {}}};
+  const std::string text = comparison(rows, false);
+  for (const std::string& line : lines_of(text)) CHECK(width_of(line) <= 79);
+  for (const char* part : {"20.00 %", "99.75 %", "99.99 %", "80 of 400", "39 ms", "6"}) {
+    CAPTURE(part);
+    CHECK(contains(text, part));
+  }
+  CHECK_FALSE(contains(text, "100.00 %"));
+}
+
 TEST_CASE("the table shows the four numbers within 79 columns") {
   std::vector<TableRow> rows(3);
   rows[0] = {"control",

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// The camera: a child process that writes pictures to a pipe. Event-driven: a tick is a picture, however long it takes.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <horus/horus.hpp>
+#include <horus/io/process.hpp>
+
+#include "notice.hpp"
+#include "ppm.hpp"
+#include "world.hpp"
+
+namespace rover {
+
+class CameraNode : public horus::Node {
+ public:
+  /// `command` is the camera program and its arguments.
+  CameraNode(World& world, std::vector<std::string> command);
+
+  horus::Task<> init() override;
+  horus::Task<> tick() override;
+  horus::Task<> shutdown() override;
+
+ private:
+  static constexpr size_t kReadSize = 256 * 1024;
+  static constexpr horus::Duration kFirstPause = std::chrono::milliseconds(100);
+  static constexpr horus::Duration kLastPause = std::chrono::seconds(4);
+
+  horus::Task<> start();
+  horus::Task<> bury(std::string why);
+
+  World& world_;
+  std::vector<std::string> command_;
+  horus::io::Process child_;
+  PpmReader reader_;
+  std::vector<std::byte> buffer_;
+  Trouble trouble_{"camera"};
+  horus::Duration pause_ = kFirstPause;
+};
+
+}  // namespace rover

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// The rover's command line. Plain values.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+
+namespace rover {
+
+/// How the rover does its I/O: awaited on one thread, or the two old ways.
+enum class Way : uint8_t { kHorus, kBlocking, kThreads };
+std::string_view name_of(Way way) noexcept;
+
+struct Options {
+  double seconds = 20;  // of the whole program; 0: until Ctrl-C
+  Way way = Way::kHorus;
+  bool compare = true;  // drive the old ways too
+  bool view = true;
+  std::string camera_command;  // for sh -c; empty: rover_camera beside this program
+  std::string nmea_address;    // HOST:PORT; empty: see nmea_file
+  std::string nmea_file;       // empty too: a receiver of our own
+  uint16_t command_port = 0;   // 0: the kernel chooses
+  std::string log_path;        // empty: rover.log in the folder for temporary files
+
+  /// Seconds for each of the old ways at the end, and what remains for the drive itself.
+  double compare_seconds() const noexcept;
+  double drive_seconds() const noexcept;
+};
+
+/// Print it and end: `--help`, or what is wrong with the command line.
+struct Farewell {
+  std::string text;
+  int code = 0;
+};
+
+std::variant<Options, Farewell> parse_options(std::span<const char* const> arguments);
+
+}  // namespace rover

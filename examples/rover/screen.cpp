@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "screen.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <utility>
+
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+#include <horus/base/clock.hpp>
+
+namespace rover {
+
+namespace {
+
+std::atomic<bool> taken{false};
+
+// Ways out that nobody catches; the scheduler has SIGINT and SIGTERM.
+constexpr int kFatal[] = {SIGQUIT, SIGHUP, SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+
+void die_politely(int signal) {
+  LiveScreen::restore();
+  ::raise(signal);  // SA_RESETHAND: now it does what it always does
+}
+
+}  // namespace
+
+bool LiveScreen::shown() noexcept { return taken.load(); }
+
+bool LiveScreen::possible() noexcept {
+  const char* terminal = std::getenv("TERM");
+  return ::isatty(STDOUT_FILENO) == 1 && terminal != nullptr && std::string_view(terminal) != "dumb";
+}
+
+Screen LiveScreen::size() noexcept {
+  Screen screen;
+  winsize size{};
+  if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 && size.ws_row > 0) {
+    screen.columns = size.ws_col;
+    screen.rows = size.ws_row;
+  }
+  const char* no_colour = std::getenv("NO_COLOR");
+  screen.colours = no_colour == nullptr || *no_colour == '\0';
+  return screen;
+}
+
+void LiveScreen::restore() noexcept {
+  if (!taken.exchange(false)) return;
+  const std::string_view text = close_screen();
+  static_cast<void>(::write(STDOUT_FILENO, text.data(), text.size()));
+}
+
+LiveScreen::LiveScreen() {
+  struct sigaction action{};
+  action.sa_handler = &die_politely;
+  action.sa_flags = SA_RESETHAND;
+  for (const int signal : kFatal) ::sigaction(signal, &action, nullptr);
+  std::atexit([] { restore(); });
+  const std::string_view text = open_screen();
+  taken = ::write(STDOUT_FILENO, text.data(), text.size()) > 0;
+  previous_ =
+      horus::set_log_sink([this](horus::LogLevel level, std::string_view line) { take_line(level, line); });
+}
+
+void LiveScreen::take_line(horus::LogLevel level, std::string_view line) {
+  const std::lock_guard lock(mutex_);
+  if (level >= horus::LogLevel::error) {  // worse than a notice: it may be the last thing that we say
+    restore();
+    fmt::print(stderr, "{}\n", line);
+    return;
+  }
+  latest_ns_ = horus::monotonic_ns();
+  if (notices_.size() < kMostNotices) {
+    notices_.emplace_back(line);
+  } else {
+    ++dropped_;
+    notices_.back() = line;
+  }
+}
+
+std::string LiveScreen::latest_notice(int64_t& when_ns) const {
+  const std::lock_guard lock(mutex_);
+  when_ns = latest_ns_;
+  return notices_.empty() ? std::string() : notices_.back();
+}
+
+void LiveScreen::close() {
+  if (!std::exchange(open_, false)) return;
+  horus::set_log_sink(std::move(previous_));
+  restore();
+  for (const int signal : kFatal) ::signal(signal, SIG_DFL);
+  for (const std::string& notice : notices_) fmt::print(stderr, "{}\n", notice);
+  if (dropped_ > 0) fmt::print(stderr, "and {} more lines like these\n", dropped_);
+}
+
+}  // namespace rover
