@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a child process is started with, and how it ended. Plain values; copy freely.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <horus/base/export.hpp>
+#include <horus/base/result.hpp>
+
+namespace horus::io {
+
+/// What one of a child's three standard descriptors is connected with.
+class Redirect {
+ public:
+  enum class Kind : std::uint8_t { inherit, null, pipe, descriptor, merge };
+
+  /// The parent's own.
+  static constexpr Redirect inherit() noexcept { return {Kind::inherit, -1}; }
+  /// /dev/null.
+  static constexpr Redirect null() noexcept { return {Kind::null, -1}; }
+  /// A pipe; the parent's end is `Process::standard_in()`, `standard_out()` or `standard_err()`.
+  static constexpr Redirect pipe() noexcept { return {Kind::pipe, -1}; }
+  /// A copy of `fd`, which stays the caller's and must stay open until `spawn` has ended.
+  static constexpr Redirect descriptor(int fd) noexcept { return {Kind::descriptor, fd}; }
+  /// For standard error alone: wherever standard output goes.
+  static constexpr Redirect to_standard_out() noexcept { return {Kind::merge, -1}; }
+
+  [[nodiscard]] constexpr Kind kind() const noexcept { return kind_; }
+  [[nodiscard]] constexpr int fd() const noexcept { return fd_; }
+
+ private:
+  constexpr Redirect(Kind kind, int fd) noexcept : kind_(kind), fd_(fd) {}
+  Kind kind_;
+  int fd_;
+};
+
+/// What to start and how. Everything but the arguments has a default: the parent's environment, directory, standard
+/// descriptors and process group.
+///
+/// Example: `auto options = ProcessOptions({"ffmpeg", "-i", url}).with_output(Redirect::pipe()).with_own_group();`
+class ProcessOptions {
+ public:
+  /// The program and its arguments. A program without a slash is searched on the parent's PATH; one with a slash is
+  /// taken from the child's working directory.
+  explicit ProcessOptions(std::vector<std::string> argv) : arguments(std::move(argv)) {}
+
+  std::vector<std::string> arguments;
+  std::string directory;                                       ///< working directory; empty: the parent's
+  std::vector<std::pair<std::string, std::string>> variables;  ///< set on top of what is inherited
+  bool inherit_environment = true;                             ///< false: the variables are all it gets
+  Redirect input = Redirect::inherit();
+  Redirect output = Redirect::inherit();
+  Redirect error = Redirect::inherit();
+  /// A process group of its own: signals from the terminal (Ctrl-C) do not reach it, and `kill_group`, `terminate`
+  /// and the destructor reach everything that the child has started.
+  bool own_group = false;
+
+  ProcessOptions& with_directory(std::string path) & { return directory = std::move(path), *this; }
+  ProcessOptions& with_variable(std::string name, std::string value) & {
+    variables.emplace_back(std::move(name), std::move(value));
+    return *this;
+  }
+  ProcessOptions& without_environment() & { return inherit_environment = false, *this; }
+  ProcessOptions& with_input(Redirect to) & { return input = to, *this; }
+  ProcessOptions& with_output(Redirect to) & { return output = to, *this; }
+  ProcessOptions& with_error(Redirect to) & { return error = to, *this; }
+  ProcessOptions& with_own_group() & { return own_group = true, *this; }
+  ProcessOptions with_directory(std::string path) && { return std::move(with_directory(std::move(path))); }
+  ProcessOptions with_variable(std::string name, std::string value) && {
+    return std::move(with_variable(std::move(name), std::move(value)));
+  }
+  ProcessOptions without_environment() && { return std::move(without_environment()); }
+  ProcessOptions with_input(Redirect to) && { return std::move(with_input(to)); }
+  ProcessOptions with_output(Redirect to) && { return std::move(with_output(to)); }
+  ProcessOptions with_error(Redirect to) && { return std::move(with_error(to)); }
+  ProcessOptions with_own_group() && { return std::move(with_own_group()); }
+};
+
+/// How a child ended: it exited with a code, or a signal ended it.
+class HORUS_API ExitStatus {
+ public:
+  static ExitStatus exited_with(int code) noexcept { return {code, 0}; }
+  static ExitStatus ended_by(int signal) noexcept { return {-1, signal}; }
+
+  /// Exit code 0.
+  [[nodiscard]] bool success() const noexcept { return code_ == 0; }
+  [[nodiscard]] bool exited() const noexcept { return signal_ == 0; }
+  [[nodiscard]] bool signalled() const noexcept { return signal_ != 0; }
+  /// 0 to 255; -1 when a signal ended it.
+  [[nodiscard]] int code() const noexcept { return code_; }
+  /// SIGKILL …; 0 when it exited.
+  [[nodiscard]] int signal() const noexcept { return signal_; }
+  /// "exit code 3", "ended by SIGPIPE".
+  [[nodiscard]] std::string to_string() const;
+  /// Success, or an Error (kProcessFailed) that says how `program` ended.
+  [[nodiscard]] Result<> expect_success(std::string_view program) const;
+
+  friend bool operator==(const ExitStatus&, const ExitStatus&) = default;
+
+ private:
+  ExitStatus(int code, int signal) noexcept : code_(code), signal_(signal) {}
+  int code_;
+  int signal_;
+};
+
+}  // namespace horus::io
