@@ -5,7 +5,11 @@
 #include <algorithm>
 #include <array>
 
+#include <fcntl.h>
+
 #include <fmt/format.h>
+
+#include <horus/io/socket.hpp>
 
 namespace horus::io {
 
@@ -315,6 +319,13 @@ ByteStream::ByteStream(Socket, Descriptor descriptor, const Address& peer, std::
   state_->descriptor = std::move(descriptor);
   state_->peer = peer;
   state_->label = std::move(label);
+}
+
+ByteStream::ByteStream(Socket, Descriptor descriptor, Ownership ownership) : state_(new detail::StreamState) {
+  state_->descriptor = std::move(descriptor);
+  if (auto peer = detail::peer_address_of(fd())) state_->peer = *peer;
+  // A non-blocking socket's operations would complete with EAGAIN at once.
+  state_->poll_first = ownership == Ownership::shared || (::fcntl(fd(), F_GETFL) & O_NONBLOCK) != 0;
 }
 
 ByteStream& ByteStream::operator=(ByteStream&& other) noexcept {

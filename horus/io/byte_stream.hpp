@@ -21,7 +21,7 @@ namespace horus::io {
 
 namespace detail {
 
-// One read into the caller's memory, without a frame of its own except for adopted descriptors.
+// One read into the caller's memory; without a frame of its own on sockets that Horus opened.
 class ReadAwaiter : public OperationAwaiter<ReadAwaiter> {
  public:
   static constexpr const char* kName = "read";
@@ -40,7 +40,7 @@ class ReadAwaiter : public OperationAwaiter<ReadAwaiter> {
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
     state_->reading = reading_ = true;
-    if (!state_->poll_first) [[likely]] {
+    if (state_->socket && !state_->poll_first) [[likely]] {
       fd = state_->fd();
       OperationAwaiter::await_suspend(awaiting);
       return true;
@@ -85,7 +85,7 @@ class WriteAwaiter : public OperationAwaiter<WriteAwaiter> {
   }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
-    if (!state_->poll_first) [[likely]] {
+    if (state_->socket && !state_->poll_first) [[likely]] {
       fd = state_->fd();
       OperationAwaiter::await_suspend(awaiting);
       return true;
@@ -139,7 +139,7 @@ class [[nodiscard]] Transfer {
 
 /// How a descriptor that somebody else opened is treated.
 enum class Ownership : std::uint8_t {
-  exclusive,  ///< made for this stream; blocking or not does not matter to anybody else
+  exclusive,  ///< made for this stream
   shared,  ///< stdin, inherited, received: its flags are shared with strangers and never changed; polled first
 };
 
@@ -235,6 +235,8 @@ class HORUS_API ByteStream {
  protected:
   enum class Socket : bool { yes = true };
   ByteStream(Socket, Descriptor descriptor, const Address& peer, std::string label);
+  /// A socket that somebody else made: asks for its peer, and whether it is non-blocking.
+  ByteStream(Socket, Descriptor descriptor, Ownership ownership);
 
   detail::StreamHold state_;
 

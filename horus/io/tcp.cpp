@@ -79,11 +79,7 @@ Task<Result<TcpStream>> fail(Error error) { co_return error; }
 // --- TcpStream --------------------------------------------------------------------------------------------------------
 
 TcpStream::TcpStream(Descriptor descriptor, Ownership ownership)
-    : ByteStream(Socket::yes, std::move(descriptor), {}, {}) {
-  auto peer = detail::peer_address_of(fd());
-  if (peer) state_->peer = *peer;
-  state_->poll_first = ownership == Ownership::shared;
-}
+    : ByteStream(Socket::yes, std::move(descriptor), ownership) {}
 
 Task<Result<TcpStream>> TcpStream::connect(std::string host_and_port, ConnectOptions options) {
   auto address = Address::parse(host_and_port);
@@ -237,7 +233,8 @@ Task<Result<TcpStream>> TcpListener::accept_from(std::shared_ptr<detail::Accepto
   auto accepting = detail::Acceptor::accept(std::move(acceptor));
   auto connection = co_await accepting;
   if (!connection) co_return connection.error();
-  co_return TcpStream(*std::move(connection), Ownership::exclusive);
+  auto peer = detail::peer_address_of(connection->get());
+  co_return TcpStream(*std::move(connection), peer ? *peer : Address());
 }
 
 AsyncStream<Result<TcpStream>> TcpListener::accept_each(std::shared_ptr<detail::Acceptor> acceptor) {

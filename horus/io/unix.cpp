@@ -73,11 +73,7 @@ Result<Address> detail::unix_address(std::string_view name) {
 // --- UnixStream -------------------------------------------------------------------------------------------------------
 
 UnixStream::UnixStream(Descriptor descriptor, Ownership ownership)
-    : ByteStream(Socket::yes, std::move(descriptor), {}, {}) {
-  auto peer = detail::peer_address_of(fd());
-  if (peer) state_->peer = *peer;
-  state_->poll_first = ownership == Ownership::shared;
-}
+    : ByteStream(Socket::yes, std::move(descriptor), ownership) {}
 
 Task<Result<UnixStream>> UnixStream::connect(std::string name, Duration timeout) {
   auto address = detail::unix_address(name);

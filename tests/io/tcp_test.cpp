@@ -158,6 +158,45 @@ TEST_CASE("a refused connection says where and what to do") {
   });
 }
 
+TEST_CASE("a socket never connects to itself") {
+  run([]() -> Task<> {
+    Address free;
+    {
+      const RefusingPort port;
+      free = port.address;
+    }
+    auto connecting = TcpStream::connect(free, ConnectOptions().with_local(free));
+    auto itself = co_await connecting;
+    CHECK(itself.code() == ECONNREFUSED);
+  });
+}
+
+TEST_CASE("a non-blocking socket that somebody else made is waited for") {
+  run([]() -> Task<> {
+    auto listener = TcpListener::listen("127.0.0.1:0").or_throw();
+    auto pair = co_await connected(listener);
+    Descriptor socket = pair.server.release();
+    REQUIRE(::fcntl(socket.get(), F_SETFL, ::fcntl(socket.get(), F_GETFL) | O_NONBLOCK) == 0);
+    TcpStream adopted(std::move(socket));
+    CHECK(adopted.peer_address() == pair.client.local_address().or_throw());
+    horus::Scope scope;
+    std::array<char, 8> bytes;
+    auto reading = scope.spawn(adopted.read(bytes).as_task());
+    co_await horus::yield();
+    auto sent = co_await pair.client.write_all("four");
+    CHECK(sent.ok());
+    auto count = co_await reading;
+    CHECK(*count == 4);
+    auto writing = scope.spawn(adopted.write_all(std::string(8'000'000, 'x')));
+    pair.client.set_buffer_limit(1 << 20);
+    std::string all(8'000'000, '\0');
+    auto read = co_await pair.client.read_exact(all);
+    CHECK(read.ok());
+    auto written = co_await writing;
+    CHECK(written.ok());
+  });
+}
+
 TEST_CASE("the first address that answers is taken") {
   run([]() -> Task<> {
     const RefusingPort port;
