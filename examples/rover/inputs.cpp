@@ -104,7 +104,7 @@ void HealthInput::take_status(Health& health, std::string_view text) noexcept {
   if (const auto bytes = kilobytes_of(text, "VmRSS:")) health.rover_bytes = *bytes;
   if (const size_t at = text.find("Threads:"); at != std::string_view::npos) {
     text.remove_prefix(at + 8);
-    health.most_threads = std::max(health.most_threads, next_number(text).value_or(0));
+    health.threads = next_number(text).value_or(health.threads);
   }
 }
 

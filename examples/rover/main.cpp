@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include <sched.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -32,12 +33,14 @@ namespace {
 
 using namespace horus::literals;
 
+constexpr int kRealtimePriority = 10;
+
 /// What became of a drive.
 struct Journey {
   int code = 0;
   double seconds = 0;
   bool interrupted = false;
-  std::string backend;
+  std::string how;  // backend and priority
   std::vector<horus::NodeStatistics> nodes;
   ComparisonRow row;
 };
@@ -71,17 +74,29 @@ double cpu_seconds() {
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
+/// True when this process may use SCHED_FIFO; the scheduler would log a refusal each time.
+bool realtime_permitted() {
+  sched_param parameter{};
+  parameter.sched_priority = kRealtimePriority;
+  if (::sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &parameter) != 0) return false;
+  parameter.sched_priority = 0;
+  return ::sched_setscheduler(0, SCHED_OTHER | SCHED_RESET_ON_FORK, &parameter) == 0;
+}
+
 /// Drives one way for `seconds` (0: until Ctrl-C), with the view when `viewed`.
 Journey drive(World& world, const Options& options, Way way, double seconds, bool viewed) {
   world.gps.source = options.nmea_file.empty() ? options.nmea_address : options.nmea_file;
   auto config = horus::SchedulerConfig::standard();
   config.timer_slack = 1_us;
   config.shutdown_limit = 3_s;  // the log's last words need a disk that may be busy
+  if (options.realtime && realtime_permitted()) config.fifo_priority = kRealtimePriority;
   horus::io::Reactor reactor(config.reactor);
   horus::Scheduler scheduler(config);
 
   Journey journey;
-  journey.backend = reactor.backend_name();
+  const std::string backend =
+      reactor.backend_name() == std::string_view("uring") ? "io_uring" : reactor.backend_name();
+  journey.how = backend + (config.fifo_priority > 0 ? ", real-time priority" : ", ordinary priority");
   switch (way) {
     case Way::kHorus: add_nodes(scheduler, world, options); break;
     case Way::kBlocking: add_blocking_nodes(scheduler, world, options, camera_command(options)); break;
@@ -90,7 +105,7 @@ Journey drive(World& world, const Options& options, Way way, double seconds, boo
   std::optional<LiveScreen> screen;
   if (viewed) {
     if (options.view && LiveScreen::possible()) screen.emplace();
-    const std::string how = way == Way::kHorus ? journey.backend : std::string(name_of(way));
+    const std::string how = way == Way::kHorus ? backend : std::string(name_of(way));
     Dashboard dashboard(world, screen ? &*screen : nullptr, how, seconds);
     scheduler.add<ViewNode>(scheduler, std::move(dashboard)).rate(kFrameRate).priority(90);
   }
@@ -104,7 +119,7 @@ Journey drive(World& world, const Options& options, Way way, double seconds, boo
   journey.interrupted = seconds == 0 || journey.seconds < seconds;
   journey.nodes = scheduler.statistics();
   journey.row.name = name_of(way);
-  journey.row.threads = world.health.most_threads;
+  journey.row.threads = world.health.threads;
   journey.row.cpu_percent = 100 * (cpu_seconds() - cpu_start) / journey.seconds;
   for (const horus::NodeStatistics& node : journey.nodes) {
     if (node.name != "control") continue;
@@ -127,7 +142,7 @@ void print_result(const World& world, const Journey& journey, bool colours) {
   const std::string title =
       fmt::format("{:.1f} s, {:.0f} m, {} waypoints, {} pictures, {} GPS fixes ({})", journey.seconds,
                   world.drive.distance_m, world.drive.waypoints_reached, world.camera.pictures,
-                  world.gps.epochs, journey.backend);
+                  world.gps.epochs, journey.how);
   fmt::print("\n{}", table(title, table_rows(journey.nodes), colours));
   fmt::print("\nlog: {}, {} in {} records", world.log.path, bytes_text(world.log.bytes), world.log.records);
   if (world.log.lost > 0) fmt::print(", {} more lost", world.log.lost);

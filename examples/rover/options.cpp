@@ -24,6 +24,8 @@ usage: rover [OPTIONS]
   --no-view              a plain line per second instead of the live view
   --no-compare           leave the comparison with the old ways out (it takes a fifth of the time, at most
                          4 s, for each; there is none with --seconds 0 or after Ctrl-C)
+  --no-realtime          keep to ordinary priority; without this the loop's thread gets SCHED_FIFO where
+                         that is permitted (root, or ulimit -r), in all three ways alike
   --blocking             drive the old way: each tick reads the camera and waits for the picture
   --threads              drive the other old way: a thread for each input and output, and locks
 
@@ -89,6 +91,8 @@ std::variant<Options, Farewell> parse_options(std::span<const char* const> argum
       options.compare = false;
     } else if (name == "--compare") {
       options.compare = true;
+    } else if (name == "--no-realtime") {
+      options.realtime = false;
     } else if (name == "--blocking") {
       options.way = Way::kBlocking;
     } else if (name == "--threads") {

@@ -19,6 +19,7 @@ struct Options {
   Way way = Way::kHorus;
   bool compare = true;  // drive the old ways too
   bool view = true;
+  bool realtime = true;        // ask for real-time priority; it is often refused
   std::string camera_command;  // for sh -c; empty: rover_camera beside this program
   std::string nmea_address;    // HOST:PORT; empty: see nmea_file
   std::string nmea_file;       // empty too: a receiver of our own

@@ -113,7 +113,7 @@ std::string table(std::string_view title, const std::vector<TableRow>& rows, boo
 struct ComparisonRow {
   std::string name;
   uint64_t in_time = 0, releases = 0;  // of the controller
-  uint64_t threads = 0;                // most at once
+  uint64_t threads = 0;                // as the kernel counts them, its own workers for this process included
   double cpu_percent = 0;              // of one core
   std::optional<uint64_t> lateness_p99_ns;
 };

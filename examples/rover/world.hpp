@@ -36,8 +36,8 @@ struct Gps {
 struct Health {
   std::optional<double> cpu_percent;  // of all cores together
   uint64_t memory_used_bytes = 0, memory_total_bytes = 0;
-  uint64_t rover_bytes = 0;   // resident memory of this process
-  uint64_t most_threads = 0;  // that this process had at once
+  uint64_t rover_bytes = 0;  // resident memory of this process
+  uint64_t threads = 0;      // of this process, kernel workers included
   std::optional<double> temperature_c;
 };
 

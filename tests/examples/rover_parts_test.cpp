@@ -181,7 +181,7 @@ TEST_CASE("health is read from the kernel's texts, and nonsense changes nothing"
   HealthInput::take_status(health, "Name:\trover\nVmRSS:\t    10 kB\nThreads:\t3\n");
   HealthInput::take_status(health, "VmRSS:\t    12 kB\nThreads:\t1\n");
   CHECK(health.rover_bytes == 12 * 1024);
-  CHECK(health.most_threads == 3);
+  CHECK(health.threads == 1);
   HealthInput::take_temperature(health, "48200\n");
   CHECK(*health.temperature_c == doctest::Approx(48.2));
 
