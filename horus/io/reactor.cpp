@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -32,12 +33,22 @@ void poison_after_fork() noexcept {
   horus::detail::thread_state.reactor = nullptr;
   horus::detail::thread_state.ready = nullptr;
   horus::detail::thread_state.roots = nullptr;
+  horus::detail::thread_state.number = 0;
 }
 
 std::uint64_t thread_number() noexcept {
   static std::atomic<std::uint64_t> next{1};
-  thread_local const std::uint64_t number = next.fetch_add(1, std::memory_order_relaxed);
+  std::uint64_t& number = horus::detail::thread_state.number;
+  if (number == 0) number = next.fetch_add(1, std::memory_order_relaxed);
   return number;
+}
+
+void pause_cpu() noexcept {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
 }
 
 BackendChoice choice_of(const ReactorConfig& config) {
@@ -141,6 +152,10 @@ Reactor::Reactor(std::unique_ptr<Backend> backend, const ReactorConfig& config)
     wake.armed = false;
     wake.reactor->asleep_.store(false, std::memory_order_relaxed);
   };
+  if (config_.timer_slack_ns != 0) {
+    previous_slack_ns_ = ::prctl(PR_GET_TIMERSLACK);
+    ::prctl(PR_SET_TIMERSLACK, config_.timer_slack_ns);
+  }
   // Blocking: the ring would complete a read of a non-blocking descriptor at once.
   wake_fd_ = backend_->event_fd(0, 0);
   if (wake_fd_ < 0) {
@@ -158,6 +173,7 @@ Reactor::~Reactor() {
     check_owner();
     drain();
     remote_.wait_until_quiet();
+    if (previous_slack_ns_ > 0) ::prctl(PR_SET_TIMERSLACK, static_cast<unsigned long>(previous_slack_ns_));
     horus::detail::thread_state.reactor = previous_reactor_;
     horus::detail::thread_state.ready = previous_ready_;
     horus::detail::thread_state.roots = previous_roots_;
@@ -166,15 +182,43 @@ Reactor::~Reactor() {
 }
 
 void Reactor::check_owner() const noexcept {
+  if (owner_ == horus::detail::thread_state.number) [[likely]] return;
   HORUS_ASSERT(generation_ == process_generation.load(std::memory_order_relaxed),
                "this reactor belongs to the parent process; make a new one after fork()");
-  HORUS_ASSERT(owner_ == thread_number(), "a reactor may only be used by the thread that made it");
+  HORUS_ASSERT(false, "a reactor may only be used by the thread that made it");
 }
 
 // --- Running ----------------------------------------------------------------------------------------------------------
 
 void Reactor::run() {
-  while (!stopping()) turn(kNever);
+  while (!stopping()) {
+    check_owner();
+    take_posts();
+    expire_timers();
+    resume_ready();
+    submit_and_wait(kNever);
+  }
+  end_run();
+}
+
+// A turn waits in the call that submits what the resumed coroutines asked for: one enter per turn.
+void Reactor::drive(Chain& root, bool (*ended)(const Chain&) noexcept) noexcept {
+  while (!ended(root)) {
+    check_owner();  // a coroutine may have forked
+    if (stop_is_news()) {
+      stop_passed_on_ = true;
+      root.request_stop();
+    }
+    take_posts();
+    expire_timers();
+    resume_ready();
+    submit_and_wait(ended(root) ? 0 : kNever);
+  }
+  end_run();
+}
+
+void Reactor::end_run() noexcept {
+  stop_passed_on_ = false;
   stop_.store(false, std::memory_order_relaxed);
 }
 
@@ -193,39 +237,48 @@ void Reactor::stop() noexcept {
   signal_wake();
 }
 
+// For callers who look at something of their own after each turn: a turn that has done anything does not wait.
 std::size_t Reactor::turn(std::int64_t deadline_ns) noexcept {
   check_owner();
-  take_posts();
-  expire_timers();
+  const bool posted = take_posts();
+  const bool expired = expire_timers();
   const std::size_t resumed = resume_ready();
-  const bool busy = !ready_.empty() || stopping() || resumed > 0;
-  // A turn that resumed something returns soon, so that run() sees its task's end before it sleeps.
-  submit_and_wait(busy ? 0 : deadline_ns);
+  submit_and_wait(posted || expired || resumed > 0 ? 0 : deadline_ns);
   return resumed;
 }
 
-void Reactor::take_posts() noexcept {
-  Work work;
-  for (std::uint32_t taken = 0; taken < config_.resume_budget && mailbox_.try_pop(work); ++taken) {
-    count(counters_.posts);
-    work();
-    work = Work();
+bool Reactor::take_posts() noexcept {
+  std::uint32_t taken = 0;
+  if (!mailbox_.empty()) {
+    Work work;
+    while (taken < config_.resume_budget && mailbox_.try_pop(work)) {
+      ++taken;
+      work();
+      work = Work();
+    }
+    count(counters_.posts, taken);
   }
-  for (RemoteWork* back = remote_.take(); back != nullptr;) {
+  RemoteWork* back = remote_.take();
+  const bool some = taken > 0 || back != nullptr;
+  while (back != nullptr) {
     RemoteWork* following = back->next_remote;
     back->complete(*back);
     back = following;
   }
+  return some;
 }
 
-void Reactor::expire_timers() noexcept {
-  if (timers_.size() == 0) return;
+bool Reactor::expire_timers() noexcept {
+  if (timers_.size() == 0) return false;
   const std::int64_t now = now_ns();
+  std::uint64_t expired = 0;
   while (TimerEntry* entry = timers_.pop_due(now)) {
-    count(counters_.timers);
+    ++expired;
     auto& timer = static_cast<Timer&>(*entry);
     timer.expired(timer);
   }
+  if (expired > 0) count(counters_.timers, expired);
+  return expired > 0;
 }
 
 std::size_t Reactor::resume_ready() noexcept {
@@ -270,9 +323,10 @@ void Reactor::hand_over_migrations() noexcept {
 
 // --- Submit, wait, reap -----------------------------------------------------------------------------------------------
 
+// Waits for a completion, a post, stop() or `deadline_ns`, unless there is something to do already.
 void Reactor::submit_and_wait(std::int64_t deadline_ns) noexcept {
   if (!queued_.empty()) refill();
-  const bool may_wait = deadline_ns > 0 && ready_.empty() && migrations_.empty();
+  const bool may_wait = deadline_ns > 0 && ready_.empty() && migrations_.empty() && !stop_is_news();
   if (!may_wait) {
     enter(0, 0);
     reap();
@@ -286,38 +340,45 @@ void Reactor::submit_and_wait(std::int64_t deadline_ns) noexcept {
   }
   const bool spin = config_.timer_spin > Duration::zero() && deadline_ns != kNever;
   const std::int64_t wake_at = spin ? deadline_ns - config_.timer_spin.count() : deadline_ns;
-  if (!spin || wake_at > now_ns()) {
-    arm_wake();
-    asleep_.store(true, std::memory_order_seq_cst);
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    if (mailbox_.empty() && remote_.empty() && !stopping()) {
-      const std::int64_t before = now_ns();
-      enter(1, wake_at);
-      count(counters_.asleep_ns, static_cast<std::uint64_t>(now_ns() - before));
-    } else {
-      enter(0, 0);
-    }
-    asleep_.store(false, std::memory_order_relaxed);
-    reap();
-  }
+  if (!spin || wake_at > now_ns()) sleep_until(wake_at);
   if (spin && ready_.empty()) static_cast<void>(poll_until(deadline_ns));
+}
+
+// The fence pairs with wake_if_asleep(): either the poster sees `asleep_`, or its post is seen here. A signal handler
+// that called stop() since the last look has written to the wake descriptor, which is armed.
+void Reactor::sleep_until(std::int64_t deadline_ns) noexcept {
+  arm_wake();
+  asleep_.store(true, std::memory_order_relaxed);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (mailbox_.empty() && remote_.empty() && !stop_is_news()) {
+    const std::int64_t before = now_ns();
+    enter(1, deadline_ns);
+    count(counters_.asleep_ns, static_cast<std::uint64_t>(now_ns() - before));
+  } else {
+    enter(0, 0);
+  }
+  asleep_.store(false, std::memory_order_relaxed);
+  reap();
 }
 
 // Looks for completions and posts without sleeping. True when it found something before `until_ns`.
 bool Reactor::poll_until(std::int64_t until_ns) noexcept {
-  enter(0, 0);
-  reap();
-  while (ready_.empty() && mailbox_.empty() && remote_.empty() && !stopping()) {
-    if (now_ns() >= until_ns) return false;
+  if (sq_tail_ != *rings_.sq_tail) {
+    enter(0, 0);
+    reap();
+  }
+  while (ready_.empty() && mailbox_.empty() && remote_.empty() && !stop_is_news()) {
     const std::uint32_t flags = std::atomic_ref(*const_cast<std::uint32_t*>(rings_.sq_flags)).load(std::memory_order_relaxed);
     const bool completed =
         std::atomic_ref(*rings_.cq_tail).load(std::memory_order_acquire) != *rings_.cq_head;
     if (completed || (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0) {
       enter(0, 0);
       reap();
+      if (!ready_.empty()) break;
     } else {
-      __builtin_ia32_pause();
+      pause_cpu();
     }
+    if (now_ns() >= until_ns) return false;
   }
   return true;
 }

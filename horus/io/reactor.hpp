@@ -86,17 +86,14 @@ class HORUS_API Reactor {
   T run(Task<T> task, const char* name = "main") {
     RootChain<T> root(std::move(task), name);
     root.start();
-    while (!root.done()) {
-      if (stopping()) root.request_stop();
-      turn(kNever);
-    }
-    stop_.store(false, std::memory_order_relaxed);
+    drive(root, [](const Chain& chain) noexcept { return static_cast<const RootChain<T>&>(chain).done(); });
     return root.take();
   }
   /// Runs until `stop()`.
   void run();
   /// One turn: takes what has completed, expires timers, resumes what is ready, submits. Waits for something to do up
-  /// to `timeout` (0: not at all). Returns the number of coroutines resumed.
+  /// to `timeout` (0: not at all), and does not wait when this turn has done something. Returns the number of
+  /// coroutines resumed.
   std::size_t run_once(Duration timeout = Duration::zero());
   /// Ends `run()`. Any thread, also a signal handler; the loop wakes.
   void stop() noexcept;
@@ -205,11 +202,16 @@ class HORUS_API Reactor {
   void enqueue(Operation& operation) noexcept;
   void refill() noexcept;
 
+  void drive(Chain& root, bool (*ended)(const Chain&) noexcept) noexcept;
+  void end_run() noexcept;
   std::size_t turn(std::int64_t deadline_ns) noexcept;
-  void take_posts() noexcept;
-  void expire_timers() noexcept;
+  bool take_posts() noexcept;
+  bool expire_timers() noexcept;
   std::size_t resume_ready() noexcept;
+  // stop() was called and the task that runs has not been told yet.
+  [[nodiscard]] bool stop_is_news() const noexcept { return stopping() && !stop_passed_on_; }
   void submit_and_wait(std::int64_t deadline_ns) noexcept;
+  void sleep_until(std::int64_t deadline_ns) noexcept;
   bool poll_until(std::int64_t until_ns) noexcept;
   int enter(std::uint32_t min_complete, std::int64_t deadline_ns) noexcept;
   void reap() noexcept;
@@ -253,6 +255,7 @@ class HORUS_API Reactor {
   RemoteList remote_;
   std::atomic<bool> asleep_{false};
   std::atomic<bool> stop_{false};
+  bool stop_passed_on_ = false;
   int wake_fd_ = -1;
   WakeHandler wake_;
   std::vector<std::unique_ptr<Closer>> closers_;
@@ -264,7 +267,8 @@ class HORUS_API Reactor {
         timers{0}, asleep_ns{0}, in_flight{0};
   } counters_;
 
-  std::uint64_t generation_;  // of the process: differs after a fork
+  int previous_slack_ns_ = 0;  // what the thread had; 0: not changed
+  std::uint64_t generation_;   // of the process: differs after a fork
   std::uint64_t owner_;       // thread
   Reactor* previous_reactor_ = nullptr;
   ReadyList* previous_ready_ = nullptr;
