@@ -37,9 +37,14 @@ class UringBackend final : public Backend {
     if (abi::register_op(ring_.ring_fd, IORING_REGISTER_EVENTFD, &event_fd_, 1) < 0) return -errno;
     return event_fd_;
   }
+  // An eventfd that is written, and read through this ring, signals ours from within its own signal. Since Linux 6.10 or
+  // so the kernel does that once per registration (io_uring/eventfd.c: IO_EVENTFD_OP_SIGNAL_BIT is never cleared):
+  // whoever was signalled registers again.
   void clear_pollable() noexcept override {
     std::uint64_t count;
-    if (event_fd_ >= 0) [[maybe_unused]] const ssize_t ignored = ::read(event_fd_, &count, sizeof count);
+    if (event_fd_ < 0 || ::read(event_fd_, &count, sizeof count) < 0) return;
+    abi::register_op(ring_.ring_fd, IORING_UNREGISTER_EVENTFD, nullptr, 0);
+    abi::register_op(ring_.ring_fd, IORING_REGISTER_EVENTFD, &event_fd_, 1);
   }
 
   int register_buffer_ring(io_uring_buf_ring* ring, std::uint32_t entries, std::uint16_t group) noexcept override {

@@ -38,7 +38,8 @@ class HORUS_API NodeBase {
   explicit NodeBase(std::string name) : name_(std::move(name)), explicitly_named_(!name_.empty()) {}
 
   /// Starts work that goes on beside the ticks: `auto read = spawn(camera.read());`, later `read.done()`, `read.take()`
-  /// or `co_await read`. It is asked to stop, and awaited, before the node shuts down.
+  /// or `co_await read`. It is asked to stop, and awaited, before the node shuts down. When the handle was dropped, a
+  /// failure is one line in the log.
   template <class T>
   Spawned<T> spawn(Task<T> task, std::string name = {}) {
     return scope_.spawn(std::move(task), name.empty() ? name_ + " (background)" : std::move(name));
@@ -49,7 +50,7 @@ class HORUS_API NodeBase {
   friend class NodeBuilder;
   std::string name_;
   bool explicitly_named_ = false;
-  Scope scope_;
+  Scope scope_{"background", Failures::log};
 };
 
 /// A node whose tick is a coroutine: it may await anything, and holds nobody up meanwhile.

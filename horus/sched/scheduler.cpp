@@ -86,6 +86,7 @@ Scheduler::Scheduler(SchedulerConfig config) : config_(std::move(config)) {
 }
 
 Scheduler::~Scheduler() {
+  HORUS_ASSERT(reactor_ == nullptr, "a Scheduler died while it ran; stop() it and let run_async() end first");
   if (started_ && own_reactor_) own_reactor_->run(stop_nodes(), "scheduler");
   nodes_.clear();  // before the reactor: what nodes hold is closed through it
 }
@@ -337,7 +338,7 @@ Task<int> Scheduler::run_limited(Duration limit, bool own_signals) {
   {
     const std::lock_guard lock(mutex_);
     reactor_ = io::Reactor::current();
-    if (stop_requested_.load(std::memory_order_relaxed)) stop_event_.set();
+    if (stop_requested_.load(std::memory_order_relaxed)) stop_event_->set();
   }
   Scope scope("scheduler");
   if (own_signals) static_cast<void>(scope.spawn(watch_signals(), "signals"));
@@ -346,7 +347,7 @@ Task<int> Scheduler::run_limited(Duration limit, bool own_signals) {
   bool cancelled = false;
   if (!ready) {
     auto starting = start_nodes();
-    auto stopping = wait_for(stop_event_);
+    auto stopping = wait_for(*stop_event_);
     auto race = co_await when_any(std::move(starting), std::move(stopping));
     const auto& outcome = std::get<0>(race.outcomes);
     ready = outcome.value.value_or(false) && race.index == 0;
@@ -360,9 +361,9 @@ Task<int> Scheduler::run_limited(Duration limit, bool own_signals) {
     }
     try {
       if (limit == Duration::max()) {
-        co_await stop_event_.wait();
+        co_await stop_event_->wait();
       } else {
-        auto stopping = wait_for(stop_event_);
+        auto stopping = wait_for(*stop_event_);
         static_cast<void>(co_await with_timeout(limit, std::move(stopping)));
       }
     } catch (const Error&) {
@@ -387,7 +388,7 @@ Task<int> Scheduler::run_limited(Duration limit, bool own_signals) {
     const std::lock_guard lock(mutex_);
     reactor_ = nullptr;
     stop_requested_.store(false, std::memory_order_relaxed);
-    stop_event_.reset();
+    stop_event_ = std::make_shared<Event>();
   }
   co_return code;
 }
@@ -454,9 +455,13 @@ void Scheduler::stop() noexcept {
   const std::lock_guard lock(mutex_);
   stop_requested_.store(true, std::memory_order_relaxed);
   if (reactor_ == nullptr) return;
-  if (io::Reactor::current() == reactor_) return stop_event_.set();
-  // A full mailbox means a busy loop, which takes its posts soon.
-  while (!reactor_->post([this] { stop_event_.set(); })) ::sched_yield();
+  if (io::Reactor::current() == reactor_) {
+    stop_event_->set();
+    static_cast<void>(reactor_->post([] {}));  // inside another loop only a post makes it look; a full mailbox does too
+    return;
+  }
+  // A full mailbox means a busy loop, which takes its posts soon. The run may have ended by then, hence the shared event.
+  while (!reactor_->post([event = stop_event_] { event->set(); })) ::sched_yield();
 }
 
 // --- Questions --------------------------------------------------------------------------------------------------------

@@ -143,7 +143,7 @@ class HORUS_API Scheduler {
   std::vector<std::unique_ptr<detail::NodeRecord>> nodes_;
   std::vector<detail::NodeRecord*> releases_;  // periodic nodes, a heap by next release
   std::vector<detail::NodeRecord*> due_;
-  Event stop_event_;
+  std::shared_ptr<Event> stop_event_ = std::make_shared<Event>();  // of this run
   std::atomic<bool> stop_requested_{false};
   bool started_ = false;
   bool releasing_ = false;

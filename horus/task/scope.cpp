@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <horus/task/scope.hpp>
 
+#include <horus/base/log.hpp>
+
 namespace horus {
 
 const char* to_string(TaskState state) noexcept {
@@ -41,7 +43,8 @@ std::coroutine_handle<> SpawnedChain::settle(std::exception_ptr exception, const
   ListHook<RootTag>::unlink();
   ListHook<ScopeTag>::unlink();
   if (waiter_ != nullptr) std::exchange(waiter_, nullptr)->make_ready();
-  scope_->ended(*this, cancelled || has_handle_ ? nullptr : std::move(exception));
+  const bool unseen = !cancelled && !has_handle_;
+  scope_->ended(*this, unseen ? std::move(exception) : nullptr, unseen ? error : nullptr);
   release();
   return std::noop_coroutine();
 }
@@ -69,9 +72,28 @@ void Scope::cancel() noexcept {
   tasks_.for_each([](detail::SpawnedChain& task) { task.request_stop(); });
 }
 
-void Scope::ended(detail::SpawnedChain&, std::exception_ptr failure) noexcept {
+namespace {
+
+void log_failure(const std::string& task, const std::exception_ptr& failure, const Error* error) noexcept {
+  try {
+    if (error != nullptr) return log_warning(task + ": " + error->message());
+    std::rethrow_exception(failure);
+  } catch (const Error& expected) {
+    log_warning(task + ": " + expected.message());
+  } catch (const std::exception& bug) {
+    log_error(task + " threw an exception: " + bug.what());
+  } catch (...) {
+    log_error(task + " threw an exception that is not a std::exception");
+  }
+}
+
+}  // namespace
+
+void Scope::ended(detail::SpawnedChain& task, std::exception_ptr failure, const Error* error) noexcept {
   --running_;
-  if (failure && !failure_) {
+  if (failures_ == Failures::log) {
+    if (failure || error != nullptr) log_failure(task.name(), failure, error);
+  } else if (failure && !failure_) {
     failure_ = std::move(failure);
     cancel();
   }

@@ -27,6 +27,12 @@ enum class TaskState : std::uint8_t { pending, running, resolved, rejected, canc
 
 HORUS_API const char* to_string(TaskState state) noexcept;
 
+/// What a scope does about a task that failed when nobody holds its handle.
+enum class Failures : std::uint8_t {
+  stop_all,  ///< an exception: the other tasks are asked to stop, and join() rethrows the first one
+  log,       ///< an exception or a failed Result: one line with the task's name in the log; the others go on
+};
+
 namespace detail {
 
 struct ScopeTag;
@@ -181,7 +187,8 @@ class [[nodiscard]] Spawned {
 ///
 /// Semantics: `spawn` starts through the ready list, never inline. When a task without a handle throws, the others
 /// are asked to stop and `join()` rethrows. A scope must be joined before it dies; one that dies with running tasks
-/// ends the program with their names. `with_scope` does all this by itself.
+/// ends the program with their names. `with_scope` does all this by itself. A server whose connections must not end
+/// each other takes `Scope("connections", Failures::log)`.
 /// Thread safety: one thread.
 /// Example:
 /// ```
@@ -193,7 +200,8 @@ class [[nodiscard]] Spawned {
 /// ```
 class HORUS_API Scope {
  public:
-  explicit Scope(std::string name = "scope") : name_(std::move(name)) {}
+  explicit Scope(std::string name = "scope", Failures failures = Failures::stop_all)
+      : name_(std::move(name)), failures_(failures) {}
   Scope(const Scope&) = delete;
   Scope& operator=(const Scope&) = delete;
   ~Scope();
@@ -233,7 +241,7 @@ class HORUS_API Scope {
  private:
   friend class detail::SpawnedChain;
   void add(detail::SpawnedChain& task);
-  void ended(detail::SpawnedChain& task, std::exception_ptr failure) noexcept;
+  void ended(detail::SpawnedChain& task, std::exception_ptr failure, const Error* error) noexcept;
 
   std::string name_;
   IntrusiveList<detail::SpawnedChain, detail::ScopeTag> tasks_;
@@ -241,6 +249,7 @@ class HORUS_API Scope {
   std::exception_ptr failure_;
   std::size_t running_ = 0;
   bool stopping_ = false;
+  Failures failures_;
 };
 
 namespace detail {
