@@ -37,7 +37,7 @@ inline constexpr Duration kTerminateGrace = std::chrono::seconds(2);
 /// Thread safety: one thread.
 /// Example:
 /// ```
-/// auto options = horus::io::ProcessOptions({"camera", "--fps", "20"}).with_output(horus::io::Redirect::pipe());
+/// auto options = horus::io::ProcessOptions("camera", "--fps", "20").with_output(horus::io::Redirect::pipe());
 /// auto camera = (co_await horus::io::Process::spawn(std::move(options))).or_throw();
 /// auto line = co_await camera.standard_out().read_line();
 /// auto status = co_await camera.terminate();

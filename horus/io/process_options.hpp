@@ -2,6 +2,7 @@
 // What a child process is started with, and how it ended. Plain values; copy freely.
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -41,12 +42,16 @@ class Redirect {
 /// What to start and how. Everything but the arguments has a default: the parent's environment, directory, standard
 /// descriptors and process group.
 ///
-/// Example: `auto options = ProcessOptions({"ffmpeg", "-i", url}).with_output(Redirect::pipe()).with_own_group();`
+/// Example: `auto options = ProcessOptions("ffmpeg", "-i", url).with_output(Redirect::pipe()).with_own_group();`
 class ProcessOptions {
  public:
   /// The program and its arguments. A program without a slash is searched on the parent's PATH; one with a slash is
   /// taken from the child's working directory.
   explicit ProcessOptions(std::vector<std::string> argv) : arguments(std::move(argv)) {}
+  /// The same without braces, which some compilers do not take beside co_await: `ProcessOptions("git", "--version")`.
+  template <std::convertible_to<std::string_view>... Arguments>
+    requires(sizeof...(Arguments) > 0)
+  explicit ProcessOptions(const Arguments&... argv) : arguments{std::string(std::string_view(argv))...} {}
 
   std::vector<std::string> arguments;
   std::string directory;                                       ///< working directory; empty: the parent's

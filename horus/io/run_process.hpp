@@ -37,7 +37,7 @@ inline constexpr Duration kOutputLinger = std::chrono::seconds(1);
 /// Errors: those of Process::spawn and wait; ENOBUFS when the child writes more than `output_limit` bytes to one of the
 /// two (it is killed); ECANCELED.
 /// Thread safety: a thread with a reactor.
-/// Example: `auto version = co_await horus::io::run_process({"git", "--version"});`
+/// Example: `auto version = co_await horus::io::run_process(horus::io::ProcessOptions("git", "--version"));`
 HORUS_API Task<Result<ProcessOutput>> run_process(ProcessOptions options, std::string input = {},
                                                   std::size_t output_limit = kProcessOutputLimit);
 HORUS_API Task<Result<ProcessOutput>> run_process(std::vector<std::string> argv, std::string input = {});

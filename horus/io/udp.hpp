@@ -5,7 +5,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <string>
 #include <string_view>
 
@@ -14,6 +13,7 @@
 #include <horus/base/export.hpp>
 #include <horus/base/result.hpp>
 #include <horus/io/address.hpp>
+#include <horus/io/bytes.hpp>
 #include <horus/io/descriptor.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/task/task.hpp>
@@ -69,7 +69,7 @@ HORUS_API std::string describe_datagram_socket(int fd);
 
 struct ReceiveDatagram : OperationAwaiter<ReceiveDatagram> {
   static constexpr const char* kName = "receive a datagram";
-  ReceiveDatagram(int descriptor, std::span<std::byte> buffer) noexcept
+  ReceiveDatagram(int descriptor, MutableBytes buffer) noexcept
       : OperationAwaiter(descriptor), vector_{buffer.data(), buffer.size()} {}
 
   void prepare(io_uring_sqe& entry) noexcept {
@@ -99,10 +99,9 @@ struct ReceiveDatagram : OperationAwaiter<ReceiveDatagram> {
 
 struct SendDatagram : OperationAwaiter<SendDatagram> {
   static constexpr const char* kName = "send a datagram";
-  SendDatagram(int descriptor, std::span<const std::byte> bytes) noexcept
+  SendDatagram(int descriptor, Bytes bytes) noexcept
       : OperationAwaiter(descriptor), vector_{const_cast<std::byte*>(bytes.data()), bytes.size()} {}
-  SendDatagram(int descriptor, std::span<const std::byte> bytes, const Address& to) noexcept
-      : SendDatagram(descriptor, bytes) {
+  SendDatagram(int descriptor, Bytes bytes, const Address& to) noexcept : SendDatagram(descriptor, bytes) {
     to_ = to;
   }
 
@@ -148,7 +147,7 @@ struct SendDatagram : OperationAwaiter<SendDatagram> {
 /// auto socket = horus::io::UdpSocket::bind("127.0.0.1:0").or_throw();
 /// std::array<std::byte, 1500> buffer;
 /// auto datagram = co_await socket.recv_from(buffer);
-/// if (datagram) co_await socket.send_to(std::span(buffer).first(datagram->size), datagram->from);
+/// if (datagram) co_await socket.send_to(horus::io::Bytes(buffer.data(), datagram->size), datagram->from);
 /// ```
 /// Source: udp(7), ip(7), ipv6(7).
 class HORUS_API UdpSocket {
@@ -167,31 +166,17 @@ class HORUS_API UdpSocket {
   Task<Result<>> connect_to(Address peer);
 
   /// Sends one datagram; gives its size. May wait when the socket's send buffer is full.
-  [[nodiscard]] detail::SendDatagram send_to(std::span<const std::byte> bytes, const Address& to) noexcept {
+  [[nodiscard]] detail::SendDatagram send_to(Bytes bytes, const Address& to) noexcept {
     return {descriptor_.get(), bytes, to};
   }
-  [[nodiscard]] detail::SendDatagram send_to(std::string_view text, const Address& to) noexcept {
-    return {descriptor_.get(), std::as_bytes(std::span(text)), to};
-  }
   /// To the peer of a connected socket. EDESTADDRREQ on another one.
-  [[nodiscard]] detail::SendDatagram send(std::span<const std::byte> bytes) noexcept {
-    return {descriptor_.get(), bytes};
-  }
-  [[nodiscard]] detail::SendDatagram send(std::string_view text) noexcept {
-    return {descriptor_.get(), std::as_bytes(std::span(text))};
-  }
+  [[nodiscard]] detail::SendDatagram send(Bytes bytes) noexcept { return {descriptor_.get(), bytes}; }
   /// Waits for one datagram.
-  [[nodiscard]] detail::ReceiveDatagram recv_from(std::span<std::byte> buffer) noexcept {
+  [[nodiscard]] detail::ReceiveDatagram recv_from(MutableBytes buffer) noexcept {
     return {descriptor_.get(), buffer};
   }
-  [[nodiscard]] detail::ReceiveDatagram recv_from(std::span<char> buffer) noexcept {
-    return {descriptor_.get(), std::as_writable_bytes(buffer)};
-  }
   /// The same, for connected sockets: `from` is the peer.
-  [[nodiscard]] detail::ReceiveDatagram recv(std::span<std::byte> buffer) noexcept {
-    return recv_from(buffer);
-  }
-  [[nodiscard]] detail::ReceiveDatagram recv(std::span<char> buffer) noexcept { return recv_from(buffer); }
+  [[nodiscard]] detail::ReceiveDatagram recv(MutableBytes buffer) noexcept { return recv_from(buffer); }
 
   /// Receives what is sent to the multicast `group` through `interface` ("eth0"; empty: the routing table's choice).
   Result<> join(const Address& group, const std::string& interface = {});

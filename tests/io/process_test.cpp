@@ -341,7 +341,7 @@ TEST_CASE("output that a grandchild holds open does not hold up the caller for e
 
 TEST_CASE("stopping the task kills the child and leaves no zombie") {
   auto body = []() -> Task<> {
-    auto late = co_await horus::with_timeout(20ms, io::run_process({"sleep", "1000"}));
+    auto late = co_await horus::with_timeout(20ms, io::run_process(ProcessOptions("sleep", "1000")));
     CHECK(late.code() == ETIMEDOUT);
     auto gone = until_no_children();
     co_await gone;
