@@ -10,6 +10,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -42,6 +43,8 @@ std::uint64_t thread_number() noexcept {
   if (number == 0) number = next.fetch_add(1, std::memory_order_relaxed);
   return number;
 }
+
+constexpr int kEmbeddedTurns = 4;  // within one run_once(), before the other loop has its turn
 
 void pause_cpu() noexcept {
 #if defined(__x86_64__)
@@ -111,7 +114,18 @@ struct Reactor::Closer : CompletionHandler {
 struct Reactor::Embedding {
   int set = -1;
   int timer = -1;
-  std::int64_t armed_for = kNever;
+  std::int64_t armed_for = kNever;  // 1: at once
+
+  void arm(std::int64_t deadline) noexcept {
+    if (deadline == armed_for) return;
+    armed_for = deadline;
+    itimerspec spec{};
+    if (deadline != kNever) {
+      spec.it_value.tv_sec = deadline / 1'000'000'000;
+      spec.it_value.tv_nsec = deadline % 1'000'000'000;
+    }
+    ::timerfd_settime(timer, TFD_TIMER_ABSTIME, &spec, nullptr);
+  }
   ~Embedding() {
     if (set >= 0) ::close(set);
     if (timer >= 0) ::close(timer);
@@ -151,6 +165,7 @@ Reactor::Reactor(std::unique_ptr<Backend> backend, const ReactorConfig& config)
     auto& wake = static_cast<WakeHandler&>(handler);
     wake.armed = false;
     wake.reactor->asleep_.store(false, std::memory_order_relaxed);
+    if (wake.reactor->embedding_) wake.reactor->clear_wake();
   };
   if (config_.timer_slack_ns != 0) {
     previous_slack_ns_ = ::prctl(PR_GET_TIMERSLACK);
@@ -220,15 +235,31 @@ void Reactor::drive(Chain& root, bool (*ended)(const Chain&) noexcept) noexcept 
 void Reactor::end_run() noexcept {
   stop_passed_on_ = false;
   stop_.store(false, std::memory_order_relaxed);
+  if (embedding_) rearm_embedding();
 }
 
 std::size_t Reactor::run_once(Duration timeout) {
+  check_owner();
   std::int64_t deadline = 0;
   if (timeout > Duration::zero()) deadline = saturating_add(now_ns(), timeout.count());
-  if (embedding_) backend_->clear_pollable();
-  const std::size_t resumed = turn(deadline);
-  if (embedding_) rearm_embedding();
+  if (!embedding_) return turn(deadline);
+  // What woke the other loop is taken and resumed in this call, and so is what completes at once.
+  asleep_.store(false, std::memory_order_relaxed);
+  clear_wake();
+  enter(0, 0);
+  reap();
+  std::size_t resumed = turn(deadline);
+  for (int i = 0; i < kEmbeddedTurns && !ready_.empty(); ++i) resumed += turn(0);
+  rearm_embedding();
   return resumed;
+}
+
+Scope& Reactor::background() {
+  check_owner();
+  HORUS_ASSERT(current() == this, "Reactor::spawn: this thread has made another reactor since, and that one is current");
+  if (!background_) background_ = std::make_unique<Scope>("task", Failures::log);
+  wake_embedding();
+  return *background_;
 }
 
 void Reactor::stop() noexcept {
@@ -552,6 +583,7 @@ void Operation::describe(const Waiter& waiter, std::string& line) {
 // cancellation, then, when that has completed, the close: the number is not reused while anything names it.
 void Reactor::close_later(int fd) noexcept {
   if (fd < 0) return;
+  wake_embedding();
   queued_.for_each([&](Operation& operation) {
     if (operation.fd == fd) cancel(operation);
   });
@@ -585,10 +617,23 @@ void Reactor::close_later(int fd) noexcept {
   });
 }
 
-// Everything that runs has ended by structure; what remains are closes, multishots and the wake-up.
+// What spawn() started and nobody waited for.
+void Reactor::end_background() noexcept {
+  stop_.store(false, std::memory_order_relaxed);
+  background_->cancel();
+  const std::int64_t limit = saturating_add(now_ns(), config_.drain_limit.count());
+  while (background_->running() > 0 && now_ns() < limit) turn(limit);
+  if (background_->running() == 0) return;
+  log_error(fmt::format("reactor: {} spawned tasks did not end within {} ms of being asked to; they are leaked:\n{}",
+                        background_->running(), config_.drain_limit.count() / 1'000'000, dump_tasks()));
+  static_cast<void>(background_.release());
+}
+
+// Everything else that runs has ended by structure; what remains are closes, multishots and the wake-up.
 void Reactor::drain() noexcept {
   while (!mailbox_.empty()) take_posts();  // whoever posted may wait for an answer
   resume_ready();
+  if (background_) end_background();
   const std::int64_t limit = saturating_add(now_ns(), config_.drain_limit.count());
   bool asked = false;
   while (in_flight_ > 0 || sq_tail_ != *rings_.sq_tail || !queued_.empty()) {
@@ -648,11 +693,21 @@ void Reactor::arm_wake() noexcept {
   if (wake_.armed) return;
   wake_.armed = true;
   submit_handler(wake_, [this](io_uring_sqe& entry) {
-    entry.opcode = IORING_OP_READ;
     entry.fd = wake_fd_;
-    entry.addr = reinterpret_cast<std::uintptr_t>(&wake_.count);
-    entry.len = sizeof wake_.count;
+    if (embedding_) {  // then it is non-blocking, and a read would complete at once
+      entry.opcode = IORING_OP_POLL_ADD;
+      entry.poll32_events = POLLIN;
+    } else {
+      entry.opcode = IORING_OP_READ;
+      entry.addr = reinterpret_cast<std::uintptr_t>(&wake_.count);
+      entry.len = sizeof wake_.count;
+    }
   });
+}
+
+// Of an embedded reactor, whose wake-up descriptor does not block.
+void Reactor::clear_wake() noexcept {
+  [[maybe_unused]] const ssize_t ignored = ::read(wake_fd_, &wake_.count, sizeof wake_.count);
 }
 
 Statistics Reactor::statistics() const noexcept {
@@ -683,12 +738,16 @@ Result<int> Reactor::poll_fd() {
   if (embedding->timer < 0) return Error(errno, "timerfd_create");
   const int backend = backend_->pollable_fd();
   if (backend < 0) return Error(-backend, "pollable descriptor");
-  for (const int fd : {backend, embedding->timer}) {
+  // Posts wake the other loop directly. Through the ring they would take an eventfd that signals an eventfd, which
+  // costs the kernel an RCU grace period (15 ms).
+  for (const int fd : {backend, embedding->timer, wake_fd_}) {
     epoll_event event{};
     event.events = EPOLLIN;
     event.data.fd = fd;
     if (::epoll_ctl(embedding->set, EPOLL_CTL_ADD, fd, &event) < 0) return Error(errno, "epoll_ctl");
   }
+  if (::fcntl(wake_fd_, F_SETFL, O_NONBLOCK) < 0) return Error(errno, "fcntl");
+  if (wake_.armed) cancel_handler(wake_);
   embedding_ = std::move(embedding);
   rearm_embedding();
   return embedding_->set;
@@ -697,22 +756,20 @@ Result<int> Reactor::poll_fd() {
 // Before the other loop sleeps: posts must signal, the timer must stand at the next deadline, and whatever is ready
 // now must be visible (a timer that expires at once).
 void Reactor::rearm_embedding() noexcept {
-  arm_wake();
+  backend_->clear_pollable();
   enter(0, 0);
   reap();
   asleep_.store(true, std::memory_order_seq_cst);
   std::atomic_thread_fence(std::memory_order_seq_cst);
   std::int64_t deadline = timers_.next_deadline();
-  if (!ready_.empty() || !mailbox_.empty() || !remote_.empty() || !queued_.empty() || !migrations_.empty()) deadline = 1;
-  if (deadline == embedding_->armed_for && deadline > 1) return;
-  embedding_->armed_for = deadline;
-  itimerspec spec{};
-  if (deadline != kNever) {
-    deadline = std::max<std::int64_t>(deadline, 1);
-    spec.it_value.tv_sec = deadline / 1'000'000'000;
-    spec.it_value.tv_nsec = deadline % 1'000'000'000;
-  }
-  ::timerfd_settime(embedding_->timer, TFD_TIMER_ABSTIME, &spec, nullptr);
+  const bool unsubmitted = sq_tail_ != *rings_.sq_tail || (!queued_.empty() && in_flight_ < in_flight_limit_);
+  if (unsubmitted || !ready_.empty() || !mailbox_.empty() || !remote_.empty() || !migrations_.empty()) deadline = 1;
+  embedding_->arm(std::max<std::int64_t>(deadline, 1));
+}
+
+// Code of the other loop gave us work between two calls of run_once().
+void Reactor::wake_embedding() noexcept {
+  if (embedding_ && asleep_.load(std::memory_order_relaxed)) embedding_->arm(1);
 }
 
 }  // namespace horus::io

@@ -91,6 +91,14 @@ class HORUS_API Reactor {
   }
   /// Runs until `stop()`.
   void run();
+  /// Starts `task` beside whatever runs, for a reactor inside another loop or under `run()`. Keep the handle to see how
+  /// it ends, or drop it: then a failure is one line in the log. The reactor's destructor asks the task to stop and
+  /// waits for it, so whatever it uses must live that long.
+  template <class T>
+  Spawned<T> spawn(Task<T> task, std::string name = "task") {
+    Scope& scope = background();
+    return scope.spawn(std::move(task), std::move(name));
+  }
   /// One turn: takes what has completed, expires timers, resumes what is ready, submits. Waits for something to do up
   /// to `timeout` (0: not at all), and does not wait when this turn has done something. Returns the number of
   /// coroutines resumed.
@@ -109,9 +117,12 @@ class HORUS_API Reactor {
   /// scope's thread before it ends.
   [[nodiscard]] auto schedule() noexcept;
 
-  /// A descriptor that is readable when `run_once(0)` has something to do, timers included: for another event loop.
-  /// Call `run_once()` when it is, and once before the other loop first sleeps.
+  /// A descriptor that is readable when `run_once()` has something to do, timers included: for another event loop.
+  /// Watch it for reading (level-triggered) and call `run_once()` whenever it is readable; that is all. Code of the
+  /// other loop may `spawn` and `post`; when it wakes coroutines itself (`Event::set`, `Channel::try_send`, `cancel`),
+  /// it calls `run_once()` afterwards.
   /// Errors: those of epoll_create1 and timerfd_create.
+  /// Example: examples/embed_epoll, examples/embed_libuv.
   Result<int> poll_fd();
   /// When the next timer is due (CLOCK_MONOTONIC ns; kNever: no timer).
   [[nodiscard]] std::int64_t next_deadline() noexcept { return timers_.next_deadline(); }
@@ -224,6 +235,10 @@ class HORUS_API Reactor {
   void drain() noexcept;
   void check_owner() const noexcept;
   void rearm_embedding() noexcept;
+  void wake_embedding() noexcept;
+  void clear_wake() noexcept;
+  void end_background() noexcept;
+  Scope& background();
 
   // Written by the owner alone and read by anyone: a plain add with a relaxed store.
   static void count(std::atomic<std::uint64_t>& counter, std::uint64_t change = 1) noexcept {
@@ -261,6 +276,7 @@ class HORUS_API Reactor {
   std::vector<std::unique_ptr<Closer>> closers_;
   Closer* free_closers_ = nullptr;
   std::unique_ptr<Embedding> embedding_;
+  std::unique_ptr<Scope> background_;  // what spawn() started; made with the first
 
   struct Counters {
     std::atomic<std::uint64_t> operations{0}, enters{0}, completions{0}, overflows{0}, queued{0}, resumes{0}, posts{0},
