@@ -7,6 +7,8 @@
 
 #include <pthread.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <fmt/format.h>
 
@@ -20,6 +22,34 @@ namespace {
 std::atomic<std::uint64_t> claimed_signals{0};
 
 constexpr std::uint64_t bit_of(int number) { return std::uint64_t{1} << (number - 1); }
+
+// Per claimed signal: who waits for it, and what the signal did before.
+struct Claim {
+  std::atomic<pid_t> process{0};
+  std::atomic<pid_t> thread{0};
+  struct sigaction before {};
+};
+Claim claims[65];
+
+// Runs on a thread that does not block the signal, one that was started before the SignalSet: hands it to the thread
+// that waits. Async-signal-safe.
+void hand_over(int number, siginfo_t* received, void*) noexcept {
+  const int saved = errno;
+  const pid_t process = ::getpid();
+  if (claims[number].process.load(std::memory_order_relaxed) != process) {
+    ::signal(number, SIG_DFL);  // a forked child, which waits for nothing
+    ::raise(number);
+  } else {
+    siginfo_t info{};
+    info.si_signo = number;
+    info.si_code = SI_QUEUE;  // the only code that any thread may queue
+    info.si_pid = received->si_pid;
+    info.si_uid = received->si_uid;
+    if (received->si_code == SI_QUEUE) info.si_value = received->si_value;
+    ::syscall(SYS_rt_tgsigqueueinfo, process, claims[number].thread.load(std::memory_order_relaxed), number, &info);
+  }
+  errno = saved;
+}
 
 struct ReadSignal : OperationAwaiter<ReadSignal> {
   static constexpr const char* kName = "signalfd";
@@ -75,11 +105,23 @@ SignalSet::SignalSet(std::initializer_list<int> numbers) : owner_(::pthread_self
     throw Error(code, "signalfd");
   }
   descriptor_ = Descriptor(fd);
+  struct sigaction handing_over {};
+  handing_over.sa_sigaction = &hand_over;
+  handing_over.sa_flags = SA_SIGINFO | SA_RESTART;
+  for (int number = 1; number <= 64; ++number) {
+    if ((claimed_ & bit_of(number)) == 0) continue;
+    claims[number].process.store(::getpid(), std::memory_order_relaxed);
+    claims[number].thread.store(::gettid(), std::memory_order_relaxed);
+    ::sigaction(number, &handing_over, &claims[number].before);
+  }
 }
 
 SignalSet::~SignalSet() {
   HORUS_ASSERT(::pthread_equal(owner_, ::pthread_self()) != 0,
                "a SignalSet must die on the thread that made it");
+  for (int number = 1; number <= 64; ++number) {
+    if ((claimed_ & bit_of(number)) != 0) ::sigaction(number, &claims[number].before, nullptr);
+  }
   ::pthread_sigmask(SIG_UNBLOCK, &blocked_, nullptr);
   claimed_signals.fetch_and(~claimed_);
 }

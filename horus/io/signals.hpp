@@ -32,8 +32,8 @@ HORUS_API std::string signal_name(int number);
 ///
 /// Semantics: from construction to destruction the signals are blocked in this thread, and read in the order that
 /// the kernel keeps (the same number sent twice before it is read counts once, except real-time signals). A signal to
-/// the process goes to any thread that does not block it: make the set before you start threads, they inherit the
-/// mask. Destruction unblocks what this set had blocked; a signal that arrived and was never read then does what it
+/// the process that another thread takes, because that one does not block it, is handed over to this thread by a
+/// handler. Destruction restores the former handlers and unblocks what this set had blocked; a signal that arrived and was never read then does what it
 /// would have done. Children start with an empty mask.
 /// Errors: the constructor throws Error: EBUSY when another SignalSet of this process waits for one of the signals
 /// (each would get some of them); EINVAL for a number that does not exist or cannot be blocked (SIGKILL, SIGSTOP).

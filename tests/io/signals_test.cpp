@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <horus/io/signals.hpp>
 
+#include <atomic>
 #include <csignal>
+#include <thread>
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -49,6 +51,31 @@ TEST_CASE("a signal that was sent before or during the wait is delivered with it
   };
   io::run(body());
   CHECK(horus::live_frames() == 0);
+}
+
+TEST_CASE("a signal arrives although a thread that was started before does not block it") {
+  std::atomic<bool> over{false};
+  std::thread other([&] { over.wait(false); });
+  auto body = []() -> Task<> {
+    io::SignalSet signals{SIGUSR2, SIGRTMIN};
+    for (int i = 0; i < 3; ++i) {
+      REQUIRE(::kill(::getpid(), SIGUSR2) == 0);
+      auto signal = co_await signals.next();
+      REQUIRE(signal.ok());
+      CHECK(signal->number == SIGUSR2);
+      CHECK(signal->pid == ::getpid());
+    }
+    sigval value{};
+    value.sival_int = 7;
+    REQUIRE(::sigqueue(::getpid(), SIGRTMIN, value) == 0);
+    auto queued = co_await signals.next();
+    REQUIRE(queued.ok());
+    CHECK(queued->value == 7);
+  };
+  io::run(body());
+  over = true;
+  over.notify_one();
+  other.join();
 }
 
 TEST_CASE("sigqueue's value comes along") {
