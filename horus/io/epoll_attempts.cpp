@@ -42,7 +42,7 @@ int EpollProvider::classify(int fd, DescriptorTraits& traits) noexcept {
   }
   traits.nonblocking = (flags & O_NONBLOCK) != 0;
   traits.direct = (flags & O_DIRECT) != 0;
-  traits.nowait_refused = !use_nowait_;
+  traits.read_waits = traits.write_waits = !use_nowait_;
   return 0;
 }
 
@@ -78,14 +78,14 @@ ssize_t EpollProvider::transfer(int fd, const iovec* parts, int count, std::int6
     return writing ? send_message(fd, message, 0) : receive_message(fd, message, 0);
   }
   const bool file = traits.kind == Kind::file;
-  if (file && (traits.direct || traits.nowait_refused))
-    return -EAGAIN;  // direct reads wait for the disk in any case
-  if (!traits.nowait_refused) {
+  bool& waits = writing ? traits.write_waits : traits.read_waits;
+  if (file && (traits.direct || waits)) return -EAGAIN;  // direct reads wait for the disk in any case
+  if (!waits) {
     const off_t at = file ? static_cast<off_t>(offset) : -1;
     const ssize_t moved = writing ? ::pwritev2(fd, parts, count, at, RWF_NOWAIT)  //
                                   : ::preadv2(fd, parts, count, at, RWF_NOWAIT);
-    if (moved >= 0 || (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL)) return or_errno(moved);
-    if (errno != EINVAL) traits.nowait_refused = true;
+    if (moved >= 0 || (errno != EOPNOTSUPP && errno != ENOSYS)) return or_errno(moved);
+    waits = true;
     if (file) return -EAGAIN;
   }
   return transfer_when_ready(fd, parts, count, traits, writing);

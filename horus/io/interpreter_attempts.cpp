@@ -96,11 +96,6 @@ Interpreter::Outcome Interpreter::accept(const io_uring_sqe& entry) noexcept {
                                     static_cast<int>(entry.accept_flags), listener);
     if (fd == -EAGAIN) return wait_for(EPOLLIN);
     if (fd == -EINTR || fd == -ECONNABORTED) continue;  // that one has given up already
-    if (fd >= 0) {
-      DescriptorTraits& accepted = descriptor(fd).traits;
-      accepted.kind = DescriptorTraits::Kind::socket;
-      accepted.nonblocking = (entry.accept_flags & SOCK_NONBLOCK) != 0;
-    }
     if (fd < 0 || !multishot || !post_more(entry.user_data, fd, 0)) return ended(fd);
   }
   return wait_for(EPOLLIN);
@@ -130,7 +125,6 @@ Interpreter::Outcome Interpreter::receive(const io_uring_sqe& entry, std::uint32
     return ended(done > 0 ? static_cast<std::int64_t>(done) : -EAGAIN);
   }
   if (got < 0) return ended(done > 0 ? static_cast<std::int64_t>(done) : got);
-  about.traits.kind = DescriptorTraits::Kind::socket;
   about.drained = static_cast<std::size_t>(got) < wanted && got > 0;
   done += static_cast<std::uint32_t>(got);
   if (whole && patient && got > 0 && static_cast<std::size_t>(got) < wanted) return wait_for(EPOLLIN);
@@ -166,7 +160,6 @@ Interpreter::Outcome Interpreter::receive_into_group(const io_uring_sqe& entry) 
     if (got <= 0) return ended(got);  // the end of the stream carries no buffer
     attempted = true;
     ++buffers->head;
-    about.traits.kind = DescriptorTraits::Kind::socket;
     about.drained = static_cast<std::size_t>(got) < wanted;
     if (!multishot || !post_more(entry.user_data, static_cast<std::int32_t>(got), flags))
       return ended(got, flags);
@@ -244,18 +237,20 @@ Interpreter::Outcome Interpreter::transfer(const io_uring_sqe& entry, std::uint3
   }
   const bool file = about.traits.kind == Kind::file;
   if (file && (scattered || entry.rw_flags != 0)) return {.kind = Outcome::Kind::blocking};
-  if (!file && !writing && about.drained) return wait_for(EPOLLIN);
 
   const iovec single{pointer<void>(entry.addr), length_of(entry)};
   const iovec* parts = scattered ? pointer<const iovec>(entry.addr) : &single;
   const int count = scattered ? static_cast<int>(entry.len) : 1;
+  const std::size_t wanted = size_of(parts, static_cast<std::size_t>(count));
+  // Too short a read of a counter is refused, not kept waiting.
+  const bool too_short = about.traits.kind == Kind::counter && wanted < sizeof(std::uint64_t);
+  if (!file && !writing && about.drained && !too_short) return wait_for(EPOLLIN);
   const auto offset = static_cast<std::int64_t>(entry.off);
   const ssize_t moved = writing ? provider_.write(entry.fd, parts, count, offset, about.traits)
                                 : provider_.read(entry.fd, parts, count, offset, about.traits);
   if (moved == -EAGAIN || moved == -EINTR) {
     return file ? Outcome{.kind = Outcome::Kind::blocking} : wait_for(writing ? EPOLLOUT : EPOLLIN);
   }
-  const std::size_t wanted = size_of(parts, static_cast<std::size_t>(count));
   if (moved > 0 && static_cast<std::size_t>(moved) < wanted) {
     if (file) {  // the page cache had a part; a thread fetches the rest
       done = static_cast<std::uint32_t>(moved);
@@ -272,7 +267,8 @@ Interpreter::Outcome Interpreter::poll(const io_uring_sqe& entry) noexcept {
   if (entry.len != 0) return ended(-EINVAL);  // multishot and updates are not in the instruction set
   constexpr std::uint32_t kEvents = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLRDNORM | EPOLLRDBAND |
                                     EPOLLWRNORM | EPOLLWRBAND | EPOLLMSG | EPOLLERR | EPOLLHUP;
-  const std::uint32_t events = entry.poll32_events & kEvents;
+  // As the kernel does: a peer that has shut down its side is told unasked, like errors and hang-ups.
+  const std::uint32_t events = (entry.poll32_events & kEvents) | EPOLLRDHUP;
   const int ready = provider_.poll(entry.fd, events);
   return ready != 0 ? ended(ready) : wait_for(events);
 }

@@ -29,9 +29,10 @@ struct DescriptorTraits {
     file,     ///< regular file, directory, block device: a thread when the page cache has no answer
   };
   Kind kind = Kind::unknown;
-  bool nonblocking = false;     ///< O_NONBLOCK is set
-  bool direct = false;          ///< O_DIRECT is set: the page cache is of no use
-  bool nowait_refused = false;  ///< RWF_NOWAIT does not work on it
+  bool nonblocking = false;  ///< O_NONBLOCK is set
+  bool direct = false;       ///< O_DIRECT is set: the page cache is of no use
+  bool read_waits = false;   ///< RWF_NOWAIT does not work for reading from it
+  bool write_waits = false;  ///< nor for writing to it
 };
 
 class Provider;
