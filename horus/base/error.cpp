@@ -91,7 +91,10 @@ std::string_view advice(int code, std::string_view operation) {
     case ENFILE: return "too many open descriptors in the system; see /proc/sys/fs/file-max";
     case ENOSPC: return "free some space on that disk";
     case ENOENT: return operation == "spawn" ? "is the program installed and on PATH?" : "check the path";
+    case EMSGSIZE: return operation == "send a datagram" ? "too long for one datagram" : "";
     case EACCES:
+      if (operation == "send a datagram") return "broadcasts need UdpOptions::with_broadcast()";
+      [[fallthrough]];
     case EPERM: return operation == "bind" ? "ports below 1024 need a privilege" : "check owner and mode";
     case EISDIR: return "a file was expected";
     case ENOTDIR: return "a part of the path is not a directory";
