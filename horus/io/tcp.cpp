@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include <horus/io/resolve.hpp>
 #include <horus/io/socket.hpp>
 #include <horus/io/time.hpp>
 
@@ -74,6 +75,18 @@ Error not_open(const char* operation) { return Error(EBADF, operation, "(the str
 
 Task<Result<TcpStream>> fail(Error error) { co_return error; }
 
+// A name for the resolver: letters, digits, dots, hyphens, and at least one letter, so that a mistyped number is not
+// looked up.
+bool is_name(std::string_view host) noexcept {
+  bool letter = false;
+  for (const char c : host) {
+    const bool alphabetic = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c & 0x80) != 0;
+    if (!alphabetic && !(c >= '0' && c <= '9') && c != '.' && c != '-' && c != '_') return false;
+    letter = letter || alphabetic;
+  }
+  return letter;
+}
+
 }  // namespace
 
 // --- TcpStream --------------------------------------------------------------------------------------------------------
@@ -83,8 +96,14 @@ TcpStream::TcpStream(Descriptor descriptor, Ownership ownership)
 
 Task<Result<TcpStream>> TcpStream::connect(std::string host_and_port, ConnectOptions options) {
   auto address = Address::parse(host_and_port);
-  if (!address) return fail(address.error().on("connect", address.error().target()));
-  return connect(*address, std::move(options));
+  if (address) return connect(*address, std::move(options));
+  const std::size_t colon = host_and_port.rfind(':');
+  std::string host = host_and_port.substr(0, colon);
+  if (colon != std::string::npos && is_name(host)) {
+    auto port = Address::parse("0.0.0.0" + host_and_port.substr(colon));
+    if (port) return connect_name(std::move(host), port->port(), std::move(options));
+  }
+  return fail(address.error().on("connect", address.error().target()));
 }
 
 Task<Result<TcpStream>> TcpStream::connect(Address address, ConnectOptions options) {
@@ -143,6 +162,26 @@ Task<Result<TcpStream>> TcpStream::connect_any(std::vector<Address> addresses, C
     if (!binding) last = last.error().on("connect", target);
   }
   co_return std::move(last);
+}
+
+Task<Result<TcpStream>> TcpStream::connect_name(std::string host, std::uint16_t port,
+                                                ConnectOptions options) {
+  std::string name = fmt::format("{}:{}", host, port);
+  if (options.timeout > Duration::zero()) {
+    const Duration limit = std::exchange(options.timeout, Duration::zero());
+    auto all = connect_name(std::move(host), port, options);
+    auto connected = co_await with_timeout(limit, std::move(all));
+    if (connected.code() == ETIMEDOUT && std::string_view(connected.error().operation()) == "with_timeout") {
+      co_return Error(ETIMEDOUT, "connect", name);
+    }
+    co_return std::move(connected);
+  }
+  auto resolving = resolve(std::move(host), port);
+  auto addresses = co_await resolving;
+  if (!addresses) co_return addresses.error().on("connect", name);
+  auto connecting = connect_any(*std::move(addresses), options, std::move(name));
+  auto connected = co_await connecting;
+  co_return std::move(connected);
 }
 
 const Address& TcpStream::peer_address() const noexcept {

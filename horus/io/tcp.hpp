@@ -44,7 +44,7 @@ struct TcpOptions {
 /// Settings of a connect. `ConnectOptions().with_timeout(2s)`
 struct ConnectOptions : TcpOptions {
   ConnectOptions() {}
-  Duration timeout{0};  ///< for everything, names included; 0: the kernel's (about two minutes per address)
+  Duration timeout{0};  ///< for everything; a name's look-up is not cut short; 0: the kernel's, ~2 min
   Duration attempt_timeout{0};   ///< for each address; 0: none of its own
   std::optional<Address> local;  ///< bind to this address first
 
@@ -132,6 +132,7 @@ class HORUS_API TcpStream : public ByteStream {
   TcpStream(Descriptor descriptor, const Address& peer)
       : ByteStream(Socket::yes, std::move(descriptor), peer, {}) {}
   static Task<Result<TcpStream>> connect_one(const Address& address, const ConnectOptions& options);
+  static Task<Result<TcpStream>> connect_name(std::string host, std::uint16_t port, ConnectOptions options);
   static Task<Result<TcpStream>> connect_any(std::vector<Address> addresses, ConnectOptions options,
                                              std::string name);
 };

@@ -158,6 +158,29 @@ TEST_CASE("a refused connection says where and what to do") {
   });
 }
 
+TEST_CASE("a name is resolved, and its addresses are tried until one answers") {
+  run([]() -> Task<> {
+    auto listener = TcpListener::listen("127.0.0.1:0").or_throw();
+    auto connecting = TcpStream::connect("localhost:" + std::to_string(listener.port()),
+                                         ConnectOptions().with_timeout(30s));
+    auto client = co_await connecting;
+    REQUIRE(client.ok());
+    CHECK(client->peer_address() == listener.local_address());
+    const RefusingPort port;
+    const std::string name = "localhost:" + std::to_string(port.address.port());
+    connecting = TcpStream::connect(name);
+    auto refused = co_await connecting;
+    REQUIRE(refused.code() == ECONNREFUSED);
+    CHECK(refused.error().message().starts_with("connect " + name + " ("));
+    for (const char* wrong :
+         {"localhost", "localhost:", "localhost:x", "127.0.0.999:80", "bad host:80", ":80"}) {
+      connecting = TcpStream::connect(wrong);
+      auto none = co_await connecting;
+      CHECK(none.code() == EINVAL);
+    }
+  });
+}
+
 TEST_CASE("a socket never connects to itself") {
   run([]() -> Task<> {
     Address free;
