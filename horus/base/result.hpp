@@ -17,7 +17,7 @@ namespace horus {
 /// `value()` of a failed Result throws its Error; `*` and `->` of one abort the program (a bug in the caller).
 /// Thread safety: as any plain value.
 template <class T = void>
-class [[nodiscard]] Result {
+class [[nodiscard("it may hold an error: test it, or say or_throw()")]] Result {
  public:
   using value_type = T;
 
@@ -97,7 +97,7 @@ class [[nodiscard]] Result {
 
 /// Success without a value, or an Error.
 template <>
-class [[nodiscard]] Result<void> {
+class [[nodiscard("it may hold an error: test it, or say or_throw()")]] Result<void> {
  public:
   using value_type = void;
 

@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -89,6 +90,12 @@ class HORUS_API Reactor {
     drive(root, [](const Chain& chain) noexcept { return static_cast<const RootChain<T>&>(chain).done(); });
     return root.take();
   }
+  /// The same for a coroutine lambda: `reactor.run([&]() -> horus::Task<> { … });`
+  template <class F>
+    requires horus::detail::is_task<std::invoke_result_t<F&>>
+  auto run(F lambda, const char* name = "main") {
+    return run(lambda(), name);
+  }
   /// Runs until `stop()`.
   void run();
   /// Starts `task` beside whatever runs, for a reactor inside another loop or under `run()`. Keep the handle to see how
@@ -98,6 +105,12 @@ class HORUS_API Reactor {
   Spawned<T> spawn(Task<T> task, std::string name = "task") {
     Scope& scope = background();
     return scope.spawn(std::move(task), std::move(name));
+  }
+  /// The same for a coroutine lambda, which is kept, captures included, until its task has ended.
+  template <class F>
+    requires horus::detail::is_task<std::invoke_result_t<F&>>
+  auto spawn(F lambda, std::string name = "task") {
+    return spawn(horus::detail::with_captures(std::move(lambda)), std::move(name));
   }
   /// One turn: takes what has completed, expires timers, resumes what is ready, submits. Waits for something to do up
   /// to `timeout` (0: not at all), and does not wait when this turn has done something. Returns the number of
@@ -295,7 +308,7 @@ template <class Self>
 template <class Promise>
 void OperationAwaiter<Self>::await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
   Reactor* reactor = Reactor::current();
-  HORUS_ASSERT(reactor != nullptr, "an operation was awaited on a thread that runs no reactor");
+  HORUS_ASSERT(reactor != nullptr, "an operation was awaited on a thread that runs no reactor (use horus::io::run(task))");
   if (!suspend(awaiting)) [[unlikely]] return refuse(-ECANCELED);
   reactor->submit(static_cast<Self&>(*this));
 }
@@ -328,6 +341,14 @@ template <class T>
 T run(Task<T> task, const ReactorConfig& config = {}) {
   Reactor reactor(config);
   return reactor.run(std::move(task));
+}
+/// The same for a coroutine lambda, which may use the reactor from its first line on:
+/// `horus::io::run([&]() -> horus::Task<> { … });`
+template <class F>
+  requires horus::detail::is_task<std::invoke_result_t<F&>>
+auto run(F lambda, const ReactorConfig& config = {}) {
+  Reactor reactor(config);
+  return reactor.run(lambda());
 }
 
 }  // namespace horus::io

@@ -26,7 +26,7 @@ struct SleepAwaiter : Waiter, io::Timer {
   template <class Promise>
   void await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
     io::Reactor* reactor = io::Reactor::current();
-    HORUS_ASSERT(reactor != nullptr, "sleep on a thread that runs no reactor");
+    HORUS_ASSERT(reactor != nullptr, "sleep on a thread that runs no reactor (use horus::io::run(task))");
     expired = [](io::Timer& timer) noexcept { static_cast<SleepAwaiter&>(timer).make_ready(); };
     if (!suspend(awaiting)) {
       cancelled_ = true;
@@ -60,7 +60,7 @@ class TimeoutAwaiter : public Join, public io::Timer {
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> parent) noexcept {
     io::Reactor* reactor = io::Reactor::current();
-    HORUS_ASSERT(reactor != nullptr, "with_timeout on a thread that runs no reactor");
+    HORUS_ASSERT(reactor != nullptr, "with_timeout on a thread that runs no reactor (use horus::io::run(task))");
     expired = [](io::Timer& timer) noexcept {
       auto& self = static_cast<TimeoutAwaiter&>(timer);
       self.timed_out_ = true;
@@ -118,11 +118,11 @@ class TimeoutAwaiter : public Join, public io::Timer {
 }  // namespace detail
 
 /// Suspends for at least `duration`. Throws Error(ECANCELED) when the task is asked to stop.
-[[nodiscard]] inline detail::SleepAwaiter sleep(Duration duration) noexcept {
+[[nodiscard("co_await it")]] inline detail::SleepAwaiter sleep(Duration duration) noexcept {
   return detail::SleepAwaiter(duration.count(), true);
 }
 /// Suspends until `when` (CLOCK_MONOTONIC) or a little later, never earlier. Throws Error(ECANCELED) as sleep does.
-[[nodiscard]] inline detail::SleepAwaiter sleep_until(TimePoint when) noexcept {
+[[nodiscard("co_await it")]] inline detail::SleepAwaiter sleep_until(TimePoint when) noexcept {
   return detail::SleepAwaiter(when.time_since_epoch().count(), false);
 }
 
@@ -130,7 +130,7 @@ class TimeoutAwaiter : public Join, public io::Timer {
 /// value. Gives a Result<T> (the same type when T is a Result already); the failure for lateness is ETIMEDOUT.
 /// Example: `auto line = co_await horus::with_timeout(100ms, read_line(stream));`
 template <class T>
-[[nodiscard]] auto with_timeout(Duration limit, Task<T> task) {
+[[nodiscard("co_await it")]] auto with_timeout(Duration limit, Task<T> task) {
   return detail::TimeoutAwaiter<T>(limit, std::move(task));
 }
 

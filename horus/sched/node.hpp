@@ -44,6 +44,12 @@ class HORUS_API NodeBase {
   Spawned<T> spawn(Task<T> task, std::string name = {}) {
     return scope_.spawn(std::move(task), name.empty() ? name_ + " (background)" : std::move(name));
   }
+  /// The same for a coroutine lambda, which is kept, captures included, until its task has ended.
+  template <class F>
+    requires detail::is_task<std::invoke_result_t<F&>>
+  auto spawn(F lambda, std::string name = {}) {
+    return spawn(detail::with_captures(std::move(lambda)), std::move(name));
+  }
 
  private:
   friend class Scheduler;

@@ -113,7 +113,7 @@ class SpawnedTask final : public SpawnedChain {
 ///
 /// Thread safety: the scope's thread.
 template <class T>
-class [[nodiscard]] Spawned {
+class Spawned {
  public:
   Spawned() noexcept = default;
   Spawned(Spawned&& other) noexcept : task_(std::exchange(other.task_, nullptr)) {}
@@ -213,6 +213,12 @@ class HORUS_API Scope {
     auto* spawned = new detail::SpawnedTask<T>(*this, std::move(name), std::move(task));
     add(*spawned);
     return Spawned<T>(spawned);
+  }
+  /// The same for a coroutine lambda, which is kept, captures included, until its task has ended.
+  template <class F>
+    requires detail::is_task<std::invoke_result_t<F&>>
+  auto spawn(F lambda, std::string name = {}) {
+    return spawn(detail::with_captures(std::move(lambda)), std::move(name));
   }
   /// Asks every running task to stop; later spawns are asked at once, until reset().
   void cancel() noexcept;

@@ -116,7 +116,7 @@ class TaskPromise<void> final : public TaskPromiseBase {
 /// Thread safety: belongs to the thread that awaits it.
 /// Example: `Task<int> answer() { co_return 42; }  …  int n = co_await answer();`
 template <class T = void>
-class [[nodiscard]] Task {
+class [[nodiscard("a Task does nothing until it is awaited or spawned")]] Task {
  public:
   using promise_type = detail::TaskPromise<T>;
   using value_type = T;
@@ -150,6 +150,7 @@ class [[nodiscard]] Task {
         child.parent = &parent.promise();
         child.chain = parent.promise().chain;
       }
+      HORUS_ASSERT(!child.continuation, "co_await of a task that was awaited before: a task runs once");
       child.continuation = std::noop_coroutine();
       coroutine_.resume();
       if (coroutine_.done()) return false;
@@ -202,6 +203,14 @@ template <class T>
 inline constexpr bool is_task = false;
 template <class T>
 inline constexpr bool is_task<Task<T>> = true;
+
+// A coroutine lambda together with its captures, which live until its task has ended.
+template <class F>
+  requires is_task<std::invoke_result_t<F&>>
+std::invoke_result_t<F&> with_captures(F function) {
+  auto task = function();
+  co_return co_await task;
+}
 
 }  // namespace detail
 }  // namespace horus

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 #include <doctest/doctest.h>
 
+#include <horus/base/log.hpp>
 #include <horus/task/event.hpp>
 #include <horus/task/run_ready.hpp>
 #include <horus/task/scope.hpp>
@@ -165,4 +167,58 @@ TEST_CASE("a task that ignores its cancellation can still be joined") {
     co_return handle.take();
   };
   CHECK(sync_await(body()) == 100);
+}
+
+TEST_CASE("a lambda that is spawned keeps its captures until it has ended") {
+  auto body = []() -> Task<> {
+    horus::Scope scope;
+    horus::Event go;
+    std::string seen;
+    auto word = std::make_unique<std::string>("a capture that is longer than a small string");
+    auto length = scope.spawn([&go, &seen, text = std::move(word)]() -> Task<std::size_t> {
+      co_await go.wait();
+      seen = *text;
+      co_return text->size();
+    });
+    co_await horus::yield();
+    go.set();
+    const std::size_t size = co_await length;
+    CHECK(size == seen.size());
+    co_await scope.join();
+  };
+  horus::sync_await(body());
+  CHECK(horus::live_frames() == 0);
+}
+
+TEST_CASE("a scope that logs failures goes on after one") {
+  std::vector<std::string> lines;
+  auto previous = horus::set_log_sink([&](horus::LogLevel, std::string_view line) { lines.emplace_back(line); });
+  auto body = []() -> Task<> {
+    horus::Scope scope("connection", horus::Failures::log);
+    horus::Event go;
+    scope.spawn([]() -> Task<> {
+      throw horus::Error(ECONNRESET, "read", "127.0.0.1:9000");
+      co_return;
+    });
+    scope.spawn([]() -> Task<horus::Result<>> { co_return horus::Error(EPIPE, "write", "127.0.0.1:9001"); }, "second");
+    auto bug = scope.spawn([]() -> Task<> {
+      throw std::logic_error("held by a handle");
+      co_return;
+    });
+    auto waiting = scope.spawn([&]() -> Task<int> {
+      co_await go.wait();
+      co_return 3;
+    });
+    co_await horus::yield();
+    CHECK(bug.state() == horus::TaskState::rejected);
+    go.set();
+    const int value = co_await waiting;
+    CHECK(value == 3);
+    co_await scope.join();
+  };
+  horus::sync_await(body());
+  horus::set_log_sink(std::move(previous));
+  CHECK(lines == std::vector<std::string>{"connection: read 127.0.0.1:9000: connection reset by peer",
+                                          "second: write 127.0.0.1:9001: broken pipe"});
+  CHECK(horus::live_frames() == 0);
 }
