@@ -40,7 +40,7 @@ RoverView Dashboard::look(const std::vector<horus::NodeStatistics>& nodes, int64
     NodeView& shown = view.nodes.emplace_back();
     shown.name = node.name;
     shown.rate_hz = node.rate_hz;
-    shown.ticks = node.total_ticks;
+    shown.ticks = node.rate_hz > 0 ? node.total_ticks : node.successful_ticks;
     shown.missed = missed_of(node);
     if (node.rate_hz > 0 && !node.release_lateness.empty()) {
       shown.lateness_p99_ns = node.release_lateness.percentile(99);
@@ -111,6 +111,7 @@ std::vector<TableRow> table_rows(std::vector<horus::NodeStatistics> nodes) {
     row.rate_hz = node.rate_hz;
     row.ticks = node.rate_hz > 0 ? node.on_time_ticks : node.successful_ticks;
     row.missed = missed_of(node);
+    if (node.successful_ticks + node.failed_ticks == 0) continue;  // its only tick was the one that the end cut short
     if (node.rate_hz > 0) row.release_lateness = percentiles_of(node.release_lateness);
     row.execution = percentiles_of(node.execution);
     row.suspended = percentiles_of(node.suspended);

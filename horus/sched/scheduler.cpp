@@ -27,7 +27,8 @@ using detail::NodeRecord;
 namespace {
 
 constexpr int kExitStuck = 75;                               // EX_TEMPFAIL: a supervisor should start us again
-constexpr Duration kStopLimit = std::chrono::seconds(5);     // everything after the stop request
+constexpr Duration kStopLimit = std::chrono::milliseconds(4900);  // everything after the stop request, and then
+constexpr Duration kLastMoment = std::chrono::milliseconds(100);  // for what a blocked loop had kept from running
 constexpr Duration kFirstRetry = std::chrono::milliseconds(10);
 constexpr Duration kLastRetry = std::chrono::seconds(1);     // between ticks of a failing event-driven node
 constexpr int kUnsuspendedTicks = 1000;                      // in a row, then one warning
@@ -277,8 +278,8 @@ Task<> Scheduler::release_loop() {
   }
   std::make_heap(releases_.begin(), releases_.end(), later);
   while (!releases_.empty()) {
-    const std::int64_t next = releases_.front()->next_release();
-    if (next > now_ns()) co_await sleep_until(TimePoint(Duration(next)));
+    // Also when it has come already: an overloaded loop must still see its timers, its completions and a stop.
+    co_await sleep_until(TimePoint(Duration(releases_.front()->next_release())));
     release_due(now_ns());
     co_await yield();
   }
@@ -302,7 +303,7 @@ Task<> event_loop(NodeRecord& record) {
         log_warning(fmt::format("{}: {} ticks in a row awaited nothing; give the node a rate, or await its input",
                                 record.node_name(), kUnsuspendedTicks));
       }
-      co_await yield();
+      co_await sleep(Duration::zero());  // rather than a yield: the loop turns, and a stop is heard
     }
     if (record.last_tick_failed()) {
       co_await sleep(retry);
@@ -329,6 +330,27 @@ Task<> Scheduler::release_all_once() {
   for (NodeRecord* record : order) co_await record->ended.wait();
 }
 
+namespace {
+
+// Ends a process whose shutdown hangs. A tick that blocked the loop may have kept everything else from running until
+// now, so the first expiry only grants what is ready one more moment.
+struct StuckTimer : io::Timer {
+  bool warned = false;
+  StuckTimer() {
+    expired = [](io::Timer& timer) noexcept {
+      auto& self = static_cast<StuckTimer&>(timer);
+      if (!std::exchange(self.warned, true)) {
+        io::Reactor::current()->timers().insert(self, saturating_add(now_ns(), kLastMoment.count()));
+        return;
+      }
+      log_error("the shutdown did not end in time; still waiting:\n" + dump_tasks());
+      std::_Exit(kExitStuck);
+    };
+  }
+};
+
+}  // namespace
+
 // --- Running ----------------------------------------------------------------------------------------------------------
 
 Task<int> Scheduler::run_async() { return run_limited(Duration::max(), false); }
@@ -341,10 +363,10 @@ Task<int> Scheduler::run_limited(Duration limit, bool own_signals) {
     if (stop_requested_.load(std::memory_order_relaxed)) stop_event_->set();
   }
   Scope scope("scheduler");
-  if (own_signals) static_cast<void>(scope.spawn(watch_signals(), "signals"));
+  Scope signals("signals");  // watched to the very end: a second one must still be heard
+  if (own_signals) static_cast<void>(signals.spawn(watch_signals()));
   int code = 0;
   bool ready = started_;
-  bool cancelled = false;
   if (!ready) {
     auto starting = start_nodes();
     auto stopping = wait_for(*stop_event_);
@@ -352,13 +374,13 @@ Task<int> Scheduler::run_limited(Duration limit, bool own_signals) {
     const auto& outcome = std::get<0>(race.outcomes);
     ready = outcome.value.value_or(false) && race.index == 0;
     if (!ready && race.index == 0) code = 1;
-    cancelled = race.all_failed();
   }
   if (ready) {
-    static_cast<void>(scope.spawn(release_loop(), "releases"));
     for (auto& record : nodes_) {
       if (!record->periodic()) static_cast<void>(scope.spawn(event_loop(*record), record->node_name() + " loop"));
     }
+    // Last: the grid begins when every event-driven node has started its first tick.
+    static_cast<void>(scope.spawn(release_loop(), "releases"));
     try {
       if (limit == Duration::max()) {
         co_await stop_event_->wait();
@@ -367,22 +389,19 @@ Task<int> Scheduler::run_limited(Duration limit, bool own_signals) {
         static_cast<void>(co_await with_timeout(limit, std::move(stopping)));
       }
     } catch (const Error&) {
-      cancelled = true;  // the task that runs us was asked to stop: the same as stop()
+      // The task that runs us was asked to stop: the same as stop().
     }
   }
-  static_cast<void>(cancelled);
   // Whoever asked, from here on nobody can cut the shutdown short but its own limits.
-  io::Timer stuck;
-  stuck.expired = [](io::Timer&) noexcept {
-    log_error("the shutdown did not end in time; still waiting:\n" + dump_tasks());
-    std::_Exit(kExitStuck);
-  };
+  StuckTimer stuck;
   if (own_signals) reactor_->timers().insert(stuck, saturating_add(now_ns(), kStopLimit.count()));
   auto joining = join_scope(scope);
   co_await shield(std::move(joining));
   auto stopping_nodes = stop_nodes();
   co_await shield(std::move(stopping_nodes));
   if (own_signals) reactor_->timers().cancel(stuck);
+  auto joining_signals = join_scope(signals);
+  co_await shield(std::move(joining_signals));
   releases_.clear();
   {
     const std::lock_guard lock(mutex_);
@@ -395,7 +414,14 @@ Task<int> Scheduler::run_limited(Duration limit, bool own_signals) {
 
 // The first SIGINT or SIGTERM stops gracefully; the second goes straight to the safe states and out.
 Task<> Scheduler::watch_signals() {
-  io::SignalSet signals{SIGINT, SIGTERM};
+  std::optional<io::SignalSet> watched;
+  try {
+    watched.emplace(std::initializer_list<int>{SIGINT, SIGTERM});
+  } catch (const Error& error) {
+    log_warning("Ctrl-C will not stop this scheduler: " + error.message());
+    co_return;
+  }
+  io::SignalSet& signals = *watched;
   auto first = co_await signals.next();
   if (!first) co_return;
   log_info(fmt::format("{}: stopping (once more to stop at once)", first->number == SIGINT ? "SIGINT" : "SIGTERM"));
@@ -415,7 +441,8 @@ void Scheduler::apply_thread_settings() {
   if (config_.fifo_priority > 0) {
     sched_param parameter{};
     parameter.sched_priority = config_.fifo_priority;
-    if (::sched_setscheduler(0, SCHED_FIFO, &parameter) != 0) {
+    // Children and helper threads start as ordinary ones: a camera program must not starve the machine.
+    if (::sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &parameter) != 0) {
       log_warning("SCHED_FIFO was refused: " + describe_code(errno) + " (needs CAP_SYS_NICE or a higher ulimit -r)");
     }
   }

@@ -380,3 +380,25 @@ TEST_CASE("an embedded run leaves the signals alone") {
   CHECK(::sigismember(&during, SIGINT) == 0);
   CHECK(::sigismember(&during, SIGTERM) == 0);
 }
+
+TEST_CASE("a loop with more work than time still hears that its run is over") {
+  Scheduler scheduler;
+  scheduler
+      .add("slow",
+           [] {
+             const std::int64_t until = horus::now_ns() + 5'000'000;
+             while (horus::now_ns() < until) {
+             }
+           })
+      .rate(1000_hz);
+  const std::int64_t start = horus::monotonic_ns();
+  CHECK(scheduler.run_for(20ms) == 0);
+  CHECK(horus::monotonic_ns() - start < 1'000'000'000);  // not after hundreds of slow ticks
+}
+
+TEST_CASE("an event-driven node that awaits nothing still hears that its run is over") {
+  LogCapture log;
+  Scheduler scheduler;
+  scheduler.add("eager", []() -> Task<> { co_return; });
+  CHECK(scheduler.run_for(5ms) == 0);
+}
