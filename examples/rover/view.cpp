@@ -346,14 +346,14 @@ std::string table(std::string_view title, const std::vector<TableRow>& rows, boo
 
 std::string comparison(const std::vector<ComparisonRow>& rows, bool colours) {
   const Palette& colour = colours ? kColours : kNoColours;
-  std::string out = fmt::format("{}{:<10}{:<20}{:>10}  {:>13}{:>9}{:>9}{:>6}{}\n", colour.quiet, "", "",
+  std::string out = fmt::format("{}{:<10}{:<16}{:>10}  {:>13}{:>9}{:>9}{:>6}{}\n", colour.quiet, "", "",
                                 "in time", "ticks", "late p99", "threads", "cpu", colour.plain);
   for (const ComparisonRow& row : rows) {
     const double part =
         row.releases > 0 ? static_cast<double>(row.in_time) / static_cast<double>(row.releases) : 0;
     const std::string_view shade = part >= 0.999 ? colour.good : part >= 0.95 ? colour.notable : colour.wrong;
     out += fmt::format("{}{:<10}{}{}{}{}{:>10.2f} %{:>13}{:>9}{:>9}{:>4.1f} %\n", colour.strong,
-                       harmless(row.name, 9), colour.plain, shade, bar(part, 20), colour.plain,
+                       harmless(row.name, 9), colour.plain, shade, bar(part, 16), colour.plain,
                        std::floor(part * 1e4) / 100, fmt::format("{} of {}", row.in_time, row.releases),
                        row.lateness_p99_ns ? duration_text(*row.lateness_p99_ns) : "–", row.threads,
                        row.cpu_percent);
