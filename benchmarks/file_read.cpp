@@ -44,8 +44,8 @@ horus::Task<> read_all(bench::FileLoad& load) {
   }
   horus::Scope readers("readers");
   for (std::size_t slot = 0; slot < load.depth(); ++slot) {
-    static_cast<void>(
-        readers.spawn(buffers ? read_fixed(load, file, (*buffers)[slot], slot) : read_plain(load, file, slot)));
+    static_cast<void>(readers.spawn(buffers ? read_fixed(load, file, (*buffers)[slot], slot)
+                                            : read_plain(load, file, slot)));
   }
   co_await readers.join();
 }

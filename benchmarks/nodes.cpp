@@ -45,7 +45,8 @@ int main(int argc, char** argv) try {
   horus::Scheduler scheduler;
   for (std::uint64_t i = 0; i < nodes; ++i) {
     if (idle) {
-      scheduler.add("node " + std::to_string(i), []() -> Task<> { co_await horus::sleep(std::chrono::hours(1)); });
+      scheduler.add("node " + std::to_string(i),
+                    []() -> Task<> { co_await horus::sleep(std::chrono::hours(1)); });
     } else {
       scheduler.add("node " + std::to_string(i), [await]() -> Task<> { co_await horus::sleep(await); })
           .rate(horus::Rate(rate));
@@ -67,14 +68,19 @@ int main(int argc, char** argv) try {
       on_time += node.on_time_ticks;
     }
   }
-  const double kept = points == 0 ? 100.0 : 100.0 * static_cast<double>(on_time) / static_cast<double>(points);
+  const double kept =
+      points == 0 ? 100.0 : 100.0 * static_cast<double>(on_time) / static_cast<double>(points);
   if (json) {
-    fmt::print("{{\"kept_pct\": {:.4f}, \"control_kept_pct\": {:.4f}, \"tick_ns\": {:.1f}, \"tick_ns_1000\": {:.1f}, \"cpu_pct\": {:.2f}, "
-               "\"cpu_s\": {:.4f}}}\n",
-               kept, control, tick_ns, tick_ns_1000, 100 * cpu_s / seconds, cpu_s);
+    fmt::print(
+        "{{\"kept_pct\": {:.4f}, \"control_kept_pct\": {:.4f}, \"tick_ns\": {:.1f}, \"tick_ns_1000\": "
+        "{:.1f}, \"cpu_pct\": {:.2f}, "
+        "\"cpu_s\": {:.4f}}}\n",
+        kept, control, tick_ns, tick_ns_1000, 100 * cpu_s / seconds, cpu_s);
   } else {
-    fmt::print("nodes kept {:.3f} %, controller kept {:.3f} %, {:.0f} ns per tick ({:.0f} of 1000 nodes), {:.2f} % of a core\n",
-               kept, control, tick_ns, tick_ns_1000, 100 * cpu_s / seconds);
+    fmt::print(
+        "nodes kept {:.3f} %, controller kept {:.3f} %, {:.0f} ns per tick ({:.0f} of 1000 nodes), {:.2f} % "
+        "of a core\n",
+        kept, control, tick_ns, tick_ns_1000, 100 * cpu_s / seconds);
   }
   return code;
 } catch (const std::exception& error) {

@@ -4,8 +4,6 @@
 // the machine forbids it, as Docker's default seccomp profile does, is skipped instead of failed: exit
 // code 77.
 #define DOCTEST_CONFIG_IMPLEMENT
-#include <doctest/doctest.h>
-
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -15,6 +13,8 @@
 #include <linux/io_uring.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include <doctest/doctest.h>
 
 namespace {
 

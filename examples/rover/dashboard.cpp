@@ -111,7 +111,8 @@ std::vector<TableRow> table_rows(std::vector<horus::NodeStatistics> nodes) {
     row.rate_hz = node.rate_hz;
     row.ticks = node.rate_hz > 0 ? node.on_time_ticks : node.successful_ticks;
     row.missed = missed_of(node);
-    if (node.successful_ticks + node.failed_ticks == 0) continue;  // its only tick was the one that the end cut short
+    if (node.successful_ticks + node.failed_ticks == 0)
+      continue;  // its only tick was the one that the end cut short
     if (node.rate_hz > 0) row.release_lateness = percentiles_of(node.release_lateness);
     row.execution = percentiles_of(node.execution);
     row.suspended = percentiles_of(node.suspended);

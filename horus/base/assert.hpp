@@ -5,12 +5,13 @@
 #include <horus/base/export.hpp>
 
 namespace horus::detail {
-[[noreturn]] HORUS_API void assertion_failed(const char* condition, const char* message, const char* file, int line) noexcept;
+[[noreturn]] HORUS_API void assertion_failed(const char* condition, const char* message, const char* file,
+                                             int line) noexcept;
 }  // namespace horus::detail
 
 /// Ends the program through abort() when `condition` is false; `message` (a C string) says what was violated.
-#define HORUS_ASSERT(condition, message)                                                      \
-  do {                                                                                        \
-    if (!(condition)) [[unlikely]]                                                            \
-      ::horus::detail::assertion_failed(#condition, (message), __FILE__, __LINE__);           \
+#define HORUS_ASSERT(condition, message)                                            \
+  do {                                                                              \
+    if (!(condition)) [[unlikely]]                                                  \
+      ::horus::detail::assertion_failed(#condition, (message), __FILE__, __LINE__); \
   } while (false)

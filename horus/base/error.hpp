@@ -15,12 +15,12 @@ namespace horus {
 /// Conditions that errno has no number for. They share one number space with errno: `Error::code()` is either an
 /// errno (below 4096) or one of these.
 enum Condition : int {
-  kEndOfStream = 4096,    ///< the peer closed its side; every byte before it has been delivered
-  kChannelClosed = 4097,  ///< the channel or queue was closed and is empty
-  kNameNotFound = 4098,   ///< the resolver knows no such host or service
-  kResolverFailed = 4099, ///< the resolver could not be asked
-  kProcessFailed = 4100,  ///< a child process ended with a non-zero status or by a signal
-  kBadInput = 4101,       ///< the input does not follow its format
+  kEndOfStream = 4096,     ///< the peer closed its side; every byte before it has been delivered
+  kChannelClosed = 4097,   ///< the channel or queue was closed and is empty
+  kNameNotFound = 4098,    ///< the resolver knows no such host or service
+  kResolverFailed = 4099,  ///< the resolver could not be asked
+  kProcessFailed = 4100,   ///< a child process ended with a non-zero status or by a signal
+  kBadInput = 4101,        ///< the input does not follow its format
 };
 
 /// A failure: errno or Condition, the operation that was tried ("connect") and its target ("127.0.0.1:9000").
@@ -46,8 +46,8 @@ class HORUS_API Error : public std::exception {
   /// What the operation was tried on; empty when it was not recorded.
   [[nodiscard]] std::string_view target() const noexcept;
 
-  [[nodiscard]] bool cancelled() const noexcept;      ///< ECANCELED: somebody asked this task to stop
-  [[nodiscard]] bool timed_out() const noexcept;      ///< ETIMEDOUT
+  [[nodiscard]] bool cancelled() const noexcept;  ///< ECANCELED: somebody asked this task to stop
+  [[nodiscard]] bool timed_out() const noexcept;  ///< ETIMEDOUT
   [[nodiscard]] bool end_of_stream() const noexcept { return code_ == kEndOfStream; }
 
   /// One line for a person: operation, target, cause, and what to do about it where that is known.
@@ -56,7 +56,9 @@ class HORUS_API Error : public std::exception {
   [[nodiscard]] const char* what() const noexcept override;
 
   /// The same failure, seen from a caller that knows more: replaces operation and target.
-  [[nodiscard]] Error on(const char* operation, std::string_view target) const { return {code_, operation, target}; }
+  [[nodiscard]] Error on(const char* operation, std::string_view target) const {
+    return {code_, operation, target};
+  }
 
  private:
   struct Text;

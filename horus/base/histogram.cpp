@@ -75,7 +75,8 @@ uint64_t Histogram::max_since(const Histogram& earlier) const noexcept {
     if (buckets == nullptr) continue;
     const Row* before = earlier.rows_ == nullptr ? nullptr : (*earlier.rows_)[row].get();
     for (size_t column = kColumns; column-- > 0;) {
-      if ((*buckets)[column] > (before == nullptr ? 0 : (*before)[column])) return std::min(highest_in(row, column), max_);
+      if ((*buckets)[column] > (before == nullptr ? 0 : (*before)[column]))
+        return std::min(highest_in(row, column), max_);
     }
   }
   return 0;

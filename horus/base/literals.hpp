@@ -24,8 +24,12 @@ using namespace std::chrono_literals;
 constexpr Rate operator""_hz(unsigned long long hertz) { return Rate(static_cast<double>(hertz)); }
 constexpr Rate operator""_hz(long double hertz) { return Rate(static_cast<double>(hertz)); }
 constexpr std::chrono::nanoseconds operator""_s(unsigned long long n) { return std::chrono::seconds(n); }
-constexpr std::chrono::nanoseconds operator""_ms(unsigned long long n) { return std::chrono::milliseconds(n); }
-constexpr std::chrono::nanoseconds operator""_us(unsigned long long n) { return std::chrono::microseconds(n); }
+constexpr std::chrono::nanoseconds operator""_ms(unsigned long long n) {
+  return std::chrono::milliseconds(n);
+}
+constexpr std::chrono::nanoseconds operator""_us(unsigned long long n) {
+  return std::chrono::microseconds(n);
+}
 }  // namespace literals
 
 }  // namespace horus

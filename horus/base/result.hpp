@@ -79,11 +79,12 @@ class [[nodiscard("it may hold an error: test it, or say or_throw()")]] Result {
 
  private:
   T& checked() {
-    HORUS_ASSERT(ok_, error_.what());
+    HORUS_ASSERT(ok_, ("a failed Result was used as if it held a value: " + error_.message()).c_str());
     return value_;
   }
   T& throwing() {
-    if (!ok_) [[unlikely]] throw Error(error_);
+    if (!ok_) [[unlikely]]
+      throw Error(error_);
     return value_;
   }
   void destroy() noexcept { ok_ ? std::destroy_at(&value_) : std::destroy_at(&error_); }
@@ -104,23 +105,27 @@ class [[nodiscard("it may hold an error: test it, or say or_throw()")]] Result<v
   Result() noexcept : none_(), ok_(true) {}
   Result(Error error) noexcept : ok_(false) { std::construct_at(&error_, std::move(error)); }
   Result(const Result& other) noexcept : none_(), ok_(other.ok_) {
-    if (!ok_) [[unlikely]] std::construct_at(&error_, other.error_);
+    if (!ok_) [[unlikely]]
+      std::construct_at(&error_, other.error_);
   }
   Result(Result&& other) noexcept : none_(), ok_(other.ok_) {
-    if (!ok_) [[unlikely]] std::construct_at(&error_, std::move(other.error_));
+    if (!ok_) [[unlikely]]
+      std::construct_at(&error_, std::move(other.error_));
   }
   Result& operator=(Result other) noexcept {
     std::destroy_at(this);
     return *std::construct_at(this, std::move(other));
   }
   ~Result() {
-    if (!ok_) [[unlikely]] std::destroy_at(&error_);
+    if (!ok_) [[unlikely]]
+      std::destroy_at(&error_);
   }
 
   [[nodiscard]] bool ok() const noexcept { return ok_; }
   explicit operator bool() const noexcept { return ok_; }
   void value() const {
-    if (!ok_) [[unlikely]] throw Error(error_);
+    if (!ok_) [[unlikely]]
+      throw Error(error_);
   }
   void or_throw() && { value(); }
   [[nodiscard]] const Error& error() const {

@@ -53,7 +53,8 @@ class HORUS_API Backend {
   /// (CLOCK_MONOTONIC; kNever: no limit) has come. With min_complete 0 it does not wait, but still produces what is
   /// ready. May return early with nothing. Returns the number of entries consumed, or -errno: EINTR (nothing lost,
   /// call again), EBUSY/EAGAIN (reap completions, call again).
-  virtual int enter(std::uint32_t to_submit, std::uint32_t min_complete, std::int64_t deadline_ns) noexcept = 0;
+  virtual int enter(std::uint32_t to_submit, std::uint32_t min_complete,
+                    std::int64_t deadline_ns) noexcept = 0;
 
   /// A descriptor that becomes readable when an enter() would produce completions, for embedding in another loop.
   /// -errno when it cannot be made. `clear_pollable()` before the emptiness check that precedes sleeping.
@@ -61,7 +62,8 @@ class HORUS_API Backend {
   virtual void clear_pollable() noexcept = 0;
 
   /// Provided buffers: `entries` (a power of two) slots of io_uring_buf at `ring`, page-aligned, as group `group`.
-  virtual int register_buffer_ring(io_uring_buf_ring* ring, std::uint32_t entries, std::uint16_t group) noexcept = 0;
+  virtual int register_buffer_ring(io_uring_buf_ring* ring, std::uint32_t entries,
+                                   std::uint16_t group) noexcept = 0;
   virtual int unregister_buffer_ring(std::uint16_t group) noexcept = 0;
   /// Fixed buffers for READ_FIXED and WRITE_FIXED, replacing earlier ones.
   virtual int register_buffers(const iovec* buffers, unsigned count) noexcept = 0;

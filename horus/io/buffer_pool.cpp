@@ -4,8 +4,9 @@
 #include <atomic>
 #include <cerrno>
 
-#include <fmt/format.h>
 #include <sys/mman.h>
+
+#include <fmt/format.h>
 
 #include <horus/base/assert.hpp>
 #include <horus/base/error.hpp>
@@ -27,7 +28,8 @@ std::size_t ring_bytes(std::uint32_t count) { return (count * sizeof(io_uring_bu
 BufferPool::BufferPool(std::uint32_t count, std::uint32_t size)
     : reactor_(reactor_here()), count_(count), size_(size) {
   if (count == 0 || count > 32768 || (count & (count - 1)) != 0 || size == 0) {
-    throw Error(EINVAL, "BufferPool", fmt::format("{} buffers of {} bytes: a power of two up to 32768", count, size));
+    throw Error(EINVAL, "BufferPool",
+                fmt::format("{} buffers of {} bytes: a power of two up to 32768", count, size));
   }
   mapped_ = ring_bytes(count) + std::size_t{count} * size;
   void* memory = ::mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

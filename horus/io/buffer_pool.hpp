@@ -38,7 +38,9 @@ class HORUS_API Chunk {
   Chunk(BufferPool& pool, std::uint16_t buffer, std::uint32_t size) noexcept
       : pool_(&pool), size_(size), buffer_(buffer) {}
   Chunk(Chunk&& other) noexcept
-      : pool_(std::exchange(other.pool_, nullptr)), size_(std::exchange(other.size_, 0)), buffer_(other.buffer_) {}
+      : pool_(std::exchange(other.pool_, nullptr)),
+        size_(std::exchange(other.size_, 0)),
+        buffer_(other.buffer_) {}
   Chunk& operator=(Chunk&& other) noexcept {
     std::swap(pool_, other.pool_);
     std::swap(size_, other.size_);
@@ -51,7 +53,9 @@ class HORUS_API Chunk {
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
   [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
   [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return {data(), size_}; }
-  [[nodiscard]] std::string_view text() const noexcept { return {reinterpret_cast<const char*>(data()), size_}; }
+  [[nodiscard]] std::string_view text() const noexcept {
+    return {reinterpret_cast<const char*>(data()), size_};
+  }
   /// Gives the buffer back now.
   void reset() noexcept;
 
@@ -83,7 +87,9 @@ class HORUS_API BufferPool {
   [[nodiscard]] std::uint32_t available() const noexcept { return count_ - lent_; }
 
   // --- For those who receive and send
-  [[nodiscard]] std::byte* data(std::uint16_t buffer) noexcept { return memory_ + std::size_t{buffer} * size_; }
+  [[nodiscard]] std::byte* data(std::uint16_t buffer) noexcept {
+    return memory_ + std::size_t{buffer} * size_;
+  }
   /// The kernel has filled a buffer.
   void take() noexcept { ++lent_; }
   void give_back(std::uint16_t buffer) noexcept;
@@ -113,7 +119,9 @@ class HORUS_API BufferPool {
   IntrusiveList<Starved, StarvedTag> starved_;
 };
 
-inline const std::byte* Chunk::data() const noexcept { return pool_ == nullptr ? nullptr : pool_->data(buffer_); }
+inline const std::byte* Chunk::data() const noexcept {
+  return pool_ == nullptr ? nullptr : pool_->data(buffer_);
+}
 inline void Chunk::reset() noexcept {
   if (BufferPool* pool = std::exchange(pool_, nullptr)) pool->give_back(buffer_);
   size_ = 0;

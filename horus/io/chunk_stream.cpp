@@ -149,7 +149,8 @@ void ChunkWriter::State::completed(std::int32_t result) noexcept {
     --queued_count;
     start(queued.pop(*pool));
   }
-  if (waiter != nullptr && (waits_for_idle ? idle() : has_room())) std::exchange(waiter, nullptr)->make_ready();
+  if (waiter != nullptr && (waits_for_idle ? idle() : has_room()))
+    std::exchange(waiter, nullptr)->make_ready();
 }
 
 void ChunkWriter::State::fail(int code) noexcept {

@@ -40,7 +40,9 @@ class HORUS_API ChunkReader {
   struct State final : CompletionHandler, Starved {
     State(int descriptor, BufferPool& buffers) noexcept;
     static void* operator new(std::size_t size) { return horus::detail::allocate_frame(size); }
-    static void operator delete(void* state, std::size_t size) noexcept { horus::detail::free_frame(state, size); }
+    static void operator delete(void* state, std::size_t size) noexcept {
+      horus::detail::free_frame(state, size);
+    }
     void arm() noexcept;
     void buffer_available() noexcept override;
     void completed(std::int32_t result, std::uint32_t flags) noexcept;
@@ -105,7 +107,9 @@ class HORUS_API ChunkWriter {
   struct State final : CompletionHandler {
     explicit State(int descriptor, std::uint32_t limit) noexcept;
     static void* operator new(std::size_t size) { return horus::detail::allocate_frame(size); }
-    static void operator delete(void* state, std::size_t size) noexcept { horus::detail::free_frame(state, size); }
+    static void operator delete(void* state, std::size_t size) noexcept {
+      horus::detail::free_frame(state, size);
+    }
     void queue(Chunk chunk) noexcept;
     void start(Chunk chunk) noexcept;
     void submit() noexcept;
@@ -116,8 +120,8 @@ class HORUS_API ChunkWriter {
 
     FilledList queued;
     BufferPool* pool = nullptr;
-    Chunk current;            // in flight
-    std::uint32_t sent = 0;   // of the current chunk
+    Chunk current;           // in flight
+    std::uint32_t sent = 0;  // of the current chunk
     std::uint32_t queued_count = 0;
     std::uint32_t limit;
     Waiter* waiter = nullptr;

@@ -66,7 +66,8 @@ struct UncancellableAwaiter : Operation {
     static_cast<Self&>(operation).prepare(entry);
   }
   static void keep_going(Waiter&) noexcept {}
-  static constexpr OperationKind kKind{{Self::kName, &keep_going, &Operation::describe, nullptr}, &prepare_entry};
+  static constexpr OperationKind kKind{{Self::kName, &keep_going, &Operation::describe, nullptr},
+                                       &prepare_entry};
 };
 
 struct CancelAllAwaiter : UncancellableAwaiter<CancelAllAwaiter> {

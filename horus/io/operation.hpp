@@ -47,19 +47,22 @@ class HORUS_API Operation : public Waiter, public ListHook<QueuedTag> {
  public:
   enum class State : std::uint8_t { idle, queued, in_flight, done };
 
-  std::int32_t result = 0;   ///< of the completion: ≥ 0, or -errno
-  std::uint32_t flags = 0;   ///< IORING_CQE_F_*
+  std::int32_t result = 0;  ///< of the completion: ≥ 0, or -errno
+  std::uint32_t flags = 0;  ///< IORING_CQE_F_*
   State state = State::idle;
-  std::int32_t fd = -1;      ///< what it works on, for dumps and errors; -1: nothing
+  std::int32_t fd = -1;  ///< what it works on, for dumps and errors; -1: nothing
 
   [[nodiscard]] std::uint64_t user_data() const noexcept { return reinterpret_cast<std::uintptr_t>(this); }
 
  protected:
-  explicit Operation(const OperationKind* kind, int descriptor = -1) noexcept : Waiter(kind), fd(descriptor) {}
+  explicit Operation(const OperationKind* kind, int descriptor = -1) noexcept
+      : Waiter(kind), fd(descriptor) {}
   ~Operation() {
-    HORUS_ASSERT(state != State::in_flight && state != State::queued,
-                 "a coroutine frame died while the kernel still worked for it (was a running task destroyed?)");
+    HORUS_ASSERT(
+        state != State::in_flight && state != State::queued,
+        "a coroutine frame died while the kernel still worked for it (was a running task destroyed?)");
   }
+
  public:
   /// Ends it without asking the kernel.
   void refuse(std::int32_t error) noexcept {
@@ -79,7 +82,8 @@ struct KindOf {
   static void prepare(Operation& operation, io_uring_sqe& entry) noexcept {
     static_cast<Self&>(operation).prepare(entry);
   }
-  static constexpr OperationKind value{{Self::kName, &Operation::cancel, &Operation::describe, nullptr}, &prepare};
+  static constexpr OperationKind value{{Self::kName, &Operation::cancel, &Operation::describe, nullptr},
+                                       &prepare};
 };
 
 }  // namespace detail
@@ -94,7 +98,8 @@ class OperationAwaiter : public Operation {
   void await_suspend(std::coroutine_handle<Promise> awaiting) noexcept;
 
  protected:
-  explicit OperationAwaiter(int descriptor = -1) noexcept : Operation(&detail::KindOf<Self>::value, descriptor) {}
+  explicit OperationAwaiter(int descriptor = -1) noexcept
+      : Operation(&detail::KindOf<Self>::value, descriptor) {}
 
   /// The failure of this operation; `target` says on what, for a person.
   [[nodiscard]] Error failure(std::string_view target = {}) const {

@@ -9,7 +9,6 @@
 #include <string_view>
 
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sys/epoll.h>
@@ -17,6 +16,8 @@
 #include <sys/prctl.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
+
+#include <fmt/format.h>
 
 #include <horus/base/log.hpp>
 
@@ -75,7 +76,8 @@ std::unique_ptr<Backend> make_backend(const ReactorConfig& config) {
     static std::once_flag told;
     std::call_once(told, [&] { log_warning("io_uring is not available, using epoll: " + why); });
 #else
-    if (choice == BackendChoice::uring) throw Error(ENOSYS, "io_uring_setup", "(this build has no io_uring backend)");
+    if (choice == BackendChoice::uring)
+      throw Error(ENOSYS, "io_uring_setup", "(this build has no io_uring backend)");
 #endif
   }
   return make_epoll_backend(config).or_throw();
@@ -155,8 +157,9 @@ Reactor::Reactor(std::unique_ptr<Backend> backend, const ReactorConfig& config)
     ::pthread_atfork(nullptr, nullptr, &poison_after_fork);
     // Writing to a pipe or socket whose reader is gone is an error value here, not the end of the process. A handler
     // that the host program has set stays.
-    struct sigaction action {};
-    if (::sigaction(SIGPIPE, nullptr, &action) == 0 && action.sa_handler == SIG_DFL) ::signal(SIGPIPE, SIG_IGN);
+    struct sigaction action{};
+    if (::sigaction(SIGPIPE, nullptr, &action) == 0 && action.sa_handler == SIG_DFL)
+      ::signal(SIGPIPE, SIG_IGN);
     return 0;
   }();
   static_cast<void>(once);
@@ -197,17 +200,26 @@ Reactor::~Reactor() {
 }
 
 void Reactor::check_owner() const noexcept {
-  if (owner_ == horus::detail::thread_state.number) [[likely]] return;
+  if (owner_ == horus::detail::thread_state.number) [[likely]]
+    return;
   HORUS_ASSERT(generation_ == process_generation.load(std::memory_order_relaxed),
                "this reactor belongs to the parent process; make a new one after fork()");
   HORUS_ASSERT(false, "a reactor may only be used by the thread that made it");
+}
+
+// What awaits goes to the thread's current reactor: another one would wait for ever.
+void Reactor::check_current() const noexcept {
+  check_owner();
+  HORUS_ASSERT(
+      current() == this,
+      "this thread has made another reactor since, and only the last one runs (is there one too many?)");
 }
 
 // --- Running ----------------------------------------------------------------------------------------------------------
 
 void Reactor::run() {
   while (!stopping()) {
-    check_owner();
+    check_current();
     take_posts();
     expire_timers();
     resume_ready();
@@ -219,7 +231,7 @@ void Reactor::run() {
 // A turn waits in the call that submits what the resumed coroutines asked for: one enter per turn.
 void Reactor::drive(Chain& root, bool (*ended)(const Chain&) noexcept) noexcept {
   while (!ended(root)) {
-    check_owner();  // a coroutine may have forked
+    check_current();  // each time: a coroutine may have forked
     if (stop_is_news()) {
       stop_passed_on_ = true;
       root.request_stop();
@@ -255,8 +267,7 @@ std::size_t Reactor::run_once(Duration timeout) {
 }
 
 Scope& Reactor::background() {
-  check_owner();
-  HORUS_ASSERT(current() == this, "Reactor::spawn: this thread has made another reactor since, and that one is current");
+  check_current();
   if (!background_) background_ = std::make_unique<Scope>("task", Failures::log);
   wake_embedding();
   return *background_;
@@ -270,7 +281,7 @@ void Reactor::stop() noexcept {
 
 // For callers who look at something of their own after each turn: a turn that has done anything does not wait.
 std::size_t Reactor::turn(std::int64_t deadline_ns) noexcept {
-  check_owner();
+  check_current();
   const bool posted = take_posts();
   const bool expired = expire_timers();
   const std::size_t resumed = resume_ready();
@@ -329,7 +340,8 @@ std::size_t Reactor::resume_ready() noexcept {
     }
   }
   count(counters_.resumes, resumed);
-  if (!migrations_.empty()) [[unlikely]] hand_over_migrations();
+  if (!migrations_.empty()) [[unlikely]]
+    hand_over_migrations();
   return resumed;
 }
 
@@ -399,7 +411,8 @@ bool Reactor::poll_until(std::int64_t until_ns) noexcept {
     reap();
   }
   while (ready_.empty() && mailbox_.empty() && remote_.empty() && !stop_is_news()) {
-    const std::uint32_t flags = std::atomic_ref(*const_cast<std::uint32_t*>(rings_.sq_flags)).load(std::memory_order_relaxed);
+    const std::uint32_t flags =
+        std::atomic_ref(*const_cast<std::uint32_t*>(rings_.sq_flags)).load(std::memory_order_relaxed);
     const bool completed =
         std::atomic_ref(*rings_.cq_tail).load(std::memory_order_acquire) != *rings_.cq_head;
     if (completed || (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0) {
@@ -423,11 +436,15 @@ int Reactor::enter(std::uint32_t min_complete, std::int64_t deadline_ns) noexcep
   count(counters_.operations, fresh);
   counters_.in_flight.store(in_flight_, std::memory_order_relaxed);
   const int result = backend_->enter(to_submit, min_complete, deadline_ns);
-  const std::uint32_t flags = std::atomic_ref(*const_cast<std::uint32_t*>(rings_.sq_flags)).load(std::memory_order_relaxed);
-  if ((flags & IORING_SQ_CQ_OVERFLOW) != 0) [[unlikely]] count(counters_.overflows);
+  const std::uint32_t flags =
+      std::atomic_ref(*const_cast<std::uint32_t*>(rings_.sq_flags)).load(std::memory_order_relaxed);
+  if ((flags & IORING_SQ_CQ_OVERFLOW) != 0) [[unlikely]]
+    count(counters_.overflows);
   // EINTR, EAGAIN, EBUSY, ENOMEM: nothing is lost; the next turn reaps and calls again.
   if (result < 0 && result != -EINTR && result != -EAGAIN && result != -EBUSY && result != -ENOMEM) {
-    HORUS_ASSERT(false, fmt::format("io backend {}: enter failed: {}", backend_->name(), describe_code(-result)).c_str());
+    HORUS_ASSERT(
+        false,
+        fmt::format("io backend {}: enter failed: {}", backend_->name(), describe_code(-result)).c_str());
   }
   return result;
 }
@@ -479,7 +496,8 @@ void Reactor::reap() noexcept {
 // completions wait outside the ring, nobody can know.
 void Reactor::settle_immediates() noexcept {
   if (immediates_.empty()) return;
-  const std::uint32_t flags = std::atomic_ref(*const_cast<std::uint32_t*>(rings_.sq_flags)).load(std::memory_order_relaxed);
+  const std::uint32_t flags =
+      std::atomic_ref(*const_cast<std::uint32_t*>(rings_.sq_flags)).load(std::memory_order_relaxed);
   if ((flags & IORING_SQ_CQ_OVERFLOW) != 0) return;
   const std::uint32_t consumed = std::atomic_ref(*rings_.sq_head).load(std::memory_order_acquire);
   // A handler that is told may submit the next one: those stand behind `known`, with an entry not yet consumed.
@@ -501,7 +519,8 @@ void Reactor::settle_immediates() noexcept {
 bool Reactor::flush() noexcept {
   for (int attempt = 0; attempt < 16; ++attempt) {
     const int result = enter(0, 0);
-    if (sq_tail_ - std::atomic_ref(*rings_.sq_head).load(std::memory_order_acquire) < rings_.sq_entries) return true;
+    if (sq_tail_ - std::atomic_ref(*rings_.sq_head).load(std::memory_order_acquire) < rings_.sq_entries)
+      return true;
     if (result == -EINTR) continue;
     reap();
   }
@@ -624,8 +643,9 @@ void Reactor::end_background() noexcept {
   const std::int64_t limit = saturating_add(now_ns(), config_.drain_limit.count());
   while (background_->running() > 0 && now_ns() < limit) turn(limit);
   if (background_->running() == 0) return;
-  log_error(fmt::format("reactor: {} spawned tasks did not end within {} ms of being asked to; they are leaked:\n{}",
-                        background_->running(), config_.drain_limit.count() / 1'000'000, dump_tasks()));
+  log_error(fmt::format(
+      "reactor: {} spawned tasks did not end within {} ms of being asked to; they are leaked:\n{}",
+      background_->running(), config_.drain_limit.count() / 1'000'000, dump_tasks()));
   static_cast<void>(background_.release());
 }
 
@@ -654,8 +674,9 @@ void Reactor::drain() noexcept {
     resume_ready();
     if (!queued_.empty()) refill();
     if (in_flight_ > 0 && now_ns() >= limit) {
-      log_error(fmt::format("reactor: {} operations did not end within {} ms; their memory is leaked on purpose:\n{}",
-                            in_flight_, config_.drain_limit.count() / 1'000'000, dump_tasks()));
+      log_error(fmt::format(
+          "reactor: {} operations did not end within {} ms; their memory is leaked on purpose:\n{}",
+          in_flight_, config_.drain_limit.count() / 1'000'000, dump_tasks()));
       static_cast<void>(backend_.release());
       break;
     }
@@ -679,13 +700,15 @@ void Reactor::complete_remote(RemoteWork& work) noexcept {
 // The fence pairs with the one between the loop's `asleep_ = true` and its last look at the mailbox.
 void Reactor::wake_if_asleep() noexcept {
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (asleep_.load(std::memory_order_relaxed) && asleep_.exchange(false, std::memory_order_relaxed)) signal_wake();
+  if (asleep_.load(std::memory_order_relaxed) && asleep_.exchange(false, std::memory_order_relaxed))
+    signal_wake();
 }
 
 void Reactor::signal_wake() noexcept {
   const std::uint64_t one = 1;
   const int saved = errno;
-  [[maybe_unused]] const ssize_t written = ::write(wake_fd_, &one, sizeof one);  // full: a wake-up is pending already
+  [[maybe_unused]] const ssize_t written =
+      ::write(wake_fd_, &one, sizeof one);  // full: a wake-up is pending already
   errno = saved;
 }
 
@@ -711,7 +734,9 @@ void Reactor::clear_wake() noexcept {
 }
 
 Statistics Reactor::statistics() const noexcept {
-  const auto read = [](const std::atomic<std::uint64_t>& counter) { return counter.load(std::memory_order_relaxed); };
+  const auto read = [](const std::atomic<std::uint64_t>& counter) {
+    return counter.load(std::memory_order_relaxed);
+  };
   Statistics now;
   now.operations = read(counters_.operations);
   now.enters = read(counters_.enters);
@@ -763,7 +788,8 @@ void Reactor::rearm_embedding() noexcept {
   std::atomic_thread_fence(std::memory_order_seq_cst);
   std::int64_t deadline = timers_.next_deadline();
   const bool unsubmitted = sq_tail_ != *rings_.sq_tail || (!queued_.empty() && in_flight_ < in_flight_limit_);
-  if (unsubmitted || !ready_.empty() || !mailbox_.empty() || !remote_.empty() || !migrations_.empty()) deadline = 1;
+  if (unsubmitted || !ready_.empty() || !mailbox_.empty() || !remote_.empty() || !migrations_.empty())
+    deadline = 1;
   embedding_->arm(std::max<std::int64_t>(deadline, 1));
 }
 

@@ -149,7 +149,9 @@ class HORUS_API Reactor {
   void set_busy_poll(Duration window) noexcept { config_.busy_poll = window; }
 
   /// CLOCK_MONOTONIC, nanoseconds, as this reactor's backend tells it.
-  [[nodiscard]] std::int64_t now_ns() noexcept { return virtual_clock_ ? backend_->now_ns() : monotonic_ns(); }
+  [[nodiscard]] std::int64_t now_ns() noexcept {
+    return virtual_clock_ ? backend_->now_ns() : monotonic_ns();
+  }
 
   // --- For awaiters -------------------------------------------------------------------------------------------------
 
@@ -157,7 +159,8 @@ class HORUS_API Reactor {
   template <class Op>
   void submit(Op& operation) noexcept {
     io_uring_sqe* entry = in_flight_ < in_flight_limit_ && queued_.empty() ? next_entry() : nullptr;
-    if (entry == nullptr) [[unlikely]] return enqueue(operation);
+    if (entry == nullptr) [[unlikely]]
+      return enqueue(operation);
     std::memset(entry, 0, sizeof *entry);
     operation.prepare(*entry);
     entry->user_data = operation.user_data();
@@ -216,7 +219,8 @@ class HORUS_API Reactor {
 
   // The submission tail is published by enter(); until then the entry is the reactor's own.
   io_uring_sqe* next_entry() noexcept {
-    if (sq_tail_ - std::atomic_ref(*rings_.sq_head).load(std::memory_order_acquire) >= rings_.sq_entries) [[unlikely]] {
+    if (sq_tail_ - std::atomic_ref(*rings_.sq_head).load(std::memory_order_acquire) >= rings_.sq_entries)
+        [[unlikely]] {
       if (!flush()) return nullptr;
     }
     return &rings_.sqes[sq_tail_++ & sq_mask_];
@@ -247,6 +251,7 @@ class HORUS_API Reactor {
   void arm_wake() noexcept;
   void drain() noexcept;
   void check_owner() const noexcept;
+  void check_current() const noexcept;
   void rearm_embedding() noexcept;
   void wake_embedding() noexcept;
   void clear_wake() noexcept;
@@ -292,13 +297,13 @@ class HORUS_API Reactor {
   std::unique_ptr<Scope> background_;  // what spawn() started; made with the first
 
   struct Counters {
-    std::atomic<std::uint64_t> operations{0}, enters{0}, completions{0}, overflows{0}, queued{0}, resumes{0}, posts{0},
-        timers{0}, asleep_ns{0}, in_flight{0};
+    std::atomic<std::uint64_t> operations{0}, enters{0}, completions{0}, overflows{0}, queued{0}, resumes{0},
+        posts{0}, timers{0}, asleep_ns{0}, in_flight{0};
   } counters_;
 
   int previous_slack_ns_ = 0;  // what the thread had; 0: not changed
   std::uint64_t generation_;   // of the process: differs after a fork
-  std::uint64_t owner_;       // thread
+  std::uint64_t owner_;        // thread
   Reactor* previous_reactor_ = nullptr;
   ReadyList* previous_ready_ = nullptr;
   IntrusiveList<Chain, RootTag>* previous_roots_ = nullptr;
@@ -308,8 +313,10 @@ template <class Self>
 template <class Promise>
 void OperationAwaiter<Self>::await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
   Reactor* reactor = Reactor::current();
-  HORUS_ASSERT(reactor != nullptr, "an operation was awaited on a thread that runs no reactor (use horus::io::run(task))");
-  if (!suspend(awaiting)) [[unlikely]] return refuse(-ECANCELED);
+  HORUS_ASSERT(reactor != nullptr,
+               "an operation was awaited on a thread that runs no reactor (use horus::io::run(task))");
+  if (!suspend(awaiting)) [[unlikely]]
+    return refuse(-ECANCELED);
   reactor->submit(static_cast<Self&>(*this));
 }
 

@@ -12,7 +12,7 @@ namespace horus::io {
 
 enum class BackendChoice : std::uint8_t {
   automatic,  ///< HORUS_IO from the environment (uring or epoll); else io_uring, and epoll where that is forbidden
-  uring,      ///< io_uring, or an Error that says why not
+  uring,  ///< io_uring, or an Error that says why not
   epoll,
 };
 
@@ -26,18 +26,31 @@ struct ReactorConfig {
   std::uint32_t completion_entries = 4096;  ///< a power of two; more completions at once wait in the kernel
   std::uint32_t max_in_flight = 65536;      ///< operations that the backend owns at once; further ones queue
   std::size_t mailbox_entries = 4096;       ///< posts from other threads that wait; a power of two
-  std::uint32_t resume_budget = 256;        ///< coroutines resumed before timers and completions are looked at again
-  Duration busy_poll{0};                    ///< how long to poll for work before sleeping
-  Duration timer_spin{0};                   ///< poll instead of sleeping this long before each timer
+  std::uint32_t resume_budget =
+      256;                 ///< coroutines resumed before timers and completions are looked at again
+  Duration busy_poll{0};   ///< how long to poll for work before sleeping
+  Duration timer_spin{0};  ///< poll instead of sleeping this long before each timer
   /// PR_SET_TIMERSLACK of the thread while the reactor lives: how late the kernel may wake it to save power. 0 leaves
   /// the thread as it is (50 µs unless somebody changed it). The io_uring backend's waits have no slack anyway.
   std::uint64_t timer_slack_ns = 0;
   Duration drain_limit{std::chrono::seconds(2)};  ///< how long shutdown waits for the last completions
 
-  ReactorConfig& with_backend(BackendChoice choice) & { backend = choice; return *this; }
-  ReactorConfig with_backend(BackendChoice choice) && { backend = choice; return *this; }
-  ReactorConfig with_busy_poll(Duration window) && { busy_poll = window; return *this; }
-  ReactorConfig with_timer_spin(Duration margin) && { timer_spin = margin; return *this; }
+  ReactorConfig& with_backend(BackendChoice choice) & {
+    backend = choice;
+    return *this;
+  }
+  ReactorConfig with_backend(BackendChoice choice) && {
+    backend = choice;
+    return *this;
+  }
+  ReactorConfig with_busy_poll(Duration window) && {
+    busy_poll = window;
+    return *this;
+  }
+  ReactorConfig with_timer_spin(Duration margin) && {
+    timer_spin = margin;
+    return *this;
+  }
   ReactorConfig with_entries(std::uint32_t submission, std::uint32_t completion) && {
     submission_entries = submission;
     completion_entries = completion;

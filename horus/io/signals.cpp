@@ -27,7 +27,7 @@ constexpr std::uint64_t bit_of(int number) { return std::uint64_t{1} << (number 
 struct Claim {
   std::atomic<pid_t> process{0};
   std::atomic<pid_t> thread{0};
-  struct sigaction before {};
+  struct sigaction before{};
 };
 Claim claims[65];
 
@@ -46,7 +46,8 @@ void hand_over(int number, siginfo_t* received, void*) noexcept {
     info.si_pid = received->si_pid;
     info.si_uid = received->si_uid;
     if (received->si_code == SI_QUEUE) info.si_value = received->si_value;
-    ::syscall(SYS_rt_tgsigqueueinfo, process, claims[number].thread.load(std::memory_order_relaxed), number, &info);
+    ::syscall(SYS_rt_tgsigqueueinfo, process, claims[number].thread.load(std::memory_order_relaxed), number,
+              &info);
   }
   errno = saved;
 }
@@ -105,7 +106,7 @@ SignalSet::SignalSet(std::initializer_list<int> numbers) : owner_(::pthread_self
     throw Error(code, "signalfd");
   }
   descriptor_ = Descriptor(fd);
-  struct sigaction handing_over {};
+  struct sigaction handing_over{};
   handing_over.sa_sigaction = &hand_over;
   handing_over.sa_flags = SA_SIGINFO | SA_RESTART;
   for (int number = 1; number <= 64; ++number) {

@@ -60,7 +60,8 @@ class TimeoutAwaiter : public Join, public io::Timer {
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> parent) noexcept {
     io::Reactor* reactor = io::Reactor::current();
-    HORUS_ASSERT(reactor != nullptr, "with_timeout on a thread that runs no reactor (use horus::io::run(task))");
+    HORUS_ASSERT(reactor != nullptr,
+                 "with_timeout on a thread that runs no reactor (use horus::io::run(task))");
     expired = [](io::Timer& timer) noexcept {
       auto& self = static_cast<TimeoutAwaiter&>(timer);
       self.timed_out_ = true;

@@ -21,7 +21,10 @@ class TimerEntry {
   TimerEntry() noexcept = default;
   TimerEntry(const TimerEntry&) = delete;
   TimerEntry& operator=(const TimerEntry&) = delete;
-  ~TimerEntry() { HORUS_ASSERT(!pending(), "a timer entry died while its queue still pointed at it"); }
+  ~TimerEntry() {
+    HORUS_ASSERT(!pending(),
+                 "a timer died while its reactor still counted on it (was a suspended task destroyed?)");
+  }
 
   /// True from insert() until cancel(), or until pop_due() returned this entry.
   bool pending() const noexcept { return place_ != kIdle; }

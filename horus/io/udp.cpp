@@ -14,7 +14,9 @@ namespace {
 
 Backend& backend() {
   Reactor* reactor = Reactor::current();
-  HORUS_ASSERT(reactor != nullptr, "a socket was used on a thread that runs no reactor");
+  HORUS_ASSERT(reactor != nullptr,
+               "a socket was used on a thread that runs no reactor (do it inside a task, or make a "
+               "horus::io::Reactor first)");
   return reactor->backend();
 }
 

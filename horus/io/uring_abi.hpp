@@ -18,9 +18,10 @@ static_assert(sizeof(io_uring_sqe) == 64, "submission entries are 64 bytes");
 static_assert(sizeof(io_uring_cqe) == 16, "completion entries are 16 bytes");
 static_assert(sizeof(io_uring_getevents_arg) == 24, "the wait argument is 24 bytes");
 
-inline int enter(int ring, std::uint32_t to_submit, std::uint32_t min_complete, std::uint32_t flags, const void* argument,
-                 std::size_t size) noexcept {
-  return static_cast<int>(::syscall(__NR_io_uring_enter, ring, to_submit, min_complete, flags, argument, size));
+inline int enter(int ring, std::uint32_t to_submit, std::uint32_t min_complete, std::uint32_t flags,
+                 const void* argument, std::size_t size) noexcept {
+  return static_cast<int>(
+      ::syscall(__NR_io_uring_enter, ring, to_submit, min_complete, flags, argument, size));
 }
 inline int register_op(int ring, unsigned opcode, const void* argument, unsigned count) noexcept {
   return static_cast<int>(::syscall(__NR_io_uring_register, ring, opcode, argument, count));

@@ -6,11 +6,12 @@
 #include <vector>
 
 #include <fcntl.h>
-#include <fmt/format.h>
-#include <liburing.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <unistd.h>
+
+#include <fmt/format.h>
+#include <liburing.h>
 
 #include <horus/io/backend.hpp>
 #include <horus/io/reactor_config.hpp>
@@ -47,7 +48,8 @@ class UringBackend final : public Backend {
     abi::register_op(ring_.ring_fd, IORING_REGISTER_EVENTFD, &event_fd_, 1);
   }
 
-  int register_buffer_ring(io_uring_buf_ring* ring, std::uint32_t entries, std::uint16_t group) noexcept override {
+  int register_buffer_ring(io_uring_buf_ring* ring, std::uint32_t entries,
+                           std::uint16_t group) noexcept override {
     io_uring_buf_reg registration{};
     registration.ring_addr = reinterpret_cast<std::uintptr_t>(ring);
     registration.ring_entries = entries;
@@ -122,7 +124,8 @@ int UringBackend::set_up(const ReactorConfig& config) noexcept {
   return 0;
 }
 
-int UringBackend::enter(std::uint32_t to_submit, std::uint32_t min_complete, std::int64_t deadline_ns) noexcept {
+int UringBackend::enter(std::uint32_t to_submit, std::uint32_t min_complete,
+                        std::int64_t deadline_ns) noexcept {
   std::uint32_t flags = IORING_ENTER_GETEVENTS;  // always: with DEFER_TASKRUN nothing completes without it
   if (min_complete == 0 || deadline_ns == kNever) {
     const int result = abi::enter(ring_.ring_fd, to_submit, min_complete, flags, nullptr, _NSIG / 8);
@@ -139,8 +142,9 @@ int UringBackend::enter(std::uint32_t to_submit, std::uint32_t min_complete, std
     io_uring_getevents_arg argument{};
     argument.sigmask_sz = _NSIG / 8;
     argument.ts = reinterpret_cast<std::uintptr_t>(&until);
-    const int result = abi::enter(ring_.ring_fd, to_submit, min_complete,
-                                  flags | (absolute_timer_ ? abi::kEnterAbsoluteTimer : 0), &argument, sizeof argument);
+    const int result =
+        abi::enter(ring_.ring_fd, to_submit, min_complete,
+                   flags | (absolute_timer_ ? abi::kEnterAbsoluteTimer : 0), &argument, sizeof argument);
     if (result >= 0) return result;
     if (errno == EINVAL && absolute_timer_) {  // before Linux 6.12, found out before anything was submitted
       absolute_timer_ = false;
@@ -186,9 +190,11 @@ std::string explain_uring_failure(int error) {
     case EPERM: {
       const std::string disabled = first_word_of("/proc/sys/kernel/io_uring_disabled");
       if (disabled == "1" || disabled == "2") {
-        return fmt::format("kernel.io_uring_disabled is {}; allow it with: sysctl kernel.io_uring_disabled=0", disabled);
+        return fmt::format("kernel.io_uring_disabled is {}; allow it with: sysctl kernel.io_uring_disabled=0",
+                           disabled);
       }
-      return "forbidden by a seccomp filter (Docker's and containerd's default); run the container with a profile that "
+      return "forbidden by a seccomp filter (Docker's and containerd's default); run the container with a "
+             "profile that "
              "allows io_uring_setup, io_uring_enter and io_uring_register";
     }
     case ENOSYS: return "this kernel, or the container's seccomp filter, has no io_uring_setup";

@@ -51,13 +51,12 @@ class Work {
     void (*destroy)(void*) noexcept;
   };
   template <class F>
-  static constexpr Table kInlineTable{
-      [](void* self) { (*static_cast<F*>(self))(); },
-      [](void* from, void* to) noexcept {
-        ::new (to) F(std::move(*static_cast<F*>(from)));
-        std::destroy_at(static_cast<F*>(from));
-      },
-      [](void* self) noexcept { std::destroy_at(static_cast<F*>(self)); }};
+  static constexpr Table kInlineTable{[](void* self) { (*static_cast<F*>(self))(); },
+                                      [](void* from, void* to) noexcept {
+                                        ::new (to) F(std::move(*static_cast<F*>(from)));
+                                        std::destroy_at(static_cast<F*>(from));
+                                      },
+                                      [](void* self) noexcept { std::destroy_at(static_cast<F*>(self)); }};
   template <class F>
   static constexpr Table kHeapTable{
       [](void* self) { (**static_cast<F**>(self))(); },

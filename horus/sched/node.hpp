@@ -98,7 +98,8 @@ namespace detail {
 template <class F>
 class PlainLambdaNode final : public PlainNode {
  public:
-  PlainLambdaNode(std::string name, F function) : PlainNode(std::move(name)), function_(std::move(function)) {}
+  PlainLambdaNode(std::string name, F function)
+      : PlainNode(std::move(name)), function_(std::move(function)) {}
   void tick() override { function_(); }
 
  private:

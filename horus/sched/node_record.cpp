@@ -31,7 +31,8 @@ NodeRecord::NodeRecord(std::unique_ptr<NodeBase> owned, std::size_t position)
       coroutine_node(dynamic_cast<Node*>(node.get())),
       plain_node(dynamic_cast<PlainNode*>(node.get())),
       index(position) {
-  HORUS_ASSERT((coroutine_node == nullptr) != (plain_node == nullptr), "a node derives from Node or from PlainNode");
+  HORUS_ASSERT((coroutine_node == nullptr) != (plain_node == nullptr),
+               "a node derives from Node or from PlainNode");
   ended.set();
 }
 
@@ -43,7 +44,8 @@ void NodeRecord::set_name(const std::string& name) {
 // --- Grid -------------------------------------------------------------------------------------------------------------
 
 std::int64_t NodeRecord::grid_point(std::uint64_t k) const noexcept {
-  return grid_start_ + static_cast<std::int64_t>(static_cast<long double>(k) * 1e9L / static_cast<long double>(rate.hz));
+  return grid_start_ +
+         static_cast<std::int64_t>(static_cast<long double>(k) * 1e9L / static_cast<long double>(rate.hz));
 }
 
 void NodeRecord::start_grid(std::int64_t start_ns) noexcept {
@@ -55,7 +57,8 @@ void NodeRecord::start_grid(std::int64_t start_ns) noexcept {
 std::int64_t NodeRecord::advance_grid(std::int64_t now_ns) noexcept {
   std::uint64_t k = grid_index_;
   if (grid_point(k + 1) <= now_ns) {
-    const auto behind = static_cast<long double>(now_ns - grid_start_) * static_cast<long double>(rate.hz) / 1e9L;
+    const auto behind =
+        static_cast<long double>(now_ns - grid_start_) * static_cast<long double>(rate.hz) / 1e9L;
     k = std::max(k, static_cast<std::uint64_t>(behind));
     while (grid_point(k + 1) <= now_ns) ++k;
     while (k > grid_index_ && grid_point(k) > now_ns) --k;
@@ -124,8 +127,11 @@ std::coroutine_handle<> NodeRecord::finished() noexcept {
   return std::noop_coroutine();
 }
 
-void NodeRecord::account(std::exception_ptr failure, std::int64_t end_ns, std::int64_t execution_ns) noexcept {
-  const auto duration = [](std::int64_t ns) { return static_cast<std::uint64_t>(std::max<std::int64_t>(ns, 0)); };
+void NodeRecord::account(std::exception_ptr failure, std::int64_t end_ns,
+                         std::int64_t execution_ns) noexcept {
+  const auto duration = [](std::int64_t ns) {
+    return static_cast<std::uint64_t>(std::max<std::int64_t>(ns, 0));
+  };
   const std::int64_t response = end_ns - released_for_;
   statistics.execution.record(duration(execution_ns));
   statistics.suspended.record(duration(end_ns - tick_start_ - execution_ns));
@@ -154,7 +160,8 @@ void NodeRecord::report_failure(const std::exception_ptr& failure) noexcept {
     statistics.last_error = line;
     const std::int64_t now = horus::now_ns();
     if (last_report_ns_ == INT64_MIN || now - last_report_ns_ >= kQuiet) {
-      const std::string more = unreported_ == 0 ? std::string() : fmt::format(" ({} more since)", unreported_);
+      const std::string more =
+          unreported_ == 0 ? std::string() : fmt::format(" ({} more since)", unreported_);
       if (expected) {
         log_warning(fmt::format("{}: tick failed: {}{}", node_name_, line, more));
       } else {

@@ -22,11 +22,11 @@ class NodeRecord final : public Chain {
 
   // --- Settings
   std::unique_ptr<NodeBase> node;
-  Node* coroutine_node;   // exactly one of these two is set
+  Node* coroutine_node;  // exactly one of these two is set
   PlainNode* plain_node;
-  std::size_t index;      // order of addition
+  std::size_t index;  // order of addition
   int priority = 100;
-  Rate rate{};            // 0: event-driven, or the scheduler's default for a plain node
+  Rate rate{};  // 0: event-driven, or the scheduler's default for a plain node
   NodeStatistics statistics;
 
   // --- The grid: start + k / rate, computed from k so that it never drifts

@@ -4,14 +4,15 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <cxxabi.h>
 #include <future>
 #include <typeinfo>
 
-#include <fmt/format.h>
+#include <cxxabi.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+
+#include <fmt/format.h>
 
 #include <horus/base/log.hpp>
 #include <horus/io/signals.hpp>
@@ -26,12 +27,14 @@ using detail::NodeRecord;
 
 namespace {
 
-constexpr int kExitStuck = 75;                               // EX_TEMPFAIL: a supervisor should start us again
-constexpr Duration kStopLimit = std::chrono::milliseconds(4900);  // everything after the stop request, and then
-constexpr Duration kLastMoment = std::chrono::milliseconds(100);  // for what a blocked loop had kept from running
+constexpr int kExitStuck = 75;  // EX_TEMPFAIL: a supervisor should start us again
+constexpr Duration kStopLimit =
+    std::chrono::milliseconds(4900);  // everything after the stop request, and then
+constexpr Duration kLastMoment =
+    std::chrono::milliseconds(100);  // for what a blocked loop had kept from running
 constexpr Duration kFirstRetry = std::chrono::milliseconds(10);
-constexpr Duration kLastRetry = std::chrono::seconds(1);     // between ticks of a failing event-driven node
-constexpr int kUnsuspendedTicks = 1000;                      // in a row, then one warning
+constexpr Duration kLastRetry = std::chrono::seconds(1);  // between ticks of a failing event-driven node
+constexpr int kUnsuspendedTicks = 1000;                   // in a row, then one warning
 
 // "rover::(anonymous namespace)::ImuReader" → "imu_reader".
 std::string snake_case_of(const NodeBase& node) {
@@ -64,7 +67,8 @@ bool later(const NodeRecord* a, const NodeRecord* b) { return a->next_release() 
 
 NodeBuilder& NodeBuilder::rate(Rate rate) {
   if (!(rate.hz > 0 && rate.hz <= 100'000)) {
-    throw Error(EINVAL, "rate", fmt::format("{} Hz of node \"{}\": above 0 up to 100000", rate.hz, record_.node_name()));
+    throw Error(EINVAL, "rate",
+                fmt::format("{} Hz of node \"{}\": above 0 up to 100000", rate.hz, record_.node_name()));
   }
   record_.rate = rate;
   return *this;
@@ -215,7 +219,8 @@ Task<> Scheduler::stop_nodes() {
     if (!record->in_flight()) continue;
     if (record->periodic()) {
       auto wait = wait_for_end(*record);
-      auto finished = co_await with_timeout(Duration(std::max<std::int64_t>(finish_by - now_ns(), 0)), std::move(wait));
+      auto finished =
+          co_await with_timeout(Duration(std::max<std::int64_t>(finish_by - now_ns(), 0)), std::move(wait));
       if (!finished) record->request_stop();
     }
     co_await record->ended.wait();
@@ -300,8 +305,9 @@ Task<> event_loop(NodeRecord& record) {
       co_await record.ended.wait();
     } else {
       if (++unsuspended == kUnsuspendedTicks) {
-        log_warning(fmt::format("{}: {} ticks in a row awaited nothing; give the node a rate, or await its input",
-                                record.node_name(), kUnsuspendedTicks));
+        log_warning(
+            fmt::format("{}: {} ticks in a row awaited nothing; give the node a rate, or await its input",
+                        record.node_name(), kUnsuspendedTicks));
       }
       co_await sleep(Duration::zero());  // rather than a yield: the loop turns, and a stop is heard
     }
@@ -324,6 +330,7 @@ Task<int> wait_for(Event& event) {
 Task<> Scheduler::release_all_once() {
   const std::int64_t now = now_ns();
   std::vector<NodeRecord*> order;
+  order.reserve(nodes_.size());
   for (auto& record : nodes_) order.push_back(record.get());
   std::sort(order.begin(), order.end(), by_priority);
   for (NodeRecord* record : order) record->release(now, now_ns());
@@ -377,7 +384,8 @@ Task<int> Scheduler::run_limited(Duration limit, bool own_signals) {
   }
   if (ready) {
     for (auto& record : nodes_) {
-      if (!record->periodic()) static_cast<void>(scope.spawn(event_loop(*record), record->node_name() + " loop"));
+      if (!record->periodic())
+        static_cast<void>(scope.spawn(event_loop(*record), record->node_name() + " loop"));
     }
     // Last: the grid begins when every event-driven node has started its first tick.
     static_cast<void>(scope.spawn(release_loop(), "releases"));
@@ -424,7 +432,8 @@ Task<> Scheduler::watch_signals() {
   io::SignalSet& signals = *watched;
   auto first = co_await signals.next();
   if (!first) co_return;
-  log_info(fmt::format("{}: stopping (once more to stop at once)", first->number == SIGINT ? "SIGINT" : "SIGTERM"));
+  log_info(fmt::format("{}: stopping (once more to stop at once)",
+                       first->number == SIGINT ? "SIGINT" : "SIGTERM"));
   stop();
   auto watching_on = signals.next();
   auto second = co_await watching_on;
@@ -434,16 +443,19 @@ Task<> Scheduler::watch_signals() {
 }
 
 void Scheduler::apply_thread_settings() {
-  if (config_.timer_slack) ::prctl(PR_SET_TIMERSLACK, static_cast<unsigned long>(config_.timer_slack->count()), 0, 0, 0);
+  if (config_.timer_slack)
+    ::prctl(PR_SET_TIMERSLACK, static_cast<unsigned long>(config_.timer_slack->count()), 0, 0, 0);
   if (config_.lock_memory && ::mlockall(MCL_CURRENT | MCL_FUTURE) != 0) {
-    log_warning("mlockall was refused: " + describe_code(errno) + " (needs CAP_IPC_LOCK or a higher ulimit -l)");
+    log_warning("mlockall was refused: " + describe_code(errno) +
+                " (needs CAP_IPC_LOCK or a higher ulimit -l)");
   }
   if (config_.fifo_priority > 0) {
     sched_param parameter{};
     parameter.sched_priority = config_.fifo_priority;
     // Children and helper threads start as ordinary ones: a camera program must not starve the machine.
     if (::sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &parameter) != 0) {
-      log_warning("SCHED_FIFO was refused: " + describe_code(errno) + " (needs CAP_SYS_NICE or a higher ulimit -r)");
+      log_warning("SCHED_FIFO was refused: " + describe_code(errno) +
+                  " (needs CAP_SYS_NICE or a higher ulimit -r)");
     }
   }
 }
@@ -484,7 +496,8 @@ void Scheduler::stop() noexcept {
   if (reactor_ == nullptr) return;
   if (io::Reactor::current() == reactor_) {
     stop_event_->set();
-    static_cast<void>(reactor_->post([] {}));  // inside another loop only a post makes it look; a full mailbox does too
+    static_cast<void>(
+        reactor_->post([] {}));  // inside another loop only a post makes it look; a full mailbox does too
     return;
   }
   // A full mailbox means a busy loop, which takes its posts soon. The run may have ended by then, hence the shared event.
@@ -495,12 +508,14 @@ void Scheduler::stop() noexcept {
 
 std::vector<std::string> Scheduler::node_list() const {
   std::vector<std::string> names;
+  names.reserve(nodes_.size());
   for (const auto& record : nodes_) names.push_back(record->node_name());
   return names;
 }
 
 std::vector<NodeStatistics> Scheduler::collect() const {
   std::vector<NodeStatistics> all;
+  all.reserve(nodes_.size());
   for (const auto& record : nodes_) all.push_back(record->statistics);
   return all;
 }
@@ -523,12 +538,13 @@ std::optional<NodeStatistics> Scheduler::statistics(std::string_view name) const
 }
 
 std::string Scheduler::status() const {
-  std::string table = fmt::format("{:<20} {:>8} {:>4} {:<12} {:>10} {:>8} {:>8} {:>10} {:>10}\n", "node", "rate", "prio",
-                                  "state", "ticks", "failed", "skipped", "late p99", "exec p99");
+  std::string table =
+      fmt::format("{:<20} {:>8} {:>4} {:<12} {:>10} {:>8} {:>8} {:>10} {:>10}\n", "node", "rate", "prio",
+                  "state", "ticks", "failed", "skipped", "late p99", "exec p99");
   for (const NodeStatistics& node : statistics()) {
     const std::string rate = node.rate_hz == 0 ? "event" : fmt::format("{:g} Hz", node.rate_hz);
-    table += fmt::format("{:<20} {:>8} {:>4} {:<12} {:>10} {:>8} {:>8} {:>7.1f} us {:>7.1f} us\n", node.name, rate,
-                         node.priority, to_string(node.state), node.total_ticks, node.failed_ticks,
+    table += fmt::format("{:<20} {:>8} {:>4} {:<12} {:>10} {:>8} {:>8} {:>7.1f} us {:>7.1f} us\n", node.name,
+                         rate, node.priority, to_string(node.state), node.total_ticks, node.failed_ticks,
                          node.skipped_in_flight + node.skipped_late,
                          static_cast<double>(node.release_lateness.percentile(99)) / 1e3,
                          static_cast<double>(node.execution.percentile(99)) / 1e3);

@@ -41,7 +41,8 @@ class HORUS_API NodeBuilder {
 
  private:
   friend class Scheduler;
-  NodeBuilder(Scheduler& scheduler, detail::NodeRecord& record) noexcept : scheduler_(scheduler), record_(record) {}
+  NodeBuilder(Scheduler& scheduler, detail::NodeRecord& record) noexcept
+      : scheduler_(scheduler), record_(record) {}
   Scheduler& scheduler_;
   detail::NodeRecord& record_;
 };
@@ -147,8 +148,8 @@ class HORUS_API Scheduler {
   std::atomic<bool> stop_requested_{false};
   bool started_ = false;
   bool releasing_ = false;
-  mutable std::mutex mutex_;               // of reactor_, against a run that ends
-  io::Reactor* reactor_ = nullptr;         // while running
+  mutable std::mutex mutex_;        // of reactor_, against a run that ends
+  io::Reactor* reactor_ = nullptr;  // while running
 };
 
 }  // namespace horus

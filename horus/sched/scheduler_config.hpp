@@ -24,13 +24,13 @@ struct HORUS_API SchedulerConfig {
   static SchedulerConfig realtime();          ///< 1000 Hz, spin, locked memory and SCHED_FIFO where permitted
 
   std::string preset = "standard";
-  Rate tick_rate{100};                        ///< rate of plain nodes that set none
-  std::optional<Duration> timer_slack;        ///< of the thread that runs; unset: left alone
-  Duration spin{0};                           ///< poll instead of sleeping this long before a release
-  bool lock_memory = false;                   ///< mlockall; a refusal is logged, not an error
-  int fifo_priority = 0;                      ///< SCHED_FIFO priority, 1 to 99; 0: off; a refusal is logged
-  Duration finish_limit{std::chrono::milliseconds(500)};    ///< at stop: time for ticks in flight
-  Duration shutdown_limit{std::chrono::seconds(1)};         ///< at stop: time for each node's shutdown()
+  Rate tick_rate{100};                  ///< rate of plain nodes that set none
+  std::optional<Duration> timer_slack;  ///< of the thread that runs; unset: left alone
+  Duration spin{0};                     ///< poll instead of sleeping this long before a release
+  bool lock_memory = false;             ///< mlockall; a refusal is logged, not an error
+  int fifo_priority = 0;                ///< SCHED_FIFO priority, 1 to 99; 0: off; a refusal is logged
+  Duration finish_limit{std::chrono::milliseconds(500)};  ///< at stop: time for ticks in flight
+  Duration shutdown_limit{std::chrono::seconds(1)};       ///< at stop: time for each node's shutdown()
   io::ReactorConfig reactor;
 
   SchedulerConfig& with_tick_rate(Rate rate) {

@@ -24,15 +24,15 @@ struct NodeStatistics {
   NodeState state = NodeState::added;
 
   std::uint64_t grid_points = 0;
-  std::uint64_t total_ticks = 0;       ///< started
+  std::uint64_t total_ticks = 0;  ///< started
   std::uint64_t successful_ticks = 0;
   std::uint64_t failed_ticks = 0;
-  std::uint64_t cancelled_ticks = 0;   ///< by the shutdown
-  std::uint64_t skipped_in_flight = 0; ///< the previous tick had not ended
-  std::uint64_t skipped_late = 0;      ///< the loop came too late for this grid point
-  std::uint64_t on_time_ticks = 0;     ///< successful, and ended before the next grid point
+  std::uint64_t cancelled_ticks = 0;    ///< by the shutdown
+  std::uint64_t skipped_in_flight = 0;  ///< the previous tick had not ended
+  std::uint64_t skipped_late = 0;       ///< the loop came too late for this grid point
+  std::uint64_t on_time_ticks = 0;      ///< successful, and ended before the next grid point
   std::uint64_t consecutive_failures = 0;
-  std::string last_error;              ///< of the last failed tick
+  std::string last_error;  ///< of the last failed tick
 
   Histogram release_lateness;  ///< grid point → start of the tick
   Histogram execution;         ///< running on the loop, between suspensions
@@ -42,7 +42,8 @@ struct NodeStatistics {
   /// Share of grid points whose tick succeeded before the next one, 0 to 1; 1 for an event-driven node.
   [[nodiscard]] double kept() const noexcept {
     const std::uint64_t settled = grid_points;
-    return rate_hz == 0 || settled == 0 ? 1.0 : static_cast<double>(on_time_ticks) / static_cast<double>(settled);
+    return rate_hz == 0 || settled == 0 ? 1.0
+                                        : static_cast<double>(on_time_ticks) / static_cast<double>(settled);
   }
 };
 

@@ -26,9 +26,10 @@ struct Waiter;
 
 /// What every awaiter of one type has in common.
 struct WaitKind {
-  const char* name;                                              ///< "recv", "event": what a stack dump prints
-  void (*cancel)(Waiter&) noexcept;                              ///< asks it to end soon; never resumes inline
-  void (*describe)(const Waiter&, std::string& line) = nullptr;  ///< appends details, for example the descriptor
+  const char* name;                  ///< "recv", "event": what a stack dump prints
+  void (*cancel)(Waiter&) noexcept;  ///< asks it to end soon; never resumes inline
+  void (*describe)(const Waiter&,
+                   std::string& line) = nullptr;  ///< appends details, for example the descriptor
   /// Visits the chains that this waiter waits for (joins only).
   void (*children)(const Waiter&, void (*visit)(const Chain&, void*), void* context) = nullptr;
 };
@@ -114,7 +115,8 @@ class PromiseBase {
   PromiseBase* parent = nullptr;         ///< the coroutine that awaits this one
   Chain* chain = nullptr;
   union {
-    std::source_location where;  ///< of the co_await that this coroutine is suspended at; not set before the first one
+    std::source_location
+        where;  ///< of the co_await that this coroutine is suspended at; not set before the first one
   };
 
   PromiseBase() noexcept {}
@@ -150,12 +152,14 @@ inline bool Waiter::suspend(std::coroutine_handle<Promise> awaiting) noexcept {
 }
 
 inline void Waiter::unsuspend() noexcept {
-  if (promise != nullptr && promise->chain != nullptr) [[likely]] promise->chain->leaf_ = nullptr;
+  if (promise != nullptr && promise->chain != nullptr) [[likely]]
+    promise->chain->leaf_ = nullptr;
 }
 
 inline void Waiter::make_ready() noexcept {
   unsuspend();
-  HORUS_ASSERT(detail::thread_state.ready != nullptr, "a coroutine became ready on a thread that runs no reactor");
+  HORUS_ASSERT(detail::thread_state.ready != nullptr,
+               "a coroutine became ready on a thread that runs no reactor");
   detail::thread_state.ready->push(*this);
 }
 

@@ -31,7 +31,8 @@ class Channel {
   }
 
   struct SendAwaiter : detail::QueuedWaiter {
-    SendAwaiter(Channel& channel, T value) : QueuedWaiter(kKind), channel_(channel), value_(std::move(value)) {}
+    SendAwaiter(Channel& channel, T value)
+        : QueuedWaiter(kKind), channel_(channel), value_(std::move(value)) {}
     bool await_ready() noexcept { return channel_.closed_ || channel_.offer(value_); }
     template <class Promise>
     void await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {

@@ -35,8 +35,9 @@ void dump_into(const Chain& chain, void* context) {
   if (leaf->kind->describe != nullptr) leaf->kind->describe(*leaf, dump.text);
   dump.text += '\n';
   for (const PromiseBase* promise = leaf->promise; promise != nullptr; promise = promise->parent) {
-    fmt::format_to(std::back_inserter(dump.text), "{}  at {} ({}:{})\n", indent, promise->where.function_name(),
-                   base_name(promise->where.file_name()), promise->where.line());
+    fmt::format_to(std::back_inserter(dump.text), "{}  at {} ({}:{})\n", indent,
+                   promise->where.function_name(), base_name(promise->where.file_name()),
+                   promise->where.line());
   }
   if (leaf->kind->children != nullptr) {
     ++dump.depth;

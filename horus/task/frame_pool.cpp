@@ -28,12 +28,14 @@ ThreadRegistry& registry() {
 std::int64_t live_frames_of(const ThreadState& state) noexcept {
   std::int64_t alive = state.frame_balance.load(std::memory_order_relaxed);
   if (!state.registered) return alive;
-  for (const FrameClass& list : state.frames) alive -= kFramesKept - list.room.load(std::memory_order_relaxed);
+  for (const FrameClass& list : state.frames)
+    alive -= kFramesKept - list.room.load(std::memory_order_relaxed);
   return alive;
 }
 
 void add_to_balance(ThreadState& state, std::int64_t change) noexcept {
-  state.frame_balance.store(state.frame_balance.load(std::memory_order_relaxed) + change, std::memory_order_relaxed);
+  state.frame_balance.store(state.frame_balance.load(std::memory_order_relaxed) + change,
+                            std::memory_order_relaxed);
 }
 
 // Its destructor runs when the thread ends: returns the recycled frames and leaves the thread's balance behind.
@@ -79,7 +81,8 @@ void count_slow(ThreadState& state, std::int64_t change) noexcept {
 
 void* allocate_new_frame(std::size_t size) {
   ThreadState& state = thread_state;
-  if (!state.registered && !state.ended) [[unlikely]] register_thread();
+  if (!state.registered && !state.ended) [[unlikely]]
+    register_thread();
   void* frame = ::operator new(size);
   count_slow(state, 1);
   return frame;

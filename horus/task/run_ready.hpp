@@ -33,7 +33,8 @@ class HORUS_API ReadyScope {
 template <class T>
 class RootChain final : public Chain {
  public:
-  explicit RootChain(Task<T> task, const char* name = "main") noexcept : task_(std::move(task)), name_(name) {}
+  explicit RootChain(Task<T> task, const char* name = "main") noexcept
+      : task_(std::move(task)), name_(name) {}
   RootChain(const RootChain&) = delete;
   RootChain& operator=(const RootChain&) = delete;
   ~RootChain() override = default;
@@ -67,7 +68,8 @@ T sync_await(Task<T> task) {
   RootChain<T> root(std::move(task));
   root.start();
   ready.run_until_idle();
-  HORUS_ASSERT(root.done(), ("sync_await: deadlock, nothing is ready and the task still waits\n" + dump_tasks()).c_str());
+  HORUS_ASSERT(root.done(),
+               ("sync_await: deadlock, nothing is ready and the task still waits\n" + dump_tasks()).c_str());
   return root.take();
 }
 

@@ -33,8 +33,8 @@ bool is_cancellation(const std::exception_ptr& exception) noexcept {
 namespace detail {
 
 std::coroutine_handle<> SpawnedChain::settle(std::exception_ptr exception, const Error* error) noexcept {
-  const bool cancelled =
-      stop_requested() && ((exception && is_cancellation(exception)) || (error != nullptr && error->cancelled()));
+  const bool cancelled = stop_requested() && ((exception && is_cancellation(exception)) ||
+                                              (error != nullptr && error->cancelled()));
   if (cancelled) {
     state_ = TaskState::cancelled;
   } else {
@@ -59,7 +59,9 @@ Scope::~Scope() {
 }
 
 void Scope::add(detail::SpawnedChain& task) {
-  HORUS_ASSERT(detail::thread_state.ready != nullptr, "Scope::spawn on a thread that runs no reactor");
+  HORUS_ASSERT(detail::thread_state.ready != nullptr,
+               "Scope::spawn on a thread that runs no reactor (do it inside a task, or make a "
+               "horus::io::Reactor first)");
   ++running_;
   tasks_.push_back(task);
   detail::list_root(task);

@@ -130,7 +130,9 @@ class Spawned {
   explicit operator bool() const noexcept { return valid(); }
   /// True once the task has ended, however it ended.
   [[nodiscard]] bool done() const noexcept { return task_ != nullptr && task_->done(); }
-  [[nodiscard]] TaskState state() const noexcept { return task_ == nullptr ? TaskState::pending : task_->state(); }
+  [[nodiscard]] TaskState state() const noexcept {
+    return task_ == nullptr ? TaskState::pending : task_->state();
+  }
   /// Asks the task to stop; it is over when `done()`.
   void cancel() noexcept {
     if (task_ != nullptr && !task_->done()) task_->request_stop();

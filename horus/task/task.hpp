@@ -24,7 +24,8 @@ struct FinalAwaiter {
   template <class Promise>
   static std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> ended) noexcept {
     PromiseBase& promise = ended.promise();
-    if (promise.continuation) [[likely]] return promise.continuation;
+    if (promise.continuation) [[likely]]
+      return promise.continuation;
     return promise.chain->finished();
   }
   static constexpr void await_resume() noexcept {}
@@ -71,7 +72,8 @@ class TaskPromise final : public TaskPromiseBase {
   }
   [[nodiscard]] const Stored* peek() const noexcept { return state_ == State::value ? &value_ : nullptr; }
   T take() {
-    if (state_ == State::exception) [[unlikely]] std::rethrow_exception(exception_);
+    if (state_ == State::exception) [[unlikely]]
+      std::rethrow_exception(exception_);
     if constexpr (!kTrivial) HORUS_ASSERT(state_ == State::value, "a task ended without a value");
     if constexpr (std::is_reference_v<T>) {
       return static_cast<T>(*value_);
@@ -99,7 +101,8 @@ class TaskPromise<void> final : public TaskPromiseBase {
   void return_void() noexcept {}
   [[nodiscard]] std::exception_ptr exception() const { return exception_; }
   void take() {
-    if (exception_) [[unlikely]] std::rethrow_exception(exception_);
+    if (exception_) [[unlikely]]
+      std::rethrow_exception(exception_);
   }
 
  private:

@@ -75,7 +75,8 @@ struct ThreadState {
   // Frames taken from operator new minus frames given back to it. Written by this thread alone, as `room` is; what is
   // alive is this balance minus what is kept, so that recycling a frame costs no count of its own.
   std::atomic<std::int64_t> frame_balance{0};
-  std::uint64_t number = 0;  // of the thread, given by its first reactor; 0: none yet, or the thread has forked
+  std::uint64_t number =
+      0;  // of the thread, given by its first reactor; 0: none yet, or the thread has forked
   bool registered = false;
   bool ended = false;  // its thread-local objects are going: nothing is kept any more
   FrameClass frames[kFrameClasses + 1];

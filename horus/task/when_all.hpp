@@ -56,9 +56,11 @@ class WhenAllAwaiter : public Join {
     });
   }
   std::tuple<NonVoid<Ts>...> await_resume() {
-    if (failure) [[unlikely]] std::rethrow_exception(failure);
+    if (failure) [[unlikely]]
+      std::rethrow_exception(failure);
     return std::apply(
-        [](auto&... branch) { return std::tuple<NonVoid<Ts>...>{take_value(branch.task().outcome())...}; }, branches_);
+        [](auto&... branch) { return std::tuple<NonVoid<Ts>...>{take_value(branch.task().outcome())...}; },
+        branches_);
   }
   void for_each(void (*visit)(Chain&, void*), void* context) noexcept override {
     std::apply([&](auto&... branch) { (visit(branch, context), ...); }, branches_);
@@ -83,7 +85,8 @@ class WhenAllVectorAwaiter : public Join {
     });
   }
   auto await_resume() {
-    if (failure) [[unlikely]] std::rethrow_exception(failure);
+    if (failure) [[unlikely]]
+      std::rethrow_exception(failure);
     if constexpr (!std::is_void_v<T>) {
       std::vector<T> values;
       values.reserve(branches_.size());

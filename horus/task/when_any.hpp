@@ -99,11 +99,13 @@ class WhenAnyAwaiter : public RaceJoin {
   bool await_suspend(std::coroutine_handle<Promise> parent) noexcept {
     return run(parent, sizeof...(Ts), [this](auto&& visit) {
       std::size_t index = 0;
-      std::apply([&](auto&... branch) { ((branch.index = index++, visit_one(branch, visit)), ...); }, branches_);
+      std::apply([&](auto&... branch) { ((branch.index = index++, visit_one(branch, visit)), ...); },
+                 branches_);
     });
   }
   Race<Ts...> await_resume() {
-    return std::apply([this](auto&... branch) { return Race<Ts...>{winner, {branch.outcome()...}}; }, branches_);
+    return std::apply([this](auto&... branch) { return Race<Ts...>{winner, {branch.outcome()...}}; },
+                      branches_);
   }
   void for_each(void (*visit)(Chain&, void*), void* context) noexcept override {
     std::apply([&](auto&... branch) { (visit(branch, context), ...); }, branches_);

@@ -12,7 +12,8 @@ using horus::Result;
 
 TEST_CASE("an error says what was tried, on what, what happened and what to do") {
   const Error error(ECONNREFUSED, "connect", "127.0.0.1:9000");
-  CHECK(error.message() == "connect 127.0.0.1:9000: connection refused (is the server running, and listening there?)");
+  CHECK(error.message() ==
+        "connect 127.0.0.1:9000: connection refused (is the server running, and listening there?)");
   CHECK(std::string(error.what()) == error.message());
   CHECK(error.code() == ECONNREFUSED);
   CHECK(error.target() == "127.0.0.1:9000");

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A user's program in one file, built against an installed Horus and nothing else (tools/check_consumer.sh).
-#include <horus/horus.hpp>
-
 #include <chrono>
 #include <cstdlib>
+
+#include <horus/horus.hpp>
 
 using namespace horus::literals;
 

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <horus/io/chunk_stream.hpp>
+
 #include <string>
 #include <vector>
 
-#include <doctest/doctest.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <horus/io/chunk_stream.hpp>
+#include <doctest/doctest.h>
+
 #include <horus/io/descriptor.hpp>
 #include <horus/io/time.hpp>
 #include <horus/task/event.hpp>
@@ -180,8 +182,9 @@ TEST_CASE("a writer keeps order through a full socket buffer and waits only for 
     auto feed = [&]() -> Task<> {
       std::size_t at = 0;
       while (at < text.size()) {
-        const ssize_t sent = ::send(in.b.get(), text.data() + at, std::min<std::size_t>(text.size() - at, 8192),
-                                    MSG_NOSIGNAL | MSG_DONTWAIT);
+        const ssize_t sent =
+            ::send(in.b.get(), text.data() + at, std::min<std::size_t>(text.size() - at, 8192),
+                   MSG_NOSIGNAL | MSG_DONTWAIT);
         if (sent > 0) at += static_cast<std::size_t>(sent);
         co_await horus::yield();
       }
@@ -239,6 +242,7 @@ TEST_CASE("a send to a peer that is gone fails the writer, not the process") {
 
 TEST_CASE("pools with impossible sizes are refused") {
   io::Reactor reactor;
-  CHECK_THROWS_WITH(io::BufferPool(3, 64), "BufferPool 3 buffers of 64 bytes: a power of two up to 32768: invalid argument");
+  CHECK_THROWS_WITH(io::BufferPool(3, 64),
+                    "BufferPool 3 buffers of 64 bytes: a power of two up to 32768: invalid argument");
   CHECK_THROWS_AS(io::BufferPool(4, 0), horus::Error);
 }

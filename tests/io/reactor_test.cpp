@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <horus/io/reactor.hpp>
+
 #include <stdexcept>
 #include <thread>
 
-#include <doctest/doctest.h>
 #include <poll.h>
 
-#include <horus/io/reactor.hpp>
+#include <doctest/doctest.h>
+
 #include <horus/io/time.hpp>
 
 using horus::Task;

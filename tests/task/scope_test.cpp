@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <horus/task/scope.hpp>
+
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -9,7 +11,6 @@
 #include <horus/base/log.hpp>
 #include <horus/task/event.hpp>
 #include <horus/task/run_ready.hpp>
-#include <horus/task/scope.hpp>
 
 using horus::Scope;
 using horus::Spawned;
@@ -192,7 +193,8 @@ TEST_CASE("a lambda that is spawned keeps its captures until it has ended") {
 
 TEST_CASE("a scope that logs failures goes on after one") {
   std::vector<std::string> lines;
-  auto previous = horus::set_log_sink([&](horus::LogLevel, std::string_view line) { lines.emplace_back(line); });
+  auto previous =
+      horus::set_log_sink([&](horus::LogLevel, std::string_view line) { lines.emplace_back(line); });
   auto body = []() -> Task<> {
     horus::Scope scope("connection", horus::Failures::log);
     horus::Event go;
@@ -200,7 +202,8 @@ TEST_CASE("a scope that logs failures goes on after one") {
       throw horus::Error(ECONNRESET, "read", "127.0.0.1:9000");
       co_return;
     });
-    scope.spawn([]() -> Task<horus::Result<>> { co_return horus::Error(EPIPE, "write", "127.0.0.1:9001"); }, "second");
+    scope.spawn([]() -> Task<horus::Result<>> { co_return horus::Error(EPIPE, "write", "127.0.0.1:9001"); },
+                "second");
     auto bug = scope.spawn([]() -> Task<> {
       throw std::logic_error("held by a handle");
       co_return;

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <horus/task/task.hpp>
+
 #include <algorithm>
 #include <stdexcept>
 #include <string>
@@ -10,7 +12,6 @@
 #include <horus/task/event.hpp>
 #include <horus/task/run_ready.hpp>
 #include <horus/task/scope.hpp>
-#include <horus/task/task.hpp>
 
 using horus::sync_await;
 using horus::Task;
