@@ -450,9 +450,18 @@ int Reactor::enter(std::uint32_t min_complete, std::int64_t deadline_ns) noexcep
 }
 
 void Reactor::reap() noexcept {
+  // A handler that submits into a full ring flushes it, and so comes here again: the completions are this call's.
+  if (reaping_) return;
+  reaping_ = true;
+  take_completions();
+  settle_immediates();
+  reaping_ = false;
+}
+
+void Reactor::take_completions() noexcept {
   std::uint32_t head = *rings_.cq_head;
   const std::uint32_t tail = std::atomic_ref(*rings_.cq_tail).load(std::memory_order_acquire);
-  if (head == tail) return settle_immediates();
+  if (head == tail) return;
   count(counters_.completions, tail - head);
   for (; head != tail; ++head) {
     const io_uring_cqe& completion = rings_.cqes[head & cq_mask_];
@@ -489,7 +498,6 @@ void Reactor::reap() noexcept {
     }
   }
   std::atomic_ref(*rings_.cq_head).store(head, std::memory_order_release);
-  settle_immediates();
 }
 
 // Entries of this kind have run when the backend has consumed them; those without a completion have succeeded. While

@@ -243,6 +243,7 @@ class HORUS_API Reactor {
   bool poll_until(std::int64_t until_ns) noexcept;
   int enter(std::uint32_t min_complete, std::int64_t deadline_ns) noexcept;
   void reap() noexcept;
+  void take_completions() noexcept;
   void settle_immediates() noexcept;
   void hand_over_migrations() noexcept;
   bool post_work(Work work) noexcept;
@@ -272,6 +273,7 @@ class HORUS_API Reactor {
   std::uint32_t in_flight_ = 0;
   std::uint32_t in_flight_limit_ = 0;
   bool virtual_clock_ = false;
+  bool reaping_ = false;
   ReadyList ready_;
   IntrusiveList<Operation, QueuedTag> queued_;
   TimerQueue timers_;

@@ -2,14 +2,11 @@
 #include <horus/io/process.hpp>
 
 #include <csignal>
-#include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -31,7 +28,7 @@ namespace io = horus::io;
 
 namespace {
 
-ProcessOptions shell(const std::string& script) { return ProcessOptions({"/bin/sh", "-c", script}); }
+ProcessOptions shell(const std::string& script) { return ProcessOptions("/bin/sh", "-c", script); }
 
 std::size_t open_descriptors() {
   std::size_t count = 0;
@@ -41,11 +38,6 @@ std::size_t open_descriptors() {
 
 // No child left, neither running nor as a zombie.
 bool no_children() { return ::waitpid(-1, nullptr, WNOHANG) == -1 && errno == ECHILD; }
-
-// Runs the reactor until a background reap is over.
-Task<> until_no_children() {
-  while (!no_children()) co_await horus::sleep(200us);
-}
 
 Task<ProcessOutput> output_of(ProcessOptions options, std::string input = {}) {
   auto running = io::run_process(std::move(options), std::move(input));
@@ -58,14 +50,6 @@ Task<Process> spawn(ProcessOptions options) {
   auto process = co_await spawning;
   co_return std::move(process).or_throw();
 }
-
-struct Folder {
-  std::string path = (std::filesystem::temp_directory_path() / "horus-process-XXXXXX").string();
-  Folder() { REQUIRE(::mkdtemp(path.data()) != nullptr); }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  ~Folder() { std::filesystem::remove_all(path); }
-};
 
 }  // namespace
 
@@ -81,14 +65,14 @@ TEST_CASE("a program that does not exist is an error with its name and advice") 
     auto forbidden_task = io::run_process({"/etc/passwd"});
     auto forbidden = co_await forbidden_task;
     CHECK(forbidden.code() == EACCES);
-    auto nowhere_task = Process::spawn(ProcessOptions({"true"}).with_directory("/no/such/folder"));
+    auto nowhere_task = Process::spawn(ProcessOptions("true").with_directory("/no/such/folder"));
     auto nowhere = co_await nowhere_task;
     CHECK(nowhere.code() == ENOENT);
     CHECK(nowhere.error().target() == "true, in the directory /no/such/folder");
     auto nothing_task = Process::spawn(ProcessOptions(std::vector<std::string>()));
     auto nothing = co_await nothing_task;
     CHECK(nothing.code() == EINVAL);
-    auto closed_task = Process::spawn(ProcessOptions({"true"}).with_output(Redirect::descriptor(987'654)));
+    auto closed_task = Process::spawn(ProcessOptions("true").with_output(Redirect::descriptor(987'654)));
     auto closed = co_await closed_task;
     CHECK(closed.code() == EBADF);
     while (open_descriptors() > before) co_await horus::sleep(100us);  // closed in the background
@@ -100,7 +84,7 @@ TEST_CASE("a program that does not exist is an error with its name and advice") 
 
 TEST_CASE("a conversation through pipes goes line by line") {
   auto body = []() -> Task<> {
-    auto spawning = spawn(ProcessOptions({"cat"}).with_input(Redirect::pipe()).with_output(Redirect::pipe()));
+    auto spawning = spawn(ProcessOptions("cat").with_input(Redirect::pipe()).with_output(Redirect::pipe()));
     auto cat = co_await spawning;
     CHECK(cat.running());
     CHECK(cat.pid() > 0);
@@ -159,7 +143,7 @@ TEST_CASE("a child that never reads, or closes its input early, does not hang or
 
 TEST_CASE("kill ends a child, and a cancelled wait leaves it running") {
   auto body = []() -> Task<> {
-    auto spawning = spawn(ProcessOptions({"sleep", "1000"}));
+    auto spawning = spawn(ProcessOptions("sleep", "1000"));
     auto sleeper = co_await spawning;
     auto late = co_await horus::with_timeout(1ms, sleeper.wait());
     CHECK(late.code() == ETIMEDOUT);
@@ -250,7 +234,7 @@ TEST_CASE("a group dies with its grandchildren") {
 
 TEST_CASE("kill_group without an own group is refused: it would hit the caller") {
   auto body = []() -> Task<> {
-    auto spawning = spawn(ProcessOptions({"sleep", "1000"}));
+    auto spawning = spawn(ProcessOptions("sleep", "1000"));
     auto sleeper = co_await spawning;
     CHECK(sleeper.kill_group().code() == EINVAL);
   };
@@ -261,7 +245,7 @@ TEST_CASE("kill_group without an own group is refused: it would hit the caller")
 TEST_CASE("destroying the Process of a running child kills it, also when the reactor ends at once") {
   {
     auto body = []() -> Task<> {
-      auto spawning = spawn(ProcessOptions({"sleep", "1000"}));
+      auto spawning = spawn(ProcessOptions("sleep", "1000"));
       auto sleeper = co_await spawning;
       CHECK(sleeper.running());
     };
@@ -273,7 +257,7 @@ TEST_CASE("destroying the Process of a running child kills it, also when the rea
       horus::Scope scope;
       horus::Spawned<Result<ExitStatus>> waiting;
       {
-        auto spawning = spawn(ProcessOptions({"sleep", "1000"}));
+        auto spawning = spawn(ProcessOptions("sleep", "1000"));
         auto sleeper = co_await spawning;
         waiting = scope.spawn(sleeper.wait());
         co_await horus::sleep(1ms);
@@ -288,7 +272,7 @@ TEST_CASE("destroying the Process of a running child kills it, also when the rea
   }
   {
     // Without any reactor.
-    auto orphan = io::run(spawn(ProcessOptions({"sleep", "1000"})));
+    auto orphan = io::run(spawn(ProcessOptions("sleep", "1000")));
     CHECK(orphan.running());
   }
   CHECK(no_children());
@@ -297,7 +281,7 @@ TEST_CASE("destroying the Process of a running child kills it, also when the rea
 
 TEST_CASE("a status that somebody else took is an error that says so") {
   auto body = []() -> Task<> {
-    auto spawning = spawn(ProcessOptions({"true"}));
+    auto spawning = spawn(ProcessOptions("true"));
     auto child = co_await spawning;
     REQUIRE(::waitpid(child.pid(), nullptr, 0) == child.pid());
     auto waiting = child.wait();
@@ -317,10 +301,10 @@ TEST_CASE("many children leave no descriptor behind") {
     co_await horus::sleep(1ms);
     const std::size_t before = open_descriptors();
     for (int i = 0; i < 20; ++i) {
-      auto running = output_of(ProcessOptions({"cat"}), "x");
+      auto running = output_of(ProcessOptions("cat"), "x");
       auto output = co_await running;
       CHECK(output.out == "x");
-      auto spawning = Process::spawn(ProcessOptions({"/no/such"}).with_input(Redirect::pipe()));
+      auto spawning = Process::spawn(ProcessOptions("/no/such").with_input(Redirect::pipe()));
       auto missing = co_await spawning;
       CHECK_FALSE(missing.ok());
     }

@@ -4,7 +4,6 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,7 +18,6 @@
 #include <horus/io/time.hpp>
 #include <horus/task/scope.hpp>
 
-using horus::Result;
 using horus::Task;
 using horus::io::ExitStatus;
 using horus::io::Process;
@@ -31,13 +29,7 @@ namespace io = horus::io;
 
 namespace {
 
-ProcessOptions shell(const std::string& script) { return ProcessOptions({"/bin/sh", "-c", script}); }
-
-std::size_t open_descriptors() {
-  std::size_t count = 0;
-  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) ++count;
-  return count;
-}
+ProcessOptions shell(const std::string& script) { return ProcessOptions("/bin/sh", "-c", script); }
 
 // No child left, neither running nor as a zombie.
 bool no_children() { return ::waitpid(-1, nullptr, WNOHANG) == -1 && errno == ECHILD; }
@@ -51,12 +43,6 @@ Task<ProcessOutput> output_of(ProcessOptions options, std::string input = {}) {
   auto running = io::run_process(std::move(options), std::move(input));
   auto output = co_await running;
   co_return std::move(output).or_throw();
-}
-
-Task<Process> spawn(ProcessOptions options) {
-  auto spawning = Process::spawn(std::move(options));
-  auto process = co_await spawning;
-  co_return std::move(process).or_throw();
 }
 
 struct Folder {
@@ -90,7 +76,7 @@ TEST_CASE("a child's output, error output and exit code come back") {
 TEST_CASE("a program is found on PATH, and input and output larger than a pipe flow both ways") {
   auto body = []() -> Task<> {
     const std::string much(500'000, 'x');
-    auto running = output_of(ProcessOptions({"cat"}), much);
+    auto running = output_of(ProcessOptions("cat"), much);
     auto output = co_await running;
     CHECK(output.status.success());
     CHECK(output.out == much);
@@ -111,13 +97,13 @@ TEST_CASE("children start with default dispositions, an empty mask and no descri
     ::sigaddset(&mask, SIGTERM);
     ::pthread_sigmask(SIG_BLOCK, &mask, nullptr);
     const int leaky = ::dup(2);  // some library forgot O_CLOEXEC
-    auto running = output_of(ProcessOptions({"cat", "/proc/self/status"}));
+    auto running = output_of(ProcessOptions("cat", "/proc/self/status"));
     auto output = co_await running;
     for (const char* line : {"SigBlk:\t0000000000000000", "SigIgn:\t0000000000000000"}) {
       CAPTURE(line);
       CHECK(output.out.find(line) != std::string::npos);
     }
-    auto listing = output_of(ProcessOptions({"ls", "/proc/self/fd"}));
+    auto listing = output_of(ProcessOptions("ls", "/proc/self/fd"));
     auto descriptors = co_await listing;
     CHECK(descriptors.out == "0\n1\n2\n3\n");  // 3 is ls looking
     ::close(leaky);
@@ -145,7 +131,7 @@ TEST_CASE("environment and directory are as asked for") {
     auto overridden = co_await overriding;
     CHECK(overridden.out == "no\n");
     auto replacing =
-        output_of(ProcessOptions({"env"}).without_environment().with_variable("ONLY", "this=that"));
+        output_of(ProcessOptions("env").without_environment().with_variable("ONLY", "this=that"));
     auto replaced = co_await replacing;
     CHECK(replaced.out == "ONLY=this=that\n");
     auto naming = Process::spawn(shell("true").with_variable("A=B", "x"));
@@ -218,7 +204,7 @@ TEST_CASE("a child that closes its output early is waited for") {
 
 TEST_CASE("a child that writes without end is killed at the limit") {
   auto body = []() -> Task<> {
-    auto running = io::run_process(ProcessOptions({"yes"}), {}, 100'000);
+    auto running = io::run_process(ProcessOptions("yes"), {}, 100'000);
     auto endless = co_await running;
     REQUIRE_FALSE(endless.ok());
     CHECK(endless.code() == ENOBUFS);
