@@ -47,11 +47,13 @@ class ProcessOptions {
  public:
   /// The program and its arguments. A program without a slash is searched on the parent's PATH; one with a slash is
   /// taken from the child's working directory.
-  explicit ProcessOptions(std::vector<std::string> argv) : arguments(std::move(argv)) {}
-  /// The same without braces, which some compilers do not take beside co_await: `ProcessOptions("git", "--version")`.
   template <std::convertible_to<std::string_view>... Arguments>
     requires(sizeof...(Arguments) > 0)
   explicit ProcessOptions(const Arguments&... argv) : arguments{std::string(std::string_view(argv))...} {}
+  /// The same from a vector. (A template, so that braces never fit: g++ 12 finds them ambiguous, and refuses or
+  /// miscompiles them beside co_await.)
+  template <std::same_as<std::vector<std::string>> Vector>
+  explicit ProcessOptions(Vector argv) : arguments(std::move(argv)) {}
 
   std::vector<std::string> arguments;
   std::string directory;                                       ///< working directory; empty: the parent's

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
@@ -196,6 +197,7 @@ Reactor::~Reactor() {
     horus::detail::thread_state.ready = previous_ready_;
     horus::detail::thread_state.roots = previous_roots_;
   }
+  while (stopping_calls_.load(std::memory_order_acquire) != 0) ::sched_yield();
   if (wake_fd_ >= 0) ::close(wake_fd_);
 }
 
@@ -274,9 +276,12 @@ Scope& Reactor::background() {
 }
 
 void Reactor::stop() noexcept {
+  // Whoever sees the flag may destroy the reactor before this call has ended: the destructor waits for it.
+  stopping_calls_.fetch_add(1, std::memory_order_acq_rel);
   stop_.store(true, std::memory_order_seq_cst);
   // Unconditionally: a signal handler may run between the loop's last look at the flag and its sleep.
   signal_wake();
+  stopping_calls_.fetch_sub(1, std::memory_order_acq_rel);
 }
 
 // For callers who look at something of their own after each turn: a turn that has done anything does not wait.

@@ -121,7 +121,7 @@ class HORUS_API Reactor {
   [[nodiscard]] bool stopping() const noexcept { return stop_.load(std::memory_order_relaxed); }
 
   /// Runs `work` on the reactor's thread, in order per posting thread. False when the mailbox is full: nothing was
-  /// queued. Any thread. What `work` throws ends the program.
+  /// queued. Any thread; the reactor must outlive the call. What `work` throws ends the program.
   template <class F>
   bool post(F&& work) {
     return post_work(Work(std::forward<F>(work)));
@@ -290,6 +290,7 @@ class HORUS_API Reactor {
   RemoteList remote_;
   std::atomic<bool> asleep_{false};
   std::atomic<bool> stop_{false};
+  std::atomic<int> stopping_calls_{0};  // stop() in progress on other threads
   bool stop_passed_on_ = false;
   int wake_fd_ = -1;
   WakeHandler wake_;

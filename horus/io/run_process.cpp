@@ -93,8 +93,4 @@ Task<Result<ProcessOutput>> run_process(ProcessOptions options, std::string inpu
   co_return std::move(output);
 }
 
-Task<Result<ProcessOutput>> run_process(std::vector<std::string> argv, std::string input) {
-  return run_process(ProcessOptions(std::move(argv)), std::move(input));
-}
-
 }  // namespace horus::io

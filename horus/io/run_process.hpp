@@ -4,8 +4,6 @@
 
 #include <cstddef>
 #include <string>
-#include <utility>
-#include <vector>
 
 #include <horus/base/clock.hpp>
 #include <horus/base/export.hpp>
@@ -40,6 +38,5 @@ inline constexpr Duration kOutputLinger = std::chrono::seconds(1);
 /// Example: `auto version = co_await horus::io::run_process(horus::io::ProcessOptions("git", "--version"));`
 HORUS_API Task<Result<ProcessOutput>> run_process(ProcessOptions options, std::string input = {},
                                                   std::size_t output_limit = kProcessOutputLimit);
-HORUS_API Task<Result<ProcessOutput>> run_process(std::vector<std::string> argv, std::string input = {});
 
 }  // namespace horus::io

@@ -56,13 +56,13 @@ Task<Process> spawn(ProcessOptions options) {
 TEST_CASE("a program that does not exist is an error with its name and advice") {
   auto body = []() -> Task<> {
     const std::size_t before = open_descriptors();
-    auto missing_task = io::run_process({"horus-no-such-program", "x"});
+    auto missing_task = io::run_process(ProcessOptions("horus-no-such-program", "x"));
     auto missing = co_await missing_task;
     REQUIRE_FALSE(missing.ok());
     CHECK(missing.code() == ENOENT);
     CHECK(missing.error().message() ==
           "spawn horus-no-such-program: no such file or directory (is the program installed and on PATH?)");
-    auto forbidden_task = io::run_process({"/etc/passwd"});
+    auto forbidden_task = io::run_process(ProcessOptions("/etc/passwd"));
     auto forbidden = co_await forbidden_task;
     CHECK(forbidden.code() == EACCES);
     auto nowhere_task = Process::spawn(ProcessOptions("true").with_directory("/no/such/folder"));
