@@ -178,6 +178,10 @@ TEST_CASE("a cancelled wait loses no signal") {
 }
 
 TEST_CASE("a signal that nobody read does what it would have done once the set has died") {
+#ifdef HORUS_TSAN
+  MESSAGE("left out: ThreadSanitizer's own thread makes a forked child's signals unreliable");
+  return;
+#endif
   const pid_t child = ::fork();
   REQUIRE(child >= 0);
   if (child == 0) {
