@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <horus/sched/scheduler.hpp>
-#include <horus/task/event.hpp>
 
 #include <csignal>
 #include <stdexcept>
@@ -15,6 +14,7 @@
 
 #include <horus/base/log.hpp>
 #include <horus/io/time.hpp>
+#include <horus/task/event.hpp>
 
 using horus::Node;
 using horus::PlainNode;
