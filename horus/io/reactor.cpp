@@ -21,6 +21,7 @@
 #include <fmt/format.h>
 
 #include <horus/base/log.hpp>
+#include <horus/io/buffer_watch.hpp>
 
 namespace horus::io {
 
@@ -435,6 +436,9 @@ bool Reactor::poll_until(std::int64_t until_ns) noexcept {
 int Reactor::enter(std::uint32_t min_complete, std::int64_t deadline_ns) noexcept {
   const std::uint32_t already = *rings_.sq_tail;
   const std::uint32_t fresh = sq_tail_ - already;
+#ifdef HORUS_ASAN
+  for (std::uint32_t i = already; i != sq_tail_; ++i) detail::watch_buffers_of(rings_.sqes[i & sq_mask_]);
+#endif
   std::atomic_ref(*rings_.sq_tail).store(sq_tail_, std::memory_order_release);
   const std::uint32_t to_submit = sq_tail_ - std::atomic_ref(*rings_.sq_head).load(std::memory_order_acquire);
   count(counters_.enters);
@@ -471,6 +475,9 @@ void Reactor::take_completions() noexcept {
   for (; head != tail; ++head) {
     const io_uring_cqe& completion = rings_.cqes[head & cq_mask_];
     const std::uint64_t address = completion.user_data & ~std::uint64_t{7};
+#ifdef HORUS_ASAN
+    detail::check_buffers_of(completion);
+#endif
     switch (static_cast<Tag>(completion.user_data & 7)) {
       case Tag::operation: {
         auto& operation = *reinterpret_cast<Operation*>(address);

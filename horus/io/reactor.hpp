@@ -65,7 +65,7 @@ struct Timer : TimerEntry {
 /// The event loop of one thread.
 ///
 /// Semantics: `run(task)` drives everything until the task has ended; `run_once` is one turn, for embedding. At most
-/// half the completion ring's entries are in flight; further operations wait in a queue and never fail for it.
+/// `max_in_flight` operations are the backend's; further ones wait in a queue and never fail for it.
 /// Errors: the constructor throws Error when the asked-for backend cannot be had.
 /// Thread safety: the constructing thread, except `post`, `stop`, `wake` and `statistics`.
 /// Example: `horus::io::Reactor reactor;  int code = reactor.run(main_task());`

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The kernel as backend: the reactor's rings are the kernel's rings, one system call per batch.
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -95,14 +96,22 @@ class UringBackend final : public Backend {
 int UringBackend::set_up(const ReactorConfig& config) noexcept {
   ring_.ring_fd = -1;
   io_uring_params parameters{};
-  parameters.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL |
-                     IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE | IORING_SETUP_TASKRUN_FLAG;
-  parameters.cq_entries = config.completion_entries;
-  int result = ::io_uring_queue_init_params(config.submission_entries, &ring_, &parameters);
+  const auto attempt = [&](std::uint32_t submission_entries, std::uint32_t completion_entries) {
+    parameters = {};
+    parameters.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL |
+                       IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE | IORING_SETUP_TASKRUN_FLAG;
+    parameters.cq_entries = completion_entries;
+    return ::io_uring_queue_init_params(submission_entries, &ring_, &parameters);
+  };
+  int result = attempt(config.submission_entries, config.completion_entries);
   // The memory of a ring that was closed a moment ago is charged to RLIMIT_MEMLOCK until the kernel gets round to it.
-  for (int attempt = 0; result == -ENOMEM && attempt < 10; ++attempt) {
+  for (int again = 0; result == -ENOMEM && again < 5; ++again) {
     ::usleep(10'000);
-    result = ::io_uring_queue_init_params(config.submission_entries, &ring_, &parameters);
+    result = attempt(config.submission_entries, config.completion_entries);
+  }
+  // Rings of two pages do everything too, with more enters; completions beyond their room wait in the kernel.
+  if (result == -ENOMEM && config.completion_entries > 64) {
+    result = attempt(std::min(config.submission_entries, 32U), 64);
   }
   if (result < 0) {
     ring_.ring_fd = -1;

@@ -64,9 +64,9 @@ TEST_CASE("a pool runs everything it has taken before it is destroyed") {
 }
 
 TEST_CASE("a pool starts no thread before there is work, and never more than its limit") {
+  Gate gate;  // before the pool, whose threads it outlives
   ThreadPool pool("lazy", 2, 100);
   CHECK(pool.threads() == 0);
-  Gate gate;
   for (int i = 0; i < 5; ++i) REQUIRE(pool.submit([&] { gate.pass(); }));
   gate.wait_for(2);
   CHECK(pool.threads() == 2);
@@ -75,8 +75,8 @@ TEST_CASE("a pool starts no thread before there is work, and never more than its
 }
 
 TEST_CASE("a full pool refuses and keeps what it has") {
-  ThreadPool pool("full", 1, 2);
   Gate gate;
+  ThreadPool pool("full", 1, 2);
   REQUIRE(pool.submit([&] { gate.pass(); }));
   gate.wait_for(1);
   CHECK(pool.submit([] {}));
@@ -86,7 +86,6 @@ TEST_CASE("a full pool refuses and keeps what it has") {
 }
 
 TEST_CASE("a queued job can be taken back, a running one cannot") {
-  ThreadPool pool("cancel", 1, 8);
   Gate gate;
   struct Counted : ThreadPool::Job {
     Gate* gate = nullptr;
@@ -115,11 +114,11 @@ TEST_CASE("a queued job can be taken back, a running one cannot") {
 }
 
 TEST_CASE("the threads of a pool are named and take no signals") {
-  ThreadPool pool("a-long-pool-name", 1, 8);
   char name[16] = {};
   sigset_t blocked;
   ::sigemptyset(&blocked);
   Gate done;
+  ThreadPool pool("a-long-pool-name", 1, 8);
   std::thread waiter([&] { done.pass(); });
   REQUIRE(pool.submit([&] {
     ::pthread_getname_np(::pthread_self(), name, sizeof name);
