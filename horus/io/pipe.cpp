@@ -97,7 +97,12 @@ Task<Result<PipeReader>> Fifo::open_read(std::string path, FifoEnd end) {
   if (end == FifoEnd::ends) {
     // Before the first writer a read would tell an end at once; a poll waits.
     auto ready = co_await wait_readable(opened);
-    if (!ready) co_return ready.error().on("open", path);
+    if (!ready) {
+      // Gone when this returns: a writer must not find a reader that has given up.
+      auto closing = close(std::move(descriptor));
+      static_cast<void>(co_await closing);
+      co_return ready.error().on("open", path);
+    }
   }
   co_return PipeReader(std::move(descriptor), path);
 }

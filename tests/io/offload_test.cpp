@@ -168,8 +168,8 @@ TEST_CASE("a Result and an exception cross back from the pool") {
 }
 
 TEST_CASE("a full queue is an error that names the pool") {
-  ThreadPool pool("tiny", 1, 1);
   Gate gate;
+  ThreadPool pool("tiny", 1, 1);
   REQUIRE(pool.submit([&] { gate.pass(); }));
   gate.wait_for(1);
   REQUIRE(pool.submit([] {}));
@@ -184,8 +184,8 @@ TEST_CASE("a full queue is an error that names the pool") {
 }
 
 TEST_CASE("a call that waits for a thread is taken back when its task is stopped") {
-  ThreadPool pool("busy", 1, 4);
   Gate gate;
+  ThreadPool pool("busy", 1, 4);
   REQUIRE(pool.submit([&] { gate.pass(); }));
   gate.wait_for(1);
   auto call = [&]() -> Task<Result<int>> {
@@ -201,8 +201,8 @@ TEST_CASE("a call that waits for a thread is taken back when its task is stopped
 }
 
 TEST_CASE("a call that runs is awaited when its task is stopped, and its value delivered") {
-  ThreadPool pool("running", 1, 4);
   Gate gate;
+  ThreadPool pool("running", 1, 4);
   auto call = [&]() -> Task<Result<int>> {
     auto value = co_await horus::io::offload_on(
         pool,
