@@ -210,6 +210,7 @@ TEST_CASE("more operations complete at once than the completion ring holds") {
   CHECK(ended == 600);
 }
 
+#ifndef HORUS_TSAN  // it holds a handler back until the thread calls an intercepted function, and a ring is entered raw
 namespace {
 Reactor* signalled = nullptr;
 void stop_signalled(int) { signalled->stop(); }
@@ -231,6 +232,7 @@ TEST_CASE("stop from a signal handler wakes the loop, whenever the signal comes"
   ::sigaction(SIGUSR1, &previous, nullptr);
   CHECK_FALSE(reactor.stopping());
 }
+#endif
 
 TEST_CASE("a task that goes on after stop() is waited for asleep, not by spinning") {
   Reactor reactor;
