@@ -177,8 +177,8 @@ void compare(const Options& options, const Journey& ours, bool colours) {
   rows.push_back(ours.row);
   fmt::print("\nThe controller's ticks, beside the camera:\n{}", comparison(rows, colours));
   fmt::print(
-      "Threads as the kernel counts them. Those of Horus: the loop, a helper that started the\n"
-      "camera, and what serves files, which is the kernel's own worker with io_uring.\n");
+      "Threads as the kernel counts them. Those of Horus: the loop, a helper that\n"
+      "started the camera, and what serves files, with io_uring the kernel's worker.\n");
 }
 
 int run(Options options) {
