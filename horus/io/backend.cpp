@@ -51,6 +51,16 @@ int Backend::socket_pair(int ends[2], int domain, int type) noexcept {
 int Backend::event_fd(unsigned initial, int flags) noexcept {
   return or_errno(::eventfd(initial, flags | EFD_CLOEXEC));
 }
+void Backend::ring(int event_fd, std::uint64_t count) noexcept {
+  const int saved = errno;
+  [[maybe_unused]] const ssize_t written = ::write(event_fd, &count, sizeof count);
+  errno = saved;
+}
+int Backend::status_flags(int fd) noexcept { return or_errno(::fcntl(fd, F_GETFL)); }
+int Backend::close_descriptor(int fd) noexcept { return or_errno(::close(fd)); }
+bool Backend::run_job(ThreadPool& pool, ThreadPool::Job& job) noexcept { return pool.submit(job); }
+bool Backend::take_job_back(ThreadPool& pool, ThreadPool::Job& job) noexcept { return pool.cancel(job); }
+void Backend::spend(std::string_view) noexcept {}
 void Backend::random_bytes(void* out, std::size_t size) noexcept {
   auto* bytes = static_cast<unsigned char*>(out);
   while (size > 0) {

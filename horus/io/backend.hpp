@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include <linux/io_uring.h>
 #include <sys/socket.h>
@@ -14,6 +15,7 @@
 #include <horus/base/clock.hpp>
 #include <horus/base/export.hpp>
 #include <horus/base/result.hpp>
+#include <horus/io/thread_pool.hpp>
 
 namespace horus::io {
 
@@ -80,6 +82,10 @@ class HORUS_API Backend {
   // What does not go through an entry, so that a simulator can answer it too. Kernel calls by default; each returns
   // -errno on failure.
   [[nodiscard]] virtual std::int64_t now_ns() noexcept;
+  /// True when now_ns() is not the kernel's clock.
+  [[nodiscard]] virtual bool has_virtual_clock() const noexcept { return false; }
+  /// A tick of `node` begins: a world whose code takes no time of its own lets the node's cost pass here.
+  virtual void spend(std::string_view node) noexcept;
   virtual int socket(int domain, int type, int protocol) noexcept;
   virtual int bind(int fd, const sockaddr* address, socklen_t size) noexcept;
   virtual int listen(int fd, int backlog) noexcept;
@@ -90,6 +96,15 @@ class HORUS_API Backend {
   virtual int pipe(int ends[2], int flags) noexcept;
   virtual int socket_pair(int ends[2], int domain, int type) noexcept;
   virtual int event_fd(unsigned initial, int flags) noexcept;
+  /// Adds `count` to an eventfd. Any thread, also a signal handler; a full counter is as good.
+  virtual void ring(int event_fd, std::uint64_t count) noexcept;
+  /// The open file description's flags, as F_GETFL gives them.
+  virtual int status_flags(int fd) noexcept;
+  /// Closes a descriptor that nothing waits on.
+  virtual int close_descriptor(int fd) noexcept;
+  /// Hands work to a pool, and takes it back when it has not started.
+  virtual bool run_job(ThreadPool& pool, ThreadPool::Job& job) noexcept;
+  virtual bool take_job_back(ThreadPool& pool, ThreadPool::Job& job) noexcept;
   virtual void random_bytes(void* out, std::size_t size) noexcept;
 
  protected:

@@ -53,6 +53,7 @@ class Interpreter : public Backend {
     bool on_descriptor = false;
     std::uint32_t wanted = 0;  // EPOLL*
     std::uint32_t done = 0;    // bytes
+    std::uint64_t number = 0;  // in the order of submission
     Pending* next_on_fd = nullptr;
     Pending* previous_on_fd = nullptr;
     Pending* next_in_bucket = nullptr;
@@ -149,6 +150,7 @@ class Interpreter : public Backend {
   std::vector<Descriptor> descriptors_;  // by number
   std::vector<Pending*> buckets_;        // by user_data
   std::vector<std::unique_ptr<Pending[]>> slabs_;
+  std::uint64_t last_number_ = 0;
   Pending* free_ = nullptr;  // linked through next_on_fd
   std::vector<Pending*> retries_;
   std::vector<int> closable_;  // descriptors whose last blocking operation has ended before a close

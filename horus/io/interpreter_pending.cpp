@@ -2,6 +2,7 @@
 // Operations that wait: where they are kept, how they end, are cancelled, and what a close does to them.
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include <horus/io/interpreter.hpp>
 
@@ -79,6 +80,7 @@ Interpreter::Pending& Interpreter::keep(const io_uring_sqe& entry, std::uint32_t
   pending.entry = entry;
   pending.done = done;
   pending.wanted = 0;
+  pending.number = ++last_number_;
   pending.next_on_fd = pending.previous_on_fd = nullptr;
   Pending*& bucket = buckets_[bucket_of(entry.user_data)];
   pending.previous_in_bucket = nullptr;
@@ -202,17 +204,20 @@ std::int32_t Interpreter::cancel(const io_uring_sqe& entry) noexcept {
       if (!visit(*pending)) break;
       pending = following;
     }
+  } else if ((flags & kAny) != 0) {
+    // In the order of submission: that of the buckets is the order of addresses, which no two runs share.
+    std::vector<std::pair<std::uint64_t, Pending*>> everything;
+    for (Pending* pending : buckets_) {
+      for (; pending != nullptr; pending = pending->next_in_bucket)
+        everything.emplace_back(pending->number, pending);
+    }
+    std::sort(everything.begin(), everything.end());
+    for (const auto& [number, pending] : everything) static_cast<void>(visit(*pending));
   } else {
-    const bool any = (flags & kAny) != 0;
-    const std::size_t from = any ? 0 : bucket_of(entry.addr);
-    const std::size_t to = any ? buckets_.size() : from + 1;
-    bool more = true;
-    for (std::size_t bucket = from; bucket < to && more; ++bucket) {
-      for (Pending* pending = buckets_[bucket]; pending != nullptr && more;) {
-        Pending* following = pending->next_in_bucket;
-        if (any || pending->entry.user_data == entry.addr) more = visit(*pending);
-        pending = following;
-      }
+    for (Pending* pending = buckets_[bucket_of(entry.addr)]; pending != nullptr;) {
+      Pending* following = pending->next_in_bucket;
+      if (pending->entry.user_data == entry.addr && !visit(*pending)) break;
+      pending = following;
     }
   }
   if (all) return count;

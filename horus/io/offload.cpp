@@ -33,7 +33,7 @@ void OffloadBase::leave() noexcept {
   HORUS_ASSERT(home_ != nullptr, "offload on a thread that runs no reactor");
   home_->remote().expect();
   away_ = true;
-  if (!pool_.submit(static_cast<Job&>(*this))) {
+  if (!home_->backend().run_job(pool_, *this)) {
     home_->remote().let_go();
     refuse(EAGAIN);
   }
@@ -52,7 +52,8 @@ void OffloadBase::refuse(int code) noexcept {
 
 void OffloadBase::cancel(Waiter& waiter) noexcept {
   auto& self = static_cast<OffloadBase&>(waiter);
-  if (!self.pool_.cancel(self)) return;  // it runs: its frame must stay until it has ended
+  if (!self.home_->backend().take_job_back(self.pool_, self))
+    return;  // it runs: its frame must stay until it has ended
   self.home_->remote().let_go();
   self.refuse(ECANCELED);
 }

@@ -148,6 +148,7 @@ Reactor::Reactor(std::unique_ptr<Backend> backend, const ReactorConfig& config)
       // Not the size of the completion ring: thousands of idle receives are in flight without completing, and what
       // completes at once beyond the ring the kernel keeps.
       in_flight_limit_(config.max_in_flight),
+      virtual_clock_(backend_->has_virtual_clock()),
       timers_(backend_->now_ns()),
       mailbox_(config.mailbox_entries),
       generation_(process_generation.load(std::memory_order_relaxed)),
@@ -199,7 +200,8 @@ Reactor::~Reactor() {
     horus::detail::thread_state.roots = previous_roots_;
   }
   while (stopping_calls_.load(std::memory_order_acquire) != 0) ::sched_yield();
-  if (wake_fd_ >= 0) ::close(wake_fd_);
+  if (wake_fd_ >= 0) static_cast<void>(backend_->close_descriptor(wake_fd_));
+  if (backend_leaked_) static_cast<void>(backend_.release());
 }
 
 void Reactor::check_owner() const noexcept {
@@ -697,7 +699,7 @@ void Reactor::drain() noexcept {
       log_error(fmt::format(
           "reactor: {} operations did not end within {} ms; their memory is leaked on purpose:\n{}",
           in_flight_, config_.drain_limit.count() / 1'000'000, dump_tasks()));
-      static_cast<void>(backend_.release());
+      backend_leaked_ = true;
       break;
     }
   }
@@ -724,13 +726,7 @@ void Reactor::wake_if_asleep() noexcept {
     signal_wake();
 }
 
-void Reactor::signal_wake() noexcept {
-  const std::uint64_t one = 1;
-  const int saved = errno;
-  [[maybe_unused]] const ssize_t written =
-      ::write(wake_fd_, &one, sizeof one);  // full: a wake-up is pending already
-  errno = saved;
-}
+void Reactor::signal_wake() noexcept { backend_->ring(wake_fd_, 1); }
 
 void Reactor::arm_wake() noexcept {
   if (wake_.armed) return;

@@ -140,11 +140,22 @@ class HORUS_API Reactor {
   /// When the next timer is due (CLOCK_MONOTONIC ns; kNever: no timer).
   [[nodiscard]] std::int64_t next_deadline() noexcept { return timers_.next_deadline(); }
 
+  /// True when a `run_once()` would do something without waiting for the backend or a timer.
+  [[nodiscard]] bool has_work() const noexcept {
+    return !ready_.empty() || !mailbox_.empty() || !remote_.empty() || !migrations_.empty() ||
+           !queued_.empty() || sq_tail_ != *rings_.sq_tail;
+  }
+
   /// A snapshot. Any thread.
   [[nodiscard]] Statistics statistics() const noexcept;
   [[nodiscard]] const char* backend_name() const noexcept { return backend_->name(); }
   [[nodiscard]] Backend& backend() noexcept { return *backend_; }
   [[nodiscard]] const ReactorConfig& config() const noexcept { return config_; }
+  /// A tick of `node` begins, in a world where code takes no time by itself: see Backend::spend.
+  void spend(std::string_view node) noexcept {
+    if (virtual_clock_) [[unlikely]]
+      backend_->spend(node);
+  }
   void set_timer_spin(Duration margin) noexcept { config_.timer_spin = margin; }
   void set_busy_poll(Duration window) noexcept { config_.busy_poll = window; }
 
@@ -209,6 +220,7 @@ class HORUS_API Reactor {
 
  private:
   friend class Operation;
+  friend class CurrentReactor;
   struct WakeHandler : CompletionHandler {
     Reactor* reactor = nullptr;
     std::uint64_t count = 0;
@@ -272,8 +284,9 @@ class HORUS_API Reactor {
   std::uint32_t cq_mask_ = 0;
   std::uint32_t in_flight_ = 0;
   std::uint32_t in_flight_limit_ = 0;
-  bool virtual_clock_ = false;
+  const bool virtual_clock_;
   bool reaping_ = false;
+  bool backend_leaked_ = false;  // operations in it did not end
   ReadyList ready_;
   IntrusiveList<Operation, QueuedTag> queued_;
   TimerQueue timers_;
@@ -310,6 +323,29 @@ class HORUS_API Reactor {
   Reactor* previous_reactor_ = nullptr;
   ReadyList* previous_ready_ = nullptr;
   IntrusiveList<Chain, RootTag>* previous_roots_ = nullptr;
+};
+
+/// Makes another of this thread's reactors the current one while it lives, or none (null). What is awaited goes to the
+/// current reactor; it alone may run.
+class CurrentReactor {
+ public:
+  explicit CurrentReactor(Reactor* reactor) noexcept
+      : reactor_(std::exchange(state().reactor, reactor)),
+        ready_(std::exchange(state().ready, reactor == nullptr ? nullptr : &reactor->ready_)),
+        roots_(std::exchange(state().roots, reactor == nullptr ? nullptr : &reactor->roots_)) {}
+  CurrentReactor(const CurrentReactor&) = delete;
+  CurrentReactor& operator=(const CurrentReactor&) = delete;
+  ~CurrentReactor() {
+    state().reactor = reactor_;
+    state().ready = ready_;
+    state().roots = roots_;
+  }
+
+ private:
+  static horus::detail::ThreadState& state() noexcept { return horus::detail::thread_state; }
+  Reactor* reactor_;
+  ReadyList* ready_;
+  IntrusiveList<Chain, RootTag>* roots_;
 };
 
 template <class Self>

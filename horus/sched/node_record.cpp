@@ -78,6 +78,7 @@ std::int64_t NodeRecord::release(std::int64_t grid_ns, std::int64_t now_ns) noex
   released_for_ = grid_ns;
   tick_start_ = now_ns;
   statistics.release_lateness.record(static_cast<std::uint64_t>(std::max<std::int64_t>(now_ns - grid_ns, 0)));
+  io::Reactor::current()->spend(node_name_);
   if (plain_node != nullptr) {
     std::exception_ptr failure;
     try {

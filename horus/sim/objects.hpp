@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+// What descriptors of simulated processes refer to: streams (TCP, pipes, socket pairs), listeners, datagram sockets,
+// counters. One thread, the world's. Descriptors and events in flight share them; the last descriptor's end closes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <horus/io/address.hpp>
+#include <horus/io/provider.hpp>
+
+namespace horus::sim::detail {
+
+class Engine;
+class Instance;
+struct Host;
+
+/// Base of all: who refers to it, and what it can do. What it cannot gives the kernel's error.
+class Object : public std::enable_shared_from_this<Object> {
+ public:
+  using Kind = io::DescriptorTraits::Kind;
+
+  explicit Object(Engine& engine) noexcept : engine_(engine) {}
+  Object(const Object&) = delete;
+  Object& operator=(const Object&) = delete;
+  virtual ~Object() = default;
+
+  [[nodiscard]] virtual Kind kind() const noexcept = 0;
+  /// EPOLL* that hold now.
+  [[nodiscard]] virtual std::uint32_t ready() const noexcept = 0;
+  // Attempts: bytes, or -errno; -EAGAIN when it would block.
+  virtual ssize_t receive(msghdr& message, int flags);
+  virtual ssize_t send(const msghdr& message, int flags);
+  virtual int shutdown(int how);
+  /// The last descriptor is gone.
+  virtual void closed() {}
+
+  // Of sockets.
+  virtual int bind(Host& host, const io::Address& address);
+  virtual int listen(int backlog);
+  virtual int connect(Host& host, const io::Address& address);
+  virtual int connect_result();
+  /// The next connection, or null when none waits.
+  virtual std::shared_ptr<Object> accept(int& error);
+  [[nodiscard]] virtual const io::Address* local() const noexcept { return nullptr; }
+  [[nodiscard]] virtual const io::Address* peer() const noexcept { return nullptr; }
+
+  void opened_as(Instance& instance, int fd);
+  void closed_as(Instance& instance, int fd);
+  [[nodiscard]] Engine& engine() const noexcept { return engine_; }
+
+ protected:
+  /// Its readiness may have changed: whoever watches it looks again.
+  void changed() noexcept;
+
+ private:
+  struct Reference {
+    Instance* instance;
+    int fd;
+  };
+  Engine& engine_;
+  std::vector<Reference> references_;
+};
+
+/// eventfd.
+class Counter final : public Object {
+ public:
+  Counter(Engine& engine, std::uint64_t initial) noexcept : Object(engine), count_(initial) {}
+  [[nodiscard]] Kind kind() const noexcept override { return Kind::counter; }
+  [[nodiscard]] std::uint32_t ready() const noexcept override;
+  ssize_t receive(msghdr& message, int flags) override;
+  ssize_t send(const msghdr& message, int flags) override;
+
+ private:
+  std::uint64_t count_;
+};
+
+class Listener;
+
+/// One end of a byte stream: a TCP connection, a Unix one, a pipe.
+class Stream final : public Object {
+ public:
+  enum class State : std::uint8_t { fresh, listening, connecting, connected, failed, closed };
+
+  Stream(Engine& engine, Kind kind, int family) noexcept : Object(engine), kind_(kind), family_(family) {}
+  /// Two ends that are connected on one host, at once.
+  static void join(const std::shared_ptr<Stream>& one, const std::shared_ptr<Stream>& other) noexcept;
+
+  [[nodiscard]] Kind kind() const noexcept override { return kind_; }
+  [[nodiscard]] std::uint32_t ready() const noexcept override;
+  ssize_t receive(msghdr& message, int flags) override;
+  ssize_t send(const msghdr& message, int flags) override;
+  int shutdown(int how) override;
+  void closed() override;
+  int bind(Host& host, const io::Address& address) override;
+  int listen(int backlog) override;
+  int connect(Host& host, const io::Address& address) override;
+  int connect_result() override;
+  std::shared_ptr<Object> accept(int& error) override;
+  [[nodiscard]] const io::Address* local() const noexcept override { return &local_; }
+  [[nodiscard]] const io::Address* peer() const noexcept override {
+    return state_ == State::connected ? &peer_address_ : nullptr;
+  }
+
+  [[nodiscard]] State state() const noexcept { return state_; }
+  [[nodiscard]] Host* host() const noexcept { return host_; }
+  /// The other side has answered, or nobody has: `error`.
+  void connect_ended(const std::shared_ptr<Stream>& peer, int error) noexcept;
+  /// The connection breaks: both sides see ECONNRESET, without a word on the way.
+  void reset() noexcept;
+  [[nodiscard]] const std::shared_ptr<Stream>& other_end() const noexcept { return peer_; }
+  void set_capacity(std::size_t bytes) noexcept { capacity_ = bytes; }
+
+ private:
+  friend class Engine;
+  // What comes towards this end.
+  struct Segment {
+    std::string data;
+    bool last = false;
+  };
+  [[nodiscard]] std::size_t unread() const noexcept { return arrived_.size() - taken_; }
+  /// False when nobody can take it any more.
+  bool deliver(const Segment& segment) noexcept;
+  void send_segment(Segment segment) noexcept;
+  void fail(int error) noexcept;
+  void arrived_at_listener(const std::shared_ptr<Stream>& client) noexcept;
+
+  Kind kind_;
+  int family_;
+  State state_ = State::fresh;
+  bool bound_ = false;
+  bool ended_ = false;  // the peer sends no more, and everything has arrived
+  bool shut_read_ = false;
+  bool shut_write_ = false;
+  bool told_full_ = false;  // a send found no room: tell when there is some
+  int error_ = 0;           // to be told once
+  int connect_error_ = 0;
+  Host* host_ = nullptr;
+  io::Address local_;
+  io::Address peer_address_;
+  std::shared_ptr<Stream> peer_;
+  std::string arrived_;
+  std::size_t taken_ = 0;
+  std::size_t on_the_way_ = 0;  // bytes towards this end that have not arrived
+  std::size_t capacity_ = 65536;
+  std::int64_t last_arrival_ = 0;
+  // A listener's.
+  std::deque<std::shared_ptr<Stream>> waiting_;
+  std::size_t backlog_ = 0;
+};
+
+/// UDP, and Unix datagrams between the ends of a pair.
+class DatagramSocket final : public Object {
+ public:
+  DatagramSocket(Engine& engine, Host& host, int family) noexcept
+      : Object(engine), family_(family), host_(host) {}
+  [[nodiscard]] Kind kind() const noexcept override { return Kind::socket; }
+  [[nodiscard]] std::uint32_t ready() const noexcept override;
+  ssize_t receive(msghdr& message, int flags) override;
+  ssize_t send(const msghdr& message, int flags) override;
+  int shutdown(int how) override;
+  void closed() override;
+  int bind(Host& host, const io::Address& address) override;
+  int connect(Host& host, const io::Address& address) override;
+  int connect_result() override { return 0; }
+  [[nodiscard]] const io::Address* local() const noexcept override { return &local_; }
+  [[nodiscard]] const io::Address* peer() const noexcept override { return connected_ ? &peer_ : nullptr; }
+
+ private:
+  struct Datagram {
+    std::string data;
+    io::Address from;
+  };
+  void deliver(Datagram datagram) noexcept;
+
+  int family_;
+  bool bound_ = false;
+  bool connected_ = false;
+  int error_ = 0;  // a refusal that came back
+  Host& host_;
+  io::Address local_;
+  io::Address peer_;
+  std::deque<Datagram> queue_;
+  std::size_t queued_bytes_ = 0;
+};
+
+}  // namespace horus::sim::detail

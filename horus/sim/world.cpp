@@ -1,0 +1,413 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <horus/sim/world.hpp>
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <stdexcept>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include <horus/base/assert.hpp>
+#include <horus/io/time.hpp>
+#include <horus/sim/instance.hpp>
+#include <horus/task/scope.hpp>
+
+namespace horus::sim {
+
+using detail::Engine;
+using detail::Host;
+using detail::Instance;
+
+namespace {
+
+constexpr Duration kEndLimit = std::chrono::seconds(60);  // for processes that were asked to stop
+constexpr std::uint64_t kMostTurnsAtOnce = 100'000;       // of one process without time passing
+
+std::string seconds_of(Duration time) {
+  return fmt::format("{:.6f} s", static_cast<double>(time.count()) / 1e9);
+}
+
+Task<> play(const Conversation& conversation, io::TcpStream stream) {
+  try {
+    auto playing = conversation(std::move(stream));
+    co_await playing;
+  } catch (const Error&) {
+    // Its peer is gone, or the world ends.
+  }
+}
+
+Task<int> serve(std::string address, const Conversation& conversation) {
+  auto listener = io::TcpListener::listen(address).or_throw();
+  Scope scope(address);
+  while (true) {
+    auto accepting = listener.accept();
+    auto stream = co_await accepting;
+    if (!stream) break;
+    static_cast<void>(scope.spawn(play(conversation, *std::move(stream)), address));
+  }
+  scope.cancel();
+  co_await scope.join();
+  co_return 0;
+}
+
+}  // namespace
+
+Conversation repeat_lines(std::vector<std::string> lines, Duration interval) {
+  return [lines = std::move(lines), interval](io::TcpStream stream) -> Task<> {
+    return [](std::vector<std::string> what, Duration pause, io::TcpStream to) -> Task<> {
+      while (true) {
+        for (const std::string& line : what) {
+          auto writing = to.write_all(line + "\n");
+          auto written = co_await writing;
+          if (!written) co_return;
+          co_await sleep(pause);
+        }
+      }
+    }(lines, interval, std::move(stream));
+  };
+}
+
+// --- World ------------------------------------------------------------------------------------------------------------
+
+struct World::State {
+  struct Process {
+    std::string name;
+    std::function<Task<int>()> main;
+    Host* host = nullptr;
+    bool peer = false;
+    Instance* life = nullptr;  // the last one
+    bool told = false;         // its end has been looked at
+  };
+  struct Promise {
+    std::string name;
+    std::function<bool()> holds;
+    std::optional<Duration> within;  // none: always
+    std::int64_t false_for_ns = 0;
+  };
+
+  explicit State(std::uint64_t number) : seed(number), engine(number), begin(engine.now()) {}
+
+  [[nodiscard]] Duration now() const noexcept { return Duration(engine.now() - begin); }
+  void fail(std::string what);
+  Process& find(const std::string& name);
+  Host& host_named(const std::string& name);
+  void start(Process& process);
+  void check_ends();
+  void check_promises(std::int64_t passed_ns);
+  bool step(std::int64_t until_ns);
+  void run_until(std::int64_t until_ns);
+  void finish();
+  [[nodiscard]] std::string waiting() const;
+  // Peers wait for ever: a world in which only they are left has ended.
+  [[nodiscard]] bool anybody_left() const noexcept {
+    return std::any_of(processes.begin(), processes.end(), [](const auto& process) {
+      return !process->peer && process->life != nullptr && !process->life->ended();
+    });
+  }
+  [[nodiscard]] bool restarts_to_come() const noexcept {
+    return engine.next_event() != kNever && disturbances > 0;
+  }
+
+  std::uint64_t seed;
+  Engine engine;
+  std::int64_t begin;
+  std::vector<std::unique_ptr<Process>> processes;
+  std::vector<std::unique_ptr<Instance>> lives;
+  std::vector<Instance*> running;
+  std::map<std::string, Distribution, std::less<>> costs;
+  std::vector<Promise> promises;
+  int disturbances = 0;  // partitions and dead processes at this time
+  std::uint64_t turns = 0;
+  std::uint64_t turns_at_once = 0;
+  std::string failure;
+  bool ran = false;
+  bool ending = false;
+};
+
+void World::State::fail(std::string what) {
+  if (failure.empty()) failure = fmt::format("at {}: {}", seconds_of(now()), what);
+}
+
+World::State::Process& World::State::find(const std::string& name) {
+  for (const auto& process : processes) {
+    if (process->name == name) return *process;
+  }
+  throw std::invalid_argument(fmt::format("the simulated world has no process \"{}\"", name));
+}
+
+Host& World::State::host_named(const std::string& name) {
+  for (const auto& process : processes) {
+    if (process->name == name) return *process->host;
+  }
+  if (Host* host = engine.find_host(name)) return *host;
+  throw std::invalid_argument(fmt::format("the simulated world has no process or host \"{}\"", name));
+}
+
+void World::State::start(Process& process) {
+  lives.push_back(std::make_unique<Instance>(engine, lives.size() + 1, process.name, *process.host, costs));
+  process.life = lives.back().get();
+  process.told = false;
+  running.push_back(process.life);
+  process.life->start(process.main);
+}
+
+void World::State::check_ends() {
+  for (const auto& process : processes) {
+    Instance* life = process->life;
+    if (life == nullptr || process->told || !life->ended()) continue;
+    process->told = true;
+    if (life->killed() || process->peer) continue;
+    if (life->exit_code() != 0) {
+      const std::string why = life->failure().empty() ? "" : ": " + life->failure();
+      fail(fmt::format("{} ended with {}{}", process->name, life->exit_code(), why));
+    }
+    if (life->leaked_descriptors() > 0) {
+      fail(fmt::format("{} left {} descriptors open", process->name, life->leaked_descriptors()));
+    }
+  }
+}
+
+void World::State::check_promises(std::int64_t passed_ns) {
+  for (Promise& promise : promises) {
+    if (promise.holds()) {
+      promise.false_for_ns = 0;
+      continue;
+    }
+    if (!promise.within) {
+      fail(fmt::format("\"{}\" does not hold", promise.name));
+      continue;
+    }
+    promise.false_for_ns = disturbances == 0 ? promise.false_for_ns + passed_ns : 0;
+    if (promise.false_for_ns > promise.within->count()) {
+      fail(fmt::format("\"{}\" has not held for {}", promise.name, seconds_of(*promise.within)));
+    }
+  }
+}
+
+std::string World::State::waiting() const {
+  std::string text;
+  for (Instance* life : running) {
+    life->as_current([&] { text += fmt::format("\n{}:\n{}", life->name(), dump_tasks()); });
+  }
+  return text;
+}
+
+// One turn of one process, or the next moment at which something happens. False: nothing ever will, up to `until_ns`.
+bool World::State::step(std::int64_t until_ns) {
+  std::erase_if(running, [](const Instance* life) { return life->ended(); });
+  const std::int64_t now = engine.now();
+  std::int64_t next = engine.next_event();
+  std::size_t able = 0;
+  Instance* chosen = nullptr;
+  for (Instance* life : running) {
+    const std::int64_t due = life->has_work() ? life->busy_until() : life->wake_time();
+    if (due > now) {
+      next = std::min(next, due);
+      continue;
+    }
+    // Whose turn it is is the seed's choice: each of the n that can run, with equal chance.
+    ++able;
+    if (able == 1 || engine.random().below(able) == 0) chosen = life;
+  }
+  if (chosen != nullptr) {
+    ++turns;
+    if (++turns_at_once > kMostTurnsAtOnce) {
+      fail(fmt::format("{} goes round and round without time passing:{}", chosen->name(), waiting()));
+      return false;
+    }
+    chosen->turn();
+    check_ends();
+    check_promises(0);
+    return true;
+  }
+  if (next > until_ns) {
+    if (next == kNever && anybody_left()) fail("deadlock: nothing can ever happen again:" + waiting());
+    if (until_ns > now && !running.empty()) {
+      engine.advance(until_ns);
+      check_promises(until_ns - now);
+    }
+    return false;
+  }
+  turns_at_once = 0;
+  engine.advance(next);
+  check_promises(next - now);
+  return true;
+}
+
+void World::State::run_until(std::int64_t until_ns) {
+  while (failure.empty() && (ending || anybody_left() || restarts_to_come()) && step(until_ns)) {
+  }
+}
+
+// Everything ends in an orderly way, whatever was found before: coroutines must not be torn down while they wait.
+void World::State::finish() {
+  const std::string found = std::exchange(failure, {});
+  promises.clear();
+  ending = true;
+  engine.faults() = engine.faults().healed();
+  for (Instance* life : running) life->ask_to_stop();
+  run_until(engine.now() + kEndLimit.count());
+  if (!running.empty() && failure.empty()) {
+    fail(fmt::format("processes did not end within {} of being asked to stop:{}", seconds_of(kEndLimit),
+                     waiting()));
+  }
+  if (!found.empty()) failure = found;
+}
+
+World::World(std::uint64_t seed) : state_(std::make_unique<State>(seed)) {}
+World::~World() {
+  for (const auto& life : state_->lives) {
+    HORUS_ASSERT(life->ended() || !state_->failure.empty(), "a simulated world died while it ran");
+    if (!life->ended()) static_cast<void>(const_cast<std::unique_ptr<Instance>&>(life).release());
+  }
+}
+
+World& World::process(std::string name, std::function<Task<int>()> main, std::string address) {
+  if (name.empty() || !main) throw std::invalid_argument("a simulated process needs a name and a main task");
+  for (const auto& other : state_->processes) {
+    if (other->name == name)
+      throw std::invalid_argument(fmt::format("the simulated world has a process \"{}\" already", name));
+  }
+  if (address.empty()) address = fmt::format("10.0.1.{}", state_->processes.size() + 1);
+  if (!io::Address::ip(address, 0)) {
+    throw std::invalid_argument(fmt::format("\"{}\" is not a numeric address without a port", address));
+  }
+  auto process = std::make_unique<State::Process>();
+  process->name = std::move(name);
+  process->main = std::move(main);
+  process->host = &state_->engine.host(address);
+  state_->processes.push_back(std::move(process));
+  return *this;
+}
+
+World& World::tcp_peer(std::string address, Conversation conversation) {
+  const auto parsed = io::Address::parse(address);
+  if (!parsed || !parsed->is_ip() || parsed->port() == 0 || !conversation) {
+    throw std::invalid_argument(fmt::format("\"{}\" is not an address with a port for a peer", address));
+  }
+  auto playing = std::make_shared<Conversation>(std::move(conversation));
+  process(address, [address, playing] { return serve(address, *playing); }, parsed->host());
+  state_->processes.back()->peer = true;
+  return *this;
+}
+
+World& World::cost(std::string node, Distribution time) {
+  state_->costs.insert_or_assign(std::move(node), time);
+  return *this;
+}
+World& World::faults(const Faults& faults) {
+  state_->engine.faults() = faults;
+  return *this;
+}
+World& World::always(std::string name, std::function<bool()> holds) {
+  state_->promises.push_back({std::move(name), std::move(holds), std::nullopt});
+  return *this;
+}
+World& World::eventually(std::string name, std::function<bool()> holds, Duration within) {
+  state_->promises.push_back({std::move(name), std::move(holds), within});
+  return *this;
+}
+
+World::At World::at(Duration time) {
+  if (time < Duration::zero() || time < now()) {
+    throw std::invalid_argument(fmt::format("{} has passed in the simulated world", seconds_of(time)));
+  }
+  return {*this, time};
+}
+
+World::At& World::At::call(std::function<void()> action) {
+  State& state = *world_.state_;
+  state.engine.at(saturating_add(state.begin, time_.count()), std::move(action));
+  return *this;
+}
+World::At& World::At::partition(std::string one, std::string other, Duration length) {
+  State* state = world_.state_.get();
+  return call([state, one, other, length] {
+    const std::int64_t until = saturating_add(state->engine.now(), length.count());
+    state->engine.partition(state->host_named(one), state->host_named(other), until);
+    state->engine.fault(fmt::format("partition between {} and {} for {}", one, other, seconds_of(length)));
+    ++state->disturbances;
+    state->engine.at(until, [state] { --state->disturbances; });
+  });
+}
+World::At& World::At::reset(std::string one, std::string other) {
+  State* state = world_.state_.get();
+  return call([state, one, other] {
+    const std::size_t broken =
+        state->engine.reset_connections(state->host_named(one), state->host_named(other));
+    state->engine.fault(fmt::format("reset of {} connections between {} and {}", broken, one, other));
+  });
+}
+World::At& World::At::kill(std::string name) {
+  State* state = world_.state_.get();
+  return call([state, name] {
+    State::Process& process = state->find(name);
+    if (process.life == nullptr || process.life->ended() || process.life->killed()) return;
+    process.life->kill();
+    ++state->disturbances;
+    state->engine.fault("kill of " + name);
+  });
+}
+World::At& World::At::restart(std::string name) {
+  State* state = world_.state_.get();
+  return call([state, name] {
+    State::Process& process = state->find(name);
+    if (process.life != nullptr && !process.life->ended() && !process.life->killed()) return;
+    if (process.life != nullptr && process.life->killed()) --state->disturbances;
+    state->start(process);
+  });
+}
+World::At& World::At::stop(std::string name) {
+  State* state = world_.state_.get();
+  return call([state, name] {
+    if (Instance* life = state->find(name).life) life->ask_to_stop();
+  });
+}
+World::At& World::At::faults(const Faults& faults) {
+  State* state = world_.state_.get();
+  return call([state, faults] { state->engine.faults() = faults; });
+}
+
+Report World::run_for(Duration length) {
+  State& state = *state_;
+  if (state.ran) throw std::logic_error("a simulated world runs once");
+  HORUS_ASSERT(io::Reactor::current() == nullptr, "a simulated world runs on a thread without a reactor");
+  state.ran = true;
+  const std::int64_t started = monotonic_ns();
+  const std::int64_t frames = live_frames();
+  for (const auto& process : state.processes) state.start(*process);
+  state.run_until(saturating_add(state.begin, length.count()));
+  const Duration lasted = now();
+  state.finish();
+  if (state.failure.empty() && live_frames() != frames) {
+    state.fail(fmt::format("{} coroutine frames are still alive", live_frames() - frames));
+  }
+  Report report;
+  report.seed = state.seed;
+  report.passed = state.failure.empty();
+  report.failure = state.failure;
+  report.trace_hash = state.engine.trace_hash();
+  report.virtual_time = lasted;
+  report.real_time = Duration(monotonic_ns() - started);
+  report.turns = state.turns;
+  report.faults_fired = state.engine.faults_fired();
+  report.faults = state.engine.fired();
+  return report;
+}
+
+Duration World::now() const noexcept { return state_->now(); }
+Random& World::random() noexcept { return state_->engine.random(); }
+std::uint64_t World::seed() const noexcept { return state_->seed; }
+
+std::string Report::to_string() const {
+  std::string text = fmt::format("seed {}: {}", seed, passed ? "passed" : "FAILED " + failure);
+  text += fmt::format("\n  {} simulated in {} ({:.0f} times as fast), {} turns, trace {:016x}",
+                      seconds_of(virtual_time), seconds_of(real_time), speed(), turns, trace_hash);
+  for (const std::string& one : faults) text += "\n  " + one;
+  if (faults_fired > faults.size()) text += fmt::format("\n  and {} more", faults_fired - faults.size());
+  return text;
+}
+
+}  // namespace horus::sim

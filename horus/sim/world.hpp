@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// Deterministic simulation of whole programs: the user's own graph, unchanged, in virtual time with seeded faults.
+// One thread. A World owns its processes; it must outlive what they use.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <horus/base/export.hpp>
+#include <horus/io/tcp.hpp>
+#include <horus/sim/faults.hpp>
+#include <horus/sim/random.hpp>
+#include <horus/task/task.hpp>
+
+namespace horus::sim {
+
+/// What became of a run. Plain data.
+struct Report {
+  std::uint64_t seed = 0;
+  bool passed = true;
+  std::string failure;           ///< the first broken promise, with its time; empty when it passed
+  std::uint64_t trace_hash = 0;  ///< equal for equal programs and seeds, on every compiler
+  Duration virtual_time{0};
+  Duration real_time{0};
+  std::uint64_t turns = 0;  ///< turns of the processes' loops
+  std::uint64_t faults_fired = 0;
+  std::vector<std::string> faults;  ///< the first thousand of them, each with its time
+
+  explicit operator bool() const noexcept { return passed; }
+  /// Virtual time per real time.
+  [[nodiscard]] double speed() const noexcept {
+    return real_time > Duration::zero()
+               ? static_cast<double>(virtual_time.count()) / static_cast<double>(real_time.count())
+               : 0;
+  }
+  /// A few lines for people, the seed first.
+  [[nodiscard]] HORUS_API std::string to_string() const;
+};
+
+/// Talks with one connection of a scripted peer.
+using Conversation = std::function<Task<>(io::TcpStream)>;
+
+/// A peer that sends `lines`, one every `interval`, again and again, and hears nothing.
+[[nodiscard]] HORUS_API Conversation repeat_lines(std::vector<std::string> lines, Duration interval);
+
+/// A simulated network of processes, each with its own descriptors, reactor and clock, in one thread.
+///
+/// Semantics: user code runs as it is; `horus::now()`, timers, sockets, pipes and pool work are answered by the world.
+/// Everything that chance decides comes from the seed. Nodes take no CPU time unless `cost` says so. A world runs once.
+/// Errors: std::invalid_argument for a name, address or time that cannot be; a broken promise is in the Report.
+/// Thread safety: one thread, and no reactor of its own while it runs.
+/// Example: examples/simulation.
+/// Source: the simulators of FoundationDB (Zhou et al., SIGMOD 2021) and TigerBeetle.
+class HORUS_API World {
+ public:
+  explicit World(std::uint64_t seed);
+  World(const World&) = delete;
+  World& operator=(const World&) = delete;
+  ~World();
+
+  /// Adds a process that runs `main` from the beginning on. It has a host of its own, 10.0.1.N, unless `address` names
+  /// one. The run fails when it throws or ends with another code than 0 without having been killed.
+  World& process(std::string name, std::function<Task<int>()> main, std::string address = {});
+  /// Adds a host that listens at `address` ("10.0.0.2:10110") and plays `conversation` with whoever connects. What it
+  /// throws (its peer has gone) is nobody's failure.
+  World& tcp_peer(std::string address, Conversation conversation);
+
+  /// CPU time of each tick of the nodes with this name, in every process.
+  World& cost(std::string node, Distribution time);
+  /// The small faults. They may be changed at any time of the run: `world.at(30s).faults(…)`.
+  World& faults(const Faults& faults);
+
+  /// `holds` is asked after every step of the world.
+  World& always(std::string name, std::function<bool()> holds);
+  /// `holds` may be false for `within` at a time at most, not counting the time of partitions and dead processes.
+  World& eventually(std::string name, std::function<bool()> holds, Duration within);
+
+  /// What happens at a time of the run: `world.at(30s).partition("rover", "10.0.0.2", 5s)`.
+  class HORUS_API At {
+   public:
+    /// Cuts the network between two hosts, named by a process or an address. Segments wait and come later; datagrams
+    /// are lost.
+    At& partition(std::string one, std::string other, Duration length);
+    /// Breaks all connections between the two: both sides see ECONNRESET.
+    At& reset(std::string one, std::string other);
+    /// Kills a process as SIGKILL does: its descriptors close at that moment. (Its coroutines are asked to stop, and
+    /// run to their end cut off from the world.)
+    At& kill(std::string process);
+    /// Starts a killed or ended process anew.
+    At& restart(std::string process);
+    /// Asks a process's main task to stop, as a stop() from outside would.
+    At& stop(std::string process);
+    At& faults(const Faults& faults);
+    At& call(std::function<void()> action);
+
+   private:
+    friend class World;
+    At(World& world, Duration time) noexcept : world_(world), time_(time) {}
+    World& world_;
+    Duration time_;
+  };
+  At at(Duration time);
+
+  /// Runs for `length` of virtual time, or until every process has ended; then asks all to stop, lets them end, and
+  /// checks what they left behind: descriptors, coroutine frames.
+  Report run_for(Duration length);
+
+  /// Virtual time since the beginning.
+  [[nodiscard]] Duration now() const noexcept;
+  /// For decisions of the scenario itself.
+  [[nodiscard]] Random& random() noexcept;
+  [[nodiscard]] std::uint64_t seed() const noexcept;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace horus::sim
