@@ -42,7 +42,9 @@ def plot_group(
     import matplotlib
 
     matplotlib.use("Agg")
-    matplotlib.rcParams.update({"font.family": "DejaVu Sans", "font.size": 9})
+    matplotlib.rcParams.update(
+        {"font.family": "DejaVu Sans", "font.size": 9, "svg.fonttype": "none", "svg.hashsalt": "horus"}
+    )
     from matplotlib import pyplot
 
     panels: list[tuple[Scenario, Metric, list[Summary]]] = []

@@ -115,7 +115,7 @@ template <class... Ts>
 }
 
 /// The same for any number of tasks of one type; gives a vector of values in the order of the tasks (void: nothing).
-/// One allocation.
+/// Allocates twice: the branches, and the vector of values.
 template <class T>
 [[nodiscard]] auto when_all(std::vector<Task<T>> tasks) {
   return detail::WhenAllVectorAwaiter<T>(std::move(tasks));
