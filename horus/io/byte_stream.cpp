@@ -325,7 +325,8 @@ ByteStream::ByteStream(Socket, Descriptor descriptor, Ownership ownership) : sta
   state_->descriptor = std::move(descriptor);
   if (auto peer = detail::peer_address_of(fd())) state_->peer = *peer;
   // A non-blocking socket's operations would complete with EAGAIN at once.
-  state_->poll_first = ownership == Ownership::shared || (Reactor::current()->backend().status_flags(fd()) & O_NONBLOCK) != 0;
+  state_->poll_first =
+      ownership == Ownership::shared || (Reactor::current()->backend().status_flags(fd()) & O_NONBLOCK) != 0;
 }
 
 ByteStream& ByteStream::operator=(ByteStream&& other) noexcept {
