@@ -12,6 +12,7 @@
 #include <horus/base/assert.hpp>
 #include <horus/io/time.hpp>
 #include <horus/sim/instance.hpp>
+#include <horus/sim/timeline.hpp>
 #include <horus/task/scope.hpp>
 
 namespace horus::sim {
@@ -87,7 +88,10 @@ struct World::State {
     std::int64_t false_for_ns = 0;
   };
 
-  explicit State(std::uint64_t number) : seed(number), engine(number), begin(engine.now()) {}
+  State(std::uint64_t number, std::vector<unsigned> left_out)
+      : seed(number), engine(number), begin(engine.now()), without(std::move(left_out)) {
+    report.seed = number;
+  }
 
   [[nodiscard]] Duration now() const noexcept { return Duration(engine.now() - begin); }
   void fail(std::string what);
@@ -95,7 +99,8 @@ struct World::State {
   Host& host_named(const std::string& name);
   void start(Process& process);
   void check_ends();
-  void check_promises(std::int64_t passed_ns);
+  void pass_time(std::int64_t until_ns);
+  void check_promises(std::int64_t calm_ns);
   bool step(std::int64_t until_ns);
   void run_until(std::int64_t until_ns);
   void finish();
@@ -113,6 +118,9 @@ struct World::State {
   std::uint64_t seed;
   Engine engine;
   std::int64_t begin;
+  std::vector<unsigned> without;  // numbers of swarm's choices
+  Report report;
+  Timeline timeline;
   std::vector<std::unique_ptr<Process>> processes;
   std::vector<std::unique_ptr<Instance>> lives;
   std::vector<Instance*> running;
@@ -122,11 +130,13 @@ struct World::State {
   std::uint64_t turns = 0;
   std::uint64_t turns_at_once = 0;
   std::string failure;
+  bool recording = false;
   bool ran = false;
   bool ending = false;
 };
 
 void World::State::fail(std::string what) {
+  if (failure.empty()) timeline.failed(engine.now() - begin);
   if (failure.empty()) failure = fmt::format("at {}: {}", seconds_of(now()), what);
 }
 
@@ -169,7 +179,8 @@ void World::State::check_ends() {
   }
 }
 
-void World::State::check_promises(std::int64_t passed_ns) {
+// `calm_ns`: time that has passed since the last look without a disturbance; negative: with one.
+void World::State::check_promises(std::int64_t calm_ns) {
   for (Promise& promise : promises) {
     if (promise.holds()) {
       promise.false_for_ns = 0;
@@ -179,7 +190,7 @@ void World::State::check_promises(std::int64_t passed_ns) {
       fail(fmt::format("\"{}\" does not hold", promise.name));
       continue;
     }
-    promise.false_for_ns = disturbances == 0 ? promise.false_for_ns + passed_ns : 0;
+    promise.false_for_ns = calm_ns < 0 ? 0 : promise.false_for_ns + calm_ns;
     if (promise.false_for_ns > promise.within->count()) {
       fail(fmt::format("\"{}\" has not held for {}", promise.name, seconds_of(*promise.within)));
     }
@@ -217,23 +228,28 @@ bool World::State::step(std::int64_t until_ns) {
       fail(fmt::format("{} goes round and round without time passing:{}", chosen->name(), waiting()));
       return false;
     }
+    if (recording) timeline.active(chosen->name(), engine.now() - begin);
     chosen->turn();
     check_ends();
-    check_promises(0);
+    check_promises(disturbances == 0 ? 0 : -1);
     return true;
   }
   if (next > until_ns) {
     if (next == kNever && anybody_left()) fail("deadlock: nothing can ever happen again:" + waiting());
     if (until_ns > now && !running.empty()) {
-      engine.advance(until_ns);
-      check_promises(until_ns - now);
+      pass_time(until_ns);
     }
     return false;
   }
   turns_at_once = 0;
-  engine.advance(next);
-  check_promises(next - now);
+  pass_time(next);
   return true;
+}
+
+void World::State::pass_time(std::int64_t until_ns) {
+  const std::int64_t passed = disturbances == 0 ? until_ns - engine.now() : -1;
+  engine.advance(until_ns);
+  check_promises(passed);
 }
 
 void World::State::run_until(std::int64_t until_ns) {
@@ -256,7 +272,8 @@ void World::State::finish() {
   if (!found.empty()) failure = found;
 }
 
-World::World(std::uint64_t seed) : state_(std::make_unique<State>(seed)) {}
+World::World(std::uint64_t seed, std::vector<unsigned> without)
+    : state_(std::make_unique<State>(seed, std::move(without))) {}
 World::~World() {
   for (const auto& life : state_->lives) {
     HORUS_ASSERT(life->ended() || !state_->failure.empty(), "a simulated world died while it ran");
@@ -301,6 +318,68 @@ World& World::faults(const Faults& faults) {
   state_->engine.faults() = faults;
   return *this;
 }
+World& World::swarm(Duration until, std::vector<std::string> kills) {
+  State& state = *state_;
+  Random chance = state.engine.random().derived("swarm");
+  const auto chosen = [&state](std::string what) {
+    const auto number = static_cast<unsigned>(state.report.swarm.size());
+    state.report.swarm.push_back(std::move(what));
+    return std::find(state.without.begin(), state.without.end(), number) == state.without.end();
+  };
+
+  const Faults drawn = Faults::swarm(chance);
+  Faults small = state.engine.faults();
+  const auto choose = [&](const char* name, unsigned Faults::* rate) {
+    if (drawn.*rate > 0 && chosen(fmt::format("{} {} times per thousand", name, drawn.*rate)))
+      small.*rate = drawn.*rate;
+  };
+  choose("short transfers", &Faults::short_transfer);
+  choose("early returns", &Faults::early_return);
+  choose("datagrams lost", &Faults::datagram_loss);
+  choose("datagrams twice", &Faults::datagram_duplicate);
+  choose("datagrams late", &Faults::datagram_late);
+  choose("segments lost once", &Faults::slow_segment);
+  const Faults kind = small.healed();
+  state.engine.faults() = small;
+  at(until).faults(kind);
+
+  // Between any two hosts, and of any process that may be killed; over before `until`.
+  const auto moment = [&](Duration latest) { return chance.between(Duration::zero(), latest); };
+  std::vector<std::string> hosts;
+  for (const auto& process : state.processes) {
+    if (std::find(hosts.begin(), hosts.end(), process->host->address) == hosts.end())
+      hosts.push_back(process->host->address);
+  }
+  const std::uint64_t events = hosts.size() < 2 ? 0 : chance.below(6);
+  for (std::uint64_t i = 0; i < events; ++i) {
+    const std::uint64_t first = chance.below(hosts.size());
+    const std::uint64_t further = chance.below(hosts.size() - 1) + 1;
+    const std::string& one = hosts[static_cast<std::size_t>(first)];
+    const std::string& other = hosts[static_cast<std::size_t>((first + further) % hosts.size())];
+    const Duration when = moment(until);
+    const Duration length = chance.between(std::chrono::milliseconds(1), until - when);
+    if (chance.chance(1, 2)) {
+      if (chosen(fmt::format("reset between {} and {} at {}", one, other, seconds_of(when))))
+        at(when).reset(one, other);
+    } else {
+      if (chosen(fmt::format("partition between {} and {} at {} for {}", one, other, seconds_of(when),
+                             seconds_of(length))))
+        at(when).partition(one, other, length);
+    }
+  }
+  for (const std::string& name : kills) {
+    static_cast<void>(state.find(name));
+    const bool killed = chance.chance(1, 2);
+    const Duration when = moment(until);
+    const Duration again = chance.between(when, until);
+    if (killed &&
+        chosen(fmt::format("kill of {} at {}, again at {}", name, seconds_of(when), seconds_of(again)))) {
+      at(when).kill(name);
+      at(again).restart(name);
+    }
+  }
+  return *this;
+}
 World& World::always(std::string name, std::function<bool()> holds) {
   state_->promises.push_back({std::move(name), std::move(holds), std::nullopt});
   return *this;
@@ -329,6 +408,8 @@ World::At& World::At::partition(std::string one, std::string other, Duration len
     state->engine.partition(state->host_named(one), state->host_named(other), until);
     state->engine.fault(fmt::format("partition between {} and {} for {}", one, other, seconds_of(length)));
     ++state->disturbances;
+    state->timeline.fault(fmt::format("partition {} | {}", one, other), state->now().count(),
+                          until - state->begin);
     state->engine.at(until, [state] { --state->disturbances; });
   });
 }
@@ -338,6 +419,8 @@ World::At& World::At::reset(std::string one, std::string other) {
     const std::size_t broken =
         state->engine.reset_connections(state->host_named(one), state->host_named(other));
     state->engine.fault(fmt::format("reset of {} connections between {} and {}", broken, one, other));
+    state->timeline.fault(fmt::format("reset {} | {}", one, other), state->now().count(),
+                          state->now().count());
   });
 }
 World::At& World::At::kill(std::string name) {
@@ -348,6 +431,7 @@ World::At& World::At::kill(std::string name) {
     process.life->kill();
     ++state->disturbances;
     state->engine.fault("kill of " + name);
+    state->timeline.fault("kill " + name, state->now().count(), state->now().count());
   });
 }
 World::At& World::At::restart(std::string name) {
@@ -370,7 +454,7 @@ World::At& World::At::faults(const Faults& faults) {
   return call([state, faults] { state->engine.faults() = faults; });
 }
 
-Report World::run_for(Duration length) {
+const Report& World::run_for(Duration length) {
   State& state = *state_;
   if (state.ran) throw std::logic_error("a simulated world runs once");
   HORUS_ASSERT(io::Reactor::current() == nullptr, "a simulated world runs on a thread without a reactor");
@@ -384,8 +468,7 @@ Report World::run_for(Duration length) {
   if (state.failure.empty() && live_frames() != frames) {
     state.fail(fmt::format("{} coroutine frames are still alive", live_frames() - frames));
   }
-  Report report;
-  report.seed = state.seed;
+  Report& report = state.report;
   report.passed = state.failure.empty();
   report.failure = state.failure;
   report.trace_hash = state.engine.trace_hash();
@@ -397,7 +480,16 @@ Report World::run_for(Duration length) {
   return report;
 }
 
+const Report& World::report() const noexcept { return state_->report; }
+World& World::record_timeline() {
+  state_->recording = true;
+  return *this;
+}
+bool World::write_timeline(const std::string& path) const {
+  return state_->timeline.write(path, state_->report.virtual_time, state_->report.to_string());
+}
 Duration World::now() const noexcept { return state_->now(); }
+std::int64_t World::now_ns() const noexcept { return state_->engine.now(); }
 Random& World::random() noexcept { return state_->engine.random(); }
 std::uint64_t World::seed() const noexcept { return state_->seed; }
 

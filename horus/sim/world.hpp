@@ -29,6 +29,7 @@ struct Report {
   std::uint64_t turns = 0;  ///< turns of the processes' loops
   std::uint64_t faults_fired = 0;
   std::vector<std::string> faults;  ///< the first thousand of them, each with its time
+  std::vector<std::string> swarm;   ///< what the seed chose for `swarm`; the place here is its number
 
   explicit operator bool() const noexcept { return passed; }
   /// Virtual time per real time.
@@ -57,7 +58,8 @@ using Conversation = std::function<Task<>(io::TcpStream)>;
 /// Source: the simulators of FoundationDB (Zhou et al., SIGMOD 2021) and TigerBeetle.
 class HORUS_API World {
  public:
-  explicit World(std::uint64_t seed);
+  /// `without`: numbers of what `swarm` must leave out, to find out which of its faults a failure needs.
+  explicit World(std::uint64_t seed, std::vector<unsigned> without = {});
   World(const World&) = delete;
   World& operator=(const World&) = delete;
   ~World();
@@ -73,6 +75,11 @@ class HORUS_API World {
   World& cost(std::string node, Distribution time);
   /// The small faults. They may be changed at any time of the run: `world.at(30s).faults(…)`.
   World& faults(const Faults& faults);
+
+  /// Chaos, as the seed chooses: until `until` a random subset of the small faults, partitions, resets, and kills of
+  /// processes that start again; then all is well. Call it when all processes have been added.
+  /// `kills`: processes that may be killed; they must be able to start again.
+  World& swarm(Duration until, std::vector<std::string> kills = {});
 
   /// `holds` is asked after every step of the world.
   World& always(std::string name, std::function<bool()> holds);
@@ -107,10 +114,20 @@ class HORUS_API World {
 
   /// Runs for `length` of virtual time, or until every process has ended; then asks all to stop, lets them end, and
   /// checks what they left behind: descriptors, coroutine frames.
-  Report run_for(Duration length);
+  const Report& run_for(Duration length);
+
+  /// What the run came to; the seed alone before it.
+  [[nodiscard]] const Report& report() const noexcept;
+  /// Before the run: remembers what a timeline shows.
+  World& record_timeline();
+  /// Writes a picture of the run, one lane per process: activity, faults, the moment of the failure (an SVG file).
+  /// False when the file cannot be written.
+  [[nodiscard]] bool write_timeline(const std::string& path) const;
 
   /// Virtual time since the beginning.
   [[nodiscard]] Duration now() const noexcept;
+  /// What `horus::now_ns()` says in its processes, for promises that compare times.
+  [[nodiscard]] std::int64_t now_ns() const noexcept;
   /// For decisions of the scenario itself.
   [[nodiscard]] Random& random() noexcept;
   [[nodiscard]] std::uint64_t seed() const noexcept;
