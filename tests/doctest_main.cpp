@@ -2,7 +2,7 @@
 //
 // The main function of every test program. A program that was asked to run on io_uring (HORUS_IO=uring) where
 // the machine forbids it, as Docker's default seccomp profile does, is skipped instead of failed: exit
-// code 77.
+// code 77. HORUS_IO=sim gives every reactor a simulated world.
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <cerrno>
 #include <cstdio>
@@ -15,6 +15,8 @@
 #include <unistd.h>
 
 #include <doctest/doctest.h>
+
+#include <horus/sim/alone.hpp>
 
 namespace {
 
@@ -41,6 +43,8 @@ int main(int argc, char** argv) {
       return skipped;
     }
   }
+  if (backend != nullptr && std::string_view(backend) == "sim")
+    horus::io::set_backend_maker(&horus::sim::make_backend_alone);
   doctest::Context context(argc, argv);
   return context.run();
 }

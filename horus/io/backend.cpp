@@ -7,6 +7,8 @@
 #include <fcntl.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 namespace horus::io {
@@ -58,6 +60,19 @@ void Backend::ring(int event_fd, std::uint64_t count) noexcept {
 }
 int Backend::status_flags(int fd) noexcept { return or_errno(::fcntl(fd, F_GETFL)); }
 int Backend::close_descriptor(int fd) noexcept { return or_errno(::close(fd)); }
+int Backend::duplicate(int fd) noexcept { return or_errno(::fcntl(fd, F_DUPFD_CLOEXEC, 3)); }
+int Backend::list_directory(int fd, void* buffer, std::size_t size) noexcept {
+  return or_errno(static_cast<int>(::syscall(SYS_getdents64, fd, buffer, size)));
+}
+ssize_t Backend::read_link(const char* path, char* target, std::size_t size) noexcept {
+  const ssize_t length = ::readlink(path, target, size);
+  return length < 0 ? -errno : length;
+}
+int Backend::access(const char* path, int mode) noexcept {
+  return or_errno(::faccessat(AT_FDCWD, path, mode, AT_EACCESS));
+}
+int Backend::change_mode(const char* path, mode_t mode) noexcept { return or_errno(::chmod(path, mode)); }
+int Backend::truncate(int fd, std::int64_t size) noexcept { return or_errno(::ftruncate(fd, size)); }
 bool Backend::run_job(ThreadPool& pool, ThreadPool::Job& job) noexcept { return pool.submit(job); }
 bool Backend::take_job_back(ThreadPool& pool, ThreadPool::Job& job) noexcept { return pool.cancel(job); }
 void Backend::spend(std::string_view) noexcept {}

@@ -11,6 +11,7 @@
 
 #include <linux/io_uring.h>
 #include <sys/socket.h>
+#include <sys/types.h>
 
 #include <horus/base/clock.hpp>
 #include <horus/base/export.hpp>
@@ -105,6 +106,14 @@ class HORUS_API Backend {
   /// Hands work to a pool, and takes it back when it has not started.
   virtual bool run_job(ThreadPool& pool, ThreadPool::Job& job) noexcept;
   virtual bool take_job_back(ThreadPool& pool, ThreadPool::Job& job) noexcept;
+  /// Another number for the same open file.
+  virtual int duplicate(int fd) noexcept;
+  // Calls that may block: any thread, so that a pool's can make them.
+  virtual int list_directory(int fd, void* buffer, std::size_t size) noexcept;  ///< as getdents64
+  virtual ssize_t read_link(const char* path, char* target, std::size_t size) noexcept;
+  virtual int access(const char* path, int mode) noexcept;  ///< with the effective user's rights
+  virtual int change_mode(const char* path, mode_t mode) noexcept;
+  virtual int truncate(int fd, std::int64_t size) noexcept;
   virtual void random_bytes(void* out, std::size_t size) noexcept;
 
  protected:
@@ -116,6 +125,11 @@ class HORUS_API Backend {
 };
 
 struct ReactorConfig;
+
+/// Makes the backend of reactors that do not ask for a certain one (BackendChoice::automatic): a fault injector, a
+/// simulated world. Null restores the usual choice. Gives the previous one. Any thread; reactors that exist stay.
+using BackendMaker = Result<std::unique_ptr<Backend>> (*)(const ReactorConfig& config);
+HORUS_API BackendMaker set_backend_maker(BackendMaker maker) noexcept;
 
 /// Why io_uring cannot be had here, in words that name the likely cause and the mend.
 HORUS_API std::string explain_uring_failure(int error);

@@ -30,9 +30,8 @@ constexpr int kRemoveAttempts = 3;                     // for folders that other
 constexpr int kNameAttempts = 16;
 constexpr int kOpenFolder = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
 
-int list_now(int folder, void* buffer, std::size_t size) {
-  const long bytes = ::syscall(SYS_getdents64, folder, buffer, size);
-  return bytes < 0 ? -errno : static_cast<int>(bytes);
+int list_now(Backend* backend, int folder, void* buffer, std::size_t size) {
+  return backend->list_directory(folder, buffer, size);
 }
 
 // Walks an open folder in batches. It lives in a frame that awaits `refill`, so the descriptor outlives the pool's use.
@@ -43,7 +42,8 @@ class Listing {
 
   // True when there is more. Only while next() gives nothing.
   Task<Result<bool>> refill() {
-    auto listing = offload(&list_now, folder_.get(), static_cast<void*>(buffer_.data()), buffer_.size());
+    auto listing = offload(&list_now, &Reactor::current()->backend(), folder_.get(),
+                           static_cast<void*>(buffer_.data()), buffer_.size());
     const auto bytes = co_await listing;
     if (!bytes) co_return bytes.error();
     if (*bytes < 0) co_return Error(-*bytes, "list");

@@ -101,16 +101,18 @@ Task<Result<std::string>> read_line(int fd, FileReference file, std::size_t limi
   co_return file_failure(-EMSGSIZE, "read line", state);
 }
 
-Result<> truncate_now(const Descriptor& file, std::uint64_t size) {
-  if (::ftruncate(file.get(), static_cast<off_t>(size)) < 0) return Error(errno, "truncate");
+Result<> truncate_now(Backend* backend, const Descriptor& file, std::uint64_t size) {
+  const int result = backend->truncate(file.get(), static_cast<std::int64_t>(size));
+  if (result < 0) return Error(-result, "truncate");
   return {};
 }
 
 // On a duplicate, so that closing the file meanwhile cannot lead the pool to a reused number.
 Task<Result<>> truncate(int fd, FileReference file, std::uint64_t size) {
-  Descriptor duplicate(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
-  if (!duplicate) co_return file_failure(-errno, "truncate", file.get());
-  auto truncating = offload(&truncate_now, std::move(duplicate), size);
+  Backend* backend = &Reactor::current()->backend();
+  const int number = backend->duplicate(fd);
+  if (number < 0) co_return file_failure(number, "truncate", file.get());
+  auto truncating = offload(&truncate_now, backend, Descriptor(number), size);
   const auto truncated = co_await truncating;
   if (!truncated) co_return file_failure(-truncated.code(), "truncate", file.get());
   co_return Result<>();

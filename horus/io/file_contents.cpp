@@ -46,8 +46,9 @@ struct RemoveAlways final : detail::UncancellableAwaiter<RemoveAlways> {
   const std::string& path_;
 };
 
-Result<> change_mode(const std::string& path, mode_t mode) {
-  if (::chmod(path.c_str(), mode) < 0) return Error(errno, "chmod");
+Result<> change_mode(Backend* backend, const std::string& path, mode_t mode) {
+  const int result = backend->change_mode(path.c_str(), mode);
+  if (result < 0) return Error(-result, "chmod");
   return {};
 }
 
@@ -80,7 +81,7 @@ Task<Result<>> write_and_rename(const std::string& temporary, const std::string&
   const auto written = co_await writing;
   if (!written) co_return written.error();
   if (keep_mode) {
-    auto changing = offload(&change_mode, temporary, existing->mode);
+    auto changing = offload(&change_mode, &Reactor::current()->backend(), temporary, existing->mode);
     const auto changed = co_await changing;
     if (!changed) co_return changed.error();
   }

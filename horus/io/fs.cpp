@@ -35,16 +35,17 @@ std::size_t parent_length(const std::string& path, std::size_t length) {
   return length;
 }
 
-Result<std::string> read_link_now(const std::string& path) {
+Result<std::string> read_link_now(Backend* backend, const std::string& path) {
   std::string target(PATH_MAX, '\0');
-  const ssize_t size = ::readlink(path.c_str(), target.data(), target.size());
-  if (size < 0) return Error(errno, "read link", path);
+  const ssize_t size = backend->read_link(path.c_str(), target.data(), target.size());
+  if (size < 0) return Error(static_cast<int>(-size), "read link", path);
   target.resize(static_cast<std::size_t>(size));
   return target;
 }
 
-Result<> access_now(const std::string& path, int mode) {
-  if (::faccessat(AT_FDCWD, path.c_str(), mode, AT_EACCESS) < 0) return Error(errno, "access", path);
+Result<> access_now(Backend* backend, const std::string& path, int mode) {
+  const int result = backend->access(path.c_str(), mode);
+  if (result < 0) return Error(-result, "access", path);
   return {};
 }
 
@@ -106,13 +107,13 @@ Task<Result<>> link(std::string existing, std::string path) {
 }
 
 Task<Result<std::string>> read_link(std::string path) {
-  auto reading = offload(&read_link_now, path);
+  auto reading = offload(&read_link_now, &Reactor::current()->backend(), path);
   auto target = co_await reading;
   co_return target;
 }
 
 Task<Result<>> access(std::string path, int mode) {
-  auto asking = offload(&access_now, path, mode);
+  auto asking = offload(&access_now, &Reactor::current()->backend(), path, mode);
   auto allowed = co_await asking;
   co_return allowed;
 }

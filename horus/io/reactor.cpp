@@ -67,7 +67,13 @@ BackendChoice choice_of(const ReactorConfig& config) {
   throw Error(EINVAL, "HORUS_IO", fmt::format("\"{}\" (use uring, epoll or auto)", word));
 }
 
+std::atomic<BackendMaker> backend_maker{nullptr};
+
 std::unique_ptr<Backend> make_backend(const ReactorConfig& config) {
+  if (const BackendMaker maker = backend_maker.load(std::memory_order_acquire);
+      maker != nullptr && config.backend == BackendChoice::automatic) {
+    return maker(config).or_throw();
+  }
   const BackendChoice choice = choice_of(config);
   if (choice != BackendChoice::epoll) {
 #ifdef HORUS_WITH_URING
@@ -105,6 +111,10 @@ const ReactorConfig& checked(const ReactorConfig& config) {
 }
 
 }  // namespace
+
+BackendMaker set_backend_maker(BackendMaker maker) noexcept {
+  return backend_maker.exchange(maker, std::memory_order_acq_rel);
+}
 
 // Closes one descriptor in the background: cancel everything on it, wait for that, close it. Recycled.
 struct Reactor::Closer : CompletionHandler {

@@ -12,8 +12,9 @@ namespace horus::sim {
 
 Faults Faults::swarm(Random& random) {
   Faults faults;
-  for (unsigned* rate : {&faults.short_transfer, &faults.early_return, &faults.datagram_loss,
-                         &faults.datagram_duplicate, &faults.datagram_late, &faults.slow_segment}) {
+  for (unsigned* rate :
+       {&faults.short_transfer, &faults.early_return, &faults.datagram_loss, &faults.datagram_duplicate,
+        &faults.datagram_late, &faults.slow_segment, &faults.disk_error, &faults.disk_full}) {
     const bool on = random.chance(1, 2);
     const std::uint64_t per_thousand = random.below(200);
     if (on) *rate = static_cast<unsigned>(per_thousand) + 1;

@@ -13,6 +13,7 @@
 
 #include <horus/io/address.hpp>
 #include <horus/sim/faults.hpp>
+#include <horus/sim/file_system.hpp>
 #include <horus/sim/objects.hpp>
 #include <horus/sim/random.hpp>
 
@@ -24,6 +25,7 @@ struct Host {
   std::map<std::uint16_t, Stream*> listeners;
   std::map<std::uint16_t, DatagramSocket*> datagram_sockets;
   std::uint16_t next_port = 32768;
+  FileSystem disk;
 };
 
 /// What was simulated, folded into one number: equal programs with equal seeds have equal traces.

@@ -21,10 +21,13 @@ struct Faults {
   unsigned datagram_duplicate = 0;  ///< one arrives twice
   unsigned datagram_late = 0;       ///< one takes a hundred times as long, so that later ones overtake it
   unsigned slow_segment = 0;        ///< a piece of a stream is lost once and sent again 200 ms later
+  unsigned disk_error = 0;          ///< a read, write or fsync of a file fails with EIO
+  unsigned disk_full = 0;           ///< a write to a file fails with ENOSPC
   Distribution latency = Distribution::uniform(std::chrono::microseconds(100), std::chrono::milliseconds(1));
   Distribution local_latency =
       Distribution::uniform(std::chrono::microseconds(5), std::chrono::microseconds(30));
   Distribution offload = Distribution::uniform(std::chrono::microseconds(20), std::chrono::milliseconds(2));
+  Distribution disk = Distribution::uniform(std::chrono::microseconds(20), std::chrono::microseconds(500));
   /// CPU time of one turn of a process's loop that resumed something.
   Duration turn_cost = std::chrono::microseconds(1);
 
@@ -36,6 +39,7 @@ struct Faults {
     kind.latency = latency;
     kind.local_latency = local_latency;
     kind.offload = offload;
+    kind.disk = disk;
     kind.turn_cost = turn_cost;
     return kind;
   }

@@ -45,9 +45,14 @@ int SimProvider::add(std::shared_ptr<Object> object) {
   Entry& entry = table_[fd];
   entry.watched = 0;
   entry.object = std::move(object);
-  entry.object->opened_as(instance_, static_cast<int>(fd));
+  entry.object->opened_as(*this, static_cast<int>(fd));
   ++open_;
   return static_cast<int>(fd);
+}
+
+int SimProvider::duplicate(int fd) {
+  if (find(fd) == nullptr) return -EBADF;
+  return add(table_[static_cast<std::size_t>(fd)].object);
 }
 
 Object* SimProvider::find(int fd) noexcept {
@@ -63,7 +68,7 @@ int SimProvider::close(int fd) noexcept {
   entry.watched = 0;
   ++entry.generation;
   --open_;
-  object->closed_as(instance_, fd);
+  object->closed_as(*this, fd);
   return 0;
 }
 
@@ -78,7 +83,7 @@ void SimProvider::touch(int fd) noexcept {
   if (entry.watched == 0 || entry.candidate) return;
   entry.candidate = true;
   candidates_.push_back(fd);
-  instance_.wake();
+  context_.wake();
 }
 
 std::uint32_t SimProvider::generation(int fd) noexcept {
@@ -114,7 +119,7 @@ std::size_t SimProvider::shortened(std::size_t size) noexcept {
 ssize_t SimProvider::moved(const char* what, int fd, ssize_t result) noexcept {
   std::uint64_t detail = static_cast<std::uint64_t>(fd) << 32;
   detail ^= static_cast<std::uint32_t>(result);
-  engine_.trace(Trace::attempt, instance_.number() << 8 | static_cast<unsigned char>(what[0]), detail);
+  engine_.trace(Trace::attempt, context_.number() << 8 | static_cast<unsigned char>(what[0]), detail);
   return result;
 }
 
@@ -152,6 +157,7 @@ ssize_t SimProvider::read(int fd, const iovec* parts, int count, std::int64_t,
                           io::DescriptorTraits&) noexcept {
   Object* object = find(fd);
   if (object == nullptr) return -EBADF;
+  if (object->kind() == Object::Kind::file) return -EAGAIN;  // a thread's work
   if (count == 1) {
     const bool counter = object->kind() == Object::Kind::counter;
     iovec part{parts->iov_base, counter ? parts->iov_len : shortened(parts->iov_len)};
@@ -166,6 +172,7 @@ ssize_t SimProvider::write(int fd, const iovec* parts, int count, std::int64_t,
                            io::DescriptorTraits&) noexcept {
   Object* object = find(fd);
   if (object == nullptr) return -EBADF;
+  if (object->kind() == Object::Kind::file) return -EAGAIN;  // a thread's work
   if (count == 1) {
     const bool counter = object->kind() == Object::Kind::counter;
     iovec part{parts->iov_base, counter ? parts->iov_len : shortened(parts->iov_len)};
@@ -193,7 +200,7 @@ int SimProvider::accept(int fd, sockaddr* address, socklen_t* size, int,
 int SimProvider::connect(int fd, const sockaddr* address, socklen_t size) noexcept {
   Object* object = find(fd);
   if (object == nullptr) return -EBADF;
-  const int result = object->connect(instance_.host(), io::Address::from(address, size));
+  const int result = object->connect(context_.host(), io::Address::from(address, size));
   return static_cast<int>(moved("connect", fd, result));
 }
 
@@ -222,11 +229,19 @@ int SimProvider::wait(Readiness* ready, int limit, std::int64_t deadline_ns) noe
   if (draining_ && deadline_ns != 0) {
     for (io::BlockingOperation* operation : std::exchange(started_, {})) finish(*operation);
     if (candidates_.empty() && finished_.empty() && deadline_ns != kNever)
-      instance_.spend(Duration(std::max<std::int64_t>(deadline_ns - instance_.now(), 0)));
+      context_.spend(Duration(std::max<std::int64_t>(deadline_ns - context_.now(), 0)));
+  }
+  if (alone_ && deadline_ns != 0) {
+    while (candidates_.empty() && finished_.empty()) {
+      const std::int64_t next = std::min(engine_.next_event(), deadline_ns);
+      HORUS_ASSERT(next != kNever, "a deadlock in the simulated world: nothing can ever happen again");
+      engine_.advance(std::max(next, engine_.now()));
+      if (next == deadline_ns) break;
+    }
   }
   const unsigned early = engine_.faults().early_return;
   if (early > 0 && !draining_ && engine_.fault_random().chance(early, 1000)) {
-    instance_.wake();
+    context_.wake();
     return engine_.fault_random().chance(1, 2) ? -EINTR : 0;
   }
   int found = 0;
@@ -251,9 +266,9 @@ int SimProvider::wait(Readiness* ready, int limit, std::int64_t deadline_ns) noe
 void SimProvider::tick(bool on) noexcept {
   ticking_ = on;
   if (!on) return;
-  instance_.after(Duration(kRetryTick_ns), [this, number = ++retry_ticks_] {
+  context_.after(Duration(kRetryTick_ns), [this, number = ++retry_ticks_] {
     if (!ticking_ || number != retry_ticks_) return;
-    instance_.wake();
+    context_.wake();
     tick(true);
   });
 }
@@ -261,8 +276,8 @@ void SimProvider::tick(bool on) noexcept {
 bool SimProvider::start(io::BlockingOperation& operation) noexcept {
   finished_.expect();
   started_.push_back(&operation);
-  const Duration taken = engine_.faults().offload.draw(engine_.random());
-  instance_.after(taken, [this, &operation] {
+  const Duration taken = engine_.faults().disk.draw(engine_.random());
+  context_.after(taken, [this, &operation] {
     const auto place = std::find(started_.begin(), started_.end(), &operation);
     if (place == started_.end()) return;
     started_.erase(place);
@@ -272,10 +287,10 @@ bool SimProvider::start(io::BlockingOperation& operation) noexcept {
 }
 
 void SimProvider::finish(io::BlockingOperation& operation) noexcept {
-  operation.result = -ENOSYS;
+  operation.result = perform(operation.entry);
   finished_.push(operation);
   finished_.let_go();
-  instance_.wake();
+  context_.wake();
 }
 
 bool SimProvider::cancel(io::BlockingOperation& operation) noexcept {
@@ -286,42 +301,162 @@ bool SimProvider::cancel(io::BlockingOperation& operation) noexcept {
   return true;
 }
 
+// --- SimProvider: files ------------------------------------------------------------------------------------------------
+
+namespace {
+
+const char* path_of(std::uint64_t address) noexcept { return reinterpret_cast<const char*>(address); }
+
+std::shared_ptr<Inode> directory_of(SimProvider& kernel, int fd) {
+  const auto* file = dynamic_cast<OpenFile*>(kernel.find(fd));
+  return file == nullptr ? nullptr : file->inode();
+}
+
+}  // namespace
+
+// Whether a small fault that comes `rate` times per thousand comes now.
+bool SimProvider::unlucky(unsigned rate) noexcept {
+  return rate > 0 && engine_.fault_random().chance(rate, 1000);
+}
+
+ssize_t SimProvider::transfer(const io_uring_sqe& entry, const iovec* parts, std::size_t count,
+                              bool writing) {
+  auto* file = dynamic_cast<OpenFile*>(find(entry.fd));
+  if (file == nullptr) return find(entry.fd) == nullptr ? -EBADF : -EINVAL;
+  if (unlucky(engine_.faults().disk_error)) {
+    engine_.fault("EIO of a " + std::string(writing ? "write" : "read"));
+    return -EIO;
+  }
+  if (writing && unlucky(engine_.faults().disk_full)) {
+    engine_.fault("ENOSPC of a write");
+    return -ENOSPC;
+  }
+  const auto offset = static_cast<std::int64_t>(entry.off);
+  iovec single{};
+  if (count == 1) {
+    single = {parts->iov_base, shortened(parts->iov_len)};
+    parts = &single;
+  }
+  return writing ? file->write_at(parts, count, offset, context_.now()) : file->read_at(parts, count, offset);
+}
+
+int SimProvider::open(const io_uring_sqe& entry) {
+  std::shared_ptr<OpenFile> file;
+  const int result =
+      context_.host().disk.open(engine_, directory_of(*this, entry.fd), path_of(entry.addr),
+                                static_cast<int>(entry.open_flags), entry.len, context_.now(), file);
+  return result < 0 ? result : add(std::move(file));
+}
+
+std::int32_t SimProvider::perform(const io_uring_sqe& entry) {
+  if (cut_off_) return -EIO;
+  FileSystem& disk = context_.host().disk;
+  const std::int64_t now = context_.now();
+  ssize_t result = -EINVAL;
+  switch (entry.opcode) {
+    case IORING_OP_READ:
+    case IORING_OP_READ_FIXED:
+    case IORING_OP_WRITE:
+    case IORING_OP_WRITE_FIXED: {
+      const iovec part{reinterpret_cast<void*>(entry.addr), entry.len};
+      const bool writing = entry.opcode == IORING_OP_WRITE || entry.opcode == IORING_OP_WRITE_FIXED;
+      result = transfer(entry, &part, 1, writing);
+      break;
+    }
+    case IORING_OP_READV:
+    case IORING_OP_WRITEV:
+      result = transfer(entry, reinterpret_cast<const iovec*>(entry.addr), entry.len,
+                        entry.opcode == IORING_OP_WRITEV);
+      break;
+    case IORING_OP_OPENAT: result = open(entry); break;
+    case IORING_OP_STATX: {
+      const auto directory = directory_of(*this, entry.fd);
+      const bool itself = *path_of(entry.addr) == '\0';
+      if (itself && !directory) {
+        result = -EBADF;
+      } else {
+        result = disk.status(directory, path_of(entry.addr), static_cast<int>(entry.statx_flags),
+                             *reinterpret_cast<struct ::statx*>(entry.off));
+      }
+      break;
+    }
+    case IORING_OP_FSYNC: {
+      const auto inode = directory_of(*this, entry.fd);
+      if (inode && unlucky(engine_.faults().disk_error)) {
+        engine_.fault("EIO of an fsync");
+        result = -EIO;
+        break;
+      }
+      if (inode) FileSystem::sync(*inode);
+      result = inode ? 0 : -EINVAL;
+      break;
+    }
+    case IORING_OP_FALLOCATE: {
+      const auto inode = directory_of(*this, entry.fd);
+      if (inode && entry.len == 0 && inode->data.size() < entry.off + entry.addr)
+        inode->data.resize(entry.off + entry.addr);
+      result = inode ? 0 : -EBADF;
+      break;
+    }
+    case IORING_OP_UNLINKAT:
+      result = disk.unlink(directory_of(*this, entry.fd), path_of(entry.addr),
+                           static_cast<int>(entry.unlink_flags));
+      break;
+    case IORING_OP_RENAMEAT:
+      result = disk.rename(path_of(entry.addr), path_of(entry.addr2), entry.rename_flags);
+      break;
+    case IORING_OP_MKDIRAT: result = disk.make_directory(path_of(entry.addr), entry.len, now); break;
+    case IORING_OP_SYMLINKAT:
+      result = disk.make_symbolic_link(path_of(entry.addr), path_of(entry.addr2), now);
+      break;
+    case IORING_OP_LINKAT: result = disk.make_link(path_of(entry.addr), path_of(entry.addr2)); break;
+    case IORING_OP_CLOSE: result = close(entry.fd); break;
+    default: break;
+  }
+  return static_cast<std::int32_t>(moved("file", entry.fd, result));
+}
+
 // --- SimBackend -------------------------------------------------------------------------------------------------------
 
-SimBackend::SimBackend(Engine& engine, Instance& instance, const io::ReactorConfig& config)
-    : InstanceWorld(engine, instance),
-      Interpreter(config.submission_entries, config.completion_entries, InstanceWorld::provider),
+SimBackend::SimBackend(Engine& engine, Context& context, const io::ReactorConfig& config)
+    : KernelHolder(engine, context),
+      Interpreter(config.submission_entries, config.completion_entries, KernelHolder::provider),
       engine_(engine),
-      instance_(instance) {}
+      context_(context) {}
 
-SimBackend::~SimBackend() { instance_.left_open(provider.open_descriptors()); }
+SimBackend::~SimBackend() { context_.left_open(provider.open_descriptors()); }
 
-std::int64_t SimBackend::now_ns() noexcept { return instance_.now(); }
-void SimBackend::spend(std::string_view node) noexcept { instance_.spend_for(node); }
+std::int64_t SimBackend::now_ns() noexcept { return context_.now(); }
+void SimBackend::spend(std::string_view node) noexcept { context_.spend_for(node); }
 
 int SimBackend::socket(int domain, int type, int) noexcept {
   if (domain != AF_INET && domain != AF_INET6) return -EAFNOSUPPORT;
   switch (type & 0xF) {
     case SOCK_STREAM: return provider.add(std::make_shared<Stream>(engine_, Object::Kind::socket, domain));
-    case SOCK_DGRAM: return provider.add(std::make_shared<DatagramSocket>(engine_, instance_.host(), domain));
+    case SOCK_DGRAM: return provider.add(std::make_shared<DatagramSocket>(engine_, context_.host(), domain));
     default: return -EPROTONOSUPPORT;
   }
 }
 
 int SimBackend::bind(int fd, const sockaddr* address, socklen_t size) noexcept {
   Object* object = provider.find(fd);
-  return object == nullptr ? -EBADF : object->bind(instance_.host(), io::Address::from(address, size));
+  return object == nullptr ? -EBADF : object->bind(context_.host(), io::Address::from(address, size));
 }
 int SimBackend::listen(int fd, int backlog) noexcept {
   Object* object = provider.find(fd);
   return object == nullptr ? -EBADF : object->listen(backlog);
 }
 
-// Options change nothing that is simulated, except the room of a stream.
+// Options change nothing that is simulated, except the room of a stream and whom a listener hears.
 int SimBackend::set_option(int fd, int level, int option, const void* value, socklen_t size) noexcept {
   Object* object = provider.find(fd);
   if (object == nullptr) return -EBADF;
   auto* stream = dynamic_cast<Stream*>(object);
+  if (level == IPPROTO_IPV6 && option == IPV6_V6ONLY && stream != nullptr && size >= sizeof(int)) {
+    int only = 0;
+    std::memcpy(&only, value, sizeof only);
+    stream->set_only_v6(only != 0);
+  }
   if (level == SOL_SOCKET && option == SO_RCVBUF && stream != nullptr && size >= sizeof(int)) {
     int bytes = 0;
     std::memcpy(&bytes, value, sizeof bytes);
@@ -384,6 +519,25 @@ void SimBackend::ring(int event_fd, std::uint64_t count) noexcept {
   const msghdr message = message_of(&part, 1);
   static_cast<void>(object->send(message, 0));
 }
+int SimBackend::duplicate(int fd) noexcept { return provider.duplicate(fd); }
+int SimBackend::list_directory(int fd, void* buffer, std::size_t size) noexcept {
+  auto* directory = dynamic_cast<OpenFile*>(provider.find(fd));
+  if (directory == nullptr) return provider.find(fd) == nullptr ? -EBADF : -ENOTDIR;
+  return directory->list(buffer, size);
+}
+ssize_t SimBackend::read_link(const char* path, char* target, std::size_t size) noexcept {
+  return context_.host().disk.read_link(path, target, size);
+}
+int SimBackend::access(const char* path, int) noexcept { return context_.host().disk.access(path); }
+int SimBackend::change_mode(const char* path, mode_t mode) noexcept {
+  return context_.host().disk.change_mode(path, mode);
+}
+int SimBackend::truncate(int fd, std::int64_t size) noexcept {
+  auto* file = dynamic_cast<OpenFile*>(provider.find(fd));
+  if (file == nullptr || size < 0) return provider.find(fd) == nullptr ? -EBADF : -EINVAL;
+  file->inode()->data.resize(static_cast<std::size_t>(size));
+  return 0;
+}
 void SimBackend::random_bytes(void* out, std::size_t size) noexcept {
   auto* bytes = static_cast<unsigned char*>(out);
   for (std::size_t i = 0; i < size; ++i) {
@@ -396,13 +550,13 @@ void SimBackend::random_bytes(void* out, std::size_t size) noexcept {
 bool SimBackend::run_job(io::ThreadPool&, io::ThreadPool::Job& job) noexcept {
   jobs_.push_back(&job);
   const Duration taken = engine_.faults().offload.draw(engine_.random());
-  instance_.after(taken, [this, &job] {
+  context_.after(taken, [this, &job] {
     const auto place = std::find(jobs_.begin(), jobs_.end(), &job);
     if (place == jobs_.end()) return;
     jobs_.erase(place);
-    engine_.trace(Trace::offload, instance_.number(), jobs_.size());
-    instance_.as_current([&] { job.run(job); });
-    instance_.wake();
+    engine_.trace(Trace::offload, context_.number(), jobs_.size());
+    context_.enter([&] { job.run(job); });
+    context_.wake();
   });
   return true;
 }
@@ -416,8 +570,8 @@ bool SimBackend::take_job_back(io::ThreadPool&, io::ThreadPool::Job& job) noexce
 // --- Instance ---------------------------------------------------------------------------------------------------------
 
 Instance::Instance(Engine& engine, std::uint64_t number, std::string name, Host& host,
-                   std::map<std::string, Distribution, std::less<>>& costs)
-    : engine_(engine), number_(number), name_(std::move(name)), host_(host), costs_(costs) {
+                   const std::map<std::string, Distribution, std::less<>>& costs)
+    : Context(engine, number, host, costs), name_(std::move(name)) {
   io::ReactorConfig config;
   config.submission_entries = 64;
   config.completion_entries = 256;
@@ -501,14 +655,14 @@ void Instance::end() {
 
 Instance::~Instance() = default;
 
-void Instance::after(Duration delay, std::function<void()> action) {
+void Context::after(Duration delay, std::function<void()> action) {
   engine_.at(saturating_add(now(), delay.count()),
              [alive = std::weak_ptr<char>(alive_), action = std::move(action)] {
                if (!alive.expired()) action();
              });
 }
 
-void Instance::spend_for(std::string_view node) noexcept {
+void Context::spend_for(std::string_view node) noexcept {
   const auto found = costs_.find(node);
   if (found == costs_.end()) return;
   const Duration cost = found->second.draw(engine_.random());

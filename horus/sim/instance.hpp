@@ -17,10 +17,46 @@
 
 namespace horus::sim::detail {
 
+/// What the simulated kernel knows about the process that calls it.
+class Context {
+ public:
+  Context(Engine& engine, std::uint64_t number, Host& host,
+          const std::map<std::string, Distribution, std::less<>>& costs) noexcept
+      : engine_(engine), number_(number), host_(host), costs_(costs) {}
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
+
+  [[nodiscard]] std::uint64_t number() const noexcept { return number_; }
+  [[nodiscard]] Host& host() noexcept { return host_; }
+  [[nodiscard]] std::int64_t now() const noexcept { return std::max(engine_.now(), busy_until_); }
+  /// CPU time passes in it.
+  void spend(Duration cost) noexcept { busy_until_ = saturating_add(now(), cost.count()); }
+  void spend_for(std::string_view node) noexcept;
+  /// It may have something to do: it gets a turn.
+  void wake() noexcept { woken_ = true; }
+  /// Calls `action` after `delay`, unless the process has ended by then.
+  void after(Duration delay, std::function<void()> action);
+  /// Calls `action` with the process's reactor as the thread's current one.
+  virtual void enter(const std::function<void()>& action) { action(); }
+  void left_open(std::size_t descriptors) noexcept { leaked_ = descriptors; }
+
+ protected:
+  ~Context() = default;
+
+  Engine& engine_;
+  const std::uint64_t number_;
+  Host& host_;
+  const std::map<std::string, Distribution, std::less<>>& costs_;
+  std::int64_t busy_until_ = 0;
+  bool woken_ = false;
+  std::size_t leaked_ = 0;
+  std::shared_ptr<char> alive_ = std::make_shared<char>('\0');  // until it has ended
+};
+
 /// The simulated kernel as one process sees it.
 class SimProvider final : public io::Provider {
  public:
-  SimProvider(Engine& engine, Instance& instance) noexcept : engine_(engine), instance_(instance) {}
+  SimProvider(Engine& engine, Context& context) noexcept : engine_(engine), context_(context) {}
 
   int classify(int fd, io::DescriptorTraits& traits) noexcept override;
   ssize_t receive(int fd, void* data, std::size_t size, int flags) noexcept override;
@@ -52,6 +88,7 @@ class SimProvider final : public io::Provider {
   // --- The table of descriptors.
   /// The lowest free number; -EMFILE when there are too many.
   int add(std::shared_ptr<Object> object);
+  int duplicate(int fd);
   [[nodiscard]] Object* find(int fd) noexcept;
   [[nodiscard]] std::size_t open_descriptors() const noexcept { return open_; }
   /// As the kernel does at the end of a process.
@@ -64,6 +101,8 @@ class SimProvider final : public io::Provider {
   [[nodiscard]] bool is_cut_off() const noexcept { return cut_off_; }
   /// The reactor's destructor waits: nothing may take virtual time any more.
   void drain() noexcept { draining_ = true; }
+  /// Nobody else moves the world on: waiting does, until something happens here.
+  void run_alone() noexcept { alone_ = true; }
 
  private:
   struct Entry {
@@ -74,10 +113,14 @@ class SimProvider final : public io::Provider {
   };
   ssize_t moved(const char* what, int fd, ssize_t result) noexcept;
   [[nodiscard]] std::size_t shortened(std::size_t size) noexcept;
+  [[nodiscard]] bool unlucky(unsigned rate) noexcept;
   void finish(io::BlockingOperation& operation) noexcept;
+  std::int32_t perform(const io_uring_sqe& entry);
+  ssize_t transfer(const io_uring_sqe& entry, const iovec* parts, std::size_t count, bool writing);
+  int open(const io_uring_sqe& entry);
 
   Engine& engine_;
-  Instance& instance_;
+  Context& context_;
   std::vector<Entry> table_;
   std::vector<int> candidates_;
   std::vector<io::BlockingOperation*> started_;
@@ -87,17 +130,19 @@ class SimProvider final : public io::Provider {
   bool ticking_ = false;
   bool cut_off_ = false;
   bool draining_ = false;
+  bool alone_ = false;
 };
 
-struct InstanceWorld {
-  InstanceWorld(Engine& engine, Instance& instance) noexcept : provider(engine, instance) {}
+// Constructed before the interpreter and destroyed after it.
+struct KernelHolder {
+  KernelHolder(Engine& engine, Context& context) noexcept : provider(engine, context) {}
   SimProvider provider;
 };
 
 /// The seam's other side: the interpreter over that kernel, and what does not go through entries.
-class SimBackend final : private InstanceWorld, public io::Interpreter {
+class SimBackend : private KernelHolder, public io::Interpreter {
  public:
-  SimBackend(Engine& engine, Instance& instance, const io::ReactorConfig& config);
+  SimBackend(Engine& engine, Context& context, const io::ReactorConfig& config);
   /// Tells the instance what it left open.
   ~SimBackend() override;
   [[nodiscard]] const char* name() const noexcept override { return "sim"; }
@@ -117,6 +162,12 @@ class SimBackend final : private InstanceWorld, public io::Interpreter {
   int socket_pair(int ends[2], int domain, int type) noexcept override;
   int event_fd(unsigned initial, int flags) noexcept override;
   int close_descriptor(int fd) noexcept override;
+  int duplicate(int fd) noexcept override;
+  int list_directory(int fd, void* buffer, std::size_t size) noexcept override;
+  ssize_t read_link(const char* path, char* target, std::size_t size) noexcept override;
+  int access(const char* path, int mode) noexcept override;
+  int change_mode(const char* path, mode_t mode) noexcept override;
+  int truncate(int fd, std::int64_t size) noexcept override;
   void ring(int event_fd, std::uint64_t count) noexcept override;
   int status_flags(int) noexcept override { return 0; }
   bool run_job(io::ThreadPool& pool, io::ThreadPool::Job& job) noexcept override;
@@ -125,19 +176,17 @@ class SimBackend final : private InstanceWorld, public io::Interpreter {
 
  private:
   Engine& engine_;
-  Instance& instance_;
+  Context& context_;
   std::vector<io::ThreadPool::Job*> jobs_;
 };
 
 /// One life of a process.
-class Instance {
+class Instance final : public Context {
  public:
   enum class State : std::uint8_t { running, stopping, ended };
 
   Instance(Engine& engine, std::uint64_t number, std::string name, Host& host,
-           std::map<std::string, Distribution, std::less<>>& costs);
-  Instance(const Instance&) = delete;
-  Instance& operator=(const Instance&) = delete;
+           const std::map<std::string, Distribution, std::less<>>& costs);
   /// Only when it has ended.
   ~Instance();
 
@@ -156,24 +205,16 @@ class Instance {
     const io::CurrentReactor current(reactor_.get());
     std::forward<F>(action)();
   }
-  /// It may have something to do: it gets a turn.
-  void wake() noexcept { woken_ = true; }
-  /// Calls `action` after `delay`, unless the instance has ended by then.
-  void after(Duration delay, std::function<void()> action);
+  void enter(const std::function<void()>& action) override { as_current(action); }
 
   [[nodiscard]] bool ended() const noexcept { return state_ == State::ended; }
   [[nodiscard]] bool killed() const noexcept { return killed_; }
   [[nodiscard]] bool has_work() noexcept;
+  /// It has operations in flight.
+  [[nodiscard]] bool waits_for_input() const noexcept { return reactor_->statistics().in_flight > 0; }
   /// When it has something to do without being woken; kNever.
   [[nodiscard]] std::int64_t wake_time() noexcept;
-  [[nodiscard]] std::int64_t now() const noexcept { return std::max(engine_.now(), busy_until_); }
-  void spend(Duration cost) noexcept { busy_until_ = saturating_add(now(), cost.count()); }
-  void spend_for(std::string_view node) noexcept;
-
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
-  [[nodiscard]] std::uint64_t number() const noexcept { return number_; }
-  [[nodiscard]] Host& host() noexcept { return host_; }
-  [[nodiscard]] Engine& engine() noexcept { return engine_; }
   [[nodiscard]] SimProvider& kernel() noexcept { return backend_->kernel(); }
   [[nodiscard]] std::int64_t busy_until() const noexcept { return busy_until_; }
   [[nodiscard]] int exit_code() const noexcept { return exit_code_; }
@@ -181,28 +222,19 @@ class Instance {
   [[nodiscard]] const std::string& failure() const noexcept { return failure_; }
   /// Descriptors that were open when it ended by itself.
   [[nodiscard]] std::size_t leaked_descriptors() const noexcept { return leaked_; }
-  void left_open(std::size_t descriptors) noexcept { leaked_ = descriptors; }
 
  private:
   void end();
 
-  Engine& engine_;
-  const std::uint64_t number_;
   const std::string name_;
-  Host& host_;
-  std::map<std::string, Distribution, std::less<>>& costs_;
-  std::int64_t busy_until_ = 0;
   SimBackend* backend_ = nullptr;  // the reactor's
   std::unique_ptr<io::Reactor> reactor_;
   std::unique_ptr<Scope> scope_;
   Spawned<int> main_;
   State state_ = State::running;
   bool killed_ = false;
-  bool woken_ = false;
-  std::shared_ptr<char> alive_ = std::make_shared<char>('\0');  // until it has ended
   int exit_code_ = 0;
   std::string failure_;
-  std::size_t leaked_ = 0;
 };
 
 }  // namespace horus::sim::detail

@@ -84,13 +84,13 @@ std::shared_ptr<Object> Object::accept(int& error) {
   return nullptr;
 }
 
-void Object::opened_as(Instance& instance, int fd) { references_.push_back({&instance, fd}); }
-void Object::closed_as(Instance& instance, int fd) {
-  std::erase_if(references_, [&](const Reference& one) { return one.instance == &instance && one.fd == fd; });
+void Object::opened_as(SimProvider& kernel, int fd) { references_.push_back({&kernel, fd}); }
+void Object::closed_as(SimProvider& kernel, int fd) {
+  std::erase_if(references_, [&](const Reference& one) { return one.kernel == &kernel && one.fd == fd; });
   if (references_.empty()) closed();
 }
 void Object::changed() noexcept {
-  for (const Reference& one : references_) one.instance->kernel().touch(one.fd);
+  for (const Reference& one : references_) one.kernel->touch(one.fd);
 }
 
 // --- Counter ----------------------------------------------------------------------------------------------------------
@@ -373,7 +373,8 @@ int Stream::connect(Host& host, const io::Address& address) {
       if (client->state_ != State::connecting) return;
       Engine& engine = client->engine();
       const auto found = to->listeners.find(client->peer_address_.port());
-      if (found == to->listeners.end()) {
+      const bool deaf = found != to->listeners.end() && found->second->only_v6_ && client->family_ == AF_INET;
+      if (found == to->listeners.end() || deaf) {
         const std::int64_t back = engine.arrival(*to, *client->host_, 0);
         engine.at(back, [client] { client->connect_ended(nullptr, ECONNREFUSED); });
         return;
@@ -482,15 +483,28 @@ ssize_t DatagramSocket::send(const msghdr& message, int) {
     if (faults.datagram_late > 0 && chance.chance(faults.datagram_late, 1000)) stretch = kLate;
   }
   for (int i = 0; i < copies; ++i) {
-    const std::int64_t usual = engine().arrival(host_, *target, 0);
+    const std::int64_t usual = engine().arrival(host_, *target, target == &host_ ? last_local_arrival_ : 0);
     const std::int64_t when = engine().now() + (usual - engine().now()) * stretch;
+    if (target == &host_) last_local_arrival_ = when;
     Datagram datagram{gather(message, size), from};
-    engine().at(when, [target, port = to.port(), piece = std::move(datagram)]() mutable {
+    std::weak_ptr<Object> sender = weak_from_this();
+    engine().at(when, [this, sender, target, port = to.port(), piece = std::move(datagram)]() mutable {
       const auto found = target->datagram_sockets.find(port);
-      if (found != target->datagram_sockets.end()) found->second->deliver(std::move(piece));
+      if (found != target->datagram_sockets.end()) return found->second->deliver(std::move(piece));
+      if (const auto alive = sender.lock(); alive && connected_) refused(*target);
     });
   }
   return static_cast<ssize_t>(size);
+}
+
+// Nobody is at the port: its host says so.
+void DatagramSocket::refused(Host& from) noexcept {
+  std::weak_ptr<Object> self = weak_from_this();
+  engine().at(engine().arrival(from, host_, 0), [this, self] {
+    if (self.expired()) return;
+    error_ = ECONNREFUSED;
+    changed();
+  });
 }
 
 void DatagramSocket::deliver(Datagram datagram) noexcept {

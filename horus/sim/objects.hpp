@@ -19,7 +19,7 @@
 namespace horus::sim::detail {
 
 class Engine;
-class Instance;
+class SimProvider;
 struct Host;
 
 /// Base of all: who refers to it, and what it can do. What it cannot gives the kernel's error.
@@ -52,8 +52,8 @@ class Object : public std::enable_shared_from_this<Object> {
   [[nodiscard]] virtual const io::Address* local() const noexcept { return nullptr; }
   [[nodiscard]] virtual const io::Address* peer() const noexcept { return nullptr; }
 
-  void opened_as(Instance& instance, int fd);
-  void closed_as(Instance& instance, int fd);
+  void opened_as(SimProvider& kernel, int fd);
+  void closed_as(SimProvider& kernel, int fd);
   [[nodiscard]] Engine& engine() const noexcept { return engine_; }
 
  protected:
@@ -62,7 +62,7 @@ class Object : public std::enable_shared_from_this<Object> {
 
  private:
   struct Reference {
-    Instance* instance;
+    SimProvider* kernel;
     int fd;
   };
   Engine& engine_;
@@ -117,6 +117,7 @@ class Stream final : public Object {
   void reset() noexcept;
   [[nodiscard]] const std::shared_ptr<Stream>& other_end() const noexcept { return peer_; }
   void set_capacity(std::size_t bytes) noexcept { capacity_ = bytes; }
+  void set_only_v6(bool only) noexcept { only_v6_ = only; }
 
  private:
   friend class Engine;
@@ -136,6 +137,7 @@ class Stream final : public Object {
   int family_;
   State state_ = State::fresh;
   bool bound_ = false;
+  bool only_v6_ = false;
   bool ended_ = false;  // the peer sends no more, and everything has arrived
   bool shut_read_ = false;
   bool shut_write_ = false;
@@ -179,6 +181,7 @@ class DatagramSocket final : public Object {
     io::Address from;
   };
   void deliver(Datagram datagram) noexcept;
+  void refused(Host& from) noexcept;
 
   int family_;
   bool bound_ = false;
@@ -187,6 +190,7 @@ class DatagramSocket final : public Object {
   Host& host_;
   io::Address local_;
   io::Address peer_;
+  std::int64_t last_local_arrival_ = 0;  // what stays on one host stays in order
   std::deque<Datagram> queue_;
   std::size_t queued_bytes_ = 0;
 };

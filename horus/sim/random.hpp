@@ -80,12 +80,13 @@ class Distribution {
   [[nodiscard]] constexpr Duration draw(Random& random) const noexcept {
     if (deviation_ == Duration::zero()) return random.between(low_, high_);
     // The sum of twelve uniform numbers has variance 1 and is exact in integers.
-    std::int64_t sum = 0;  // in 2^-16
+    constexpr std::int64_t kOne = 65536;
+    std::int64_t sum = 0;  // in 1/kOne
     for (int i = 0; i < 12; ++i) {
-      const std::uint64_t part = random.below(65536);
+      const std::uint64_t part = random.below(kOne);
       sum += static_cast<std::int64_t>(part);
     }
-    const std::int64_t off = (sum - 6 * 65536) * (deviation_.count() / 256) / 256;
+    const std::int64_t off = (sum - 6 * kOne) * (deviation_.count() / 256) / 256;
     const Duration drawn = low_ + Duration(off);
     return drawn > Duration::zero() ? drawn : Duration::zero();
   }

@@ -98,6 +98,7 @@ struct World::State {
   Process& find(const std::string& name);
   Host& host_named(const std::string& name);
   void start(Process& process);
+  bool kill(Process& process);
   void check_ends();
   void pass_time(std::int64_t until_ns);
   void check_promises(std::int64_t calm_ns);
@@ -153,6 +154,13 @@ Host& World::State::host_named(const std::string& name) {
   }
   if (Host* host = engine.find_host(name)) return *host;
   throw std::invalid_argument(fmt::format("the simulated world has no process or host \"{}\"", name));
+}
+
+bool World::State::kill(Process& process) {
+  if (process.life == nullptr || process.life->ended() || process.life->killed()) return false;
+  process.life->kill();
+  ++disturbances;
+  return true;
 }
 
 void World::State::start(Process& process) {
@@ -235,7 +243,13 @@ bool World::State::step(std::int64_t until_ns) {
     return true;
   }
   if (next > until_ns) {
-    if (next == kNever && anybody_left()) fail("deadlock: nothing can ever happen again:" + waiting());
+    if (next == kNever) {
+      // Who waits for input may wait for ever; who waits for nothing outside itself should not.
+      for (const Instance* life : running) {
+        if (!life->waits_for_input())
+          fail(fmt::format("deadlock of {}: nothing can ever wake it:{}", life->name(), waiting()));
+      }
+    }
     if (until_ns > now && !running.empty()) {
       pass_time(until_ns);
     }
@@ -339,6 +353,8 @@ World& World::swarm(Duration until, std::vector<std::string> kills) {
   choose("datagrams twice", &Faults::datagram_duplicate);
   choose("datagrams late", &Faults::datagram_late);
   choose("segments lost once", &Faults::slow_segment);
+  choose("disk errors", &Faults::disk_error);
+  choose("disk full", &Faults::disk_full);
   const Faults kind = small.healed();
   state.engine.faults() = small;
   at(until).faults(kind);
@@ -426,12 +442,21 @@ World::At& World::At::reset(std::string one, std::string other) {
 World::At& World::At::kill(std::string name) {
   State* state = world_.state_.get();
   return call([state, name] {
-    State::Process& process = state->find(name);
-    if (process.life == nullptr || process.life->ended() || process.life->killed()) return;
-    process.life->kill();
-    ++state->disturbances;
+    if (!state->kill(state->find(name))) return;
     state->engine.fault("kill of " + name);
     state->timeline.fault("kill " + name, state->now().count(), state->now().count());
+  });
+}
+World::At& World::At::cut_power(std::string name) {
+  State* state = world_.state_.get();
+  return call([state, name] {
+    Host& host = state->host_named(name);
+    for (const auto& process : state->processes) {
+      if (process->host == &host) state->kill(*process);
+    }
+    host.disk.cut_power(state->engine.fault_random());
+    state->engine.fault("power cut of " + name);
+    state->timeline.fault("power cut " + name, state->now().count(), state->now().count());
   });
 }
 World::At& World::At::restart(std::string name) {
@@ -490,6 +515,19 @@ bool World::write_timeline(const std::string& path) const {
 }
 Duration World::now() const noexcept { return state_->now(); }
 std::int64_t World::now_ns() const noexcept { return state_->engine.now(); }
+std::optional<std::string> World::file(const std::string& host, const std::string& path) {
+  const std::string* contents = state_->host_named(host).disk.contents(path);
+  if (contents == nullptr) return std::nullopt;
+  return *contents;
+}
+World& World::file(const std::string& host, const std::string& path, const std::string& contents) {
+  const int result = state_->host_named(host).disk.put(path, contents);
+  if (result < 0) {
+    throw std::invalid_argument(
+        fmt::format("{} cannot be put on {}: {}", path, host, describe_code(-result)));
+  }
+  return *this;
+}
 Random& World::random() noexcept { return state_->engine.random(); }
 std::uint64_t World::seed() const noexcept { return state_->seed; }
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -76,6 +77,11 @@ class HORUS_API World {
   /// The small faults. They may be changed at any time of the run: `world.at(30s).faults(…)`.
   World& faults(const Faults& faults);
 
+  /// A file on a host's disk, named by a process or an address: put there before the run, and durable.
+  World& file(const std::string& host, const std::string& path, const std::string& contents);
+  /// What a file holds now; none: there is no such file.
+  [[nodiscard]] std::optional<std::string> file(const std::string& host, const std::string& path);
+
   /// Chaos, as the seed chooses: until `until` a random subset of the small faults, partitions, resets, and kills of
   /// processes that start again; then all is well. Call it when all processes have been added.
   /// `kills`: processes that may be killed; they must be able to start again.
@@ -97,6 +103,9 @@ class HORUS_API World {
     /// Kills a process as SIGKILL does: its descriptors close at that moment. (Its coroutines are asked to stop, and
     /// run to their end cut off from the world.)
     At& kill(std::string process);
+    /// Cuts the power of a host: its processes die, and what they wrote and did not sync may be lost, page by page
+    /// and name by name.
+    At& cut_power(std::string host);
     /// Starts a killed or ended process anew.
     At& restart(std::string process);
     /// Asks a process's main task to stop, as a stop() from outside would.

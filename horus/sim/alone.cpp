@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <horus/sim/alone.hpp>
+
+#include <cstdlib>
+#include <utility>
+
+#include <horus/sim/instance.hpp>
+
+namespace horus::sim {
+namespace {
+
+using Costs = std::map<std::string, Distribution, std::less<>>;
+
+// Constructed before the backend and destroyed after it.
+struct WorldAlone {
+  struct Lonely final : detail::Context {
+    using Context::Context;
+    ~Lonely() { alive_.reset(); }
+  };
+
+  detail::Engine engine;
+  Costs costs;
+  Lonely context;
+
+  explicit WorldAlone(std::uint64_t seed)
+      : engine(seed), context(engine, 1, engine.host("10.0.0.1"), costs) {}
+};
+
+class BackendAlone final : private WorldAlone, public detail::SimBackend {
+ public:
+  BackendAlone(std::uint64_t seed, const io::ReactorConfig& config)
+      : WorldAlone(seed), SimBackend(WorldAlone::engine, WorldAlone::context, config) {
+    kernel().run_alone();
+  }
+};
+
+}  // namespace
+
+Result<std::unique_ptr<io::Backend>> make_backend_alone(const io::ReactorConfig& config) {
+  const char* wish = std::getenv("HORUS_SIM_SEED");
+  const std::uint64_t seed = wish == nullptr ? 1 : std::strtoull(wish, nullptr, 10);
+  return std::unique_ptr<io::Backend>(std::make_unique<BackendAlone>(seed, config));
+}
+
+}  // namespace horus::sim
