@@ -311,6 +311,7 @@ int run_all(const std::string& program, const std::string& name, const Scenario&
              options.seeds - failed, failed, static_cast<double>(shared->virtual_ns.load()) / 1e9,
              shared->hash.load());
   std::vector<std::uint64_t> seeds;
+  seeds.reserve(kFailuresKept);
   for (std::size_t i = 0; i < std::min<std::size_t>(failed, kFailuresKept); ++i)
     seeds.push_back(shared->failing[i].load());
   std::sort(seeds.begin(), seeds.end());

@@ -289,9 +289,7 @@ ssize_t FileSystem::read_link(std::string_view path, char* target, std::size_t s
   if (const int result = walk(nullptr, path, false, place); result < 0) return result;
   if (!place.inode) return -ENOENT;
   if (!place.inode->is_link()) return -EINVAL;
-  const std::size_t length = std::min(size, place.inode->data.size());
-  std::memcpy(target, place.inode->data.data(), length);
-  return static_cast<ssize_t>(length);
+  return static_cast<ssize_t>(place.inode->data.copy(target, size));
 }
 
 int FileSystem::access(std::string_view path) {
