@@ -2,7 +2,8 @@
 //
 // The main function of every test program. A program that was asked to run on io_uring (HORUS_IO=uring) where
 // the machine forbids it, as Docker's default seccomp profile does, is skipped instead of failed: exit
-// code 77. HORUS_IO=sim gives every reactor a simulated world.
+// code 77. HORUS_IO=sim gives every reactor a simulated world; HORUS_FAULT=recv:3:ECONNRESET makes one
+// operation go wrong.
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <cerrno>
 #include <cstdio>
@@ -17,6 +18,7 @@
 #include <doctest/doctest.h>
 
 #include <horus/sim/alone.hpp>
+#include <horus/sim/faulty.hpp>
 
 namespace {
 
@@ -32,6 +34,21 @@ int io_uring_refusal() {
   return 0;
 }
 
+horus::sim::Injection injection;
+horus::sim::InjectionRecord injected;
+
+horus::Result<std::unique_ptr<horus::io::Backend>> make_faulty(const horus::io::ReactorConfig& config) {
+#ifdef HORUS_WITH_URING
+  const char* backend = std::getenv("HORUS_IO");
+  const bool uring = backend == nullptr || std::string_view(backend) == "uring";
+  auto real = uring ? horus::io::make_uring_backend(config) : horus::io::make_epoll_backend(config);
+#else
+  auto real = horus::io::make_epoll_backend(config);
+#endif
+  if (!real) return real.error();
+  return horus::sim::make_faulty_backend(*std::move(real), injection, injected);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -45,6 +62,15 @@ int main(int argc, char** argv) {
   }
   if (backend != nullptr && std::string_view(backend) == "sim")
     horus::io::set_backend_maker(&horus::sim::make_backend_alone);
+  if (const char* fault = std::getenv("HORUS_FAULT")) {
+    auto wanted = horus::sim::Injection::parse(fault);
+    if (!wanted) {
+      std::fprintf(stderr, "HORUS_FAULT: %s\n", wanted.error().message().c_str());
+      return 2;
+    }
+    injection = *wanted;
+    horus::io::set_backend_maker(&make_faulty);
+  }
   doctest::Context context(argc, argv);
   return context.run();
 }

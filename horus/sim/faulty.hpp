@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// A real backend whose n-th operation goes wrong: fails with a chosen errno, moves fewer bytes, or ends late.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include <horus/base/clock.hpp>
+#include <horus/base/export.hpp>
+#include <horus/base/result.hpp>
+#include <horus/io/backend.hpp>
+#include <horus/io/reactor_config.hpp>
+
+namespace horus::sim {
+
+/// What goes wrong, once. Plain data.
+struct Injection {
+  std::uint64_t nth = 1;         ///< which of the operations that match, from 1; 0: none
+  int opcode = -1;               ///< IORING_OP_…; -1: every operation but closes and cancellations
+  int error = 0;                 ///< the errno it ends with, without having been tried; 0: none
+  std::uint32_t shorten_to = 0;  ///< the most bytes it is asked to move; 0: all of them
+  Duration delay{0};             ///< how long its completion is kept back
+
+  /// "recv:3:ECONNRESET" · "write:1:short=1" · "any:2:delay=10ms": kind, number, what. EINVAL with what was expected.
+  static HORUS_API Result<Injection> parse(const std::string& text);
+};
+
+/// What an injection came to. Plain data.
+struct InjectionRecord {
+  std::uint64_t matched = 0;  ///< operations of the kind so far
+  bool fired = false;
+};
+
+/// Puts faults between a reactor and `real`: `Reactor(make_faulty_backend(…), config)`. `record` must outlive it.
+///
+/// Semantics: an operation that fails is never seen by the kernel. Multishot operations end with the error. All else
+/// is as on `real`.
+/// Thread safety: the reactor's thread.
+/// Example: tests/sim/faulty_test.cpp.
+HORUS_API std::unique_ptr<io::Backend> make_faulty_backend(std::unique_ptr<io::Backend> real,
+                                                           const Injection& injection,
+                                                           InjectionRecord& record);
+
+}  // namespace horus::sim
