@@ -62,6 +62,7 @@ check_tidy() {
 
 run format check_format
 run layers python3 tools/check_layers.py
+run determinism python3 tools/check_determinism.py
 run coroutines python3 tools/check_coroutines.py
 run spdx python3 tools/check_spdx.py
 run shell check_shell
