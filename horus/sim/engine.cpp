@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include <horus/base/assert.hpp>
+#include <horus/sim/stream.hpp>
 
 namespace horus::sim {
 

@@ -19,6 +19,9 @@
 
 namespace horus::sim::detail {
 
+class DatagramSocket;
+class Stream;
+
 /// A machine of the simulated network: one address, its ports.
 struct Host {
   std::string address;  // numeric, without port

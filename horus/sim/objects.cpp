@@ -6,23 +6,24 @@
 #include <cstring>
 #include <utility>
 
-#include <fcntl.h>
 #include <sys/epoll.h>
 
-#include <fmt/format.h>
-
-#include <horus/sim/engine.hpp>
-#include <horus/sim/instance.hpp>
+#include <horus/sim/kernel.hpp>
 
 namespace horus::sim::detail {
-namespace {
 
-constexpr std::size_t kDatagramBytes = 65507;
-constexpr std::size_t kDatagramRoom = 212992;               // net.core.rmem_default
-constexpr std::int64_t kConnectLimit_ns = 127'000'000'000;  // tcp_syn_retries 6
-constexpr std::int64_t kSynRetry_ns = 1'000'000'000;
-constexpr std::int64_t kLate = 100;
-constexpr std::int64_t kRetransmit_ns = 200'000'000;
+// --- Messages and addresses -------------------------------------------------------------------------------------------
+
+namespace {
+bool is_loopback(const std::string& host) { return host.starts_with("127.") || host == "::1"; }
+}  // namespace
+
+msghdr message_of(iovec* parts, std::size_t count) noexcept {
+  msghdr message{};
+  message.msg_iov = parts;
+  message.msg_iovlen = count;
+  return message;
+}
 
 std::size_t size_of(const msghdr& message) noexcept {
   std::size_t size = 0;
@@ -30,7 +31,6 @@ std::size_t size_of(const msghdr& message) noexcept {
   return size;
 }
 
-// Copies at most `limit` bytes out of the parts of a message.
 std::string gather(const msghdr& message, std::size_t limit) {
   std::string data;
   data.reserve(std::min(limit, size_of(message)));
@@ -41,7 +41,6 @@ std::string gather(const msghdr& message, std::size_t limit) {
   return data;
 }
 
-// Copies `data` into the parts of a message: how many bytes fitted.
 std::size_t scatter(std::string_view data, msghdr& message) noexcept {
   std::size_t copied = 0;
   for (std::size_t i = 0; i < message.msg_iovlen && copied < data.size(); ++i) {
@@ -53,22 +52,25 @@ std::size_t scatter(std::string_view data, msghdr& message) noexcept {
   return copied;
 }
 
-void give_address(msghdr& message, const io::Address& address) noexcept {
-  if (message.msg_name == nullptr) return;
-  std::memcpy(message.msg_name, address.data(), std::min(message.msg_namelen, address.size()));
-  message.msg_namelen = address.size();
-}
-
 bool is_any(const io::Address& address) { return address.host() == "0.0.0.0" || address.host() == "::"; }
+
+bool is_of(const Host& host, const io::Address& address) {
+  const std::string name = address.host();
+  return is_any(address) || name == host.address || is_loopback(name);
+}
 
 io::Address address_on(const Host& host, const io::Address& like) {
   const std::string name = like.host();
-  const bool loopback = name.starts_with("127.") || name == "::1";
-  auto address = io::Address::ip(loopback ? name : host.address, like.port());
+  auto address = io::Address::ip(is_loopback(name) ? name : host.address, like.port());
   return address ? *address : like;
 }
 
-}  // namespace
+int copy_address(const io::Address* from, sockaddr* to, socklen_t* size) noexcept {
+  if (from == nullptr) return -ENOTCONN;
+  std::memcpy(to, from->data(), std::min(*size, from->size()));
+  *size = from->size();
+  return 0;
+}
 
 // --- Object -----------------------------------------------------------------------------------------------------------
 
@@ -116,442 +118,6 @@ ssize_t Counter::send(const msghdr& message, int) {
   count_ += value;
   changed();
   return sizeof value;
-}
-
-// --- Stream -----------------------------------------------------------------------------------------------------------
-
-void Stream::join(const std::shared_ptr<Stream>& one, const std::shared_ptr<Stream>& other) noexcept {
-  one->peer_ = other;
-  other->peer_ = one;
-  one->state_ = other->state_ = State::connected;
-}
-
-std::uint32_t Stream::ready() const noexcept {
-  switch (state_) {
-    case State::listening: return waiting_.empty() ? 0U : EPOLLIN;
-    case State::fresh: return kind_ == Kind::socket ? EPOLLOUT | EPOLLHUP : 0U;
-    case State::connecting: return 0;
-    case State::failed: return EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLHUP | (error_ != 0 ? EPOLLERR : 0U);
-    case State::closed: return EPOLLHUP;
-    case State::connected: break;
-  }
-  std::uint32_t events = 0;
-  const bool socket = kind_ == Kind::socket;
-  if (unread() > 0) events |= EPOLLIN;
-  if (ended_ || shut_read_) events |= socket ? EPOLLIN | EPOLLRDHUP : EPOLLHUP;
-  if (ended_ && shut_write_ && socket) events |= EPOLLHUP;
-  if (!shut_write_) {
-    const Stream* to = peer_.get();
-    if (to == nullptr) {
-      if (!socket) events |= EPOLLERR | EPOLLOUT;
-      if (socket) events |= EPOLLOUT;
-    } else if (to->unread() + to->on_the_way_ < to->capacity_) {
-      events |= EPOLLOUT;
-    }
-  } else if (socket) {
-    events |= EPOLLOUT;
-  }
-  return events;
-}
-
-ssize_t Stream::receive(msghdr& message, int flags) {
-  if (state_ == State::fresh || state_ == State::listening || state_ == State::connecting) return -ENOTCONN;
-  if (error_ != 0) return -std::exchange(error_, 0);
-  message.msg_controllen = 0;
-  message.msg_flags = 0;
-  if (unread() > 0) {
-    const std::size_t copied = scatter(std::string_view(arrived_).substr(taken_), message);
-    if ((flags & MSG_PEEK) != 0) return static_cast<ssize_t>(copied);
-    taken_ += copied;
-    if (taken_ == arrived_.size()) {
-      arrived_.clear();
-      taken_ = 0;
-    } else if (taken_ > 65536) {
-      arrived_.erase(0, std::exchange(taken_, 0));
-    }
-    if (peer_ && peer_->told_full_) {
-      peer_->told_full_ = false;
-      peer_->changed();
-    }
-    return static_cast<ssize_t>(copied);
-  }
-  if (size_of(message) == 0) return 0;
-  if (ended_ || shut_read_ || state_ == State::failed) return 0;
-  return -EAGAIN;
-}
-
-ssize_t Stream::send(const msghdr& message, int) {
-  if (state_ == State::fresh || state_ == State::listening || state_ == State::connecting) return -ENOTCONN;
-  if (error_ != 0) return -std::exchange(error_, 0);
-  if (shut_write_ || state_ != State::connected || !peer_) return -EPIPE;
-  const std::size_t wanted = size_of(message);
-  if (wanted == 0) return 0;
-  const std::size_t used = peer_->unread() + peer_->on_the_way_;
-  const std::size_t room = used < peer_->capacity_ ? peer_->capacity_ - used : 0;
-  if (room == 0) {
-    told_full_ = true;
-    return -EAGAIN;
-  }
-  std::string data = gather(message, room);
-  const std::size_t sent = data.size();
-  if (sent < wanted) told_full_ = true;
-  send_segment({std::move(data), false});
-  return static_cast<ssize_t>(sent);
-}
-
-// To the other end: at once on a pipe or socket pair, over the network otherwise, in order.
-void Stream::send_segment(Segment segment) noexcept {
-  Stream& to = *peer_;
-  to.on_the_way_ += segment.data.size();
-  if (host_ == nullptr || to.host_ == nullptr) {
-    static_cast<void>(to.deliver(segment));
-    return;
-  }
-  std::int64_t when = engine().arrival(*host_, *to.host_, to.last_arrival_);
-  const unsigned lost = engine().faults().slow_segment;
-  if (when != kNever && host_ != to.host_ && lost > 0 && engine().fault_random().chance(lost, 1000)) {
-    when += kRetransmit_ns;
-  }
-  to.last_arrival_ = when;
-  auto self = std::static_pointer_cast<Stream>(shared_from_this());
-  engine().at(when, [self, target = peer_, piece = std::move(segment)] {
-    if (!target->deliver(piece)) self->fail(ECONNRESET);  // data for a socket that is closed
-  });
-}
-
-bool Stream::deliver(const Segment& segment) noexcept {
-  on_the_way_ -= segment.data.size();
-  engine().trace(Trace::arrival, segment.data.size(), segment.last ? 1 : 0);
-  if (state_ != State::connected) return segment.data.empty();
-  if (!shut_read_) arrived_ += segment.data;
-  if (segment.last) ended_ = true;
-  changed();
-  return true;
-}
-
-void Stream::fail(int error) noexcept {
-  if (state_ == State::closed || state_ == State::failed) return;
-  state_ = State::failed;
-  error_ = error;
-  arrived_.clear();
-  taken_ = 0;
-  peer_.reset();
-  changed();
-}
-
-void Stream::reset() noexcept {
-  const auto peer = peer_;
-  const auto self = shared_from_this();
-  if (peer) peer->fail(ECONNRESET);
-  fail(ECONNRESET);
-}
-
-int Stream::shutdown(int how) {
-  if (kind_ != Kind::socket) return -ENOTSOCK;
-  if (state_ == State::listening) {
-    state_ = State::failed;
-    changed();
-    return 0;
-  }
-  if (state_ != State::connected) return -ENOTCONN;
-  if (how == SHUT_RD || how == SHUT_RDWR) shut_read_ = true;
-  if ((how == SHUT_WR || how == SHUT_RDWR) && !shut_write_) {
-    shut_write_ = true;
-    if (peer_) send_segment({{}, true});
-  }
-  changed();
-  return 0;
-}
-
-void Stream::closed() {
-  const State was = std::exchange(state_, State::closed);
-  if (was == State::listening || (was == State::failed && bound_)) {
-    if (host_ != nullptr && bound_) {
-      const auto found = host_->listeners.find(local_.port());
-      if (found != host_->listeners.end() && found->second == this) host_->listeners.erase(found);
-    }
-    for (const auto& stream : std::exchange(waiting_, {})) {
-      if (const auto client = stream->peer_) client->fail(ECONNRESET);
-      stream->peer_.reset();
-    }
-    return;
-  }
-  if (was != State::connected || !peer_) return;
-  const auto peer = std::exchange(peer_, nullptr);
-  const bool lost = unread() > 0 && kind_ == Kind::socket;
-  if (lost) {
-    // Closed with unread input: the peer gets a reset instead of an end.
-    if (host_ == nullptr || peer->host_ == nullptr) return peer->fail(ECONNRESET);
-    const std::int64_t when = engine().arrival(*host_, *peer->host_, peer->last_arrival_);
-    engine().at(when, [peer] { peer->fail(ECONNRESET); });
-    return;
-  }
-  const bool local = host_ == nullptr || peer->host_ == nullptr;
-  const auto end = [peer, local] {
-    if (peer->state_ != State::connected) return;
-    peer->ended_ = true;
-    if (local) peer->peer_.reset();  // its next write fails at once; over the network it takes a reset
-    peer->changed();
-  };
-  if (local) return end();
-  const std::int64_t when = engine().arrival(*host_, *peer->host_, peer->last_arrival_);
-  peer->last_arrival_ = when;
-  engine().at(when, end);
-}
-
-int Stream::bind(Host& host, const io::Address& address) {
-  if (kind_ != Kind::socket) return -ENOTSOCK;
-  if (bound_ || state_ != State::fresh) return -EINVAL;
-  if (address.family() != family_) return -EAFNOSUPPORT;
-  const std::string name = address.host();
-  const bool own = is_any(address) || name == host.address || name.starts_with("127.") || name == "::1";
-  if (!own) return -EADDRNOTAVAIL;
-  std::uint16_t port = address.port();
-  if (port == 0) port = engine().free_port(host, true);
-  if (port == 0 || host.listeners.contains(port)) return -EADDRINUSE;
-  local_ = address.with_port(port);
-  host_ = &host;
-  bound_ = true;
-  return 0;
-}
-
-int Stream::listen(int backlog) {
-  if (kind_ != Kind::socket) return -ENOTSOCK;
-  if (state_ == State::listening) return 0;
-  if (state_ != State::fresh || !bound_) return -EINVAL;
-  if (!host_->listeners.emplace(local_.port(), this).second) return -EADDRINUSE;
-  backlog_ = static_cast<std::size_t>(std::clamp(backlog, 1, 4096));
-  state_ = State::listening;
-  return 0;
-}
-
-std::shared_ptr<Object> Stream::accept(int& error) {
-  if (state_ != State::listening) {
-    error = -EINVAL;
-    return nullptr;
-  }
-  if (waiting_.empty()) {
-    error = -EAGAIN;
-    return nullptr;
-  }
-  auto stream = waiting_.front();
-  waiting_.pop_front();
-  return stream;
-}
-
-int Stream::connect(Host& host, const io::Address& address) {
-  if (kind_ != Kind::socket) return -ENOTSOCK;
-  if (state_ == State::connecting) return -EALREADY;
-  if (state_ == State::connected) return -EISCONN;
-  if (state_ != State::fresh) return -ECONNABORTED;
-  if (address.family() != family_) return -EAFNOSUPPORT;
-  host_ = &host;
-  peer_address_ = address;
-  if (!bound_) {
-    const std::uint16_t port = engine().free_port(host, true);
-    if (port == 0) return -EADDRNOTAVAIL;
-    local_ = address_on(host, address).with_port(port);
-  }
-  Host* target = engine().host_of(host, address);
-  if (target == nullptr) return -EHOSTUNREACH;
-  state_ = State::connecting;
-  auto self = std::static_pointer_cast<Stream>(shared_from_this());
-  const std::int64_t give_up = saturating_add(engine().now(), kConnectLimit_ns);
-  // The request travels; it is repeated while a partition or a full backlog swallows it.
-  struct Attempt {
-    static void send(const std::shared_ptr<Stream>& client, Host* to, std::int64_t give_up_at) {
-      if (client->state_ != State::connecting) return;
-      Engine& engine = client->engine();
-      const std::int64_t when = engine.arrival(*client->host_, *to, 0);
-      if (when >= give_up_at) {
-        engine.at(give_up_at, [client] { client->connect_ended(nullptr, ETIMEDOUT); });
-        return;
-      }
-      engine.at(when, [client, to, give_up_at] { arrive(client, to, give_up_at); });
-    }
-    static void arrive(const std::shared_ptr<Stream>& client, Host* to, std::int64_t give_up_at) {
-      if (client->state_ != State::connecting) return;
-      Engine& engine = client->engine();
-      const auto found = to->listeners.find(client->peer_address_.port());
-      const bool deaf = found != to->listeners.end() && found->second->only_v6_ && client->family_ == AF_INET;
-      if (found == to->listeners.end() || deaf) {
-        const std::int64_t back = engine.arrival(*to, *client->host_, 0);
-        engine.at(back, [client] { client->connect_ended(nullptr, ECONNREFUSED); });
-        return;
-      }
-      Stream& listener = *found->second;
-      if (listener.waiting_.size() >= listener.backlog_) {
-        engine.at(engine.now() + kSynRetry_ns, [client, to, give_up_at] { send(client, to, give_up_at); });
-        return;
-      }
-      listener.arrived_at_listener(client);
-    }
-  };
-  Attempt::send(self, target, give_up);
-  return -EINPROGRESS;
-}
-
-void Stream::arrived_at_listener(const std::shared_ptr<Stream>& client) noexcept {
-  auto server = std::make_shared<Stream>(engine(), Kind::socket, family_);
-  server->state_ = State::connected;
-  server->host_ = host_;
-  server->local_ = client->peer_address_;
-  server->peer_address_ = client->local_;
-  server->peer_ = client;
-  server->capacity_ = capacity_;
-  waiting_.push_back(server);
-  engine().add_connection(server);
-  changed();
-  const std::int64_t back = engine().arrival(*host_, *client->host_, client->last_arrival_);
-  client->last_arrival_ = back;
-  engine().at(back, [client, server] { client->connect_ended(server, 0); });
-}
-
-void Stream::connect_ended(const std::shared_ptr<Stream>& peer, int error) noexcept {
-  if (state_ != State::connecting) {  // it has given up meanwhile
-    if (peer) {
-      peer->fail(ECONNRESET);
-    }
-    return;
-  }
-  connect_error_ = error;
-  if (error != 0) {
-    state_ = State::failed;
-  } else if (peer->state_ != State::connected) {
-    state_ = State::failed;
-    connect_error_ = ECONNRESET;
-  } else {
-    peer_ = peer;
-    state_ = State::connected;
-  }
-  changed();
-}
-
-int Stream::connect_result() { return -connect_error_; }
-
-// --- DatagramSocket ---------------------------------------------------------------------------------------------------
-
-std::uint32_t DatagramSocket::ready() const noexcept {
-  return EPOLLOUT | (queue_.empty() ? 0U : EPOLLIN) | (error_ != 0 ? EPOLLERR | EPOLLIN : 0U);
-}
-
-ssize_t DatagramSocket::receive(msghdr& message, int flags) {
-  if (error_ != 0) return -std::exchange(error_, 0);
-  if (queue_.empty()) return -EAGAIN;
-  const Datagram& first = queue_.front();
-  const std::size_t copied = scatter(first.data, message);
-  give_address(message, first.from);
-  message.msg_controllen = 0;
-  message.msg_flags = copied < first.data.size() ? MSG_TRUNC : 0;
-  const std::size_t whole = first.data.size();
-  if ((flags & MSG_PEEK) == 0) {
-    queued_bytes_ -= whole;
-    queue_.pop_front();
-  }
-  return static_cast<ssize_t>((flags & MSG_TRUNC) != 0 ? whole : copied);
-}
-
-ssize_t DatagramSocket::send(const msghdr& message, int) {
-  if (error_ != 0) return -std::exchange(error_, 0);
-  const std::size_t size = size_of(message);
-  if (size > kDatagramBytes) return -EMSGSIZE;
-  io::Address to = peer_;
-  if (message.msg_name != nullptr) {
-    to = io::Address::from(static_cast<const sockaddr*>(message.msg_name), message.msg_namelen);
-  } else if (!connected_) {
-    return -EDESTADDRREQ;
-  }
-  if (to.family() != family_) return -EAFNOSUPPORT;
-  Host* target = engine().host_of(host_, to);
-  if (!bound_) {
-    const std::uint16_t port = engine().free_port(host_, false);
-    if (port == 0) return -EAGAIN;
-    local_ = address_on(host_, to).with_port(port);
-    bound_ = true;
-    host_.datagram_sockets[port] = this;
-  }
-  if (target == nullptr || engine().partitioned(host_, *target)) return static_cast<ssize_t>(size);
-  io::Address from = local_;
-  if (is_any(from)) from = address_on(host_, to).with_port(local_.port());
-  const Faults& faults = engine().faults();
-  Random& chance = engine().fault_random();
-  int copies = 1;
-  std::int64_t stretch = 1;
-  if (target != &host_) {
-    if (faults.datagram_loss > 0 && chance.chance(faults.datagram_loss, 1000)) copies = 0;
-    if (faults.datagram_duplicate > 0 && chance.chance(faults.datagram_duplicate, 1000)) ++copies;
-    if (faults.datagram_late > 0 && chance.chance(faults.datagram_late, 1000)) stretch = kLate;
-  }
-  for (int i = 0; i < copies; ++i) {
-    const std::int64_t usual = engine().arrival(host_, *target, target == &host_ ? last_local_arrival_ : 0);
-    const std::int64_t when = engine().now() + (usual - engine().now()) * stretch;
-    if (target == &host_) last_local_arrival_ = when;
-    Datagram datagram{gather(message, size), from};
-    std::weak_ptr<Object> sender = weak_from_this();
-    engine().at(when, [this, sender, target, port = to.port(), piece = std::move(datagram)]() mutable {
-      const auto found = target->datagram_sockets.find(port);
-      if (found != target->datagram_sockets.end()) return found->second->deliver(std::move(piece));
-      if (const auto alive = sender.lock(); alive && connected_) refused(*target);
-    });
-  }
-  return static_cast<ssize_t>(size);
-}
-
-// Nobody is at the port: its host says so.
-void DatagramSocket::refused(Host& from) noexcept {
-  std::weak_ptr<Object> self = weak_from_this();
-  engine().at(engine().arrival(from, host_, 0), [this, self] {
-    if (self.expired()) return;
-    error_ = ECONNREFUSED;
-    changed();
-  });
-}
-
-void DatagramSocket::deliver(Datagram datagram) noexcept {
-  engine().trace(Trace::arrival, datagram.data.size(), 2);
-  if (connected_ && !(datagram.from == peer_)) return;
-  if (queued_bytes_ + datagram.data.size() > kDatagramRoom) return;  // as the kernel: dropped without a word
-  queued_bytes_ += datagram.data.size();
-  queue_.push_back(std::move(datagram));
-  changed();
-}
-
-int DatagramSocket::shutdown(int) { return connected_ ? 0 : -ENOTCONN; }
-
-void DatagramSocket::closed() {
-  if (!bound_) return;
-  const auto found = host_.datagram_sockets.find(local_.port());
-  if (found != host_.datagram_sockets.end() && found->second == this) host_.datagram_sockets.erase(found);
-}
-
-int DatagramSocket::bind(Host& host, const io::Address& address) {
-  if (bound_) return -EINVAL;
-  if (address.family() != family_) return -EAFNOSUPPORT;
-  const std::string name = address.host();
-  const bool own = is_any(address) || name == host.address || name.starts_with("127.") || name == "::1";
-  if (!own) return -EADDRNOTAVAIL;
-  std::uint16_t port = address.port();
-  if (port == 0) port = engine().free_port(host, false);
-  if (port == 0 || host.datagram_sockets.contains(port)) return -EADDRINUSE;
-  local_ = address.with_port(port);
-  bound_ = true;
-  host.datagram_sockets[port] = this;
-  return 0;
-}
-
-int DatagramSocket::connect(Host& host, const io::Address& address) {
-  if (address.family() == AF_UNSPEC) {
-    connected_ = false;
-    return 0;
-  }
-  if (address.family() != family_) return -EAFNOSUPPORT;
-  if (!bound_) {
-    const int result = bind(host, address_on(host, address).with_port(0));
-    if (result < 0) return result;
-  }
-  peer_ = address;
-  connected_ = true;
-  return 0;
 }
 
 }  // namespace horus::sim::detail

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+// The simulated kernel as one process sees it: its table of descriptors, attempts, readiness, files.
+// One thread, the world's. Belongs to the process's backend; objects refer to it while descriptors do.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <horus/io/provider.hpp>
+#include <horus/sim/engine.hpp>
+
+namespace horus::sim::detail {
+
+/// What the simulated kernel knows about the process that calls it.
+class Context {
+ public:
+  Context(Engine& engine, std::uint64_t number, Host& host,
+          const std::map<std::string, Distribution, std::less<>>& costs) noexcept
+      : engine_(engine), number_(number), host_(host), costs_(costs) {}
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
+
+  [[nodiscard]] std::uint64_t number() const noexcept { return number_; }
+  [[nodiscard]] Host& host() noexcept { return host_; }
+  [[nodiscard]] std::int64_t now() const noexcept { return std::max(engine_.now(), busy_until_); }
+  /// CPU time passes in it.
+  void spend(Duration cost) noexcept { busy_until_ = saturating_add(now(), cost.count()); }
+  void spend_for(std::string_view node) noexcept;
+  /// It may have something to do: it gets a turn.
+  void wake() noexcept { woken_ = true; }
+  /// Calls `action` after `delay`, unless the process has ended by then.
+  void after(Duration delay, std::function<void()> action);
+  /// Calls `action` with the process's reactor as the thread's current one.
+  virtual void enter(const std::function<void()>& action) { action(); }
+  void left_open(std::size_t descriptors) noexcept { leaked_ = descriptors; }
+
+ protected:
+  ~Context() = default;
+
+  Engine& engine_;
+  const std::uint64_t number_;
+  Host& host_;
+  const std::map<std::string, Distribution, std::less<>>& costs_;
+  std::int64_t busy_until_ = 0;
+  bool woken_ = false;
+  std::size_t leaked_ = 0;
+  std::shared_ptr<char> alive_ = std::make_shared<char>('\0');  // until it has ended
+};
+
+/// The simulated kernel as one process sees it.
+class SimProvider final : public io::Provider {
+ public:
+  SimProvider(Engine& engine, Context& context) noexcept : engine_(engine), context_(context) {}
+
+  int classify(int fd, io::DescriptorTraits& traits) noexcept override;
+  ssize_t receive(int fd, void* data, std::size_t size, int flags) noexcept override;
+  ssize_t send(int fd, const void* data, std::size_t size, int flags) noexcept override;
+  ssize_t receive_message(int fd, msghdr& message, int flags) noexcept override;
+  ssize_t send_message(int fd, const msghdr& message, int flags) noexcept override;
+  ssize_t read(int fd, const iovec* parts, int count, std::int64_t offset,
+               io::DescriptorTraits& traits) noexcept override;
+  ssize_t write(int fd, const iovec* parts, int count, std::int64_t offset,
+                io::DescriptorTraits& traits) noexcept override;
+  int accept(int fd, sockaddr* address, socklen_t* size, int flags,
+             const io::DescriptorTraits& traits) noexcept override;
+  int connect(int fd, const sockaddr* address, socklen_t size) noexcept override;
+  int connect_result(int fd) noexcept override;
+  int poll(int fd, std::uint32_t events) noexcept override;
+  int shutdown(int fd, int how) noexcept override;
+  int close(int fd) noexcept override;
+  int watch(int fd, std::uint32_t before, std::uint32_t after) noexcept override;
+  std::uint32_t generation(int fd) noexcept override;
+  int wait(Readiness* ready, int limit, std::int64_t deadline_ns) noexcept override;
+  void tick(bool on) noexcept override;
+  int pollable_fd() noexcept override { return -EOPNOTSUPP; }
+  void ring() noexcept override {}
+  bool start(io::BlockingOperation& operation) noexcept override;
+  bool cancel(io::BlockingOperation& operation) noexcept override;
+  void wait_until_quiet() noexcept override {}
+  io::RemoteWork* take_finished() noexcept override { return finished_.take(); }
+
+  // --- The table of descriptors.
+  /// The lowest free number; -EMFILE when there are too many.
+  int add(std::shared_ptr<Object> object);
+  int duplicate(int fd);
+  [[nodiscard]] Object* find(int fd) noexcept;
+  [[nodiscard]] std::size_t open_descriptors() const noexcept { return open_; }
+  /// As the kernel does at the end of a process.
+  void close_all() noexcept;
+  /// The readiness of `fd` may have changed.
+  void touch(int fd) noexcept;
+  [[nodiscard]] bool has_candidates() const noexcept { return !candidates_.empty() || !finished_.empty(); }
+  /// The process is gone: nothing it asks for reaches anybody.
+  void cut_off() noexcept { cut_off_ = true; }
+  [[nodiscard]] bool is_cut_off() const noexcept { return cut_off_; }
+  /// The reactor's destructor waits: nothing may take virtual time any more.
+  void drain() noexcept { draining_ = true; }
+  /// Nobody else moves the world on: waiting does, until something happens here.
+  void run_alone() noexcept { alone_ = true; }
+
+ private:
+  struct Entry {
+    std::shared_ptr<Object> object;
+    std::uint32_t watched = 0;
+    std::uint32_t generation = 0;
+    bool candidate = false;
+  };
+  ssize_t moved(const char* what, int fd, ssize_t result) noexcept;
+  [[nodiscard]] std::size_t shortened(std::size_t size) noexcept;
+  [[nodiscard]] bool unlucky(unsigned rate) noexcept;
+  void finish(io::BlockingOperation& operation) noexcept;
+  std::int32_t perform(const io_uring_sqe& entry);
+  ssize_t transfer(const io_uring_sqe& entry, const iovec* parts, std::size_t count, bool writing);
+  int open(const io_uring_sqe& entry);
+
+  Engine& engine_;
+  Context& context_;
+  std::vector<Entry> table_;
+  std::vector<int> candidates_;
+  std::vector<io::BlockingOperation*> started_;
+  io::RemoteList finished_;
+  std::size_t open_ = 0;
+  std::uint64_t retry_ticks_ = 0;
+  bool ticking_ = false;
+  bool cut_off_ = false;
+  bool draining_ = false;
+  bool alone_ = false;
+};
+
+}  // namespace horus::sim::detail
