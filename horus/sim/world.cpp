@@ -276,6 +276,7 @@ void World::State::finish() {
   const std::string found = std::exchange(failure, {});
   promises.clear();
   ending = true;
+  turns_at_once = 0;
   engine.faults() = engine.faults().healed();
   for (Instance* life : running) life->ask_to_stop();
   run_until(engine.now() + kEndLimit.count());
