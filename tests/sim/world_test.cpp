@@ -325,7 +325,11 @@ TEST_CASE("what goes wrong is named: an exception, a deadlock, a busy loop, a le
     faults.turn_cost = horus::Duration::zero();
     world.faults(faults);
     world.process("spinner", []() -> Task<int> {
-      while (true) co_await horus::yield();
+      while (true) {
+        co_await horus::yield();
+        const bool stop = co_await horus::stop_requested();
+        if (stop) co_return 0;
+      }
     });
     const Report report = world.run_for(1min);
     CHECK(report.failure.find("spinner goes round and round") != std::string::npos);
