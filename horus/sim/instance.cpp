@@ -72,6 +72,11 @@ void Instance::end() {
   as_current([&] {
     try {
       exit_code_ = main_.take();
+    } catch (const Error& error) {
+      // Asked to stop, a task may end by the refusal of what it wanted to wait for.
+      const bool stopped = state_ == State::stopping && error.cancelled();
+      if (!stopped) failure_ = error.what();
+      exit_code_ = stopped ? 0 : 1;
     } catch (const std::exception& error) {
       failure_ = error.what();
       exit_code_ = 1;

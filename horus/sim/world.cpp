@@ -267,7 +267,10 @@ void World::State::pass_time(std::int64_t until_ns) {
 }
 
 void World::State::run_until(std::int64_t until_ns) {
-  while (failure.empty() && (ending || anybody_left() || restarts_to_come()) && step(until_ns)) {
+  const auto goes_on = [this] {
+    return ending ? !running.empty() : failure.empty() && (anybody_left() || restarts_to_come());
+  };
+  while (goes_on() && step(until_ns)) {
   }
 }
 
