@@ -2,8 +2,9 @@
 // A sensor that streams numbered lines and hears commands, a controller that follows it, a logger that hears both: every
 // kind of wait under every kind of trouble. `./dev sim` runs it for many seeds.
 #include <array>
-#include <charconv>
+#include <cstdint>
 #include <string>
+#include <utility>
 
 #include <horus/horus.hpp>
 #include <horus/sim/campaign.hpp>
@@ -19,9 +20,8 @@ using namespace horus::literals;
 namespace {
 
 struct Observed {
-  std::uint64_t lines = 0;         // that the controller has read
-  std::uint64_t out_of_order = 0;  // within one connection
-  std::uint64_t torn = 0;          // that no sensor has sent
+  std::uint64_t lines = 0;  // that the controller has read
+  std::uint64_t torn = 0;   // that no sensor has sent, or not there
   std::uint64_t controls = 0;
   std::uint64_t heard = 0;     // datagrams of the logger
   std::uint64_t computed = 0;  // by the pool
@@ -67,11 +67,13 @@ class Follower : public horus::Node {
     while (true) {
       auto line = co_await horus::with_timeout(3s, stream->read_line());
       if (!line) co_return;
-      std::uint64_t number = 0;
-      static_cast<void>(std::from_chars(line->data() + 5, line->data() + line->size(), number));
-      if (*line != numbered(number)) ++observed_.torn;
-      if (number != last + 1) ++observed_.out_of_order;
-      last = number;
+      const std::string expected = numbered(last + 1);
+      if (*line != expected) {
+        // A sensor that is killed in the middle of a line leaves the half of it as the last one.
+        if (!expected.starts_with(*line)) ++observed_.torn;
+        co_return;
+      }
+      ++last;
       ++observed_.lines;
     }
   }
@@ -132,8 +134,7 @@ void services(World& world) {
   world.process("logger", [&] { return logger(observed); }, "10.0.0.3");
   world.cost("control", horus::sim::uniform(50us, 500us));
   world.cost("reporter", horus::sim::normal(1ms, 300us));
-  world.always("lines are whole and in order",
-               [&] { return observed.torn == 0 && observed.out_of_order == 0; });
+  world.always("lines are whole and in order", [&] { return observed.torn == 0; });
   world.always("the pool computes", [&] { return observed.wrong == 0; });
   const auto advances = [](std::uint64_t& counter) {
     return [&counter, last = std::uint64_t{0}]() mutable { return std::exchange(last, counter) != counter; };
