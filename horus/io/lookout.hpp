@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <mutex>
+#include <utility>
 
 #include <horus/base/export.hpp>
 #include <horus/base/intrusive_list.hpp>
@@ -42,8 +43,23 @@ class HORUS_API Waker {
   void wake() noexcept;
   /// Reactor::post, or false when the reactor is gone.
   bool post(Work work);
-  /// Hands `work` over; never refused while the reactor lives. False when it is gone: `work` is still the caller's.
-  bool send(RemoteWork& work) noexcept;
+  /// Runs `work` on the reactor's thread; unlike a post never refused while the reactor lives, and allocates. False when
+  /// it is gone. For what is rare and must not be lost.
+  template <class F>
+  bool hand_over(F work) {
+    struct Errand : RemoteWork {
+      explicit Errand(F todo) : work(std::move(todo)) {}
+      F work;
+    };
+    auto errand = std::make_unique<Errand>(std::move(work));
+    errand->complete = [](RemoteWork& self) noexcept {
+      const std::unique_ptr<Errand> own(static_cast<Errand*>(&self));
+      own->work();
+    };
+    if (!send(*errand)) return false;
+    static_cast<void>(errand.release());
+    return true;
+  }
   /// The reactor's end.
   void detach() noexcept {
     const std::lock_guard lock(mutex_);
@@ -51,6 +67,8 @@ class HORUS_API Waker {
   }
 
  private:
+  bool send(RemoteWork& work) noexcept;
+
   std::mutex mutex_;  // of the pointer, against a reactor that ends while it is woken
   Reactor* reactor_;
 };

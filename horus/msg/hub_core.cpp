@@ -97,9 +97,15 @@ void HubCore::open(Port& port) {
   PortInfo& info = port.info_;
   check_name(info.topic);
   if (info.hub.empty()) info.hub = name_;
+  bool sharable = false;
+  {
+    const std::lock_guard lock(mutex_);
+    sharable = shares_memory_;
+    if (io::Reactor::current() != nullptr) {
+      for (Carrier& carrier : carriers_) start(carrier).or_throw();
+    }
+  }
   const auto carriers = transports();
-  const bool sharable = std::any_of(carriers.begin(), carriers.end(),
-                                    [](const auto& carrier) { return carrier->shares_memory(); });
   if (info.direction == Direction::out) {
     port.outbox_ = Outbox::create(info.topic, *info.layout, info.advertise, sharable).or_throw();
   } else {
@@ -186,29 +192,45 @@ void HubCore::close(Port& port) noexcept {
 // --- The hub ----------------------------------------------------------------------------------------------------------
 
 HubCore::~HubCore() {
-  for (const auto& carrier : transports_) carrier->close();
+  for (const auto& carrier : transports()) carrier->close();
 }
 
-void HubCore::add_transport(std::shared_ptr<Transport> transport) {
-  {
-    const std::lock_guard lock(mutex_);
-    transports_.push_back(transport);
+Result<> HubCore::carry(TransportMaker maker, bool shares_memory) {
+  const std::lock_guard lock(mutex_);
+  shares_memory_ = shares_memory_ || shares_memory;
+  Carrier carrier{std::move(maker), nullptr};
+  if (io::Reactor::current() != nullptr) {
+    if (auto started = start(carrier); !started) return started;
   }
-  std::vector<std::shared_ptr<Port>> open;
+  carriers_.push_back(std::move(carrier));
+  return {};
+}
+
+Result<> HubCore::start(Carrier& carrier) {
+  if (carrier.transport != nullptr && carrier.transport->alive()) return {};
+  auto made = carrier.maker(*this);
+  if (!made) return made.error();
+  carrier.transport = std::move(*made);
+  std::vector<std::shared_ptr<Port>> open;  // by threads without a reactor, or for a transport that is gone
   {
     Everyone& all = everyone();
     const std::lock_guard lock(all.mutex);
     for (Port* port : all.ports) {
-      if (port->hub_.get() != this) continue;
+      if (port->hub_.get() != this || port->info_.origin != nullptr) continue;
       if (auto alive = port->weak_from_this().lock()) open.push_back(std::move(alive));
     }
   }
-  for (const auto& port : open) transport->port_opened(port);
+  for (const auto& port : open) carrier.transport->port_opened(port);
+  return {};
 }
 
 std::vector<std::shared_ptr<Transport>> HubCore::transports() const {
   const std::lock_guard lock(mutex_);
-  return transports_;
+  std::vector<std::shared_ptr<Transport>> working;
+  for (const Carrier& carrier : carriers_) {
+    if (carrier.transport != nullptr) working.push_back(carrier.transport);
+  }
+  return working;
 }
 
 HubMetrics HubCore::metrics() const {

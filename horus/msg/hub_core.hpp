@@ -44,8 +44,10 @@ class HORUS_API HubCore : public std::enable_shared_from_this<HubCore> {
   ~HubCore();
 
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
-  /// Carries this hub's topics from now on. Before the first port is opened when it shares memory.
-  void add_transport(std::shared_ptr<Transport> transport);
+  /// Carries this hub's topics by what `maker` makes, on the first thread with a reactor that opens a port, and anew when
+  /// that reactor has ended. With a reactor here it is made now. Errors: those of `maker`; later they are thrown where a
+  /// port is opened. `shares_memory`: publishers keep their messages in memory that other processes can map.
+  Result<> carry(TransportMaker maker, bool shares_memory = false);
   [[nodiscard]] HubMetrics metrics() const;
   [[nodiscard]] ConnectionState connection_state() const;
 
@@ -53,12 +55,18 @@ class HORUS_API HubCore : public std::enable_shared_from_this<HubCore> {
   friend class Port;
   void open(Port& port);
   void close(Port& port) noexcept;
+  struct Carrier {
+    TransportMaker maker;
+    std::shared_ptr<Transport> transport;  // null until somebody opens a port on a reactor
+  };
   void settle(Port& port);
+  Result<> start(Carrier& carrier);
   [[nodiscard]] std::vector<std::shared_ptr<Transport>> transports() const;
 
   const std::string name_;
   mutable std::mutex mutex_;
-  std::vector<std::shared_ptr<Transport>> transports_;
+  std::vector<Carrier> carriers_;
+  bool shares_memory_ = false;
   HubMetrics ended_;  // of ports that are gone
 };
 

@@ -56,17 +56,10 @@ void Inbox::attach(Inlet* inlet) {
   }
   if (owner_.here()) return arrived();
   // Whoever waits now does not look at this link yet.
-  struct Notice : io::RemoteWork {
-    std::weak_ptr<Inbox> inbox;
-  };
   if (owner_.waker == nullptr) return;
-  auto notice = std::make_unique<Notice>();
-  notice->inbox = weak_from_this();
-  notice->complete = [](io::RemoteWork& work) noexcept {
-    const std::unique_ptr<Notice> own(static_cast<Notice*>(&work));
-    if (const std::shared_ptr<Inbox> self = own->inbox.lock()) self->arrived();
-  };
-  if (owner_.waker->send(*notice)) static_cast<void>(notice.release());
+  owner_.waker->hand_over([inbox = weak_from_this()] {
+    if (const std::shared_ptr<Inbox> self = inbox.lock()) self->arrived();
+  });
 }
 
 void Inbox::adopt() {

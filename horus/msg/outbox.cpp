@@ -41,16 +41,9 @@ class RoomBell final : public Bell {
     if (outbox == nullptr) return;
     if (outbox->owner().here()) return outbox->room_may_have_come();
     if (waker_ == nullptr) return;
-    struct Notice : io::RemoteWork {
-      std::weak_ptr<Outbox> outbox;
-    };
-    auto notice = std::make_unique<Notice>();
-    notice->outbox = outbox;
-    notice->complete = [](io::RemoteWork& work) noexcept {
-      const std::unique_ptr<Notice> own(static_cast<Notice*>(&work));
-      if (const std::shared_ptr<Outbox> self = own->outbox.lock()) self->room_may_have_come();
-    };
-    if (waker_->send(*notice)) static_cast<void>(notice.release());
+    waker_->hand_over([outbox = outbox_] {
+      if (const std::shared_ptr<Outbox> self = outbox.lock()) self->room_may_have_come();
+    });
   }
 
  private:

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -26,7 +27,8 @@ struct PeerState {
 namespace horus::msg {
 
 /// Carries topics between a hub and others. Every call comes from a thread that opens or closes a port, without locks
-/// held; a transport does its work on the reactor that it was made on.
+/// held by them but the hub's own: a transport does its work, opening ports of its own too, later and on the reactor that
+/// it was made on.
 class HORUS_API Transport {
  public:
   Transport() = default;
@@ -39,11 +41,14 @@ class HORUS_API Transport {
   virtual void port_closed(const PortInfo& port) = 0;
   /// Any thread.
   [[nodiscard]] virtual std::vector<PeerState> peers() const = 0;
-  /// True when publishers must keep their messages in memory that other processes can map.
-  [[nodiscard]] virtual bool shares_memory() const noexcept { return false; }
+  /// False when the reactor that it worked on has ended.
+  [[nodiscard]] virtual bool alive() const noexcept = 0;
   /// The hub goes. Whatever still runs ends by itself.
   virtual void close() = 0;
 };
+
+/// Makes a transport for a hub, on this thread's reactor.
+using TransportMaker = std::function<Result<std::shared_ptr<Transport>>(HubCore& hub)>;
 
 /// True when the two meet: the same topic on the same hub, or the two ends of one link.
 [[nodiscard]] HORUS_API bool meet(const PortInfo& out, const PortInfo& in) noexcept;
