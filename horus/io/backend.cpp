@@ -76,6 +76,7 @@ int Backend::truncate(int fd, std::int64_t size) noexcept { return or_errno(::ft
 bool Backend::run_job(ThreadPool& pool, ThreadPool::Job& job) noexcept { return pool.submit(job); }
 bool Backend::take_job_back(ThreadPool& pool, ThreadPool::Job& job) noexcept { return pool.cancel(job); }
 void Backend::spend(std::string_view) noexcept {}
+std::uint64_t Backend::choose(std::uint64_t) noexcept { return 0; }
 void Backend::random_bytes(void* out, std::size_t size) noexcept {
   auto* bytes = static_cast<unsigned char*>(out);
   while (size > 0) {

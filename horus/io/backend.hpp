@@ -85,6 +85,8 @@ class HORUS_API Backend {
   [[nodiscard]] virtual std::int64_t now_ns() noexcept;
   /// True when now_ns() is not the kernel's clock.
   [[nodiscard]] virtual bool has_virtual_clock() const noexcept { return false; }
+  /// Below `count`: which of as many tasks that are ready at the same time goes first, where that is chance. 0: the first.
+  [[nodiscard]] virtual std::uint64_t choose(std::uint64_t count) noexcept;
   /// A tick of `node` begins: a world whose code takes no time of its own lets the node's cost pass here.
   virtual void spend(std::string_view node) noexcept;
   virtual int socket(int domain, int type, int protocol) noexcept;

@@ -25,6 +25,7 @@
 
 #include <horus/io/buffer_watch.hpp>
 #include <horus/io/file_buffers.hpp>
+#include <horus/io/forwarding_backend.hpp>
 #include <horus/io/pipe.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/io/tcp.hpp>
@@ -78,38 +79,21 @@ TEST_CASE("a wall clock that jumps by an hour moves no timer") {
 namespace {
 
 // A real backend whose every `period`-th enter does not reach it.
-class FailingEnter final : public Backend {
+class FailingEnter final : public horus::io::ForwardingBackend {
  public:
   FailingEnter(std::unique_ptr<Backend> real, int error, int period)
-      : real_(std::move(real)), error_(error), period_(period) {
-    rings_ = real_->rings();
-  }
-  [[nodiscard]] const char* name() const noexcept override { return real_->name(); }
+      : ForwardingBackend(std::move(real)), error_(error), period_(period) {}
   int enter(std::uint32_t to_submit, std::uint32_t min_complete, std::int64_t deadline_ns) noexcept override {
     if (++calls_ % period_ == 0) {
       ++failed;
       return -error_;
     }
-    return real_->enter(to_submit, min_complete, deadline_ns);
+    return ForwardingBackend::enter(to_submit, min_complete, deadline_ns);
   }
-  int pollable_fd() noexcept override { return real_->pollable_fd(); }
-  void clear_pollable() noexcept override { real_->clear_pollable(); }
-  int register_buffer_ring(io_uring_buf_ring* ring, std::uint32_t entries,
-                           std::uint16_t group) noexcept override {
-    return real_->register_buffer_ring(ring, entries, group);
-  }
-  int unregister_buffer_ring(std::uint16_t group) noexcept override {
-    return real_->unregister_buffer_ring(group);
-  }
-  int register_buffers(const iovec* buffers, unsigned count) noexcept override {
-    return real_->register_buffers(buffers, count);
-  }
-  int unregister_buffers() noexcept override { return real_->unregister_buffers(); }
 
   int failed = 0;
 
  private:
-  std::unique_ptr<Backend> real_;
   int error_;
   int period_;
   int calls_ = 0;
