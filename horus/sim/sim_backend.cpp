@@ -124,14 +124,17 @@ int SimBackend::list_directory(int fd, void* buffer, std::size_t size) noexcept 
 ssize_t SimBackend::read_link(const char* path, char* target, std::size_t size) noexcept {
   return context_.host().disk.read_link(path, target, size);
 }
-int SimBackend::access(const char* path, int) noexcept { return context_.host().disk.access(path); }
+int SimBackend::access(const char* path, int mode) noexcept {
+  return context_.host().disk.access(path, mode);
+}
 int SimBackend::change_mode(const char* path, mode_t mode) noexcept {
   return context_.host().disk.change_mode(path, mode);
 }
 int SimBackend::truncate(int fd, std::int64_t size) noexcept {
   auto* file = dynamic_cast<OpenFile*>(provider.find(fd));
   if (file == nullptr || size < 0) return provider.find(fd) == nullptr ? -EBADF : -EINVAL;
-  file->inode()->data.resize(static_cast<std::size_t>(size));
+  if (!file->inode()->is_file()) return -EINVAL;
+  file->inode()->data.resize(static_cast<std::uint64_t>(size));
   return 0;
 }
 void SimBackend::random_bytes(void* out, std::size_t size) noexcept {

@@ -520,9 +520,7 @@ bool World::write_timeline(const std::string& path) const {
 Duration World::now() const noexcept { return state_->now(); }
 std::int64_t World::now_ns() const noexcept { return state_->engine.now(); }
 std::optional<std::string> World::file(const std::string& host, const std::string& path) {
-  const std::string* contents = state_->host_named(host).disk.contents(path);
-  if (contents == nullptr) return std::nullopt;
-  return *contents;
+  return state_->host_named(host).disk.contents(path);
 }
 World& World::file(const std::string& host, const std::string& path, const std::string& contents) {
   const int result = state_->host_named(host).disk.put(path, contents);
