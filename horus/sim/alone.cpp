@@ -11,6 +11,14 @@ namespace {
 
 using Costs = std::map<std::string, Distribution, std::less<>>;
 
+// A machine's disk outlives its programs: what one reactor wrote, the thread's next one reads. Copies share the files.
+detail::FileSystem& disk_of_thread() {
+  static thread_local detail::FileSystem disk;
+  return disk;
+}
+
+thread_local std::size_t left_open = 0;
+
 // Constructed before the backend and destroyed after it.
 struct WorldAlone {
   struct Lonely final : detail::Context {
@@ -22,8 +30,15 @@ struct WorldAlone {
   Costs costs;
   Lonely context;
 
-  explicit WorldAlone(std::uint64_t seed)
-      : engine(seed), context(engine, 1, engine.host("10.0.0.1"), costs) {}
+  explicit WorldAlone(std::uint64_t seed) : engine(seed), context(engine, 1, engine.host("10.0.0.1"), costs) {
+    context.host().disk = disk_of_thread();
+  }
+  WorldAlone(const WorldAlone&) = delete;
+  WorldAlone& operator=(const WorldAlone&) = delete;
+  ~WorldAlone() {
+    left_open += context.leaked();
+    disk_of_thread() = context.host().disk;
+  }
 };
 
 class BackendAlone final : private WorldAlone, public detail::SimBackend {
@@ -35,6 +50,8 @@ class BackendAlone final : private WorldAlone, public detail::SimBackend {
 };
 
 }  // namespace
+
+std::size_t descriptors_left_open() noexcept { return left_open; }
 
 Result<std::unique_ptr<io::Backend>> make_backend_alone(const io::ReactorConfig& config) {
   const char* wish = std::getenv("HORUS_SIM_SEED");

@@ -98,6 +98,13 @@ Host* Engine::find_host(const std::string& address) noexcept {
   return found == hosts_.end() ? nullptr : found->second.get();
 }
 
+std::vector<Host*> Engine::hosts() const {
+  std::vector<Host*> all;
+  all.reserve(hosts_.size());
+  for (const auto& [address, host] : hosts_) all.push_back(host.get());
+  return all;
+}
+
 Host* Engine::host_of(Host& from, const io::Address& address) noexcept {
   const std::string name = address.host();
   if (name.starts_with("127.") || name == "::1" || name == "0.0.0.0" || name == "::") return &from;
@@ -161,7 +168,7 @@ std::uint16_t Engine::free_port(const Host& host, bool stream) noexcept {
   for (int i = kFirstPort; i <= kLastPort; ++i) {
     const std::uint16_t port = next;
     next = port == kLastPort ? kFirstPort : static_cast<std::uint16_t>(port + 1);
-    const bool taken = stream ? host.listeners.contains(port) : host.datagram_sockets.contains(port);
+    const bool taken = (stream ? host.tcp : host.udp).taken(port);
     if (!taken) return port;
   }
   return 0;

@@ -15,18 +15,18 @@
 #include <horus/sim/faults.hpp>
 #include <horus/sim/file_system.hpp>
 #include <horus/sim/objects.hpp>
+#include <horus/sim/ports.hpp>
 #include <horus/sim/random.hpp>
 
 namespace horus::sim::detail {
 
-class DatagramSocket;
 class Stream;
 
 /// A machine of the simulated network: one address, its ports.
 struct Host {
   std::string address;  // numeric, without port
-  std::map<std::uint16_t, Stream*> listeners;
-  std::map<std::uint16_t, DatagramSocket*> datagram_sockets;
+  Ports tcp{Ports::Protocol::tcp};
+  Ports udp{Ports::Protocol::udp};
   std::uint16_t next_port = 32768;
   FileSystem disk;
 };
@@ -66,6 +66,8 @@ class Engine {
   // --- Network.
   Host& host(const std::string& address);
   [[nodiscard]] Host* find_host(const std::string& address) noexcept;
+  /// All of them, in the order of their addresses.
+  [[nodiscard]] std::vector<Host*> hosts() const;
   /// The host that `address` names, seen from `from`: a loopback address is itself. Null when there is none.
   [[nodiscard]] Host* host_of(Host& from, const io::Address& address) noexcept;
   /// When something sent now arrives, not before `earliest`; kNever when a partition lasts for ever.

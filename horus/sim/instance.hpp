@@ -55,8 +55,6 @@ class Instance final : public Context {
   [[nodiscard]] int exit_code() const noexcept { return exit_code_; }
   /// What the main task threw, or failed with.
   [[nodiscard]] const std::string& failure() const noexcept { return failure_; }
-  /// Descriptors that were open when it ended by itself.
-  [[nodiscard]] std::size_t leaked_descriptors() const noexcept { return leaked_; }
 
  private:
   void end();

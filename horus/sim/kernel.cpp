@@ -15,7 +15,8 @@
 namespace horus::sim::detail {
 namespace {
 
-constexpr int kMostDescriptors = 1024;  // RLIMIT_NOFILE as most systems set it
+constexpr std::size_t kMostDescriptors = 1024;  // RLIMIT_NOFILE as most systems set it
+constexpr std::size_t kFirstDescriptor = 3;     // behind stdin, stdout and stderr
 constexpr std::int64_t kRetryTick_ns = 1'000'000;
 
 }  // namespace
@@ -41,9 +42,9 @@ void Context::after(Duration delay, std::function<void()> action) {
 
 int SimProvider::add(std::shared_ptr<Object> object) {
   if (cut_off_) return -EIO;
-  std::size_t fd = 3;
+  if (!has_room()) return -EMFILE;
+  std::size_t fd = kFirstDescriptor;
   while (fd < table_.size() && table_[fd].object) ++fd;
-  if (fd >= kMostDescriptors) return -EMFILE;
   if (fd >= table_.size()) table_.resize(fd + 1);
   Entry& entry = table_[fd];
   entry.watched = 0;
@@ -57,6 +58,8 @@ int SimProvider::duplicate(int fd) {
   if (find(fd) == nullptr) return -EBADF;
   return add(table_[static_cast<std::size_t>(fd)].object);
 }
+
+bool SimProvider::has_room() const noexcept { return open_ < kMostDescriptors - kFirstDescriptor; }
 
 Object* SimProvider::find(int fd) noexcept {
   if (fd < 0 || static_cast<std::size_t>(fd) >= table_.size()) return nullptr;
@@ -190,6 +193,9 @@ int SimProvider::accept(int fd, sockaddr* address, socklen_t* size, int,
                         const io::DescriptorTraits&) noexcept {
   Object* listener = find(fd);
   if (listener == nullptr) return -EBADF;
+  // Without a descriptor to give, the connection stays where it is.
+  if (!has_room() && (listener->ready() & EPOLLIN) != 0)
+    return static_cast<int>(moved("accept", fd, -EMFILE));
   int error = 0;
   auto connection = listener->accept(error);
   if (!connection) return static_cast<int>(moved("accept", fd, error));

@@ -39,6 +39,8 @@ class Context {
   /// Calls `action` with the process's reactor as the thread's current one.
   virtual void enter(const std::function<void()>& action) { action(); }
   void left_open(std::size_t descriptors) noexcept { leaked_ = descriptors; }
+  /// Descriptors that were open at its end.
+  [[nodiscard]] std::size_t leaked() const noexcept { return leaked_; }
 
  protected:
   ~Context() = default;
@@ -89,6 +91,7 @@ class SimProvider final : public io::Provider {
   /// The lowest free number; -EMFILE when there are too many.
   int add(std::shared_ptr<Object> object);
   int duplicate(int fd);
+  [[nodiscard]] bool has_room() const noexcept;
   [[nodiscard]] Object* find(int fd) noexcept;
   [[nodiscard]] std::size_t open_descriptors() const noexcept { return open_; }
   /// As the kernel does at the end of a process.

@@ -63,6 +63,8 @@ class Object : public std::enable_shared_from_this<Object> {
   virtual int listen(int backlog);
   virtual int connect(Host& host, const io::Address& address);
   virtual int connect_result();
+  virtual int set_option(int level, int option, const void* value, socklen_t size);
+  virtual int get_option(int level, int option, void* value, socklen_t* size);
   /// The next connection, or null when none waits.
   virtual std::shared_ptr<Object> accept(int& error);
   [[nodiscard]] virtual const io::Address* local() const noexcept { return nullptr; }

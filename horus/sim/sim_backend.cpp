@@ -7,7 +7,7 @@
 #include <memory>
 #include <utility>
 
-#include <netinet/in.h>
+#include <fcntl.h>
 #include <sys/socket.h>
 
 #include <horus/sim/datagram.hpp>
@@ -43,34 +43,13 @@ int SimBackend::listen(int fd, int backlog) noexcept {
   return object == nullptr ? -EBADF : object->listen(backlog);
 }
 
-// Options change nothing that is simulated, except the room of a stream and whom a listener hears.
 int SimBackend::set_option(int fd, int level, int option, const void* value, socklen_t size) noexcept {
   Object* object = provider.find(fd);
-  if (object == nullptr) return -EBADF;
-  auto* stream = dynamic_cast<Stream*>(object);
-  if (level == IPPROTO_IPV6 && option == IPV6_V6ONLY && stream != nullptr && size >= sizeof(int)) {
-    int only = 0;
-    std::memcpy(&only, value, sizeof only);
-    stream->set_only_v6(only != 0);
-  }
-  if (level == SOL_SOCKET && option == SO_RCVBUF && stream != nullptr && size >= sizeof(int)) {
-    int bytes = 0;
-    std::memcpy(&bytes, value, sizeof bytes);
-    if (bytes > 0) stream->set_capacity(static_cast<std::size_t>(bytes));
-  }
-  return 0;
+  return object == nullptr ? -EBADF : object->set_option(level, option, value, size);
 }
 int SimBackend::get_option(int fd, int level, int option, void* value, socklen_t* size) noexcept {
   Object* object = provider.find(fd);
-  if (object == nullptr) return -EBADF;
-  if (*size < sizeof(int)) return -EINVAL;
-  int answer = 0;
-  if (level == SOL_SOCKET && option == SO_ERROR) answer = -std::min(object->connect_result(), 0);
-  if (level == SOL_SOCKET && option == SO_TYPE)
-    answer = dynamic_cast<DatagramSocket*>(object) != nullptr ? SOCK_DGRAM : SOCK_STREAM;
-  std::memcpy(value, &answer, sizeof answer);
-  *size = sizeof answer;
-  return 0;
+  return object == nullptr ? -EBADF : object->get_option(level, option, value, size);
 }
 int SimBackend::local_address(int fd, sockaddr* address, socklen_t* size) noexcept {
   Object* object = provider.find(fd);
@@ -114,6 +93,12 @@ void SimBackend::ring(int event_fd, std::uint64_t count) noexcept {
   iovec part{&count, sizeof count};
   const msghdr message = message_of(&part, 1);
   static_cast<void>(object->send(message, 0));
+}
+int SimBackend::status_flags(int fd) noexcept {
+  Object* object = provider.find(fd);
+  if (object == nullptr) return -EBADF;
+  const auto* file = dynamic_cast<OpenFile*>(object);
+  return file == nullptr ? O_RDWR : file->flags();
 }
 int SimBackend::duplicate(int fd) noexcept { return provider.duplicate(fd); }
 int SimBackend::list_directory(int fd, void* buffer, std::size_t size) noexcept {

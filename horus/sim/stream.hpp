@@ -11,6 +11,7 @@
 
 #include <horus/io/address.hpp>
 #include <horus/sim/objects.hpp>
+#include <horus/sim/socket_options.hpp>
 
 namespace horus::sim::detail {
 
@@ -33,6 +34,8 @@ class Stream final : public Object {
   int listen(int backlog) override;
   int connect(Host& host, const io::Address& address) override;
   int connect_result() override;
+  int set_option(int level, int option, const void* value, socklen_t size) override;
+  int get_option(int level, int option, void* value, socklen_t* size) override;
   std::shared_ptr<Object> accept(int& error) override;
   [[nodiscard]] const io::Address* local() const noexcept override { return &local_; }
   [[nodiscard]] const io::Address* peer() const noexcept override {
@@ -47,7 +50,6 @@ class Stream final : public Object {
   void reset() noexcept;
   [[nodiscard]] const std::shared_ptr<Stream>& other_end() const noexcept { return peer_; }
   void set_capacity(std::size_t bytes) noexcept { capacity_ = bytes; }
-  void set_only_v6(bool only) noexcept { only_v6_ = only; }
 
  private:
   friend class Engine;
@@ -65,9 +67,9 @@ class Stream final : public Object {
 
   Kind kind_;
   int family_;
+  SocketOptions options_;
   State state_ = State::fresh;
   bool bound_ = false;
-  bool only_v6_ = false;
   bool ended_ = false;  // the peer sends no more, and everything has arrived
   bool shut_read_ = false;
   bool shut_write_ = false;

@@ -181,8 +181,8 @@ void World::State::check_ends() {
       const std::string why = life->failure().empty() ? "" : ": " + life->failure();
       fail(fmt::format("{} ended with {}{}", process->name, life->exit_code(), why));
     }
-    if (life->leaked_descriptors() > 0) {
-      fail(fmt::format("{} left {} descriptors open", process->name, life->leaked_descriptors()));
+    if (life->leaked() > 0) {
+      fail(fmt::format("{} left {} descriptors open", process->name, life->leaked()));
     }
   }
 }
