@@ -116,6 +116,8 @@ class HORUS_API Backend {
   virtual int access(const char* path, int mode) noexcept;  ///< with the effective user's rights
   virtual int change_mode(const char* path, mode_t mode) noexcept;
   virtual int truncate(int fd, std::int64_t size) noexcept;
+  /// Removes a folder with all that is in it, as far as that is possible.
+  virtual void remove_tree(const char* path) noexcept;
   virtual void random_bytes(void* out, std::size_t size) noexcept;
 
  protected:

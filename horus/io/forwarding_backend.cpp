@@ -80,6 +80,7 @@ int ForwardingBackend::change_mode(const char* path, mode_t mode) noexcept {
   return real_->change_mode(path, mode);
 }
 int ForwardingBackend::truncate(int fd, std::int64_t size) noexcept { return real_->truncate(fd, size); }
+void ForwardingBackend::remove_tree(const char* path) noexcept { real_->remove_tree(path); }
 void ForwardingBackend::random_bytes(void* out, std::size_t size) noexcept { real_->random_bytes(out, size); }
 
 }  // namespace horus::io

@@ -52,6 +52,7 @@ class HORUS_API ForwardingBackend : public Backend {
   int access(const char* path, int mode) noexcept override;
   int change_mode(const char* path, mode_t mode) noexcept override;
   int truncate(int fd, std::int64_t size) noexcept override;
+  void remove_tree(const char* path) noexcept override;
   void random_bytes(void* out, std::size_t size) noexcept override;
 
  protected:

@@ -394,12 +394,13 @@ void Reactor::submit_and_wait(std::int64_t deadline_ns) noexcept {
     return;
   }
   deadline_ns = std::min(deadline_ns, timers_.next_deadline());
-  if (config_.busy_poll > Duration::zero()) {
+  // Virtual time passes only while everybody sleeps: who spins for it would spin for ever.
+  if (config_.busy_poll > Duration::zero() && !virtual_clock_) {
     const std::int64_t window_end = saturating_add(now_ns(), config_.busy_poll.count());
     if (poll_until(std::min(deadline_ns, window_end))) return;
     if (window_end >= deadline_ns) return;
   }
-  const bool spin = config_.timer_spin > Duration::zero() && deadline_ns != kNever;
+  const bool spin = config_.timer_spin > Duration::zero() && deadline_ns != kNever && !virtual_clock_;
   const std::int64_t wake_at = spin ? deadline_ns - config_.timer_spin.count() : deadline_ns;
   if (!spin || wake_at > now_ns()) sleep_until(wake_at);
   if (spin && ready_.empty()) static_cast<void>(poll_until(deadline_ns));

@@ -166,6 +166,13 @@ int FileSystem::unlink(const std::shared_ptr<Inode>& directory, std::string_view
   return 0;
 }
 
+void FileSystem::remove_tree(std::string_view path) {
+  Place place;
+  if (walk(nullptr, path, false, place) < 0 || !place.inode || place.name.empty()) return;
+  --place.inode->links;
+  place.parent->entries.erase(place.name);
+}
+
 int FileSystem::rename(std::string_view from, std::string_view to, unsigned flags) {
   Place source;
   if (const int result = walk(nullptr, from, false, source); result < 0) return result;

@@ -51,7 +51,7 @@ class OpenFile final : public Object {
   [[nodiscard]] Kind kind() const noexcept override { return Kind::file; }
   [[nodiscard]] std::uint32_t ready() const noexcept override;
   [[nodiscard]] const std::shared_ptr<Inode>& inode() const noexcept { return inode_; }
-  [[nodiscard]] int flags() const noexcept { return flags_; }
+  [[nodiscard]] int flags() const noexcept override { return flags_; }
   /// `offset` -1: at the open file's own position, which moves.
   ssize_t read_at(const iovec* parts, std::size_t count, std::int64_t offset);
   ssize_t write_at(const iovec* parts, std::size_t count, std::int64_t offset, std::int64_t now_ns);
@@ -80,6 +80,7 @@ class FileSystem {
            mode_t mode, std::int64_t now_ns, std::shared_ptr<OpenFile>& opened);
   int status(const std::shared_ptr<Inode>& directory, std::string_view path, int flags, struct ::statx& out);
   int unlink(const std::shared_ptr<Inode>& directory, std::string_view path, int flags);
+  void remove_tree(std::string_view path);
   int rename(std::string_view from, std::string_view to, unsigned flags);
   int make_directory(std::string_view path, mode_t mode, std::int64_t now_ns);
   int make_link(std::string_view existing, std::string_view path);

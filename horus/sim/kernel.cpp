@@ -7,6 +7,7 @@
 #include <cstring>
 #include <utility>
 
+#include <fcntl.h>
 #include <sys/epoll.h>
 
 #include <horus/base/assert.hpp>
@@ -109,6 +110,7 @@ int SimProvider::classify(int fd, io::DescriptorTraits& traits) noexcept {
   Object* object = find(fd);
   if (object == nullptr) return -EBADF;
   traits.kind = object->kind();
+  traits.nonblocking = (object->flags() & O_NONBLOCK) != 0;
   return 0;
 }
 

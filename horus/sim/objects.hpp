@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -70,6 +71,9 @@ class Object : public std::enable_shared_from_this<Object> {
   [[nodiscard]] virtual const io::Address* local() const noexcept { return nullptr; }
   [[nodiscard]] virtual const io::Address* peer() const noexcept { return nullptr; }
 
+  /// O_NONBLOCK and the like, as F_GETFL gives them.
+  [[nodiscard]] virtual int flags() const noexcept { return O_RDWR | flags_; }
+  void set_flags(int flags) noexcept { flags_ = flags; }
   void opened_as(SimProvider& kernel, int fd);
   void closed_as(SimProvider& kernel, int fd);
   [[nodiscard]] Engine& engine() const noexcept { return engine_; }
@@ -84,6 +88,7 @@ class Object : public std::enable_shared_from_this<Object> {
     int fd;
   };
   Engine& engine_;
+  int flags_ = 0;
   std::vector<Reference> references_;
 };
 

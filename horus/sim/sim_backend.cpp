@@ -60,10 +60,12 @@ int SimBackend::peer_address(int fd, sockaddr* address, socklen_t* size) noexcep
   return object == nullptr ? -EBADF : copy_address(object->peer(), address, size);
 }
 
-int SimBackend::pipe(int ends[2], int) noexcept {
+int SimBackend::pipe(int ends[2], int flags) noexcept {
   auto reader = std::make_shared<Stream>(engine_, Object::Kind::stream, AF_UNSPEC);
   auto writer = std::make_shared<Stream>(engine_, Object::Kind::stream, AF_UNSPEC);
   Stream::join(reader, writer);
+  reader->set_flags(flags & O_NONBLOCK);
+  writer->set_flags(flags & O_NONBLOCK);
   ends[0] = provider.add(reader);
   if (ends[0] < 0) return ends[0];
   ends[1] = provider.add(writer);
@@ -96,9 +98,7 @@ void SimBackend::ring(int event_fd, std::uint64_t count) noexcept {
 }
 int SimBackend::status_flags(int fd) noexcept {
   Object* object = provider.find(fd);
-  if (object == nullptr) return -EBADF;
-  const auto* file = dynamic_cast<OpenFile*>(object);
-  return file == nullptr ? O_RDWR : file->flags();
+  return object == nullptr ? -EBADF : object->flags();
 }
 int SimBackend::duplicate(int fd) noexcept { return provider.duplicate(fd); }
 int SimBackend::list_directory(int fd, void* buffer, std::size_t size) noexcept {
@@ -122,6 +122,7 @@ int SimBackend::truncate(int fd, std::int64_t size) noexcept {
   file->inode()->data.resize(static_cast<std::uint64_t>(size));
   return 0;
 }
+void SimBackend::remove_tree(const char* path) noexcept { context_.host().disk.remove_tree(path); }
 void SimBackend::random_bytes(void* out, std::size_t size) noexcept {
   auto* bytes = static_cast<unsigned char*>(out);
   for (std::size_t i = 0; i < size; ++i) {

@@ -48,6 +48,7 @@ class SimBackend : private KernelHolder, public io::Interpreter {
   int access(const char* path, int mode) noexcept override;
   int change_mode(const char* path, mode_t mode) noexcept override;
   int truncate(int fd, std::int64_t size) noexcept override;
+  void remove_tree(const char* path) noexcept override;
   void ring(int event_fd, std::uint64_t count) noexcept override;
   int status_flags(int fd) noexcept override;
   bool run_job(io::ThreadPool& pool, io::ThreadPool::Job& job) noexcept override;

@@ -40,7 +40,8 @@ std::uint32_t Stream::ready() const noexcept {
   const bool socket = kind_ == Kind::socket;
   if (unread() > 0) events |= EPOLLIN;
   if (ended_ || shut_read_) events |= socket ? EPOLLIN | EPOLLRDHUP : EPOLLHUP;
-  if (ended_ && shut_write_ && socket) events |= EPOLLHUP;
+  const bool abandoned = family_ == AF_UNIX && state_ == State::connected && !peer_;
+  if (socket && ((ended_ && shut_write_) || abandoned)) events |= EPOLLHUP;
   if (!shut_write_) {
     const Stream* to = peer_.get();
     if (to == nullptr) {
