@@ -341,7 +341,20 @@ bool Reactor::expire_timers() noexcept {
   return expired > 0;
 }
 
+// In a simulated world chance decides who of those that are ready at the same time goes first: nothing may depend on it.
+void Reactor::mix_ready() noexcept {
+  std::vector<Ready*> all;
+  while (Ready* next = ready_.pop()) all.push_back(next);
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const std::uint64_t chosen = backend_->choose(all.size() - i);
+    std::swap(all[i], all[i + static_cast<std::size_t>(chosen)]);
+    ready_.push(*all[i]);
+  }
+}
+
 std::size_t Reactor::resume_ready() noexcept {
+  if (virtual_clock_) [[unlikely]]
+    mix_ready();
   std::size_t resumed = 0;
   while (resumed < config_.resume_budget) {
     Ready* next = ready_.pop();

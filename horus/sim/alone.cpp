@@ -5,6 +5,7 @@
 #include <utility>
 
 #include <horus/sim/instance.hpp>
+#include <horus/sim/process_backend.hpp>
 
 namespace horus::sim {
 namespace {
@@ -46,7 +47,10 @@ class BackendAlone final : private WorldAlone, public detail::SimBackend {
   BackendAlone(std::uint64_t seed, const io::ReactorConfig& config)
       : WorldAlone(seed), SimBackend(WorldAlone::engine, WorldAlone::context, config) {
     kernel().run_alone();
+    engine().end_at_violations();
   }
+  detail::Engine& engine() noexcept { return WorldAlone::engine; }
+  detail::Context& context() noexcept { return WorldAlone::context; }
 };
 
 }  // namespace
@@ -56,7 +60,12 @@ std::size_t descriptors_left_open() noexcept { return left_open; }
 Result<std::unique_ptr<io::Backend>> make_backend_alone(const io::ReactorConfig& config) {
   const char* wish = std::getenv("HORUS_SIM_SEED");
   const std::uint64_t seed = wish == nullptr ? 1 : std::strtoull(wish, nullptr, 10);
-  return std::unique_ptr<io::Backend>(std::make_unique<BackendAlone>(seed, config));
+  auto alone = std::make_unique<BackendAlone>(seed, config);
+  detail::Engine& engine = alone->engine();
+  detail::Context& context = alone->context();
+  detail::SimProvider& kernel = alone->kernel();
+  return std::unique_ptr<io::Backend>(
+      std::make_unique<detail::ProcessBackend>(std::move(alone), engine, context, kernel, ""));
 }
 
 }  // namespace horus::sim

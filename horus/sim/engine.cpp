@@ -15,7 +15,9 @@ Faults Faults::swarm(Random& random) {
   Faults faults;
   for (unsigned* rate :
        {&faults.short_transfer, &faults.early_return, &faults.datagram_loss, &faults.datagram_duplicate,
-        &faults.datagram_late, &faults.slow_segment, &faults.disk_error, &faults.disk_full}) {
+        &faults.datagram_late, &faults.slow_segment, &faults.disk_error, &faults.disk_full,
+        &faults.completions_mixed, &faults.completion_late, &faults.cancel_late, &faults.multishot_end,
+        &faults.no_buffers, &faults.ready_mixed}) {
     const bool on = random.chance(1, 2);
     const std::uint64_t per_thousand = random.below(200);
     if (on) *rate = static_cast<unsigned>(per_thousand) + 1;
@@ -79,6 +81,11 @@ void Engine::fault(std::string what) {
   if (fired_.size() < kFaultsKept) {
     fired_.push_back(fmt::format("{:.6f} s: {}", static_cast<double>(now_ - kBoot_ns) / 1e9, what));
   }
+}
+
+void Engine::violated(const std::string& what) {
+  HORUS_ASSERT(!ends_at_violations_, what.c_str());
+  if (violation_.empty()) violation_ = what;
 }
 
 // --- Network ----------------------------------------------------------------------------------------------------------

@@ -63,6 +63,14 @@ class Engine {
   [[nodiscard]] const std::vector<std::string>& fired() const noexcept { return fired_; }
   [[nodiscard]] std::uint64_t faults_fired() const noexcept { return faults_fired_; }
 
+  /// What the kernel did that it need not have done.
+  [[nodiscard]] Oddities& oddities() noexcept { return oddities_; }
+  /// Something that always holds does not. The first one counts.
+  void violated(const std::string& what);
+  [[nodiscard]] const std::string& violation() const noexcept { return violation_; }
+  /// A violation ends the program: nobody reads a report.
+  void end_at_violations() noexcept { ends_at_violations_ = true; }
+
   // --- Network.
   Host& host(const std::string& address);
   [[nodiscard]] Host* find_host(const std::string& address) noexcept;
@@ -105,6 +113,9 @@ class Engine {
   std::uint64_t trace_;
   std::vector<std::string> fired_;
   std::uint64_t faults_fired_ = 0;
+  Oddities oddities_;
+  std::string violation_;
+  bool ends_at_violations_ = false;
   std::map<std::string, std::unique_ptr<Host>> hosts_;
   std::vector<Partition> partitions_;
   std::vector<std::weak_ptr<Stream>> connections_;

@@ -24,8 +24,6 @@ void RelayBackend::submitting(io_uring_sqe&) noexcept {}
 void RelayBackend::completing(std::vector<Completion>&) noexcept {}
 std::int64_t RelayBackend::next_due() const noexcept { return kNever; }
 
-bool RelayBackend::behind() const noexcept { return (sq_flags_ & IORING_SQ_CQ_OVERFLOW) != 0; }
-
 int RelayBackend::enter(std::uint32_t to_submit, std::uint32_t min_complete,
                         std::int64_t deadline_ns) noexcept {
   take_over();
@@ -85,6 +83,7 @@ void RelayBackend::take_over() noexcept {
   }
   std::atomic_ref(*real.cq_head).store(head, std::memory_order_release);
   sq_flags_ = *real.sq_flags;
+  behind_ = (sq_flags_ & IORING_SQ_CQ_OVERFLOW) != 0;
   completing(batch);
   seen_.insert(seen_.end(), batch.begin(), batch.end());
   std::size_t passed = 0;
@@ -94,7 +93,8 @@ void RelayBackend::take_over() noexcept {
   }
   kept_.assign(seen_.begin() + static_cast<std::ptrdiff_t>(passed), seen_.end());
   seen_.clear();
-  if (!kept_.empty()) sq_flags_ |= IORING_SQ_CQ_OVERFLOW;
+  behind_ = !kept_.empty() || (sq_flags_ & IORING_SQ_CQ_OVERFLOW) != 0;
+  if (behind_ || next_due() != kNever) sq_flags_ |= IORING_SQ_CQ_OVERFLOW;
 }
 
 }  // namespace horus::sim

@@ -35,10 +35,11 @@ class HORUS_API RelayBackend : public io::ForwardingBackend {
   virtual void submitting(io_uring_sqe& entry) noexcept;
   /// Completions on their way up, of one look at the real ring. What it leaves in `batch` goes to the reactor.
   virtual void completing(std::vector<Completion>& batch) noexcept;
-  /// When something that is kept back is due (now_ns(); kNever: nothing is).
+  /// When something that is kept back is due (now_ns(); kNever: nothing is). The reactor is told that completions wait
+  /// outside its ring.
   [[nodiscard]] virtual std::int64_t next_due() const noexcept;
   /// Completions wait outside the real ring: not all that has ended has been seen.
-  [[nodiscard]] bool behind() const noexcept;
+  [[nodiscard]] bool behind() const noexcept { return behind_; }
   /// Gives the real backend an entry of our own; false when its ring is full.
   bool submit_own(const io_uring_sqe& entry) noexcept;
 
@@ -52,6 +53,7 @@ class HORUS_API RelayBackend : public io::ForwardingBackend {
   std::unique_ptr<Completion[]> cqes_;
   std::uint32_t sq_head_ = 0, sq_tail_ = 0, cq_head_ = 0, cq_tail_ = 0;
   std::uint32_t sq_flags_ = 0;
+  bool behind_ = false;
   std::uint32_t staged_ = 0;      // entries of the reactor in the real ring, not yet taken
   std::uint32_t own_ = 0;         // entries of our own behind them
   std::vector<Completion> seen_;  // of one look

@@ -25,6 +25,12 @@ void Stream::join(const std::shared_ptr<Stream>& one, const std::shared_ptr<Stre
   one->peer_ = other;
   other->peer_ = one;
   one->state_ = other->state_ = State::connected;
+  keep_transcripts(*one, *other);
+}
+
+void Stream::keep_transcripts(Stream& one, Stream& other) {
+  one.outgoing_ = other.incoming_ = std::make_shared<Transcript>();
+  other.outgoing_ = one.incoming_ = std::make_shared<Transcript>();
 }
 
 std::uint32_t Stream::ready() const noexcept {
@@ -302,6 +308,7 @@ void Stream::arrived_at_listener(const std::shared_ptr<Stream>& client) noexcept
   server->peer_ = client;
   server->capacity_ = capacity_;
   server->options_ = options_;
+  keep_transcripts(*server, *client);
   waiting_.push_back(server);
   engine().add_connection(server);
   changed();

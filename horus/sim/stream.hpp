@@ -12,6 +12,7 @@
 #include <horus/io/address.hpp>
 #include <horus/sim/objects.hpp>
 #include <horus/sim/socket_options.hpp>
+#include <horus/sim/transcript.hpp>
 
 namespace horus::sim::detail {
 
@@ -22,6 +23,7 @@ class Stream final : public Object {
 
   Stream(Engine& engine, Kind kind, int family) noexcept : Object(engine), kind_(kind), family_(family) {}
   /// Two ends that are connected on one host, at once.
+  static void keep_transcripts(Stream& one, Stream& other);
   static void join(const std::shared_ptr<Stream>& one, const std::shared_ptr<Stream>& other) noexcept;
 
   [[nodiscard]] Kind kind() const noexcept override { return kind_; }
@@ -49,6 +51,9 @@ class Stream final : public Object {
   /// The connection breaks: both sides see ECONNRESET, without a word on the way.
   void reset() noexcept;
   [[nodiscard]] const std::shared_ptr<Stream>& other_end() const noexcept { return peer_; }
+  /// What its operations give and take, for the checks at the seam. Null while there is no connection.
+  [[nodiscard]] Transcript* incoming() const noexcept { return incoming_.get(); }
+  [[nodiscard]] Transcript* outgoing() const noexcept { return outgoing_.get(); }
   void set_capacity(std::size_t bytes) noexcept { capacity_ = bytes; }
 
  private:
@@ -80,6 +85,8 @@ class Stream final : public Object {
   io::Address local_;
   io::Address peer_address_;
   std::shared_ptr<Stream> peer_;
+  std::shared_ptr<Transcript> incoming_;
+  std::shared_ptr<Transcript> outgoing_;
   std::string arrived_;
   std::size_t taken_ = 0;
   std::size_t on_the_way_ = 0;  // bytes towards this end that have not arrived

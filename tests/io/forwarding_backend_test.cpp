@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A backend that stands in front of another one must forward every call: one that is forgotten would silently ask the
 // real kernel instead of a simulated one.
+#include <horus/io/forwarding_backend.hpp>
+
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
@@ -8,8 +10,6 @@
 #include <string>
 
 #include <doctest/doctest.h>
-
-#include <horus/io/forwarding_backend.hpp>
 
 namespace {
 
