@@ -342,7 +342,7 @@ bool Reactor::expire_timers() noexcept {
 }
 
 // In a simulated world chance decides who of those that are ready at the same time goes first: nothing may depend on it.
-void Reactor::mix_ready() noexcept {
+std::size_t Reactor::mix_ready() noexcept {
   std::vector<Ready*> all;
   while (Ready* next = ready_.pop()) all.push_back(next);
   for (std::size_t i = 0; i < all.size(); ++i) {
@@ -350,13 +350,17 @@ void Reactor::mix_ready() noexcept {
     std::swap(all[i], all[i + static_cast<std::size_t>(chosen)]);
     ready_.push(*all[i]);
   }
+  return all.size();
 }
 
 std::size_t Reactor::resume_ready() noexcept {
-  if (virtual_clock_) [[unlikely]]
-    mix_ready();
   std::size_t resumed = 0;
+  std::size_t mixed = 0;  // how many of the first have been
   while (resumed < config_.resume_budget) {
+    if (virtual_clock_ && mixed-- == 0) [[unlikely]] {
+      mixed = mix_ready();
+      if (mixed-- == 0) break;
+    }
     Ready* next = ready_.pop();
     if (next == nullptr) break;
     ++resumed;

@@ -247,7 +247,7 @@ class HORUS_API Reactor {
   std::size_t turn(std::int64_t deadline_ns) noexcept;
   bool take_posts() noexcept;
   bool expire_timers() noexcept;
-  void mix_ready() noexcept;
+  std::size_t mix_ready() noexcept;
   std::size_t resume_ready() noexcept;
   // stop() was called and the task that runs has not been told yet.
   [[nodiscard]] bool stop_is_news() const noexcept { return stopping() && !stop_passed_on_; }

@@ -62,6 +62,10 @@ Result<std::unique_ptr<io::Backend>> make_backend_alone(const io::ReactorConfig&
   const std::uint64_t seed = wish == nullptr ? 1 : std::strtoull(wish, nullptr, 10);
   auto alone = std::make_unique<BackendAlone>(seed, config);
   detail::Engine& engine = alone->engine();
+  if (std::getenv("HORUS_SIM_FAULTS") != nullptr) {
+    Random chance = engine.random().derived("faults of a lone world");
+    engine.faults() = Faults::unspecified(chance);
+  }
   detail::Context& context = alone->context();
   detail::SimProvider& kernel = alone->kernel();
   return std::unique_ptr<io::Backend>(

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <initializer_list>
 
 #include <fmt/format.h>
 
@@ -11,17 +12,31 @@
 
 namespace horus::sim {
 
-Faults Faults::swarm(Random& random) {
-  Faults faults;
-  for (unsigned* rate :
-       {&faults.short_transfer, &faults.early_return, &faults.datagram_loss, &faults.datagram_duplicate,
-        &faults.datagram_late, &faults.slow_segment, &faults.disk_error, &faults.disk_full,
-        &faults.completions_mixed, &faults.completion_late, &faults.cancel_late, &faults.multishot_end,
-        &faults.no_buffers, &faults.ready_mixed}) {
+namespace {
+
+// Each of `rates` is off or, with equal chance, somewhere up to a fifth.
+void draw(Random& random, std::initializer_list<unsigned*> rates) {
+  for (unsigned* rate : rates) {
     const bool on = random.chance(1, 2);
     const std::uint64_t per_thousand = random.below(200);
     if (on) *rate = static_cast<unsigned>(per_thousand) + 1;
   }
+}
+
+}  // namespace
+
+Faults Faults::swarm(Random& random) {
+  Faults faults = unspecified(random);
+  draw(random, {&faults.datagram_loss, &faults.datagram_duplicate, &faults.datagram_late,
+                &faults.slow_segment, &faults.disk_error, &faults.disk_full});
+  return faults;
+}
+
+Faults Faults::unspecified(Random& random) {
+  Faults faults;
+  draw(random,
+       {&faults.short_transfer, &faults.early_return, &faults.completions_mixed, &faults.completion_late,
+        &faults.cancel_late, &faults.multishot_end, &faults.no_buffers, &faults.ready_mixed});
   return faults;
 }
 

@@ -52,6 +52,8 @@ struct Faults {
 
   /// A random subset of all of them at random rates: a bug that one fault hides shows where that fault is off.
   [[nodiscard]] HORUS_API static Faults swarm(Random& random);
+  /// A random subset of what every backend may do at any time: programs cannot see these, except as delays.
+  [[nodiscard]] HORUS_API static Faults unspecified(Random& random);
   /// The same world without faults; times stay.
   [[nodiscard]] Faults healed() const noexcept {
     Faults kind;

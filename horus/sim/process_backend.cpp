@@ -87,8 +87,12 @@ void ProcessBackend::keep_some_back(std::vector<Completion>& batch) noexcept {
       continue;
     }
     const Duration delay = engine_.fault_random().between(Duration(1), kLatest);
-    late_.push_back({completion, now + delay.count()});
-    context_.after(delay, [this] { context_.wake(); });
+    std::int64_t due = now + delay.count();
+    for (const Late& one : late_) {
+      if (one.completion.user_data == completion.user_data) due = std::max(due, one.due_ns);
+    }
+    late_.push_back({completion, due});
+    context_.after(Duration(due - now), [this] { context_.wake(); });
   }
   batch = std::move(passed);
 }

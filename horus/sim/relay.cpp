@@ -32,6 +32,11 @@ int RelayBackend::enter(std::uint32_t to_submit, std::uint32_t min_complete,
   const int result = real().enter(staged_ + own_, wanted, std::min(deadline_ns, next_due()));
   const std::uint32_t taken = count_taken();
   take_over();
+  if (own_ > 0) {  // asked for by what has just completed: nobody else would call again for it
+    static_cast<void>(real().enter(staged_ + own_, 0, 0));
+    static_cast<void>(count_taken());
+    take_over();
+  }
   return result < 0 && taken == 0 ? result : static_cast<int>(taken);
 }
 
