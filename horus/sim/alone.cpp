@@ -65,6 +65,7 @@ Result<std::unique_ptr<io::Backend>> make_backend_alone(const io::ReactorConfig&
   if (std::getenv("HORUS_SIM_FAULTS") != nullptr) {
     Random chance = engine.random().derived("faults of a lone world");
     engine.faults() = Faults::unspecified(chance);
+    engine.faults().short_transfer = 0;  // which programs of single operations would see
   }
   detail::Context& context = alone->context();
   detail::SimProvider& kernel = alone->kernel();

@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <utility>
 
+#include <unistd.h>
+
 namespace horus::sim::detail {
 namespace {
 
@@ -18,9 +20,13 @@ ProcessBackend::ProcessBackend(std::unique_ptr<io::Backend> real, Engine& engine
     : RelayBackend(std::move(real)),
       engine_(engine),
       context_(context),
-      checks_(engine, kernel, std::move(who)) {}
+      checks_(engine, kernel, std::move(who)),
+      made_by_(::getpid()) {}
 
-ProcessBackend::~ProcessBackend() { checks_.ended(); }
+// A forked child that throws its parent's reactor away has ended nothing.
+ProcessBackend::~ProcessBackend() {
+  if (::getpid() == made_by_) checks_.ended();
+}
 
 bool ProcessBackend::happens(unsigned rate, std::uint64_t& counter) noexcept {
   if (rate == 0 || !engine_.fault_random().chance(rate, 1000)) return false;

@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include <sys/types.h>
+
 #include <horus/sim/kernel.hpp>
 #include <horus/sim/relay.hpp>
 #include <horus/sim/seam_checks.hpp>
@@ -47,6 +49,7 @@ class ProcessBackend final : public RelayBackend {
   Engine& engine_;
   Context& context_;
   SeamChecks checks_;
+  const pid_t made_by_;
   std::vector<Late> late_;
   bool early_ = false;  // the last call returned early: the next one does not
 };

@@ -186,7 +186,7 @@ bool SeamChecks::completed(std::uint64_t user_data, std::int32_t result, std::ui
 }
 
 void SeamChecks::told(Operation& operation, std::int32_t result, std::uint32_t flags, bool last) {
-  if (operation.target != 0 && result == -ENOENT) not_found_.push_back(operation.target);
+  if (operation.target != 0 && result == -ENOENT) not_found_.push_back({operation.target, operation.number});
   const std::size_t moved = result > 0 ? static_cast<std::size_t>(result) : 0;
   if ((flags & IORING_CQE_F_BUFFER) != 0) {
     const auto number = static_cast<std::uint16_t>(flags >> IORING_CQE_BUFFER_SHIFT);
@@ -223,9 +223,9 @@ void SeamChecks::follow(const Operation& operation, const std::string& bytes) {
 
 std::vector<std::uint64_t> SeamChecks::lost() {
   std::vector<std::uint64_t> gone;
-  for (const std::uint64_t target : std::exchange(not_found_, {})) {
-    const auto found = in_flight_.find(target);
-    if (found == in_flight_.end()) continue;
+  for (const auto& [target, number] : std::exchange(not_found_, {})) {
+    const auto found = in_flight_.lower_bound(target);
+    if (found == in_flight_.end() || found->first != target || found->second.number > number) continue;
     violated(fmt::format("the completion of {} was lost", name_of(found->second)));
     static_cast<void>(found->second.buffer.release(found->second.buffer.size()));
     in_flight_.erase(found);

@@ -99,7 +99,11 @@ class SeamChecks {
   std::int64_t last_time_ns_ = 0;
   Operations in_flight_;  // by user_data, in the order of submission
   std::map<std::uint16_t, Group> groups_;
-  std::vector<std::uint64_t> not_found_;  // targets of cancellations that found nothing
+  struct NotFound {
+    std::uint64_t target;
+    std::uint64_t number;  // of the cancellation: what was submitted later is another operation
+  };
+  std::vector<NotFound> not_found_;
 };
 
 }  // namespace horus::sim::detail
