@@ -57,9 +57,8 @@ int ProcessBackend::enter(std::uint32_t to_submit, std::uint32_t min_complete,
 void ProcessBackend::submitting(io_uring_sqe& entry) noexcept { checks_.submitted(entry); }
 
 void ProcessBackend::completing(std::vector<Completion>& batch) noexcept {
-  std::erase_if(batch, [this](const Completion& one) {
-    return !checks_.completed(one.user_data, one.result, one.flags);
-  });
+  std::erase_if(batch,
+                [this](Completion& one) { return !checks_.completed(one.user_data, one.result, one.flags); });
   if (!behind()) {
     // The run is over for the report; the program itself must still be able to end.
     for (const std::uint64_t user_data : checks_.lost()) batch.push_back({user_data, -ECANCELED, 0});

@@ -172,7 +172,7 @@ void SeamChecks::submitted(const io_uring_sqe& entry) {
   in_flight_.emplace(entry.user_data, std::move(operation));
 }
 
-bool SeamChecks::completed(std::uint64_t user_data, std::int32_t result, std::uint32_t flags) {
+bool SeamChecks::completed(std::uint64_t user_data, std::int32_t& result, std::uint32_t& flags) {
   const auto found = in_flight_.lower_bound(user_data);
   if (found == in_flight_.end() || found->first != user_data) {
     violated(fmt::format("a completion ({}) of an operation that is not in flight: was it delivered twice?",
@@ -180,12 +180,16 @@ bool SeamChecks::completed(std::uint64_t user_data, std::int32_t result, std::ui
     return false;
   }
   const bool last = (flags & IORING_CQE_F_MORE) == 0;
-  told(found->second, result, flags, last);
+  if (!told(found->second, result, flags, last)) {
+    result = -ECANCELED;
+    flags &= IORING_CQE_F_MORE;
+  }
   if (last) in_flight_.erase(found);
   return true;
 }
 
-void SeamChecks::told(Operation& operation, std::int32_t result, std::uint32_t flags, bool last) {
+// False: it may not be believed.
+bool SeamChecks::told(Operation& operation, std::int32_t result, std::uint32_t flags, bool last) {
   if (operation.target != 0 && result == -ENOENT) not_found_.push_back({operation.target, operation.number});
   const std::size_t moved = result > 0 ? static_cast<std::size_t>(result) : 0;
   if ((flags & IORING_CQE_F_BUFFER) != 0) {
@@ -195,21 +199,24 @@ void SeamChecks::told(Operation& operation, std::int32_t result, std::uint32_t f
     if (buffer == provided.end()) {
       violated(fmt::format("buffer {} of group {} was filled while nobody had given it back ({})", number,
                            operation.group, name_of(operation)));
-      return;
+      return false;
     }
     const std::size_t filled = std::min(moved, buffer->second.size());
     if (!buffer->second.release(filled))
       violated(fmt::format("buffer {} of group {} changed while it was given away", number, operation.group));
     if (operation.streams) follow(operation, buffer->second.text(filled));
     provided.erase(buffer);
-    return;
+    return true;
   }
-  if (!last || operation.buffer.size() == 0) return;
+  if (!last || operation.buffer.size() == 0) return true;
   const std::size_t touched = std::min(moved, operation.buffer.size());
-  if (!operation.buffer.release(touched))
-    return violated(fmt::format("the buffer of {} ({} bytes) changed while it was in flight",
-                                name_of(operation), operation.buffer.size()));
+  if (!operation.buffer.release(touched)) {
+    violated(fmt::format("the buffer of {} ({} bytes) changed while it was in flight", name_of(operation),
+                         operation.buffer.size()));
+    return true;
+  }
   if (operation.streams && touched > 0) follow(operation, operation.buffer.text(touched));
+  return true;
 }
 
 void SeamChecks::follow(const Operation& operation, const std::string& bytes) {
@@ -240,7 +247,7 @@ void SeamChecks::settle_immediates() {
     if (operation->second.immediate) settled.push_back(operation);
   }
   for (const auto operation : settled) {
-    told(operation->second, static_cast<std::int32_t>(operation->second.length), 0, true);
+    static_cast<void>(told(operation->second, static_cast<std::int32_t>(operation->second.length), 0, true));
     in_flight_.erase(operation);
   }
 }

@@ -51,8 +51,9 @@ class SeamChecks {
 
   /// Before an entry goes down.
   void submitted(const io_uring_sqe& entry);
-  /// A completion has come up. False: nobody waits for it, it must not go on.
-  [[nodiscard]] bool completed(std::uint64_t user_data, std::int32_t result, std::uint32_t flags);
+  /// A completion has come up. False: nobody waits for it, it must not go on. One that names a buffer which was not there
+  /// to be filled becomes a failure.
+  [[nodiscard]] bool completed(std::uint64_t user_data, std::int32_t& result, std::uint32_t& flags);
   /// All that has come so far has been told: operations whose completion is known to be lost. They count as ended.
   [[nodiscard]] std::vector<std::uint64_t> lost();
   /// Entries that complete only when they fail, and did not, have succeeded.
@@ -88,7 +89,7 @@ class SeamChecks {
   };
   using Operations = std::multimap<std::uint64_t, Operation>;
   void violated(const std::string& what);
-  void told(Operation& operation, std::int32_t result, std::uint32_t flags, bool last);
+  bool told(Operation& operation, std::int32_t result, std::uint32_t flags, bool last);
   void follow(const Operation& operation, const std::string& bytes);
   static std::string name_of(const Operation& operation);
 
