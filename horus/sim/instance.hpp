@@ -21,7 +21,8 @@ class Instance final : public Context {
   enum class State : std::uint8_t { running, stopping, ended };
 
   Instance(Engine& engine, std::uint64_t number, std::string name, Host& host,
-           const std::map<std::string, Distribution, std::less<>>& costs);
+           const std::map<std::string, Distribution, std::less<>>& costs,
+           const std::function<std::unique_ptr<io::Backend>(std::unique_ptr<io::Backend>)>& wrap = {});
   /// Only when it has ended.
   ~Instance();
 
@@ -55,14 +56,13 @@ class Instance final : public Context {
   [[nodiscard]] int exit_code() const noexcept { return exit_code_; }
   /// What the main task threw, or failed with.
   [[nodiscard]] const std::string& failure() const noexcept { return failure_; }
-  /// Descriptors that were open when it ended by itself.
-  [[nodiscard]] std::size_t leaked_descriptors() const noexcept { return leaked_; }
 
  private:
   void end();
 
   const std::string name_;
-  SimBackend* backend_ = nullptr;  // the reactor's
+  SimBackend* backend_ = nullptr;           // the reactor's
+  io::Backend* process_backend_ = nullptr;  // in front of it
   std::unique_ptr<io::Reactor> reactor_;
   std::unique_ptr<Scope> scope_;
   Spawned<int> main_;

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <utility>
 
+#include <fcntl.h>
 #include <sys/epoll.h>
 
 #include <horus/base/assert.hpp>
@@ -15,7 +16,8 @@
 namespace horus::sim::detail {
 namespace {
 
-constexpr int kMostDescriptors = 1024;  // RLIMIT_NOFILE as most systems set it
+constexpr std::size_t kMostDescriptors = 1024;  // RLIMIT_NOFILE as most systems set it
+constexpr std::size_t kFirstDescriptor = 3;     // behind stdin, stdout and stderr
 constexpr std::int64_t kRetryTick_ns = 1'000'000;
 
 }  // namespace
@@ -41,9 +43,9 @@ void Context::after(Duration delay, std::function<void()> action) {
 
 int SimProvider::add(std::shared_ptr<Object> object) {
   if (cut_off_) return -EIO;
-  std::size_t fd = 3;
+  if (!has_room()) return -EMFILE;
+  std::size_t fd = kFirstDescriptor;
   while (fd < table_.size() && table_[fd].object) ++fd;
-  if (fd >= kMostDescriptors) return -EMFILE;
   if (fd >= table_.size()) table_.resize(fd + 1);
   Entry& entry = table_[fd];
   entry.watched = 0;
@@ -57,6 +59,8 @@ int SimProvider::duplicate(int fd) {
   if (find(fd) == nullptr) return -EBADF;
   return add(table_[static_cast<std::size_t>(fd)].object);
 }
+
+bool SimProvider::has_room() const noexcept { return open_ < kMostDescriptors - kFirstDescriptor; }
 
 Object* SimProvider::find(int fd) noexcept {
   if (fd < 0 || static_cast<std::size_t>(fd) >= table_.size()) return nullptr;
@@ -106,6 +110,7 @@ int SimProvider::classify(int fd, io::DescriptorTraits& traits) noexcept {
   Object* object = find(fd);
   if (object == nullptr) return -EBADF;
   traits.kind = object->kind();
+  traits.nonblocking = (object->flags() & O_NONBLOCK) != 0;
   return 0;
 }
 
@@ -115,8 +120,46 @@ std::size_t SimProvider::shortened(std::size_t size) noexcept {
   const unsigned rate = engine_.faults().short_transfer;
   if (rate == 0 || size < 2) return size;
   if (!engine_.fault_random().chance(rate, 1000)) return size;
+  ++engine_.oddities().short_transfers;
   const std::uint64_t part = engine_.fault_random().below(size - 1);
   return static_cast<std::size_t>(part) + 1;
+}
+
+// The first parts of a message, as many bytes as go through at once.
+std::vector<iovec> SimProvider::shortened(const iovec* parts, std::size_t count) noexcept {
+  std::vector<iovec> first(parts, parts + count);
+  std::size_t size = 0;
+  for (const iovec& part : first) size += part.iov_len;
+  std::size_t left = shortened(size);
+  for (iovec& part : first) {
+    part.iov_len = std::min(part.iov_len, left);
+    left -= part.iov_len;
+  }
+  return first;
+}
+
+bool SimProvider::whim(Whim which) noexcept {
+  const Faults& faults = engine_.faults();
+  Oddities& oddities = engine_.oddities();
+  unsigned rate = 0;
+  std::uint64_t* counter = nullptr;
+  switch (which) {
+    case Whim::end_multishot:
+      rate = faults.multishot_end;
+      counter = &oddities.ended_multishots;
+      break;
+    case Whim::no_buffers:
+      rate = faults.no_buffers;
+      counter = &oddities.missing_buffers;
+      break;
+    case Whim::data_before_cancel:
+      rate = faults.cancel_late;
+      counter = &oddities.late_cancels;
+      break;
+  }
+  if (!unlucky(rate)) return false;
+  ++*counter;
+  return true;
 }
 
 ssize_t SimProvider::moved(const char* what, int fd, ssize_t result) noexcept {
@@ -147,12 +190,28 @@ ssize_t SimProvider::send(int fd, const void* data, std::size_t size, int flags)
 ssize_t SimProvider::receive_message(int fd, msghdr& message, int flags) noexcept {
   Object* object = find(fd);
   if (object == nullptr) return -EBADF;
+  if (dynamic_cast<Stream*>(object) != nullptr) {
+    auto parts = shortened(message.msg_iov, message.msg_iovlen);
+    msghdr some = message;
+    some.msg_iov = parts.data();
+    const ssize_t result = object->receive(some, flags);
+    message.msg_namelen = some.msg_namelen;
+    message.msg_controllen = some.msg_controllen;
+    message.msg_flags = some.msg_flags;
+    return moved("receive", fd, result);
+  }
   return moved("receive", fd, object->receive(message, flags));
 }
 
 ssize_t SimProvider::send_message(int fd, const msghdr& message, int flags) noexcept {
   Object* object = find(fd);
   if (object == nullptr) return -EBADF;
+  if (dynamic_cast<Stream*>(object) != nullptr) {
+    auto parts = shortened(message.msg_iov, message.msg_iovlen);
+    msghdr some = message;
+    some.msg_iov = parts.data();
+    return moved("send", fd, object->send(some, flags));
+  }
   return moved("send", fd, object->send(message, flags));
 }
 
@@ -190,6 +249,9 @@ int SimProvider::accept(int fd, sockaddr* address, socklen_t* size, int,
                         const io::DescriptorTraits&) noexcept {
   Object* listener = find(fd);
   if (listener == nullptr) return -EBADF;
+  // Without a descriptor to give, the connection stays where it is.
+  if (!has_room() && (listener->ready() & EPOLLIN) != 0)
+    return static_cast<int>(moved("accept", fd, -EMFILE));
   int error = 0;
   auto connection = listener->accept(error);
   if (!connection) return static_cast<int>(moved("accept", fd, error));
@@ -245,6 +307,7 @@ int SimProvider::wait(Readiness* ready, int limit, std::int64_t deadline_ns) noe
   const unsigned early = engine_.faults().early_return;
   if (early > 0 && !draining_ && engine_.fault_random().chance(early, 1000)) {
     context_.wake();
+    ++engine_.oddities().early_returns;
     return engine_.fault_random().chance(1, 2) ? -EINTR : 0;
   }
   int found = 0;

@@ -38,7 +38,13 @@ class Context {
   void after(Duration delay, std::function<void()> action);
   /// Calls `action` with the process's reactor as the thread's current one.
   virtual void enter(const std::function<void()>& action) { action(); }
-  void left_open(std::size_t descriptors) noexcept { leaked_ = descriptors; }
+  /// Its backend is gone, and left so many descriptors open.
+  void left_open(std::size_t descriptors) noexcept {
+    leaked_ = descriptors;
+    backend_gone_ = true;
+  }
+  /// Descriptors that were open at its end.
+  [[nodiscard]] std::size_t leaked() const noexcept { return leaked_; }
 
  protected:
   ~Context() = default;
@@ -50,6 +56,7 @@ class Context {
   std::int64_t busy_until_ = 0;
   bool woken_ = false;
   std::size_t leaked_ = 0;
+  bool backend_gone_ = false;
   std::shared_ptr<char> alive_ = std::make_shared<char>('\0');  // until it has ended
 };
 
@@ -83,12 +90,15 @@ class SimProvider final : public io::Provider {
   bool start(io::BlockingOperation& operation) noexcept override;
   bool cancel(io::BlockingOperation& operation) noexcept override;
   void wait_until_quiet() noexcept override {}
+  [[nodiscard]] bool has_whims() const noexcept override { return true; }
+  bool whim(Whim which) noexcept override;
   io::RemoteWork* take_finished() noexcept override { return finished_.take(); }
 
   // --- The table of descriptors.
   /// The lowest free number; -EMFILE when there are too many.
   int add(std::shared_ptr<Object> object);
   int duplicate(int fd);
+  [[nodiscard]] bool has_room() const noexcept;
   [[nodiscard]] Object* find(int fd) noexcept;
   [[nodiscard]] std::size_t open_descriptors() const noexcept { return open_; }
   /// As the kernel does at the end of a process.
@@ -113,6 +123,7 @@ class SimProvider final : public io::Provider {
   };
   ssize_t moved(const char* what, int fd, ssize_t result) noexcept;
   [[nodiscard]] std::size_t shortened(std::size_t size) noexcept;
+  std::vector<iovec> shortened(const iovec* parts, std::size_t count) noexcept;
   [[nodiscard]] bool unlucky(unsigned rate) noexcept;
   void finish(io::BlockingOperation& operation) noexcept;
   std::int32_t perform(const io_uring_sqe& entry);

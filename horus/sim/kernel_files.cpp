@@ -99,9 +99,9 @@ std::int32_t SimProvider::perform(const io_uring_sqe& entry) {
     }
     case IORING_OP_FALLOCATE: {
       const auto inode = directory_of(*this, entry.fd);
-      if (inode && entry.len == 0 && inode->data.size() < entry.off + entry.addr)
-        inode->data.resize(entry.off + entry.addr);
-      result = inode ? 0 : -EBADF;
+      const bool reserves = inode && inode->is_file() && entry.len == 0 && entry.addr > 0;
+      if (reserves) inode->data.allocate(entry.off, entry.addr);
+      result = reserves ? 0 : inode ? -EOPNOTSUPP : -EBADF;
       break;
     }
     case IORING_OP_UNLINKAT:

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -63,11 +64,16 @@ class Object : public std::enable_shared_from_this<Object> {
   virtual int listen(int backlog);
   virtual int connect(Host& host, const io::Address& address);
   virtual int connect_result();
+  virtual int set_option(int level, int option, const void* value, socklen_t size);
+  virtual int get_option(int level, int option, void* value, socklen_t* size);
   /// The next connection, or null when none waits.
   virtual std::shared_ptr<Object> accept(int& error);
   [[nodiscard]] virtual const io::Address* local() const noexcept { return nullptr; }
   [[nodiscard]] virtual const io::Address* peer() const noexcept { return nullptr; }
 
+  /// O_NONBLOCK and the like, as F_GETFL gives them.
+  [[nodiscard]] virtual int flags() const noexcept { return O_RDWR | flags_; }
+  void set_flags(int flags) noexcept { flags_ = flags; }
   void opened_as(SimProvider& kernel, int fd);
   void closed_as(SimProvider& kernel, int fd);
   [[nodiscard]] Engine& engine() const noexcept { return engine_; }
@@ -82,6 +88,7 @@ class Object : public std::enable_shared_from_this<Object> {
     int fd;
   };
   Engine& engine_;
+  int flags_ = 0;
   std::vector<Reference> references_;
 };
 

@@ -76,6 +76,7 @@ struct World::State {
   struct Process {
     std::string name;
     std::function<Task<int>()> main;
+    BackendWrap wrap;
     Host* host = nullptr;
     bool peer = false;
     Instance* life = nullptr;  // the last one
@@ -100,6 +101,7 @@ struct World::State {
   void start(Process& process);
   bool kill(Process& process);
   void check_ends();
+  void check_seam();
   void pass_time(std::int64_t until_ns);
   void check_promises(std::int64_t calm_ns);
   bool step(std::int64_t until_ns);
@@ -134,6 +136,7 @@ struct World::State {
   bool recording = false;
   bool ran = false;
   bool ending = false;
+  bool seam_told = false;
 };
 
 void World::State::fail(std::string what) {
@@ -164,7 +167,8 @@ bool World::State::kill(Process& process) {
 }
 
 void World::State::start(Process& process) {
-  lives.push_back(std::make_unique<Instance>(engine, lives.size() + 1, process.name, *process.host, costs));
+  lives.push_back(
+      std::make_unique<Instance>(engine, lives.size() + 1, process.name, *process.host, costs, process.wrap));
   process.life = lives.back().get();
   process.told = false;
   running.push_back(process.life);
@@ -181,10 +185,17 @@ void World::State::check_ends() {
       const std::string why = life->failure().empty() ? "" : ": " + life->failure();
       fail(fmt::format("{} ended with {}{}", process->name, life->exit_code(), why));
     }
-    if (life->leaked_descriptors() > 0) {
-      fail(fmt::format("{} left {} descriptors open", process->name, life->leaked_descriptors()));
+    if (life->leaked() > 0) {
+      fail(fmt::format("{} left {} descriptors open", process->name, life->leaked()));
     }
   }
+}
+
+// What is wrong at the seam is told even when it shows only while everything ends.
+void World::State::check_seam() {
+  if (engine.violation().empty() || seam_told) return;
+  seam_told = true;
+  fail(engine.violation());
 }
 
 // `calm_ns`: time that has passed since the last look without a disturbance; negative: with one.
@@ -239,6 +250,7 @@ bool World::State::step(std::int64_t until_ns) {
     if (recording) timeline.active(chosen->name(), engine.now() - begin);
     chosen->turn();
     check_ends();
+    check_seam();
     check_promises(disturbances == 0 ? 0 : -1);
     return true;
   }
@@ -328,6 +340,11 @@ World& World::tcp_peer(std::string address, Conversation conversation) {
   return *this;
 }
 
+World& World::backend(const std::string& process, BackendWrap wrap) {
+  state_->find(process).wrap = std::move(wrap);
+  return *this;
+}
+
 World& World::cost(std::string node, Distribution time) {
   state_->costs.insert_or_assign(std::move(node), time);
   return *this;
@@ -359,6 +376,12 @@ World& World::swarm(Duration until, std::vector<std::string> kills) {
   choose("segments lost once", &Faults::slow_segment);
   choose("disk errors", &Faults::disk_error);
   choose("disk full", &Faults::disk_full);
+  choose("completions in another order", &Faults::completions_mixed);
+  choose("completions late", &Faults::completion_late);
+  choose("cancellations too late", &Faults::cancel_late);
+  choose("multishots ended", &Faults::multishot_end);
+  choose("no provided buffers", &Faults::no_buffers);
+  choose("ready tasks in another order", &Faults::ready_mixed);
   const Faults kind = small.healed();
   state.engine.faults() = small;
   at(until).faults(kind);
@@ -506,6 +529,7 @@ const Report& World::run_for(Duration length) {
   report.turns = state.turns;
   report.faults_fired = state.engine.faults_fired();
   report.faults = state.engine.fired();
+  report.oddities = state.engine.oddities();
   return report;
 }
 
@@ -520,9 +544,7 @@ bool World::write_timeline(const std::string& path) const {
 Duration World::now() const noexcept { return state_->now(); }
 std::int64_t World::now_ns() const noexcept { return state_->engine.now(); }
 std::optional<std::string> World::file(const std::string& host, const std::string& path) {
-  const std::string* contents = state_->host_named(host).disk.contents(path);
-  if (contents == nullptr) return std::nullopt;
-  return *contents;
+  return state_->host_named(host).disk.contents(path);
 }
 World& World::file(const std::string& host, const std::string& path, const std::string& contents) {
   const int result = state_->host_named(host).disk.put(path, contents);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <horus/base/export.hpp>
+#include <horus/io/backend.hpp>
 #include <horus/io/tcp.hpp>
 #include <horus/sim/faults.hpp>
 #include <horus/sim/random.hpp>
@@ -29,6 +30,7 @@ struct Report {
   Duration real_time{0};
   std::uint64_t turns = 0;  ///< turns of the processes' loops
   std::uint64_t faults_fired = 0;
+  Oddities oddities;                ///< what the kernel did that it need not have done
   std::vector<std::string> faults;  ///< the first thousand of them, each with its time
   std::vector<std::string> swarm;   ///< what the seed chose for `swarm`; the place here is its number
 
@@ -42,6 +44,9 @@ struct Report {
   /// A few lines for people, the seed first.
   [[nodiscard]] HORUS_API std::string to_string() const;
 };
+
+/// Puts a backend of its own in front of the one that it is given (io::ForwardingBackend, sim::RelayBackend).
+using BackendWrap = std::function<std::unique_ptr<io::Backend>(std::unique_ptr<io::Backend>)>;
 
 /// Talks with one connection of a scripted peer.
 using Conversation = std::function<Task<>(io::TcpStream)>;
@@ -71,6 +76,10 @@ class HORUS_API World {
   /// Adds a host that listens at `address` ("10.0.0.2:10110") and plays `conversation` with whoever connects. What it
   /// throws (its peer has gone) is nobody's failure.
   World& tcp_peer(std::string address, Conversation conversation);
+
+  /// Whatever `wrap` makes stands between the reactor of each life of a process and the simulated kernel: a fault of
+  /// your own. The world's checks see what it does.
+  World& backend(const std::string& process, BackendWrap wrap);
 
   /// CPU time of each tick of the nodes with this name, in every process.
   World& cost(std::string node, Distribution time);
