@@ -111,6 +111,11 @@ class Publisher {
     co_return Result<>();
   }
 
+  /// True when every subscriber has room for one more message: the next send loses nothing.
+  [[nodiscard]] bool has_room() { return outbox().has_room(); }
+  /// Waits for that. Errors: ECANCELED.
+  [[nodiscard]] Task<Result<>> room() { return outbox().wait_for_room(); }
+
   [[nodiscard]] const std::string& topic() const noexcept { return outbox().topic(); }
   /// Subscribers that are connected. Any thread.
   [[nodiscard]] std::uint32_t subscribers() const { return metrics().subscribers; }

@@ -222,7 +222,8 @@ TEST_SUITE("msg/pubsub") {
       horus::Scope scope("test");
       auto sender = scope.spawn([&]() -> Task<> {
         for (std::int64_t i = 0; i < 10; ++i) {
-          auto sent = co_await out.send_wait({.number = i});
+          const Reading reading{.number = i};
+          auto sent = co_await out.send_wait(reading);
           CHECK(sent.ok());
         }
       });
@@ -234,7 +235,7 @@ TEST_SUITE("msg/pubsub") {
       CHECK(in.missed() == 0);
       out.send({});
       out.send({});
-      auto late = co_await out.send_wait({}, 1ms);
+      auto late = co_await out.send_wait(Reading(), 1ms);
       CHECK(late.code() == ETIMEDOUT);
       CHECK(out.metrics().published == 12);
       co_await scope.join();
@@ -373,7 +374,8 @@ TEST_SUITE("msg/pubsub") {
         auto out = hub.advertise<Reading>("imu");
         while (out.subscribers() == 0) co_await horus::sleep(100us);
         for (std::int64_t i = 0; i < kCount; ++i) {
-          auto sent = co_await out.send_wait({.number = i});
+          const Reading reading{.number = i};
+          auto sent = co_await out.send_wait(reading);
           if (!sent) break;
         }
         while (out.subscribers() > 0 && out.metrics().queued > 0) co_await horus::sleep(100us);

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Publish and subscribe through a Hub, between two threads, two processes, or on one reactor.
+//
+//   pubsub --transport inproc|shm|tcp --peers threads|processes|one --size N --count N --cpus A,B --mode poll|sleep
+//          [--subscribers K] [--json]
+//
+// Messages are loaned, so a large one costs what a small one costs. --mode poll gives both reactors a busy-poll window
+// that never ends. --peers one: publisher and awaiting subscriber share a reactor; its figure is one send and one resume.
+
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <horus/horus.hpp>
+
+#include "common/pubsub_load.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+using Bytes = std::vector<std::byte>;
+using horus::Task;
+
+constexpr std::uint32_t kDepth = 256;      // messages in the stream's queue
+constexpr std::uint32_t kDepthLarge = 16;  // when they are large
+constexpr std::uint64_t kLarge = 16 * 1024;
+constexpr std::uint64_t kWarmUp = 1000;  // round trips
+
+struct Bench {
+  bench::PubsubOptions options;
+  std::string directory;  // of shared-memory hubs
+  std::string address;    // of TCP hubs
+  horus::Hub shared{"bench"};
+
+  std::uint32_t depth() const { return options.size > kLarge ? kDepthLarge : kDepth; }
+  horus::io::ReactorConfig reactor() const {
+    horus::io::ReactorConfig config;
+    if (options.poll) config.busy_poll = std::chrono::hours(24);
+    return config;
+  }
+  horus::Hub hub() const {
+    if (options.transport == "inproc") return shared;
+    if (options.transport == "shm")
+      return horus::Hub::shm("bench", horus::ShmOptions().with_directory(directory)).or_throw();
+    if (options.transport == "tcp") return horus::Hub::tcp(address, "bench").or_throw();
+    bench::fail("--transport wants inproc, shm or tcp, not '" + options.transport + "'");
+  }
+  horus::AdvertiseOptions advertise() const {
+    return horus::AdvertiseOptions()
+        .with_max_bytes(options.size)
+        .with_max_queued(static_cast<std::uint32_t>((depth() + 8) * options.subscribers + 64));
+  }
+  horus::SubscribeOptions subscribe() const {
+    return horus::SubscribeOptions().with_depth(depth()).with_overflow(horus::Overflow::drop_newest);
+  }
+};
+
+void publish(horus::Publisher<Bytes>& out, std::uint64_t size, std::uint64_t number) {
+  auto loan = out.loan(size);
+  if (!loan) bench::fail(loan.error().message());
+  std::memcpy(loan->tail().data(), &number, sizeof number);
+  out.publish(std::move(*loan));
+}
+std::uint64_t number_of(const horus::Sample<Bytes>& sample) {
+  std::uint64_t number = 0;
+  std::memcpy(&number, sample.tail().data(), sizeof number);
+  return number;
+}
+
+template <class Condition>
+Task<> wait_until(Condition condition) {
+  for (int i = 0; i < 20'000 && !condition(); ++i) co_await horus::sleep(500us);
+  if (!condition()) bench::fail("the two sides did not meet within ten seconds");
+}
+
+// Echoes the pings, then counts the stream and says when the last one has come.
+Task<> echo_side(const Bench& bench) {
+  horus::Hub hub = bench.hub();
+  const auto& options = bench.options;
+  auto ping = hub.subscribe<Bytes>("ping", bench.subscribe());
+  auto pong = hub.advertise<Bytes>("pong", bench.advertise());
+  std::vector<horus::Subscriber<Bytes>> stream;
+  for (std::uint64_t i = 0; i < options.subscribers; ++i)
+    stream.push_back(hub.subscribe<Bytes>("stream", bench.subscribe()));
+  for (std::uint64_t i = 0; i < options.count + kWarmUp; ++i) {
+    auto message = co_await ping.recv();
+    if (!message) bench::fail(message.error().message());
+    const std::uint64_t number = number_of(*message);
+    message->reset();
+    publish(pong, options.size, number);
+  }
+  horus::Scope scope("stream");
+  for (auto& in : stream) {
+    scope.spawn([&in, &options]() -> Task<> {
+      std::uint64_t expected = 0;
+      while (expected < options.stream_count()) {
+        auto message = co_await in.recv();
+        if (!message) bench::fail(message.error().message());
+        if (number_of(*message) != expected++) bench::fail("a message of the stream is missing");
+        message->reset();
+        while (auto more = in.try_recv()) {
+          if (number_of(*more) != expected++) bench::fail("a message of the stream is missing");
+        }
+      }
+    });
+  }
+  co_await scope.join();
+  publish(pong, options.size, 0);
+  auto last = co_await ping.recv();  // until the other side has heard it
+}
+
+Task<> measuring_side(const Bench& bench, bench::PubsubResult& result) {
+  horus::Hub hub = bench.hub();
+  const auto& options = bench.options;
+  auto pong = hub.subscribe<Bytes>("pong", bench.subscribe());
+  auto ping = hub.advertise<Bytes>("ping", bench.advertise());
+  auto stream = hub.advertise<Bytes>("stream", bench.advertise());
+  co_await wait_until([&] {
+    return ping.subscribers() == 1 && stream.subscribers() == options.subscribers && pong.publishers() == 1;
+  });
+  for (std::uint64_t i = 0; i < options.count + kWarmUp; ++i) {
+    const std::uint64_t start = bench::monotonic_ns();
+    publish(ping, options.size, i);
+    auto message = co_await pong.recv();
+    if (!message || number_of(*message) != i) bench::fail("a ping came back wrong");
+    if (i >= kWarmUp) result.one_way_ns.record((bench::monotonic_ns() - start) / 2);
+  }
+  const std::uint64_t start = bench::monotonic_ns();
+  for (std::uint64_t i = 0; i < options.stream_count(); ++i) {
+    if (!stream.has_room()) {
+      auto room = co_await stream.room();
+      if (!room) bench::fail(room.error().message());
+    }
+    publish(stream, options.size, i);
+  }
+  auto done = co_await pong.recv();
+  result.stream_ns = bench::monotonic_ns() - start;
+  done = horus::Error(ECANCELED);
+  publish(ping, options.size, 0);
+  co_await horus::sleep(1ms);
+}
+
+// Publisher and subscriber on one reactor: the time of a send and of the resume of who awaits it.
+Task<> same_reactor(const Bench& bench, bench::PubsubResult& result) {
+  horus::Hub hub = bench.hub();
+  auto in = hub.subscribe<Bytes>("ping", bench.subscribe());
+  auto out = hub.advertise<Bytes>("ping", bench.advertise());
+  horus::Scope scope("reader");
+  const std::uint64_t count = bench.options.stream_count();
+  auto reader = scope.spawn([&]() -> Task<> {
+    for (std::uint64_t i = 0; i < count; ++i) {
+      auto message = co_await in.recv();
+      if (number_of(*message) != i) bench::fail("a message is missing");
+    }
+  });
+  co_await horus::yield();
+  const std::uint64_t start = bench::monotonic_ns();
+  for (std::uint64_t i = 0; i < count; ++i) {
+    publish(out, bench.options.size, i);
+    co_await horus::yield();
+  }
+  result.stream_ns = bench::monotonic_ns() - start;
+  result.one_way_ns.record(result.stream_ns / count);
+  co_await scope.join();
+}
+
+void run_echo(const Bench& bench) {
+  bench::pin_this_thread(bench.options.cpus[1]);
+  horus::io::run(echo_side(bench), bench.reactor());
+}
+void run_measuring(const Bench& bench, bench::PubsubResult& result) {
+  bench::pin_this_thread(bench.options.cpus[0]);
+  horus::io::run(measuring_side(bench, result), bench.reactor());
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  bench::Arguments arguments(argc, argv);
+  Bench bench;
+  bench.options = bench::PubsubOptions::from(arguments);
+  if (bench.options.transport == "inproc" && bench.options.peers == "processes")
+    bench::fail("two processes share no memory of their own: --transport shm or tcp");
+  std::string pattern = "/tmp/horus-bench-XXXXXX";
+  if (::mkdtemp(pattern.data()) == nullptr) bench::fail("mkdtemp", errno);
+  bench.directory = pattern;
+  bench.address = "127.0.0.1:" + std::to_string(20'000 + ::getpid() % 20'000);
+  bench::PubsubResult result;
+  if (bench.options.peers == "one") {
+    bench::pin_this_thread(bench.options.cpus[0]);
+    horus::io::run(same_reactor(bench, result), bench.reactor());
+  } else if (bench.options.peers == "threads") {
+    std::thread other([&] { run_echo(bench); });
+    run_measuring(bench, result);
+    other.join();
+  } else {
+    const pid_t child = ::fork();
+    if (child < 0) bench::fail("fork", errno);
+    if (child == 0) {
+      run_echo(bench);
+      ::_exit(0);
+    }
+    run_measuring(bench, result);
+    int status = 0;
+    if (::waitpid(child, &status, 0) != child || status != 0) bench::fail("the other side failed");
+  }
+  result.cpu_seconds = bench::cpu_seconds_of(RUSAGE_SELF) + bench::cpu_seconds_of(RUSAGE_CHILDREN);
+  std::filesystem::remove_all(bench.directory);
+  bench::print(bench.options, result);
+}
