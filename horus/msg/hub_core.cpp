@@ -59,7 +59,7 @@ bool meet(const PortInfo& out, const PortInfo& in) noexcept {
 }
 
 Result<> connect_here(Outbox& outbox, const std::shared_ptr<Inbox>& inbox, std::uint64_t peer_of_inbox,
-                      std::uint64_t peer_of_outbox) {
+                      std::uint64_t peer_of_outbox, std::shared_ptr<FarEnd> far_end) {
   const bool neighbours = outbox.owner() == inbox->owner();
   const std::uint32_t depth = depth_of(inbox->options());
   const std::uint32_t slots = outbox.pool().slots();
@@ -70,6 +70,8 @@ Result<> connect_here(Outbox& outbox, const std::shared_ptr<Inbox>& inbox, std::
                                          std::make_shared<ReactorBell>(inbox->owner().waker),
                                          neighbours ? inbox.get() : nullptr);
   outlet->peer = peer_of_outbox;
+  if (far_end != nullptr) far_end->belong_to(link, outbox.bell());
+  outlet->far_end = std::move(far_end);
   outlet->reserved = depth + inbox->options().max_held;
   if (auto attached = outbox.attach(std::move(outlet)); !attached) return attached;
   auto* inlet =
