@@ -245,6 +245,13 @@ HubMetrics HubCore::metrics() const {
   return metrics;
 }
 
+std::string HubCore::address() const {
+  for (const auto& carrier : transports()) {
+    if (auto address = carrier->address(); !address.empty()) return address;
+  }
+  return {};
+}
+
 ConnectionState HubCore::connection_state() const {
   ConnectionState state;
   const auto carriers = transports();
