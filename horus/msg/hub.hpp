@@ -38,14 +38,14 @@ class HORUS_API Hub {
   explicit Hub(std::string name = "local") : core_(std::make_shared<msg::HubCore>(std::move(name))) {}
   explicit Hub(std::shared_ptr<msg::HubCore> core) noexcept : core_(std::move(core)) {}
   /// A hub that shares its topics over TCP with the hubs that it has a connection with: the one that names the same
-  /// address, whichever starts first, and those of `options.peers`. It works on the reactor of this thread; its ports may
-  /// be made on any. Nothing is passed on from one hub to a third one.
+  /// address, whichever starts first, and those of `options.peers`. It works on the reactor of this thread, or of the first
+  /// that opens a port; ports may be made on any. Nothing is passed on from one hub to a third one.
   /// Semantics: each subscriber has its queue here and its account at the publisher (PublisherMetrics::in_flight); a lost
   /// connection is made again, and what was under way counts as dropped.
   /// Errors: EINVAL for options out of range or no address; EPERM for an address that other machines reach, unless
-  /// `options.insecure`, and on a thread without a reactor; those of TcpListener::listen when it must listen.
+  /// `options.insecure`; those of TcpListener::listen when it must listen.
   /// Example: `auto hub = horus::Hub::tcp("127.0.0.1:8080", "rover").or_throw();`
-  static Result<Hub> tcp(std::string_view address, std::string name, const TcpHubOptions& options = {});
+  static Result<Hub> tcp(std::string address, std::string name, const TcpHubOptions& options = {});
 
   template <Message T>
   [[nodiscard]] Publisher<T> advertise(std::string topic, const AdvertiseOptions& options = {}) const {

@@ -55,7 +55,8 @@ std::uint32_t depth_of(const SubscribeOptions& options) noexcept {
 bool meet(const PortInfo& out, const PortInfo& in) noexcept {
   if (out.topic != in.topic || out.link != in.link) return false;
   if (out.origin != nullptr && in.origin != nullptr) return false;  // nobody's messages pass through us
-  return out.link ? out.peer == in.hub && in.peer == out.hub : out.hub == in.hub;
+  if (!out.link) return out.hub == in.hub;
+  return out.peer == in.hub && in.peer == out.hub && out.process == in.process;
 }
 
 Result<> connect_here(Outbox& outbox, const std::shared_ptr<Inbox>& inbox, std::uint64_t peer_of_inbox,
@@ -99,6 +100,9 @@ void HubCore::open(Port& port) {
   PortInfo& info = port.info_;
   check_name(info.topic);
   if (info.hub.empty()) info.hub = name_;
+  if (io::Reactor* reactor = io::Reactor::current();
+      reactor != nullptr && reactor->backend().has_virtual_clock())
+    info.process = reactor->backend().id();
   bool sharable = false;
   {
     const std::lock_guard lock(mutex_);

@@ -33,6 +33,7 @@ struct PortInfo {
   std::string peer;                   ///< of a link: name of the hub at the other end
   SubscribeOptions subscribe;         // of Direction::in
   AdvertiseOptions advertise;         // of Direction::out
+  std::uint64_t process = 0;          ///< a simulated one's number; 0 in reality
   const Transport* origin = nullptr;  ///< the transport whose remote port it stands for; null: a user's
 };
 

@@ -311,7 +311,7 @@ Task<> TcpSession::watch() {
       if (channel->news_of_loss(lost))
         wire::append(control_, wire::FrameType::loss, number, wire::Loss{lost});
     }
-    if (now - last_sent_ns_ >= beat.count() && writing_since_ns_ == 0) wire::append_heartbeat(control_);
+    if (now - last_sent_ns_ >= beat.count() / 2 && writing_since_ns_ == 0) wire::append_heartbeat(control_);
     if (!control_.empty()) send_control();
   }
 }

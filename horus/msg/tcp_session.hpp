@@ -36,6 +36,8 @@ class SessionOwner {
   /// Something was refused that a person should know; the session goes on.
   virtual void complain(TcpSession& session, const std::string& problem) = 0;
   [[nodiscard]] virtual const LocalPorts& ports() const = 0;
+  /// True when the other end is a hub of this process.
+  [[nodiscard]] virtual bool is_neighbour(const wire::Greeting& peer) const = 0;
 };
 
 class TcpSession : public std::enable_shared_from_this<TcpSession> {
@@ -98,6 +100,7 @@ class TcpSession : public std::enable_shared_from_this<TcpSession> {
   Result<std::shared_ptr<ReceiveChannel>> receiver(std::uint32_t channel) const;
   void finish_message(std::uint32_t number, ReceiveChannel& channel, std::int64_t stamp_ns);
 
+  [[nodiscard]] bool joins(const PortInfo& port) const;
   void announce(const LocalPort& port);
   void subscribe(const wire::Advertise& publisher, const LocalPort& subscriber);
   void refuse(std::uint32_t channel, std::string why);

@@ -7,7 +7,6 @@
 #include <fmt/format.h>
 
 #include <horus/io/reactor.hpp>
-#include <horus/msg/notice.hpp>
 #include <horus/msg/tcp_session.hpp>
 
 namespace horus::msg {
@@ -27,8 +26,7 @@ class TcpSession::TakenBell final : public Bell {
         channel_(channel) {}
   void ring() noexcept override {
     if (io::Reactor::current() == reactor_) return tell(session_, channel_);
-    static_cast<void>(
-        send_notice(*waker_, [session = session_, channel = channel_] { tell(session, channel); }));
+    waker_->hand_over([session = session_, channel = channel_] { tell(session, channel); });
   }
 
  private:
@@ -45,11 +43,16 @@ class TcpSession::TakenBell final : public Bell {
 
 void TcpSession::port_opened(const LocalPort& port) {
   if (!established_ || ending_) return;
-  if (port.info.link && port.info.peer != peer_.hub) return;
+  if (!joins(port.info)) return;
   if (port.info.direction == Direction::out) return announce(port);
   for (const auto& [id, publisher] : publishers_) {
     if (publisher.topic == port.info.topic && publisher.link == port.info.link) subscribe(publisher, port);
   }
+}
+
+// Links of two hubs of one process are joined there.
+bool TcpSession::joins(const PortInfo& port) const {
+  return !port.link || (port.peer == peer_.hub && !owner_.is_neighbour(peer_));
 }
 
 void TcpSession::announce(const LocalPort& port) {
@@ -66,7 +69,7 @@ void TcpSession::announce(const LocalPort& port) {
 void TcpSession::port_closed(const PortInfo& port) {
   if (!established_ || ending_) return;
   if (port.direction == Direction::out) {
-    if (port.link && port.peer != peer_.hub) return;
+    if (!joins(port)) return;
     for (const auto& [number, channel] : sending_) {
       if (channel->publisher() == port.id) channel->finish();
     }
@@ -149,7 +152,7 @@ Result<> TcpSession::on_advertise(wire::Bytes payload) {
   const wire::Advertise& publisher = entry->second;
   for (const auto& [id, port] : owner_.ports()) {
     if (port.info.direction == Direction::in && port.info.topic == publisher.topic &&
-        port.info.link == publisher.link && (!port.info.link || port.info.peer == peer_.hub))
+        port.info.link == publisher.link && joins(port.info))
       subscribe(publisher, port);
   }
   return {};
@@ -164,8 +167,7 @@ Result<> TcpSession::on_subscribe(std::uint32_t channel, wire::Bytes payload) {
     return bad(fmt::format("(more than {} channels: TcpHubOptions::max_ports)", options_.max_ports));
   const auto found = owner_.ports().find(frame->publisher);
   const LocalPort* port = found == owner_.ports().end() ? nullptr : &found->second;
-  if (port == nullptr || port->info.direction != Direction::out ||
-      (port->info.link && port->info.peer != peer_.hub)) {
+  if (port == nullptr || port->info.direction != Direction::out || !joins(port->info)) {
     refuse(channel, {});  // it closed meanwhile
     return {};
   }

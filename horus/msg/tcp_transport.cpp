@@ -12,13 +12,18 @@
 #include <horus/base/log.hpp>
 #include <horus/io/time.hpp>
 #include <horus/msg/hub.hpp>
-#include <horus/msg/notice.hpp>
 
 namespace horus::msg {
 namespace {
 
 Error impossible(int code, std::string_view address, std::string_view why) {
   return Error(code, "make a TCP hub", fmt::format("at {} ({})", address, why));
+}
+
+// A simulated process has one reactor, and its backend's number for its own.
+std::uint32_t process_here() {
+  const io::Backend& backend = io::Reactor::current()->backend();
+  return static_cast<std::uint32_t>(backend.has_virtual_clock() ? backend.id() : ::getpid());
 }
 
 LocalPort describe(const Port& port) {
@@ -37,6 +42,31 @@ LocalPort describe(const Port& port) {
   return local;
 }
 
+// The TCP hubs of this process. Any thread.
+class Neighbours {
+ public:
+  void remember(const wire::Greeting& hub) {
+    const std::lock_guard lock(mutex_);
+    hubs_.emplace(hub.process, hub.instance);
+  }
+  void forget(const wire::Greeting& hub) {
+    const std::lock_guard lock(mutex_);
+    hubs_.erase({hub.process, hub.instance});
+  }
+  bool contain(std::uint32_t process, std::uint64_t instance) {
+    const std::lock_guard lock(mutex_);
+    return hubs_.contains({process, instance});
+  }
+
+ private:
+  std::mutex mutex_;
+  std::set<std::pair<std::uint32_t, std::uint64_t>> hubs_;
+};
+Neighbours& neighbours() {
+  static auto* all = new Neighbours();  // never destroyed: hubs of static objects end later than any static
+  return *all;
+}
+
 }  // namespace
 
 // --- Making it --------------------------------------------------------------------------------------------------------
@@ -49,36 +79,42 @@ TcpTransport::TcpTransport(std::string address, std::string hub, const TcpHubOpt
       waker_(reactor_->waker()) {
   greeting_.hub = hub_;
   reactor_->backend().random_bytes(&greeting_.instance, sizeof greeting_.instance);
-  greeting_.process = reactor_->backend().has_virtual_clock() ? 0 : static_cast<std::uint32_t>(::getpid());
+  greeting_.process = process_here();
   greeting_.idle_ms = static_cast<std::uint32_t>(options_.idle_limit.count() / 1'000'000);
   reached_at_ = address_;
+  neighbours().remember(greeting_);
 }
 
-Result<std::shared_ptr<TcpTransport>> TcpTransport::create(std::string_view address, const std::string& hub,
-                                                           const TcpHubOptions& options) {
-  if (io::Reactor::current() == nullptr)
-    return impossible(EPERM, address,
-                      "on a thread without a reactor: make it inside horus::io::run or a node");
-  if (hub.empty() || hub.size() > wire::kLongestName)
-    return impossible(EINVAL, address, "a hub's name has 1 to 255 characters");
+TcpTransport::~TcpTransport() { neighbours().forget(greeting_); }
+
+Result<> TcpTransport::check(const std::string& address, const std::string& hub,
+                             const TcpHubOptions& options) {
+  const bool printable = std::all_of(hub.begin(), hub.end(), [](char c) { return c >= ' ' && c != 0x7f; });
+  if (hub.empty() || hub.size() > wire::kLongestName || !printable)
+    return impossible(EINVAL, address, "a hub's name has 1 to 255 printable characters");
   if (auto sound = options.check(); !sound) return sound.error();
+  if (options.role == TcpRole::connect) return {};
+  const auto where = io::Address::parse(address);
+  if (!where || !where->is_ip())
+    return impossible(EINVAL, address, "to listen it takes a numeric address and a port, 127.0.0.1:8080");
+  if (!where->is_loopback() && !options.insecure) {
+    return impossible(EPERM, address,
+                      "other machines would reach it, unencrypted: use 127.0.0.1, or say "
+                      "TcpHubOptions::insecure when the network is trusted, or TcpRole::connect");
+  }
+  return {};
+}
+
+Result<std::shared_ptr<Transport>> TcpTransport::create(const std::string& address, const std::string& hub,
+                                                        const TcpHubOptions& options) {
   // The constructor is private to everyone else.
-  std::shared_ptr<TcpTransport> transport(new TcpTransport(std::string(address), hub, options));
-  bool meets = options.role != TcpRole::listen;
+  std::shared_ptr<TcpTransport> transport(new TcpTransport(address, hub, options));
   if (options.role != TcpRole::connect) {
-    const auto where = io::Address::parse(address);
-    if (!where || !where->is_ip())
-      return impossible(EINVAL, address, "to listen it takes a numeric address and a port, 127.0.0.1:8080");
-    if (!where->is_loopback() && !options.insecure) {
-      return impossible(EPERM, address,
-                        "other machines would reach it, unencrypted: use 127.0.0.1, or say "
-                        "TcpHubOptions::insecure when the network is trusted, or TcpRole::connect");
-    }
     const Result<> listening = transport->listen();
     const bool elsewhere = listening.code() == EADDRINUSE || listening.code() == EADDRNOTAVAIL;
     if (!listening && (options.role == TcpRole::listen || !elsewhere)) return listening.error();
   }
-  if (meets) {
+  if (options.role != TcpRole::listen) {
     Target& target = transport->targets_.emplace_back();
     target.address = address;
     target.may_listen = options.role == TcpRole::automatic;
@@ -89,7 +125,8 @@ Result<std::shared_ptr<TcpTransport>> TcpTransport::create(std::string_view addr
     target.state.problem = "not tried yet";
   }
   transport->publish_state();
-  return transport;
+  static_cast<void>(transport->reactor_->spawn(run(transport), "tcp hub " + hub));
+  return std::shared_ptr<Transport>(std::move(transport));
 }
 
 Result<> TcpTransport::listen() {
@@ -101,23 +138,21 @@ Result<> TcpTransport::listen() {
   return {};
 }
 
-void TcpTransport::start() { static_cast<void>(reactor_->spawn(run(shared_from_this()), "tcp hub " + hub_)); }
-
 // --- Any thread -------------------------------------------------------------------------------------------------------
 
 void TcpTransport::port_opened(const std::shared_ptr<Port>& port) {
   if (port->info().origin != nullptr) return;  // another transport's: nothing is passed on
   LocalPort local = describe(*port);
   if (io::Reactor::current() == reactor_) return settle_port(std::move(local));
-  static_cast<void>(send_notice(*waker_, [self = shared_from_this(), local = std::move(local)]() mutable {
+  waker_->hand_over([self = shared_from_this(), local = std::move(local)]() mutable {
     self->settle_port(std::move(local));
-  }));
+  });
 }
 
 void TcpTransport::port_closed(const PortInfo& port) {
   if (port.origin != nullptr) return;
   if (io::Reactor::current() == reactor_) return remove_port(port);
-  static_cast<void>(send_notice(*waker_, [self = shared_from_this(), port] { self->remove_port(port); }));
+  waker_->hand_over([self = shared_from_this(), port] { self->remove_port(port); });
 }
 
 std::vector<PeerState> TcpTransport::peers() const {
@@ -132,12 +167,18 @@ std::string TcpTransport::address() const {
 
 void TcpTransport::close() {
   if (io::Reactor::current() == reactor_) return stop_.set();
-  static_cast<void>(send_notice(*waker_, [self = shared_from_this()] { self->stop_.set(); }));
+  waker_->hand_over([self = shared_from_this()] { self->stop_.set(); });
+}
+
+bool TcpTransport::is_neighbour(const wire::Greeting& peer) const {
+  return peer.process == greeting_.process && neighbours().contain(peer.process, peer.instance);
 }
 
 void TcpTransport::settle_port(LocalPort port) {
   const std::uint64_t id = port.info.id;
-  const LocalPort& kept = ports_.insert_or_assign(id, std::move(port)).first->second;
+  const auto [entry, fresh] = ports_.emplace(id, std::move(port));
+  if (!fresh) return;
+  const LocalPort& kept = entry->second;
   for (const Connection& connection : connections_) connection.session->port_opened(kept);
 }
 
@@ -161,7 +202,9 @@ Task<> TcpTransport::run(std::shared_ptr<TcpTransport> self) {
   co_await scope.join();
   self->scope_ = nullptr;
   self->listener_.reset();
+  self->ports_.clear();
   self->publish_state();
+  self->alive_.store(false, std::memory_order_relaxed);
 }
 
 // What publishers left behind when they closed is still sent, for a while.
@@ -314,12 +357,14 @@ Task<Result<>> TcpTransport::hold(io::TcpStream stream, bool outgoing, Target* t
 
 namespace horus {
 
-Result<Hub> Hub::tcp(std::string_view address, std::string name, const TcpHubOptions& options) {
-  auto transport = msg::TcpTransport::create(address, name, options);
-  if (!transport) return transport.error();
-  Hub hub(std::move(name));
-  hub.core()->add_transport(*transport);
-  (*transport)->start();
+Result<Hub> Hub::tcp(std::string address, std::string name, const TcpHubOptions& options) {
+  if (auto sound = msg::TcpTransport::check(address, name, options); !sound) return sound.error();
+  Hub hub(name);
+  auto carried =
+      hub.core()->carry([address = std::move(address), name = std::move(name), options](msg::HubCore&) {
+        return msg::TcpTransport::create(address, name, options);
+      });
+  if (!carried) return carried.error();
   return hub;
 }
 

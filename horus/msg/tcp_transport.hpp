@@ -3,6 +3,7 @@
 // worked on one reactor's thread; what Transport declares may be called from any. Internal.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -26,17 +27,20 @@ class TcpTransport final : public Transport,
                            private SessionOwner,
                            public std::enable_shared_from_this<TcpTransport> {
  public:
-  /// Listens already, if it is to. Errors: EINVAL for options and addresses that cannot be; EPERM for an address that
-  /// other machines reach without `insecure`, and on a thread without a reactor; EADDRINUSE, EACCES when it must listen.
-  static Result<std::shared_ptr<TcpTransport>> create(std::string_view address, const std::string& hub,
-                                                      const TcpHubOptions& options);
-  /// After it has joined its hub. The reactor's background scope has its tasks.
-  void start();
+  /// Errors: EINVAL for options and addresses that cannot be; EPERM for an address that other machines reach without
+  /// `insecure`.
+  static Result<> check(const std::string& address, const std::string& hub, const TcpHubOptions& options);
+  /// On this thread's reactor, whose background scope has its tasks. Listens already, if it is to. Errors: EADDRINUSE,
+  /// EADDRNOTAVAIL when it must listen; EACCES.
+  static Result<std::shared_ptr<Transport>> create(const std::string& address, const std::string& hub,
+                                                   const TcpHubOptions& options);
+  ~TcpTransport() override;
 
   void port_opened(const std::shared_ptr<Port>& port) override;
   void port_closed(const PortInfo& port) override;
   [[nodiscard]] std::vector<PeerState> peers() const override;
   [[nodiscard]] std::string address() const override;
+  [[nodiscard]] bool alive() const noexcept override { return alive_.load(std::memory_order_relaxed); }
   void close() override;
 
  private:
@@ -70,6 +74,7 @@ class TcpTransport final : public Transport,
   Result<> admit(TcpSession& session) override;
   void complain(TcpSession& session, const std::string& problem) override;
   [[nodiscard]] const LocalPorts& ports() const override { return ports_; }
+  [[nodiscard]] bool is_neighbour(const wire::Greeting& peer) const override;
   [[nodiscard]] Connection* find(const TcpSession& session) noexcept;
   [[nodiscard]] Connection* find(std::uint64_t instance) noexcept;
   void settle_port(LocalPort port);
@@ -95,6 +100,7 @@ class TcpTransport final : public Transport,
   Event session_ended_;
   Event stop_;
 
+  std::atomic<bool> alive_{true};
   mutable std::mutex mutex_;  // of what follows
   std::vector<PeerState> state_;
   std::string reached_at_;

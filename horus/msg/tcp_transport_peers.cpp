@@ -26,7 +26,10 @@ Result<> TcpTransport::admit(TcpSession& session) {
   const auto refused = [&](std::string why) { return Error(EALREADY, "greet", why); };
   Connection& connection = *find(session);
   const std::uint64_t theirs = session.peer().instance;
-  if (connection.target != nullptr) connection.target->instance = theirs;
+  if (connection.target != nullptr) {
+    connection.target->instance = theirs;
+    publish_state();
+  }
   if (theirs == greeting_.instance) return refused("(it is this hub itself)");
   if (Connection* other = find(theirs); other != nullptr) {
     const bool mine_is_smaller = greeting_.instance < theirs;

@@ -466,20 +466,20 @@ TEST_SUITE("msg/tcp_hub") {
         CHECK(message.value()->number == i);
         co_await horus::sleep(2ms);
       }
-      CHECK(c.connection_state().peers.size() == 1);
+      const bool one = co_await soon([&] { return c.connection_state().peers.size() == 1; });
+      CHECK(one);
       CHECK(b.connection_state().connected);
     });
   }
 
   TEST_CASE("addresses and options that cannot be are refused with the remedy") {
     const Log log;
-    const auto refused = [](std::string_view address, const TcpHubOptions& options, int code) {
-      const auto hub = Hub::tcp(address, "rover", options);
+    const auto refused = [](std::string address, const TcpHubOptions& options, int code) {
+      const auto hub = Hub::tcp(std::move(address), "rover", options);
       REQUIRE_FALSE(hub.ok());
       CHECK(hub.code() == code);
       return hub.error().message();
     };
-    CHECK(refused("127.0.0.1:0", {}, EPERM).find("without a reactor") != std::string::npos);
     horus::io::run([&]() -> Task<> {
       CHECK(refused("0.0.0.0:0", {}, EPERM).find("TcpHubOptions::insecure") != std::string::npos);
       CHECK(refused("10.1.2.3:80", TcpHubOptions().with_role(TcpRole::listen), EPERM).find("unencrypted") !=
