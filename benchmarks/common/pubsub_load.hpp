@@ -81,7 +81,8 @@ inline void print(const PubsubOptions& options, const PubsubResult& result) {
   report.add("p99_us", result.one_way_ns.quantile_us(0.99));
   report.add("p999_us", result.one_way_ns.quantile_us(0.999));
   report.add("max_us", static_cast<double>(result.one_way_ns.max()) / 1e3);
-  report.add("stream_mps", static_cast<double>(options.stream_count()) * 1e3 / static_cast<double>(result.stream_ns));
+  report.add("stream_mps",
+             static_cast<double>(options.stream_count()) * 1e3 / static_cast<double>(result.stream_ns));
   report.add("cpu_s", result.cpu_seconds);
   report.print(options.json);
 }

@@ -133,6 +133,16 @@ Result<Address> Address::unix_abstract(std::string_view name) {
 
 Address Address::any_v4(std::uint16_t port) noexcept { return from_typed(v4(INADDR_ANY, port)); }
 Address Address::any_v6(std::uint16_t port) noexcept { return from_typed(v6(in6addr_any, port)); }
+bool Address::is_loopback() const noexcept {
+  if (family() == AF_INET) {
+    const auto* v4 = reinterpret_cast<const sockaddr_in*>(&storage_);
+    return ntohl(v4->sin_addr.s_addr) >> 24 == 127;
+  }
+  if (family() != AF_INET6) return false;
+  const in6_addr& v6 = reinterpret_cast<const sockaddr_in6*>(&storage_)->sin6_addr;
+  return IN6_IS_ADDR_LOOPBACK(&v6) || (IN6_IS_ADDR_V4MAPPED(&v6) && v6.s6_addr[12] == 127);
+}
+
 Address Address::loopback_v4(std::uint16_t port) noexcept { return from_typed(v4(INADDR_LOOPBACK, port)); }
 Address Address::loopback_v6(std::uint16_t port) noexcept { return from_typed(v6(in6addr_loopback, port)); }
 

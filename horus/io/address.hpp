@@ -47,6 +47,8 @@ class HORUS_API Address {
   }
   [[nodiscard]] bool is_ip() const noexcept { return family() == AF_INET || family() == AF_INET6; }
   [[nodiscard]] bool is_unix() const noexcept { return family() == AF_UNIX; }
+  /// True for 127.0.0.0/8, ::1 and ::ffff:127.0.0.0/104: nobody else can reach it.
+  [[nodiscard]] bool is_loopback() const noexcept;
   /// In host byte order; 0 for Unix addresses.
   [[nodiscard]] std::uint16_t port() const noexcept;
   /// The same address with another port; Unix addresses are unchanged.

@@ -17,6 +17,7 @@
 #include <horus/msg/publisher.hpp>
 #include <horus/msg/shm_options.hpp>
 #include <horus/msg/subscriber.hpp>
+#include <horus/msg/tcp_options.hpp>
 
 namespace horus {
 
@@ -37,6 +38,15 @@ class HORUS_API Hub {
  public:
   explicit Hub(std::string name = "local") : core_(std::make_shared<msg::HubCore>(std::move(name))) {}
   explicit Hub(std::shared_ptr<msg::HubCore> core) noexcept : core_(std::move(core)) {}
+  /// A hub that shares its topics over TCP with the hubs that it has a connection with: the one that names the same
+  /// address, whichever starts first, and those of `options.peers`. It works on the reactor of this thread, or of the first
+  /// that opens a port; ports may be made on any. Nothing is passed on from one hub to a third one.
+  /// Semantics: each subscriber has its queue here and its account at the publisher (PublisherMetrics::in_flight); a lost
+  /// connection is made again, and what was under way counts as dropped.
+  /// Errors: EINVAL for options out of range or no address; EPERM for an address that other machines reach, unless
+  /// `options.insecure`; those of TcpListener::listen when it must listen.
+  /// Example: `auto hub = horus::Hub::tcp("127.0.0.1:8080", "rover").or_throw();`
+  static Result<Hub> tcp(std::string address, std::string name, const TcpHubOptions& options = {});
 
   /// A hub that meets those of the same name in this user's other processes on this machine, through shared memory: what
   /// is published is read where it was written. It works on the
@@ -66,6 +76,8 @@ class HORUS_API Hub {
   }
 
   [[nodiscard]] const std::string& name() const noexcept { return core_->name(); }
+  /// Where others reach it ("127.0.0.1:43210", with the port that the kernel chose); empty without a transport.
+  [[nodiscard]] std::string address() const;
   [[nodiscard]] HubMetrics metrics() const { return core_->metrics(); }
   [[nodiscard]] ConnectionState connection_state() const { return core_->connection_state(); }
   [[nodiscard]] const std::shared_ptr<msg::HubCore>& core() const noexcept { return core_; }

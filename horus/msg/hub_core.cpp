@@ -56,10 +56,11 @@ bool meet(const PortInfo& out, const PortInfo& in) noexcept {
   if (out.topic != in.topic || out.link != in.link) return false;
   if (out.origin != nullptr && in.origin != nullptr) return false;  // nobody's messages pass through us
   if (!out.link) return out.hub == in.hub;
-  return out.peer == in.hub && in.peer == out.hub && (out.pair == 0 || out.pair != in.pair);
+  return out.peer == in.hub && in.peer == out.hub && out.process == in.process &&
+         (out.pair == 0 || out.pair != in.pair);
 }
 
-Result<> connect_here(Outbox& outbox, const std::shared_ptr<Inbox>& inbox) {
+Result<> connect_here(Outbox& outbox, const std::shared_ptr<Inbox>& inbox, std::shared_ptr<FarEnd> far_end) {
   const bool neighbours = outbox.owner() == inbox->owner();
   const std::uint32_t depth = depth_of(inbox->options());
   const std::uint32_t slots = outbox.pool().slots();
@@ -69,6 +70,8 @@ Result<> connect_here(Outbox& outbox, const std::shared_ptr<Inbox>& inbox) {
   auto outlet = std::make_shared<Outlet>(link, inbox->options().overflow,
                                          std::make_shared<ReactorBell>(inbox->owner().waker),
                                          neighbours ? inbox.get() : nullptr);
+  if (far_end != nullptr) far_end->belong_to(link, outbox.bell());
+  outlet->far_end = std::move(far_end);
   outlet->reserved = depth + inbox->options().max_held;
   if (auto attached = outbox.attach(std::move(outlet)); !attached) return attached;
   auto* inlet =
@@ -105,6 +108,9 @@ void HubCore::open(Port& port) {
   PortInfo& info = port.info_;
   check_name(info.topic);
   if (info.hub.empty()) info.hub = name_;
+  if (io::Reactor* reactor = io::Reactor::current();
+      reactor != nullptr && reactor->backend().has_virtual_clock())
+    info.process = reactor->backend().id();
   bool sharable = false;
   {
     const std::lock_guard lock(mutex_);
@@ -249,6 +255,13 @@ HubMetrics HubCore::metrics() const {
     if (port->hub_.get() == this) count(*port, metrics);
   }
   return metrics;
+}
+
+std::string HubCore::address() const {
+  for (const auto& carrier : transports()) {
+    if (auto address = carrier->address(); !address.empty()) return address;
+  }
+  return {};
 }
 
 ConnectionState HubCore::connection_state() const {

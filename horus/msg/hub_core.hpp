@@ -50,6 +50,8 @@ class HORUS_API HubCore : public std::enable_shared_from_this<HubCore> {
   Result<> carry(TransportMaker maker, bool shares_memory = false);
   [[nodiscard]] HubMetrics metrics() const;
   [[nodiscard]] ConnectionState connection_state() const;
+  /// Where others reach it; empty without a transport that can tell.
+  [[nodiscard]] std::string address() const;
 
  private:
   friend class Port;

@@ -130,9 +130,10 @@ void Outbox::end_link(std::size_t index) noexcept {
   const std::lock_guard lock(mutex_);
   const std::shared_ptr<Outlet> link = links_[index];
   links_.erase(links_.begin() + static_cast<std::ptrdiff_t>(index));
-  ended_.sent += link->sent();
-  ended_.delivered += link->delivered();
-  ended_.dropped += link->dropped() + link->queued();
+  const Outlet::Account account = link->account();
+  ended_.sent += account.sent;
+  ended_.delivered += account.delivered;
+  ended_.dropped += account.dropped + account.queued + account.in_flight;
   reserved_ -= link->reserved;
   link->abandon([this](std::uint32_t slot) { pool_.drop_user(slot); });
 }
@@ -172,12 +173,21 @@ bool Outbox::has_room() {
                      [](const auto& link) { return link->subscriber_closed() || link->has_room(); });
 }
 
+void Outbox::ask_for_room() noexcept {
+  for (const auto& link : links_) link->ask_for_room();
+}
+
+void Outbox::count_lost(std::uint64_t messages) noexcept {
+  if (changed_.load(std::memory_order_acquire)) adopt();
+  for (const auto& link : links_) link->count_lost(messages);
+}
+
 Task<Result<>> Outbox::wait_for_room() {
   const std::shared_ptr<Outbox> self = shared_from_this();
   while (true) {
     room_.reset();
     if (changed_.load(std::memory_order_acquire)) adopt();
-    for (const auto& link : links_) link->ask_for_room();
+    ask_for_room();
     if (has_room()) co_return Result<>();
     try {
       co_await room_.wait();
@@ -190,15 +200,20 @@ Task<Result<>> Outbox::wait_for_room() {
 // --- Sending ----------------------------------------------------------------------------------------------------------
 
 bool Outbox::publish(std::uint32_t slot, std::uint32_t tail_bytes) noexcept {
+  std::int64_t stamp_ns = 0;
+  if (until_stamp_-- == 0) {
+    stamp_ns = now_ns();
+    until_stamp_ = kStampEvery - 1;
+  }
+  return forward(slot, tail_bytes, stamp_ns);
+}
+
+bool Outbox::forward(std::uint32_t slot, std::uint32_t tail_bytes, std::int64_t stamp_ns) noexcept {
   if (changed_.load(std::memory_order_acquire)) [[unlikely]]
     adopt();
   add(published_, 1);
   add(bytes_, std::uint64_t{layout_.head_bytes} + tail_bytes);
-  Entry entry{slot, tail_bytes, 0};
-  if (until_stamp_-- == 0) {
-    entry.stamp_ns = now_ns();
-    until_stamp_ = kStampEvery - 1;
-  }
+  const Entry entry{slot, tail_bytes, stamp_ns};
   bool all = true;
   bool some_closed = false;
   for (const auto& link : links_) {
@@ -266,10 +281,12 @@ PublisherMetrics Outbox::metrics() const {
   metrics.send_failures = failures_.load(std::memory_order_relaxed);
   metrics.subscribers = static_cast<std::uint32_t>(links_.size() + fresh_.size());
   for (const auto& link : links_) {
-    metrics.sent += link->sent();
-    metrics.delivered += link->delivered();
-    metrics.dropped += link->dropped();
-    metrics.queued += link->queued();
+    const Outlet::Account account = link->account();
+    metrics.sent += account.sent;
+    metrics.delivered += account.delivered;
+    metrics.dropped += account.dropped;
+    metrics.queued += account.queued;
+    metrics.in_flight += account.in_flight;
   }
   return metrics;
 }

@@ -36,6 +36,7 @@ struct PublisherMetrics {
   std::uint64_t delivered = 0;  ///< taken by their subscriber
   std::uint64_t dropped = 0;    ///< for want of room, or because the subscriber went
   std::uint64_t queued = 0;     ///< waiting to be taken
+  std::uint64_t in_flight = 0;  ///< on their way to another process, or waiting to be taken there
 };
 
 }  // namespace horus
@@ -58,6 +59,8 @@ class HORUS_API Outbox final : public std::enable_shared_from_this<Outbox> {
   [[nodiscard]] std::byte* data(std::uint32_t slot) const noexcept { return pool_.data(slot); }
   /// Sends what was written. False when a subscriber refused it.
   bool publish(std::uint32_t slot, std::uint32_t tail_bytes) noexcept;
+  /// The same for a message that was published elsewhere, at `stamp_ns` of this machine's clock (0: not known).
+  bool forward(std::uint32_t slot, std::uint32_t tail_bytes, std::int64_t stamp_ns) noexcept;
   /// Gives a loan back unused.
   void give_back(std::uint32_t slot) noexcept;
   /// True when every subscriber has room for one more without losing any.
@@ -68,6 +71,11 @@ class HORUS_API Outbox final : public std::enable_shared_from_this<Outbox> {
   void room_may_have_come() noexcept { room_.set(); }
   /// Takes back the slots of subscribers that have gone or given samples back, without waiting for the next message.
   void look_after_links() noexcept;
+  /// Has `bell` rung when a subscriber takes something, once after each ask_for_room(). Before the first attach().
+  void watch_room(std::shared_ptr<Bell> bell) noexcept { bell_ = std::move(bell); }
+  void ask_for_room() noexcept;
+  /// `messages` were lost on their way to this publisher: its subscribers count them.
+  void count_lost(std::uint64_t messages) noexcept;
 
   // --- Any thread
   /// Copies a message: the head of `layout.head_bytes`, and its tail. Off the owner's thread it goes through the

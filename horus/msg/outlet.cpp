@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 #include <horus/msg/inbox.hpp>
 
@@ -89,19 +90,38 @@ void Outlet::close() noexcept {
   }
 }
 
-std::uint64_t Outlet::sent() const noexcept {
-  return memory_.state->pushed.load(std::memory_order_relaxed) +
-         memory_.state->refused.load(std::memory_order_relaxed);
+// Read from other threads too: in an order in which what is subtracted is never the newer one.
+Outlet::Account Outlet::account() const noexcept {
+  Account account;
+  const std::uint64_t far_delivered = far_end != nullptr ? far_end->delivered() : 0;
+  const std::uint64_t far_dropped = far_end != nullptr ? far_end->dropped() : 0;
+  const std::uint64_t overwritten = memory_.state->overwritten.load(std::memory_order_acquire);
+  const std::uint64_t taken = memory_.state->taken.load(std::memory_order_acquire);
+  const std::uint64_t pushed = memory_.state->pushed.load(std::memory_order_acquire);
+  const std::uint64_t refused = memory_.state->refused.load(std::memory_order_relaxed);
+  account.sent = pushed + refused;
+  account.dropped = overwritten + refused;
+  account.queued = std::min<std::uint64_t>(pushed - taken, memory_.depth);
+  const std::uint64_t gone = account.sent - account.dropped - account.queued;  // taken by the subscriber
+  if (far_end == nullptr) {
+    account.delivered = gone;
+    return account;
+  }
+  account.delivered = std::min(far_delivered, gone);
+  const std::uint64_t lost_there = std::min(far_dropped, gone - account.delivered);
+  account.dropped += lost_there;
+  account.in_flight = gone - account.delivered - lost_there;
+  if (far_end->lost()) account.dropped += std::exchange(account.in_flight, 0);
+  return account;
 }
-std::uint64_t Outlet::dropped() const noexcept {
-  return memory_.state->overwritten.load(std::memory_order_relaxed) +
-         memory_.state->refused.load(std::memory_order_relaxed);
+
+void FarEnd::settle(std::uint64_t delivered, std::uint64_t dropped) noexcept {
+  delivered_.store(delivered, std::memory_order_seq_cst);
+  dropped_.store(dropped, std::memory_order_seq_cst);
+  if (link_.state == nullptr) return;
+  std::atomic<std::uint32_t>& waits = link_.state->publisher_waits;
+  if (waits.load(std::memory_order_seq_cst) != 0 && waits.exchange(0, std::memory_order_relaxed) != 0)
+    publisher_->ring();
 }
-std::uint64_t Outlet::queued() const noexcept {
-  const std::uint64_t taken = memory_.state->taken.load(std::memory_order_relaxed);
-  return std::min<std::uint64_t>(memory_.state->pushed.load(std::memory_order_relaxed) - taken,
-                                 memory_.depth);
-}
-std::uint64_t Outlet::delivered() const noexcept { return sent() - dropped() - queued(); }
 
 }  // namespace horus::msg

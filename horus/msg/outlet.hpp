@@ -20,6 +20,34 @@ class Bell {
   virtual void ring() noexcept = 0;
 };
 
+/// What became of the messages that a link's subscriber took on behalf of another process. The transport's thread
+/// writes it, the publisher's reads it.
+class FarEnd {
+ public:
+  /// The link, and what wakes its publisher: connect_here() sets both.
+  void belong_to(LinkMemory link, std::shared_ptr<Bell> publisher) noexcept {
+    link_ = std::move(link);
+    publisher_ = std::move(publisher);
+  }
+  /// So many have been delivered and lost there since the beginning; wakes a publisher that waits for room.
+  void settle(std::uint64_t delivered, std::uint64_t dropped) noexcept;
+  /// The other process is gone, or has let go: what was under way is lost.
+  void lose() noexcept { lost_.store(true, std::memory_order_relaxed); }
+
+  [[nodiscard]] std::uint64_t delivered() const noexcept {
+    return delivered_.load(std::memory_order_seq_cst);
+  }
+  [[nodiscard]] std::uint64_t dropped() const noexcept { return dropped_.load(std::memory_order_seq_cst); }
+  [[nodiscard]] bool lost() const noexcept { return lost_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<std::uint64_t> delivered_{0};
+  std::atomic<std::uint64_t> dropped_{0};
+  std::atomic<bool> lost_{false};
+  LinkMemory link_;
+  std::shared_ptr<Bell> publisher_;
+};
+
 /// Where a publisher puts messages for one subscriber.
 class Outlet {
  public:
@@ -54,7 +82,10 @@ class Outlet {
     }
   }
   [[nodiscard]] bool has_room() const noexcept {
-    return pushed_ - memory_.state->taken.load(std::memory_order_seq_cst) < memory_.depth;
+    if (pushed_ - memory_.state->taken.load(std::memory_order_seq_cst) >= memory_.depth) return false;
+    return far_end == nullptr || pushed_ - memory_.state->overwritten.load(std::memory_order_relaxed) -
+                                         far_end->delivered() - far_end->dropped() <
+                                     memory_.depth;
   }
   /// Asks to be woken when there is room, before another look.
   void ask_for_room() noexcept { memory_.state->publisher_waits.store(1, std::memory_order_seq_cst); }
@@ -66,17 +97,27 @@ class Outlet {
     return memory_.state->subscriber_closed.load(std::memory_order_acquire) > 1;
   }
   void close() noexcept;
+  /// `messages` that should have come through this link were lost before it.
+  void count_lost(std::uint64_t messages) noexcept {
+    std::atomic<std::uint64_t>& refused = memory_.state->refused;
+    refused.store(refused.load(std::memory_order_relaxed) + messages, std::memory_order_relaxed);
+  }
 
   [[nodiscard]] const LinkMemory& memory() const noexcept { return memory_; }
   [[nodiscard]] Overflow overflow() const noexcept { return overflow_; }
 
-  // --- The account: sent = delivered + dropped + queued
-  [[nodiscard]] std::uint64_t sent() const noexcept;
-  [[nodiscard]] std::uint64_t delivered() const noexcept;
-  [[nodiscard]] std::uint64_t dropped() const noexcept;
-  [[nodiscard]] std::uint64_t queued() const noexcept;
+  /// What became of the messages so far: sent = delivered + dropped + queued + in_flight.
+  struct Account {
+    std::uint64_t sent = 0;
+    std::uint64_t delivered = 0;
+    std::uint64_t dropped = 0;
+    std::uint64_t queued = 0;
+    std::uint64_t in_flight = 0;
+  };
+  [[nodiscard]] Account account() const noexcept;
 
-  std::uint32_t reserved = 0;  ///< slots of the publisher's budget
+  std::shared_ptr<FarEnd> far_end;  ///< of a subscriber that stands for one elsewhere
+  std::uint32_t reserved = 0;       ///< slots of the publisher's budget
 
  private:
   [[nodiscard]] bool unmark(std::uint32_t slot) noexcept {

@@ -36,6 +36,7 @@ struct PortInfo {
       0;  ///< of a link: the same for both directions of one end, which do not meet; 0: elsewhere
   SubscribeOptions subscribe;         // of Direction::in
   AdvertiseOptions advertise;         // of Direction::out
+  std::uint64_t process = 0;          ///< a simulated one's number; 0 in reality
   const Transport* origin = nullptr;  ///< the transport whose remote port it stands for; null: a user's
 };
 

@@ -43,6 +43,8 @@ class HORUS_API Transport {
   [[nodiscard]] virtual std::vector<PeerState> peers() const = 0;
   /// False when the reactor that it worked on has ended.
   [[nodiscard]] virtual bool alive() const noexcept = 0;
+  /// Where others reach this hub, for people; empty where there is no such place. Any thread.
+  [[nodiscard]] virtual std::string address() const { return {}; }
   /// The hub goes. Whatever still runs ends by itself.
   virtual void close() = 0;
 };
@@ -53,7 +55,9 @@ using TransportMaker = std::function<Result<std::shared_ptr<Transport>>(HubCore&
 /// True when the two meet: the same topic on the same hub, or the two ends of one link.
 [[nodiscard]] HORUS_API bool meet(const PortInfo& out, const PortInfo& in) noexcept;
 
-/// Connects two ports of this process. Errors: those of Outbox::attach; ENOMEM. Any thread.
-HORUS_API Result<> connect_here(Outbox& outbox, const std::shared_ptr<Inbox>& inbox);
+/// Connects two ports of this process. `far_end`: the inbox takes messages for another process, which settles the
+/// account later. Errors: those of Outbox::attach; ENOMEM. Any thread.
+HORUS_API Result<> connect_here(Outbox& outbox, const std::shared_ptr<Inbox>& inbox,
+                                std::shared_ptr<FarEnd> far_end = nullptr);
 
 }  // namespace horus::msg

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// The bytes under a session: plain TCP, or whatever encrypts them on the way. One thread. Internal.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <utility>
+
+#include <horus/base/result.hpp>
+#include <horus/io/bytes.hpp>
+#include <horus/io/tcp.hpp>
+#include <horus/task/task.hpp>
+
+namespace horus::msg {
+
+/// Bytes in order, both ways. What awaits it keeps it alive.
+class SessionStream {
+ public:
+  SessionStream() = default;
+  SessionStream(const SessionStream&) = delete;
+  SessionStream& operator=(const SessionStream&) = delete;
+  virtual ~SessionStream() = default;
+
+  /// Waits for bytes and takes what there is: at least one. Errors: kEndOfStream; those of ByteStream.
+  [[nodiscard]] virtual Task<Result<std::size_t>> read(io::MutableBytes into) = 0;
+  /// Writes everything. `parts` and what they name live until then.
+  [[nodiscard]] virtual Task<Result<>> write(std::span<const io::Bytes> parts) = 0;
+  /// Ends both with ECANCELED.
+  virtual void close() noexcept = 0;
+};
+
+class TcpSessionStream final : public SessionStream {
+ public:
+  explicit TcpSessionStream(io::TcpStream stream) noexcept : stream_(std::move(stream)) {}
+  Task<Result<std::size_t>> read(io::MutableBytes into) override { return stream_.read(into).as_task(); }
+  Task<Result<>> write(std::span<const io::Bytes> parts) override { return stream_.write_all(parts); }
+  void close() noexcept override { stream_.reset(); }
+
+ private:
+  io::TcpStream stream_;
+};
+
+}  // namespace horus::msg

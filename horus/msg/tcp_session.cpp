@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: Apache-2.0
+// The life of a session: greeting, reading, writing, keeping watch. What frames mean is in tcp_session_frames.cpp.
+#include <horus/msg/tcp_session.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include <horus/base/crc32c.hpp>
+#include <horus/io/time.hpp>
+
+namespace horus::msg {
+namespace {
+
+constexpr std::size_t kReceiveBuffer = std::size_t{64} << 10;  // bytes; holds any frame but those of messages
+constexpr std::size_t kWriteChunk = std::size_t{256} << 10;  // bytes per write, so that progress can be seen
+constexpr std::size_t kWriteParts = 16;
+constexpr Duration kFarewellLimit = std::chrono::milliseconds(200);
+static_assert(kReceiveBuffer >= wire::kHeaderBytes + wire::kLongestControl);
+
+Error bad(std::string_view what) { return Error(kBadInput, "read from a hub", what); }
+
+}  // namespace
+
+TcpSession::TcpSession(std::unique_ptr<SessionStream> stream, std::string name, wire::Greeting self,
+                       const TcpHubOptions& options, bool same_machine, SessionOwner& owner)
+    : stream_(std::move(stream)),
+      name_(std::move(name)),
+      self_(std::move(self)),
+      options_(options),
+      same_machine_(same_machine),
+      owner_(owner),
+      scope_("tcp session", Failures::log) {}
+
+TcpSession::~TcpSession() = default;
+
+Task<Result<>> TcpSession::run(std::shared_ptr<TcpSession> self) {
+  auto greeting = with_timeout(self->options_.handshake_limit, self->greet());
+  const Result<> greeted = co_await greeting;
+  if (!greeted) {
+    self->stream_->close();
+    if (greeted.error().timed_out()) {
+      co_return Error(ETIMEDOUT, "greet",
+                      fmt::format("{} (it did not say who it is within {} ms)", self->name_,
+                                  self->options_.handshake_limit.count() / 1'000'000));
+    }
+    co_return greeted.error().on("greet", fmt::format("{} {}", self->name_, greeted.error().target()));
+  }
+  const Result<> admitted = self->owner_.admit(*self);
+  if (!admitted) {
+    auto saying = with_timeout(kFarewellLimit, self->farewell(std::string(admitted.error().target())));
+    static_cast<void>(co_await saying);
+    self->stream_->close();
+    co_return admitted.error();
+  }
+  auto conversing = self->converse();
+  Result<> ended = co_await conversing;
+  if (ended.code() == kBadInput && !self->torn_) {
+    auto saying = with_timeout(kFarewellLimit, self->farewell(ended.error().message()));
+    static_cast<void>(co_await saying);
+  }
+  self->stream_->close();
+  co_return ended;
+}
+
+Task<Result<>> TcpSession::converse() {
+  established_ = true;
+  last_received_ns_ = last_sent_ns_ = now_ns();
+  received_.resize(kReceiveBuffer);
+  static_cast<void>(scope_.spawn(write_control(), "tcp session writer"));
+  static_cast<void>(scope_.spawn(watch(), "tcp session watch"));
+  for (const auto& [id, port] : owner_.ports()) port_opened(port);
+  auto reading = read_frames();
+  Result<> ended = co_await reading;
+  if (failure_) ended = *failure_;
+  ending_ = true;
+  end_channels();
+  scope_.cancel();
+  co_await scope_.join();
+  sending_.clear();
+  receiving_.clear();
+  co_return ended;
+}
+
+Task<Result<>> TcpSession::greet() {
+  const wire::Buffer mine = wire::encode(self_);
+  const std::array<io::Bytes, 1> parts{io::Bytes(mine)};
+  auto writing = stream_->write(parts);
+  Result<> done = co_await writing;
+  if (!done) co_return done;
+  std::array<std::byte, wire::kPreambleBytes> first;
+  auto reading = read_exactly(io::MutableBytes(first));
+  done = co_await reading;
+  if (!done) co_return done;
+  const Result<wire::Preamble> preamble = wire::decode_preamble(first, options_.max_greeting_bytes);
+  if (!preamble) co_return preamble.error();
+  wire::Buffer body(preamble->body_bytes);
+  auto reading_body = read_exactly(io::MutableBytes(body));
+  done = co_await reading_body;
+  if (!done) co_return done;
+  Result<wire::Greeting> theirs = wire::decode_greeting(*preamble, body);
+  if (!theirs) co_return theirs.error();
+  peer_ = std::move(*theirs);
+  co_return Result<>();
+}
+
+Task<Result<>> TcpSession::read_exactly(io::MutableBytes into) {
+  while (!into.empty()) {
+    auto reading = stream_->read(into);
+    const Result<std::size_t> count = co_await reading;
+    if (!count) co_return count.error();
+    last_received_ns_ = now_ns();
+    into = into.skip(*count);
+  }
+  co_return Result<>();
+}
+
+// Says why the connection ends, and waits until the other end has heard it: closing with something unread resets the
+// connection, and the words would be lost. The caller sets a limit.
+Task<Result<>> TcpSession::farewell(std::string text) {
+  wire::Buffer words;
+  wire::Reason reason;
+  reason.text = std::move(text);
+  wire::append(words, wire::FrameType::goodbye, 0, reason);
+  const std::array<io::Bytes, 1> parts{io::Bytes(words)};
+  auto writing = stream_->write(parts);
+  const Result<> written = co_await writing;
+  if (!written) co_return written;
+  std::array<std::byte, 1024> unread;
+  while (true) {
+    auto reading = stream_->read(io::MutableBytes(unread));
+    const Result<std::size_t> count = co_await reading;
+    if (!count) co_return Result<>();
+  }
+}
+
+// --- Reading ----------------------------------------------------------------------------------------------------------
+
+Task<Result<>> TcpSession::read_frames() {
+  while (true) {
+    const wire::Bytes waiting = wire::Bytes(received_).subspan(begin_, end_ - begin_);
+    std::size_t needed = wire::kHeaderBytes;
+    if (waiting.size() >= needed) {
+      const wire::Bytes head = waiting.first(wire::kHeaderBytes);
+      const Result<wire::Header> header = wire::decode_header(head);
+      if (!header) co_return header.error();
+      needed += header->type == wire::FrameType::data ? wire::kDataPrefixBytes : header->length;
+      if (waiting.size() >= needed) {
+        Result<> handled;
+        if (header->type == wire::FrameType::data) {
+          begin_ += needed;
+          auto reading = read_message(*header, waiting.first(needed));
+          handled = co_await reading;
+        } else {
+          const wire::Bytes payload = waiting.subspan(wire::kHeaderBytes, header->length);
+          if (!wire::is_intact(head, *header, payload)) co_return bad("(a frame with a wrong checksum)");
+          begin_ += needed;
+          handled = handle(*header, payload);
+        }
+        if (!handled) co_return handled;
+        continue;
+      }
+    }
+    if (!due_.empty()) control_due_.set();
+    if (begin_ > 0) {
+      std::memmove(received_.data(), received_.data() + begin_, end_ - begin_);
+      end_ -= std::exchange(begin_, 0);
+    }
+    auto reading = stream_->read(io::MutableBytes(received_.data() + end_, received_.size() - end_));
+    const Result<std::size_t> count = co_await reading;
+    if (!count) co_return count.error();
+    last_received_ns_ = now_ns();
+    end_ += *count;
+  }
+}
+
+// The message goes to its slot: what has come already from the buffer, the rest from the stream. The channel lives until
+// then, whatever becomes of its subscriber: the kernel may be writing to the slot.
+Task<Result<>> TcpSession::read_message(const wire::Header& header, wire::Bytes head) {
+  const std::uint32_t number = header.channel;
+  const std::size_t size = header.length - wire::kDataPrefixBytes;
+  if (size > options_.max_message_bytes)
+    co_return bad(fmt::format("(a message of {} bytes; at most {})", size, options_.max_message_bytes));
+  const Result<std::shared_ptr<ReceiveChannel>> channel = receiver(number);
+  if (!channel) co_return channel.error();
+  const wire::DataPrefix prefix = wire::decode_data_prefix(head.subspan(wire::kHeaderBytes));
+  std::byte* slot = nullptr;  // null: the message is dropped
+  if (*channel != nullptr) {
+    const Result<std::byte*> begun = (*channel)->begin(size, prefix);
+    if (!begun) co_return begun.error();
+    slot = *begun;
+  }
+  std::uint32_t sum = crc32c(head.subspan(wire::kHeaderBytes), wire::checksum_of_header(head));
+  for (std::size_t done = 0; done < size;) {
+    if (begin_ == end_) {
+      begin_ = end_ = 0;
+      // Much is missing: read it where it belongs. Otherwise the buffer takes the next frames along.
+      const bool direct = slot != nullptr && size - done >= kReceiveBuffer / 2;
+      auto reading =
+          stream_->read(direct ? io::MutableBytes(slot + done, size - done) : io::MutableBytes(received_));
+      const Result<std::size_t> count = co_await reading;
+      if (!count) co_return count.error();
+      last_received_ns_ = now_ns();
+      if (direct) {
+        sum = crc32c({slot + done, *count}, sum);
+        done += *count;
+        continue;
+      }
+      end_ = *count;
+    }
+    const std::size_t piece = std::min(end_ - begin_, size - done);
+    const wire::Bytes bytes = wire::Bytes(received_).subspan(begin_, piece);
+    sum = crc32c(bytes, sum);
+    if (slot != nullptr) std::memcpy(slot + done, bytes.data(), piece);
+    begin_ += piece;
+    done += piece;
+  }
+  if (!wire::is_intact(header, sum)) co_return bad("(a message with a wrong checksum)");
+  if (*channel != nullptr) finish_message(number, **channel, prefix.stamp_ns);
+  co_return Result<>();
+}
+
+// --- Writing ----------------------------------------------------------------------------------------------------------
+
+Task<Result<>> TcpSession::write(std::span<const io::Bytes> parts) {
+  auto turn = co_await write_turn_.lock();
+  if (ending_) co_return Error(ECANCELED, "write", name_);
+  std::array<io::Bytes, kWriteParts> chunk;
+  std::size_t part = 0, inside = 0;
+  while (part < parts.size()) {
+    std::size_t used = 0, bytes = 0;
+    while (part < parts.size() && used < chunk.size() && bytes < kWriteChunk) {
+      const io::Bytes rest = parts[part].skip(inside);
+      const std::size_t size = std::min(rest.size(), kWriteChunk - bytes);
+      if (size > 0) chunk[used++] = io::Bytes(rest.data(), size);
+      bytes += size;
+      inside += size;
+      if (inside == parts[part].size()) {
+        ++part;
+        inside = 0;
+      }
+    }
+    torn_ = true;
+    writing_since_ns_ = now_ns();
+    auto writing = stream_->write(std::span<const io::Bytes>(chunk).first(used));
+    Result<> written = co_await writing;
+    writing_since_ns_ = 0;
+    if (!written) co_return written;
+    last_sent_ns_ = now_ns();
+  }
+  torn_ = false;
+  co_return Result<>();
+}
+
+Task<> TcpSession::write_control() {
+  wire::Buffer sending;
+  while (true) {
+    co_await control_due_.wait();
+    control_due_.reset();
+    append_accounts();
+    if (control_.empty()) continue;
+    sending.clear();
+    sending.swap(control_);
+    const std::array<io::Bytes, 1> parts{io::Bytes(sending)};
+    auto writing = write(parts);
+    const Result<> written = co_await writing;
+    if (!written) {
+      fail(written.error());
+      co_return;
+    }
+  }
+}
+
+void TcpSession::send_control() {
+  control_due_.set();
+  if (control_.size() <= options_.max_outbound_bytes) return;
+  fail(Error(ENOBUFS, "send to",
+             fmt::format("{} ({} bytes wait; at most {}: TcpHubOptions::max_outbound_bytes)", name_,
+                         control_.size(), options_.max_outbound_bytes)));
+}
+
+void TcpSession::fail(const Error& error) noexcept {
+  if (ending_) return;
+  if (!failure_) failure_ = error;
+  stream_->close();
+}
+
+// Heartbeats, and the end of a connection over which nothing moves.
+Task<> TcpSession::watch() {
+  const Duration theirs = std::chrono::milliseconds(std::max<std::uint32_t>(peer_.idle_ms, 10));
+  const Duration beat = std::min(options_.idle_limit, theirs) / 3;
+  const std::int64_t limit = options_.idle_limit.count();
+  while (true) {
+    co_await sleep(beat);
+    const std::int64_t now = now_ns();
+    if (now - last_received_ns_ >= limit) {
+      fail(Error(ETIMEDOUT, "hear from", fmt::format("{} (nothing for {} ms)", name_, limit / 1'000'000)));
+      co_return;
+    }
+    if (writing_since_ns_ != 0 && now - writing_since_ns_ >= limit) {
+      fail(Error(ETIMEDOUT, "send to",
+                 fmt::format("{} (it has read nothing for {} ms)", name_, limit / 1'000'000)));
+      co_return;
+    }
+    std::uint64_t lost = 0;
+    for (const auto& [number, channel] : sending_) {
+      if (channel->news_of_loss(lost))
+        wire::append(control_, wire::FrameType::loss, number, wire::Loss{lost});
+    }
+    if (now - last_sent_ns_ >= beat.count() / 2 && writing_since_ns_ == 0) wire::append_heartbeat(control_);
+    if (!control_.empty()) send_control();
+  }
+}
+
+}  // namespace horus::msg

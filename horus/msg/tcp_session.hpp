@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+// One connection to another hub, from the greeting to its end: announces this hub's ports, joins them with the other's,
+// and carries messages both ways. The transport's thread; every task of it keeps it alive. Internal.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <horus/base/result.hpp>
+#include <horus/io/bytes.hpp>
+#include <horus/msg/port.hpp>
+#include <horus/msg/session_stream.hpp>
+#include <horus/msg/tcp_options.hpp>
+#include <horus/msg/tcp_receive_channel.hpp>
+#include <horus/msg/tcp_send_channel.hpp>
+#include <horus/msg/wire.hpp>
+#include <horus/task/event.hpp>
+#include <horus/task/scope.hpp>
+#include <horus/task/task.hpp>
+
+namespace horus::msg {
+
+using LocalPorts = std::map<std::uint64_t, LocalPort>;
+
+/// Who has sessions.
+class SessionOwner {
+ public:
+  virtual ~SessionOwner() = default;
+  /// The other end has said who it is. An error ends the session: its text is what the other end hears.
+  virtual Result<> admit(TcpSession& session) = 0;
+  /// Something was refused that a person should know; the session goes on.
+  virtual void complain(TcpSession& session, const std::string& problem) = 0;
+  [[nodiscard]] virtual const LocalPorts& ports() const = 0;
+  /// True when the other end is a hub of this process.
+  [[nodiscard]] virtual bool is_neighbour(const wire::Greeting& peer) const = 0;
+};
+
+class TcpSession : public std::enable_shared_from_this<TcpSession> {
+ public:
+  /// `owner` outlives the session's tasks. `same_machine`: the other end reads the same clock.
+  TcpSession(std::unique_ptr<SessionStream> stream, std::string name, wire::Greeting self,
+             const TcpHubOptions& options, bool same_machine, SessionOwner& owner);
+  TcpSession(const TcpSession&) = delete;
+  TcpSession& operator=(const TcpSession&) = delete;
+  ~TcpSession();
+
+  /// Everything, until the connection ends; gives why it did. Errors: ETIMEDOUT, kEndOfStream, kBadInput, ECONNABORTED
+  /// when the other end ended it with a reason, what admit() gave, the stream's.
+  static Task<Result<>> run(std::shared_ptr<TcpSession> self);
+  /// Waits until what local publishers left behind is sent.
+  Task<> drained();
+
+  void port_opened(const LocalPort& port);
+  void port_closed(const PortInfo& port);
+
+  [[nodiscard]] const wire::Greeting& peer() const noexcept { return peer_; }
+  [[nodiscard]] const wire::Greeting& self() const noexcept { return self_; }
+  [[nodiscard]] const std::string& name() const noexcept { return name_; }
+  [[nodiscard]] bool established() const noexcept { return established_; }
+  /// horus::now_ns() when the last byte came.
+  [[nodiscard]] std::int64_t last_received_ns() const noexcept { return last_received_ns_; }
+
+  // --- For channels
+  [[nodiscard]] bool ending() const noexcept { return ending_; }
+  [[nodiscard]] bool failed() const noexcept { return ending_ || failure_.has_value(); }
+  /// One write after the other. Errors: the stream's.
+  Task<Result<>> write(std::span<const io::Bytes> parts);
+  /// Ends the session.
+  void fail(const Error& error) noexcept;
+  void channel_ended(const SendChannel& channel);
+  /// The account of a receive channel changed.
+  void tell_account(std::uint32_t channel);
+
+ private:
+  class TakenBell;
+
+  Task<Result<>> greet();
+  Task<Result<>> read_exactly(io::MutableBytes into);
+  Task<Result<>> converse();
+  Task<Result<>> read_frames();
+  Task<Result<>> read_message(const wire::Header& header, wire::Bytes head);
+  Task<> write_control();
+  Task<> watch();
+  Task<Result<>> farewell(std::string text);
+
+  Result<> handle(const wire::Header& header, wire::Bytes payload);
+  Result<> on_advertise(wire::Bytes payload);
+  Result<> on_subscribe(std::uint32_t channel, wire::Bytes payload);
+  Result<> on_unsubscribe(std::uint32_t channel, wire::Bytes payload);
+  Result<> on_refuse(std::uint32_t channel, wire::Bytes payload);
+  Result<> on_end(std::uint32_t channel, wire::Bytes payload);
+  Result<> on_account(std::uint32_t channel, wire::Bytes payload);
+  Result<> on_loss(std::uint32_t channel, wire::Bytes payload);
+  /// Null: a channel that has ended. Errors: kBadInput: one that there never was.
+  Result<std::shared_ptr<ReceiveChannel>> receiver(std::uint32_t channel) const;
+  void finish_message(std::uint32_t number, ReceiveChannel& channel, std::int64_t stamp_ns);
+
+  [[nodiscard]] bool joins(const PortInfo& port) const;
+  void announce(const LocalPort& port);
+  void subscribe(const wire::Advertise& publisher, const LocalPort& subscriber);
+  void refuse(std::uint32_t channel, std::string why);
+  void append_accounts();
+  /// What was appended to control_ is to be sent.
+  void send_control();
+  void end_channels() noexcept;
+
+  std::unique_ptr<SessionStream> stream_;
+  const std::string name_;
+  const wire::Greeting self_;
+  const TcpHubOptions options_;
+  const bool same_machine_;
+  SessionOwner& owner_;
+  wire::Greeting peer_;
+  bool established_ = false;
+  bool ending_ = false;
+  std::optional<Error> failure_;
+  Scope scope_;
+
+  // Reading
+  wire::Buffer received_;
+  std::size_t begin_ = 0, end_ = 0;  // of what received_ holds
+  std::int64_t last_received_ns_ = 0;
+
+  // Writing
+  Mutex write_turn_;
+  wire::Buffer control_;  // frames that wait to be sent
+  Event control_due_;
+  bool torn_ = false;  // a write was cut: nothing sensible can follow it
+  std::int64_t last_sent_ns_ = 0;
+  std::int64_t writing_since_ns_ = 0;  // without progress; 0: nothing is being written
+
+  std::map<std::uint64_t, wire::Advertise> publishers_;  // of the other end
+  std::map<std::uint32_t, std::shared_ptr<SendChannel>> sending_;
+  std::map<std::uint32_t, std::shared_ptr<ReceiveChannel>> receiving_;
+  std::uint32_t last_requested_ = 0;  // channel numbers: ours
+  std::uint32_t last_served_ = 0;     // and theirs
+  std::vector<std::uint32_t> due_;    // receive channels whose account is to be told
+  Event drained_;                     // no send channel is left that has to finish
+};
+
+}  // namespace horus::msg

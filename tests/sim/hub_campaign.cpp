@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+// Two hubs on TCP with a subscriber of each policy, under every kind of trouble: the account of every publisher adds up
+// at all times, messages come in order, nothing that send_wait sent is lost while the connection lives, and all is settled
+// in the end. `./dev sim` runs it for many seeds.
+#include <array>
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include <horus/horus.hpp>
+#include <horus/sim/campaign.hpp>
+
+using horus::Hub;
+using horus::Overflow;
+using horus::Scope;
+using horus::SubscribeOptions;
+using horus::Task;
+using horus::TcpHubOptions;
+using horus::sim::World;
+using namespace horus::literals;
+
+namespace {
+
+constexpr auto kAddress = "10.0.0.1:7400";
+constexpr std::array<const char*, 4> kTopics{"oldest", "latest", "newest", "wait"};
+constexpr std::size_t kWait = 3;
+constexpr horus::Duration kTrouble = 6s;
+constexpr horus::Duration kPublishing = 12s;
+constexpr horus::Duration kEnd = 20s;
+
+struct Message {
+  std::uint64_t life = 0;  // of the publisher's process
+  std::uint64_t number = 0;
+  std::array<std::uint64_t, 20> copies{};  // of the number
+};
+
+struct Observed {
+  std::uint64_t lives = 0;
+  std::array<std::uint64_t, kTopics.size()> received{};
+  std::uint64_t torn = 0;
+  std::uint64_t disordered = 0;
+  std::uint64_t unbalanced = 0;  // accounts that did not add up
+  std::uint64_t lost = 0;        // of the messages that waited for room
+  std::uint64_t commands = 0;    // the other way
+  std::uint64_t unsettled = 0;   // publishers with something under way in the end
+};
+
+TcpHubOptions options() { return TcpHubOptions().with_insecure().with_idle_limit(3s).with_retry(100ms, 1s); }
+
+SubscribeOptions options_of(std::size_t topic) {
+  const std::array<Overflow, kTopics.size()> policies{Overflow::drop_oldest, Overflow::latest,
+                                                      Overflow::drop_newest, Overflow::drop_oldest};
+  return SubscribeOptions().with_depth(4).with_overflow(policies[topic]);
+}
+
+class Source {
+ public:
+  Source(const Hub& hub, std::size_t topic, Observed& observed)
+      : out_(hub.advertise<Message>(kTopics[topic])),
+        observed_(observed),
+        life_(observed.lives),
+        waits_(topic == kWait) {}
+
+  Task<> publish(World& world) {
+    while (world.now() < kPublishing) {
+      Message message;
+      message.life = life_;
+      message.number = ++number_;
+      message.copies.fill(number_);
+      if (waits_) {
+        auto sent = co_await out_.send_wait(message, 5s);
+        if (sent.code() == ECANCELED) co_return;
+      } else {
+        out_.send(message);
+      }
+      check();
+      if (number_ % 8 == 0) co_await horus::sleep(5ms);
+    }
+    while (true) {
+      co_await horus::sleep(100ms);
+      check();
+      const auto metrics = out_.metrics();
+      if (world.now() > kEnd - 1s && metrics.queued + metrics.in_flight > 0) ++observed_.unsettled;
+    }
+  }
+
+ private:
+  void check() {
+    const auto metrics = out_.metrics();
+    if (metrics.sent != metrics.delivered + metrics.dropped + metrics.queued + metrics.in_flight)
+      ++observed_.unbalanced;
+  }
+  horus::Publisher<Message> out_;
+  Observed& observed_;
+  std::uint64_t life_;
+  std::uint64_t number_ = 0;
+  bool waits_;
+};
+
+Task<int> rover(World& world, Observed& observed) {
+  ++observed.lives;
+  const Hub hub = Hub::tcp(kAddress, "rover", options()).or_throw();
+  auto commands = hub.subscribe<std::string>("command");
+  Scope scope("rover");
+  std::array<Source, kTopics.size()> sources{Source(hub, 0, observed), Source(hub, 1, observed),
+                                             Source(hub, 2, observed), Source(hub, 3, observed)};
+  for (Source& source : sources) static_cast<void>(scope.spawn(source.publish(world), "source"));
+  while (true) {
+    auto command = co_await commands.recv();
+    if (!command) break;
+    if (**command == "go") ++observed.commands;
+  }
+  scope.cancel();
+  co_await scope.join();
+  co_return 0;
+}
+
+Task<> read(const Hub& hub, std::size_t topic, Observed& observed) {
+  auto in = hub.subscribe<Message>(kTopics[topic], options_of(topic));
+  std::uint64_t life = 0;
+  std::uint64_t last = 0;
+  while (true) {
+    auto message = co_await in.recv();
+    if (!message) co_return;
+    const Message& got = **message;
+    ++observed.received[topic];
+    for (const std::uint64_t copy : got.copies) {
+      if (copy != got.number) ++observed.torn;
+    }
+    if (got.life == life ? got.number <= last : got.life < life) ++observed.disordered;
+    life = got.life;
+    last = got.number;
+    if (topic == kWait) observed.lost += in.missed();
+    if (got.number % 16 == 0) co_await horus::sleep(3ms);
+  }
+}
+
+Task<int> base(Observed& observed) {
+  const Hub hub = Hub::tcp(kAddress, "base", options()).or_throw();
+  auto commands = hub.advertise<std::string>("command");
+  Scope scope("base", horus::Failures::log);
+  for (std::size_t topic = 0; topic < kTopics.size(); ++topic)
+    static_cast<void>(scope.spawn(read(hub, topic, observed), "reader"));
+  try {
+    while (true) {
+      commands.send("go");
+      co_await horus::sleep(50ms);
+    }
+  } catch (const horus::Error&) {
+  }
+  scope.cancel();
+  co_await scope.join();
+  co_return 0;
+}
+
+void hubs(World& world) {
+  Observed observed;
+  world.process("rover", [&] { return rover(world, observed); }, "10.0.0.1");
+  world.process("base", [&] { return base(observed); }, "10.0.0.2");
+  world.always("accounts add up", [&] { return observed.unbalanced == 0; });
+  world.always("messages are whole", [&] { return observed.torn == 0; });
+  world.always("messages come in order", [&] { return observed.disordered == 0; });
+  world.always("nothing that waited for room is lost", [&] { return observed.lost == 0; });
+  world.always("all is settled in the end", [&] { return observed.unsettled == 0; });
+  for (std::size_t topic = 0; topic < kTopics.size(); ++topic) {
+    world.eventually(
+        std::string("messages come: ") + kTopics[topic],
+        [&world, &counter = observed.received[topic], last = std::uint64_t{0}]() mutable {
+          return world.now() > kPublishing || std::exchange(last, counter) != counter;
+        },
+        7s);
+  }
+  world.eventually(
+      "commands come",
+      [&counter = observed.commands, last = std::uint64_t{0}]() mutable {
+        return std::exchange(last, counter) != counter;
+      },
+      7s);
+  world.swarm(kTrouble, {"rover", "base"});
+  world.run_for(kEnd);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) { return horus::sim::run_campaign(argc, argv, "hubs", hubs); }
