@@ -387,7 +387,7 @@ TEST_SUITE("msg/shm_hub") {
       future.version = 99;
       shm::Hello polite;
       polite.hub = "rover";
-      polite.instance = "someone";
+      polite.instance = horus::msg::socket_prefix("rover") + "1.1";
       std::vector<std::vector<std::byte>> greetings;
       const auto text = [](std::string_view words) {
         const auto bytes = std::as_bytes(std::span(words));
