@@ -95,6 +95,10 @@ void TcpSession::subscribe(const wire::Advertise& publisher, const LocalPort& su
                            "TcpHubOptions::max_message_bytes",
                            publisher.topic, peer_.hub, publisher.max_bytes, options_.max_message_bytes));
   }
+  if (receiving_.size() >= options_.max_ports || last_requested_ == UINT32_MAX) {
+    return owner_.complain(*this, fmt::format("hub {}: more than {} channels: TcpHubOptions::max_ports",
+                                              peer_.hub, options_.max_ports));
+  }
   const std::uint32_t number = ++last_requested_;
   if (publisher.layout.hash == subscriber.layout.hash) {
     auto opened = ReceiveChannel::open(number, publisher, subscriber,
