@@ -148,15 +148,17 @@ Outcome meet(const std::function<Task<>(RawPeer&)>& talk, const TcpHubOptions& o
 bool has(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
 
 // After a greeting the peer sends `bytes`; gives what the hub said about it.
-Outcome meet_with(const Buffer& bytes) {
-  return meet([&](RawPeer& peer) -> Task<> {
-    return [](RawPeer& with, const Buffer& what) -> Task<> {
-      auto greeting = with.greet();
-      co_await greeting;
-      auto sending = with.send(what);
-      co_await sending;
-    }(peer, bytes);
-  });
+Outcome meet_with(const Buffer& bytes, const TcpHubOptions& options = listening()) {
+  return meet(
+      [&](RawPeer& peer) -> Task<> {
+        return [](RawPeer& with, const Buffer& what) -> Task<> {
+          auto greeting = with.greet();
+          co_await greeting;
+          auto sending = with.send(what);
+          co_await sending;
+        }(peer, bytes);
+      },
+      options);
 }
 
 void check_refused(const Buffer& bytes, std::string_view why) {
