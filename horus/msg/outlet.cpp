@@ -58,10 +58,12 @@ Outlet::Outcome Outlet::push(const Entry& entry, std::uint32_t& victim) noexcept
     if (!state.taken.compare_exchange_strong(taken_seen_, taken_seen_ + 1, std::memory_order_acq_rel,
                                              std::memory_order_acquire))
       continue;  // the subscriber took it meanwhile
-    victim = queue_[taken_seen_ & (memory_.capacity - 1)];
+    const std::uint32_t oldest = queue_[taken_seen_ & (memory_.capacity - 1)];
     ++taken_seen_;
     state.overwritten.store(state.overwritten.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-    static_cast<void>(unmark(victim));
+    // One that is not marked came back already: the subscriber turned its counter back, and harms only itself.
+    if (!unmark(oldest)) continue;
+    victim = oldest;
     outcome = Outcome::overwrote;
   }
   queue_[pushed_ & (memory_.capacity - 1)] = entry.slot;
