@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <ctime>
 
 #include <fcntl.h>
 #include <sys/eventfd.h>
@@ -27,6 +28,11 @@ int Backend::register_file(int) noexcept { return -EOPNOTSUPP; }
 void Backend::unregister_file(int) noexcept {}
 
 std::int64_t Backend::now_ns() noexcept { return monotonic_ns(); }
+std::int64_t Backend::wall_clock_ns() noexcept {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
 int Backend::socket(int domain, int type, int protocol) noexcept {
   return or_errno(::socket(domain, type | SOCK_CLOEXEC, protocol));
 }
@@ -73,6 +79,14 @@ int Backend::access(const char* path, int mode) noexcept {
 }
 int Backend::change_mode(const char* path, mode_t mode) noexcept { return or_errno(::chmod(path, mode)); }
 int Backend::truncate(int fd, std::int64_t size) noexcept { return or_errno(::ftruncate(fd, size)); }
+int Backend::make_fifo(const char* path, mode_t mode) noexcept { return or_errno(::mkfifo(path, mode)); }
+int Backend::use_fifo(int fd) noexcept {
+  struct stat status{};
+  if (::fstat(fd, &status) < 0) return -errno;
+  if (!S_ISFIFO(status.st_mode)) return -EINVAL;
+  const int flags = ::fcntl(fd, F_GETFL);
+  return flags < 0 ? -errno : or_errno(::fcntl(fd, F_SETFL, flags & ~O_NONBLOCK));
+}
 bool Backend::run_job(ThreadPool& pool, ThreadPool::Job& job) noexcept { return pool.submit(job); }
 bool Backend::take_job_back(ThreadPool& pool, ThreadPool::Job& job) noexcept { return pool.cancel(job); }
 void Backend::spend(std::string_view) noexcept {}
