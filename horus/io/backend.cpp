@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <cstdlib>
 #include <ctime>
 
 #include <fcntl.h>
@@ -12,9 +13,17 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <horus/io/reactor.hpp>
+
 namespace horus::io {
 namespace {
 int or_errno(int result) noexcept { return result < 0 ? -errno : result; }
+
+std::int64_t system_wall_clock_ns() noexcept {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
 }  // namespace
 
 Backend::~Backend() = default;
@@ -28,11 +37,8 @@ int Backend::register_file(int) noexcept { return -EOPNOTSUPP; }
 void Backend::unregister_file(int) noexcept {}
 
 std::int64_t Backend::now_ns() noexcept { return monotonic_ns(); }
-std::int64_t Backend::wall_clock_ns() noexcept {
-  timespec now{};
-  ::clock_gettime(CLOCK_REALTIME, &now);
-  return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
-}
+std::int64_t Backend::wall_clock_ns() noexcept { return system_wall_clock_ns(); }
+void Backend::exit_now(int code) noexcept { std::_Exit(code); }
 int Backend::socket(int domain, int type, int protocol) noexcept {
   return or_errno(::socket(domain, type | SOCK_CLOEXEC, protocol));
 }
@@ -101,3 +107,8 @@ void Backend::random_bytes(void* out, std::size_t size) noexcept {
 }
 
 }  // namespace horus::io
+
+std::int64_t horus::wall_clock_ns() noexcept {
+  io::Reactor* reactor = io::Reactor::current();
+  return reactor != nullptr ? reactor->backend().wall_clock_ns() : io::system_wall_clock_ns();
+}

@@ -134,6 +134,9 @@ class HORUS_API Backend {
   virtual int use_fifo(int fd) noexcept;
   // Processes and signals.
   virtual pid_t process_id() noexcept;
+  /// Ends this process at once, without any destructor. Returns only in a simulated world, where nothing that happens
+  /// afterwards reaches anybody.
+  virtual void exit_now(int code) noexcept;
   /// As kill(2); with a value as sigqueue(3).
   virtual int send_signal(pid_t pid, int number, const std::int32_t* value) noexcept;
   /// A descriptor from which the signals of `claim` are read as signalfd_siginfo; -EBUSY: `claim.refused` has an owner.

@@ -70,11 +70,12 @@ SignalSet::SignalSet(std::initializer_list<int> numbers) : owner_(::pthread_self
   }
   Reactor* reactor = Reactor::current();
   simulated_ = reactor != nullptr && reactor->backend().has_virtual_clock();
-  const int fd = reactor != nullptr ? reactor->backend().claim_signals(claim_)
-                                    : detail::claim_system_signals(claim_);
+  const int fd =
+      reactor != nullptr ? reactor->backend().claim_signals(claim_) : detail::claim_system_signals(claim_);
   if (fd == -EBUSY) {
-    throw Error(EBUSY, "wait for a signal",
-                fmt::format("{} (another SignalSet of this process waits for it)", signal_name(claim_.refused)));
+    throw Error(
+        EBUSY, "wait for a signal",
+        fmt::format("{} (another SignalSet of this process waits for it)", signal_name(claim_.refused)));
   }
   if (fd < 0) throw Error(-fd, "signalfd");
   descriptor_ = Descriptor(fd);

@@ -14,7 +14,9 @@ using Costs = std::map<std::string, Distribution, std::less<>>;
 // Constructed before the backend and destroyed after it.
 struct WorldAlone {
   struct Lonely final : detail::Context {
-    using Context::Context;
+    Lonely(detail::Engine& engine, detail::Host& host, const Costs& costs) : Context(engine, 1, host, costs) {
+      process_ = &engine.processes().add(host, "alone");
+    }
     ~Lonely() { alive_.reset(); }
   };
 
@@ -22,8 +24,7 @@ struct WorldAlone {
   Costs costs;
   Lonely context;
 
-  explicit WorldAlone(std::uint64_t seed)
-      : engine(seed), context(engine, 1, engine.host("10.0.0.1"), costs) {}
+  explicit WorldAlone(std::uint64_t seed) : engine(seed), context(engine, engine.host("10.0.0.1"), costs) {}
 };
 
 class BackendAlone final : private WorldAlone, public detail::SimBackend {
@@ -31,6 +32,8 @@ class BackendAlone final : private WorldAlone, public detail::SimBackend {
   BackendAlone(std::uint64_t seed, const io::ReactorConfig& config)
       : WorldAlone(seed), SimBackend(WorldAlone::engine, WorldAlone::context, config) {
     kernel().run_alone();
+    for (std::size_t i = 0; i < 3; ++i)
+      kernel().install(static_cast<int>(i), WorldAlone::context.process().standard[i].object());
   }
 };
 

@@ -15,7 +15,8 @@ Faults Faults::swarm(Random& random) {
   Faults faults;
   for (unsigned* rate :
        {&faults.short_transfer, &faults.early_return, &faults.datagram_loss, &faults.datagram_duplicate,
-        &faults.datagram_late, &faults.slow_segment, &faults.disk_error, &faults.disk_full}) {
+        &faults.datagram_late, &faults.slow_segment, &faults.disk_error, &faults.disk_full,
+        &faults.spawn_failure, &faults.slow_start, &faults.child_death}) {
     const bool on = random.chance(1, 2);
     const std::uint64_t per_thousand = random.below(200);
     if (on) *rate = static_cast<unsigned>(per_thousand) + 1;
@@ -154,6 +155,11 @@ std::size_t Engine::reset_connections(const Host& one, const Host& other) {
   }
   for (const auto& stream : between) stream->reset();
   return between.size();
+}
+
+const std::vector<std::string>* Engine::addresses_of(const std::string& name) const {
+  const auto found = names_.find(name);
+  return found == names_.end() ? nullptr : &found->second;
 }
 
 std::uint16_t Engine::free_port(const Host& host, bool stream) noexcept {

@@ -23,6 +23,9 @@ struct Faults {
   unsigned slow_segment = 0;        ///< a piece of a stream is lost once and sent again 200 ms later
   unsigned disk_error = 0;          ///< a read, write or fsync of a file fails with EIO
   unsigned disk_full = 0;           ///< a write to a file fails with ENOSPC
+  unsigned spawn_failure = 0;       ///< a child process cannot be started: EAGAIN
+  unsigned slow_start = 0;          ///< a child that was started takes up to 2 s before its program runs
+  unsigned child_death = 0;         ///< a child is killed within 10 s after its start
   Distribution latency = Distribution::uniform(std::chrono::microseconds(100), std::chrono::milliseconds(1));
   Distribution local_latency =
       Distribution::uniform(std::chrono::microseconds(5), std::chrono::microseconds(30));

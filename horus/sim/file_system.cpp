@@ -96,11 +96,14 @@ FileSystem::FileSystem() {
   root_ = make(S_IFDIR | 0755, 0);
   root_->number = 1;
   root_->links = 1;
-  for (const char* name : {"tmp", "var", "home"}) {
+  for (const char* name : {"tmp", "var", "home", "dev"}) {
     auto directory = make(S_IFDIR | 0755, 0);
     directory->links = 1;
     root_->entries[name] = directory;
   }
+  std::uint64_t null = 0;
+  static_cast<void>(make_node("/dev/null", S_IFCHR | 0666, 0, null));
+  root_->entries["dev"]->durable_entries = root_->entries["dev"]->entries;
   root_->durable_entries = root_->entries;
 }
 
@@ -254,6 +257,17 @@ int FileSystem::make_directory(std::string_view path, mode_t mode, std::int64_t 
   if (place.inode) return -EEXIST;
   auto made = make(S_IFDIR | (mode & 07777), now_ns);
   made->links = 1;
+  place.parent->entries[place.name] = std::move(made);
+  return 0;
+}
+
+int FileSystem::make_node(std::string_view path, mode_t mode, std::int64_t now_ns, std::uint64_t& number) {
+  Place place;
+  if (const int result = walk(nullptr, path, false, place); result < 0) return result;
+  if (place.inode) return -EEXIST;
+  auto made = make(mode, now_ns);
+  made->links = 1;
+  number = made->number;
   place.parent->entries[place.name] = std::move(made);
   return 0;
 }

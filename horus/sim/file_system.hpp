@@ -16,6 +16,8 @@
 
 namespace horus::sim::detail {
 
+class FifoChannel;
+
 struct Inode {
   mode_t mode = 0;  // type and permissions
   std::uint64_t number = 0;
@@ -23,6 +25,7 @@ struct Inode {
   std::int64_t changed_ns = 0;
   std::string data;                                       // of a file; the target of a symbolic link
   std::map<std::string, std::shared_ptr<Inode>> entries;  // of a directory
+  std::weak_ptr<FifoChannel> fifo;                        // of a FIFO that somebody has open
   // What a power cut leaves.
   std::string durable_data;
   std::map<std::string, std::shared_ptr<Inode>> durable_entries;
@@ -70,6 +73,8 @@ class FileSystem {
   int unlink(const std::shared_ptr<Inode>& directory, std::string_view path, int flags);
   int rename(std::string_view from, std::string_view to, unsigned flags);
   int make_directory(std::string_view path, mode_t mode, std::int64_t now_ns);
+  /// A FIFO, a socket's file, a device: `mode` says which. Gives its inode's number.
+  int make_node(std::string_view path, mode_t mode, std::int64_t now_ns, std::uint64_t& number);
   int make_link(std::string_view existing, std::string_view path);
   int make_symbolic_link(std::string_view target, std::string_view path, std::int64_t now_ns);
   ssize_t read_link(std::string_view path, char* target, std::size_t size);

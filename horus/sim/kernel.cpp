@@ -44,13 +44,28 @@ int SimProvider::add(std::shared_ptr<Object> object) {
   std::size_t fd = 3;
   while (fd < table_.size() && table_[fd].object) ++fd;
   if (fd >= kMostDescriptors) return -EMFILE;
-  if (fd >= table_.size()) table_.resize(fd + 1);
-  Entry& entry = table_[fd];
-  entry.watched = 0;
-  entry.object = std::move(object);
-  entry.object->opened_as(*this, static_cast<int>(fd));
-  ++open_;
+  install(static_cast<int>(fd), object);
   return static_cast<int>(fd);
+}
+
+void SimProvider::install(int fd, const std::shared_ptr<Object>& object) {
+  const auto place = static_cast<std::size_t>(fd);
+  if (place >= table_.size()) table_.resize(place + 1);
+  Entry& entry = table_[place];
+  HORUS_ASSERT(!entry.object, "a descriptor of a simulated process was given twice");
+  entry.watched = 0;
+  entry.object = object;
+  entry.object->opened_as(*this, fd);
+}
+
+std::shared_ptr<Object> SimProvider::shared(int fd) noexcept {
+  return find(fd) == nullptr ? nullptr : table_[static_cast<std::size_t>(fd)].object;
+}
+
+std::size_t SimProvider::open_descriptors() const noexcept {
+  std::size_t count = 0;
+  for (std::size_t fd = 3; fd < table_.size(); ++fd) count += table_[fd].object ? 1 : 0;
+  return count;
 }
 
 int SimProvider::duplicate(int fd) {
@@ -70,7 +85,6 @@ int SimProvider::close(int fd) noexcept {
   entry.object.reset();
   entry.watched = 0;
   ++entry.generation;
-  --open_;
   object->closed_as(*this, fd);
   return 0;
 }
@@ -129,7 +143,7 @@ ssize_t SimProvider::moved(const char* what, int fd, ssize_t result) noexcept {
 ssize_t SimProvider::receive(int fd, void* data, std::size_t size, int flags) noexcept {
   Object* object = find(fd);
   if (object == nullptr) return -EBADF;
-  const bool stream = dynamic_cast<Stream*>(object) != nullptr;
+  const bool stream = object->is_byte_stream();
   iovec part{data, stream ? shortened(size) : size};
   msghdr message = message_of(&part, 1);
   return moved("receive", fd, object->receive(message, flags));
@@ -138,21 +152,9 @@ ssize_t SimProvider::receive(int fd, void* data, std::size_t size, int flags) no
 ssize_t SimProvider::send(int fd, const void* data, std::size_t size, int flags) noexcept {
   Object* object = find(fd);
   if (object == nullptr) return -EBADF;
-  const bool stream = dynamic_cast<Stream*>(object) != nullptr;
+  const bool stream = object->is_byte_stream();
   iovec part{const_cast<void*>(data), stream ? shortened(size) : size};
   const msghdr message = message_of(&part, 1);
-  return moved("send", fd, object->send(message, flags));
-}
-
-ssize_t SimProvider::receive_message(int fd, msghdr& message, int flags) noexcept {
-  Object* object = find(fd);
-  if (object == nullptr) return -EBADF;
-  return moved("receive", fd, object->receive(message, flags));
-}
-
-ssize_t SimProvider::send_message(int fd, const msghdr& message, int flags) noexcept {
-  Object* object = find(fd);
-  if (object == nullptr) return -EBADF;
   return moved("send", fd, object->send(message, flags));
 }
 
@@ -162,8 +164,8 @@ ssize_t SimProvider::read(int fd, const iovec* parts, int count, std::int64_t,
   if (object == nullptr) return -EBADF;
   if (object->kind() == Object::Kind::file) return -EAGAIN;  // a thread's work
   if (count == 1) {
-    const bool counter = object->kind() == Object::Kind::counter;
-    iovec part{parts->iov_base, counter ? parts->iov_len : shortened(parts->iov_len)};
+    const bool whole = !object->is_byte_stream();
+    iovec part{parts->iov_base, whole ? parts->iov_len : shortened(parts->iov_len)};
     msghdr message = message_of(&part, 1);
     return moved("read", fd, object->receive(message, 0));
   }
@@ -177,8 +179,8 @@ ssize_t SimProvider::write(int fd, const iovec* parts, int count, std::int64_t,
   if (object == nullptr) return -EBADF;
   if (object->kind() == Object::Kind::file) return -EAGAIN;  // a thread's work
   if (count == 1) {
-    const bool counter = object->kind() == Object::Kind::counter;
-    iovec part{parts->iov_base, counter ? parts->iov_len : shortened(parts->iov_len)};
+    const bool whole = !object->is_byte_stream();
+    iovec part{parts->iov_base, whole ? parts->iov_len : shortened(parts->iov_len)};
     const msghdr message = message_of(&part, 1);
     return moved("write", fd, object->send(message, 0));
   }

@@ -38,6 +38,8 @@ class Context {
   void after(Duration delay, std::function<void()> action);
   /// Calls `action` with the process's reactor as the thread's current one.
   virtual void enter(const std::function<void()>& action) { action(); }
+  /// Itself in the table of processes; set before anything runs.
+  [[nodiscard]] SimProcess& process() noexcept { return *process_; }
   void left_open(std::size_t descriptors) noexcept { leaked_ = descriptors; }
 
  protected:
@@ -47,6 +49,7 @@ class Context {
   const std::uint64_t number_;
   Host& host_;
   const std::map<std::string, Distribution, std::less<>>& costs_;
+  SimProcess* process_ = nullptr;
   std::int64_t busy_until_ = 0;
   bool woken_ = false;
   std::size_t leaked_ = 0;
@@ -88,9 +91,13 @@ class SimProvider final : public io::Provider {
   // --- The table of descriptors.
   /// The lowest free number; -EMFILE when there are too many.
   int add(std::shared_ptr<Object> object);
+  /// At a certain number, which is free.
+  void install(int fd, const std::shared_ptr<Object>& object);
   int duplicate(int fd);
+  [[nodiscard]] std::shared_ptr<Object> shared(int fd) noexcept;
   [[nodiscard]] Object* find(int fd) noexcept;
-  [[nodiscard]] std::size_t open_descriptors() const noexcept { return open_; }
+  /// Without the three standard ones.
+  [[nodiscard]] std::size_t open_descriptors() const noexcept;
   /// As the kernel does at the end of a process.
   void close_all() noexcept;
   /// The readiness of `fd` may have changed.
@@ -118,6 +125,7 @@ class SimProvider final : public io::Provider {
   std::int32_t perform(const io_uring_sqe& entry);
   ssize_t transfer(const io_uring_sqe& entry, const iovec* parts, std::size_t count, bool writing);
   int open(const io_uring_sqe& entry);
+  int give_rights(msghdr& message, std::vector<Held>& rights, std::size_t room);
 
   Engine& engine_;
   Context& context_;
@@ -125,7 +133,6 @@ class SimProvider final : public io::Provider {
   std::vector<int> candidates_;
   std::vector<io::BlockingOperation*> started_;
   io::RemoteList finished_;
-  std::size_t open_ = 0;
   std::uint64_t retry_ticks_ = 0;
   bool ticking_ = false;
   bool cut_off_ = false;

@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <sys/socket.h>
@@ -19,6 +20,7 @@
 namespace horus::sim::detail {
 
 class Engine;
+class Held;
 class SimProvider;
 struct Host;
 
@@ -68,6 +70,12 @@ class Object : public std::enable_shared_from_this<Object> {
   [[nodiscard]] virtual const io::Address* local() const noexcept { return nullptr; }
   [[nodiscard]] virtual const io::Address* peer() const noexcept { return nullptr; }
 
+  /// Descriptors that travel with a message (SCM_RIGHTS). What cannot carry any drops them.
+  virtual ssize_t send_with(const msghdr& message, int flags, std::vector<Held>&& rights);
+  virtual ssize_t receive_with(msghdr& message, int flags, std::vector<Held>& rights);
+  /// What it receives and sends may be cut anywhere.
+  [[nodiscard]] virtual bool is_byte_stream() const noexcept { return false; }
+
   void opened_as(SimProvider& kernel, int fd);
   void closed_as(SimProvider& kernel, int fd);
   [[nodiscard]] Engine& engine() const noexcept { return engine_; }
@@ -77,12 +85,41 @@ class Object : public std::enable_shared_from_this<Object> {
   void changed() noexcept;
 
  private:
+  friend class Held;
   struct Reference {
     SimProvider* kernel;
     int fd;
   };
+  void let_go();
+
   Engine& engine_;
   std::vector<Reference> references_;
+  int held_ = 0;
+};
+
+/// Keeps an object open without a descriptor: on its way to another process.
+class Held {
+ public:
+  Held() noexcept = default;
+  explicit Held(std::shared_ptr<Object> object) noexcept : object_(std::move(object)) {
+    if (object_) ++object_->held_;
+  }
+  Held(Held&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
+  Held& operator=(Held&& other) noexcept {
+    if (this != &other) {
+      reset();
+      object_ = std::exchange(other.object_, nullptr);
+    }
+    return *this;
+  }
+  ~Held() { reset(); }
+  void reset() noexcept {
+    if (const auto object = std::exchange(object_, nullptr)) object->let_go();
+  }
+  [[nodiscard]] const std::shared_ptr<Object>& object() const noexcept { return object_; }
+
+ private:
+  std::shared_ptr<Object> object_;
 };
 
 /// eventfd.

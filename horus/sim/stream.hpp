@@ -24,6 +24,7 @@ class Stream final : public Object {
   static void join(const std::shared_ptr<Stream>& one, const std::shared_ptr<Stream>& other) noexcept;
 
   [[nodiscard]] Kind kind() const noexcept override { return kind_; }
+  [[nodiscard]] bool is_byte_stream() const noexcept override { return true; }
   [[nodiscard]] std::uint32_t ready() const noexcept override;
   ssize_t receive(msghdr& message, int flags) override;
   ssize_t send(const msghdr& message, int flags) override;

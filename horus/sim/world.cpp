@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include <horus/base/assert.hpp>
+#include <horus/io/signals.hpp>
 #include <horus/io/time.hpp>
 #include <horus/sim/instance.hpp>
 #include <horus/sim/timeline.hpp>
@@ -77,6 +78,7 @@ struct World::State {
     std::string name;
     std::function<Task<int>()> main;
     Host* host = nullptr;
+    std::shared_ptr<std::string> output = std::make_shared<std::string>();
     bool peer = false;
     Instance* life = nullptr;  // the last one
     bool told = false;         // its end has been looked at
@@ -91,13 +93,25 @@ struct World::State {
   State(std::uint64_t number, std::vector<unsigned> left_out)
       : seed(number), engine(number), begin(engine.now()), without(std::move(left_out)) {
     report.seed = number;
+    engine.processes().on_start = [this](detail::SimProcess& child, const Program& program) {
+      lives.push_back(std::make_unique<Instance>(engine, lives.size() + 1, child, costs));
+      running.push_back(lives.back().get());
+      lives.back()->start(program);
+    };
+    engine.processes().on_kill = [this](detail::SimProcess& process) { killed(process); };
+    engine.processes().on_frozen = [this](detail::SimProcess& process) {
+      if (Instance* life = life_of(process)) life->wake();
+    };
   }
 
   [[nodiscard]] Duration now() const noexcept { return Duration(engine.now() - begin); }
   void fail(std::string what);
   Process& find(const std::string& name);
   Host& host_named(const std::string& name);
+  [[nodiscard]] Instance* life_of(const detail::SimProcess& process) noexcept;
+  [[nodiscard]] std::vector<detail::SimProcess*> running_as(const std::string& name);
   void start(Process& process);
+  void killed(detail::SimProcess& process);
   bool kill(Process& process);
   void check_ends();
   void pass_time(std::int64_t until_ns);
@@ -134,6 +148,7 @@ struct World::State {
   bool recording = false;
   bool ran = false;
   bool ending = false;
+  bool ending_children = false;
 };
 
 void World::State::fail(std::string what) {
@@ -156,6 +171,38 @@ Host& World::State::host_named(const std::string& name) {
   throw std::invalid_argument(fmt::format("the simulated world has no process or host \"{}\"", name));
 }
 
+Instance* World::State::life_of(const detail::SimProcess& process) noexcept {
+  for (Instance* life : running) {
+    if (&life->record() == &process) return life;
+  }
+  return nullptr;
+}
+
+// A process, or all who run a program.
+std::vector<detail::SimProcess*> World::State::running_as(const std::string& name) {
+  std::vector<detail::SimProcess*> found;
+  const bool program = engine.processes().has_program(name);
+  if (!program) static_cast<void>(find(name));
+  for (detail::SimProcess* process : engine.processes().all()) {
+    const bool meant = program ? process->program == name : process->parent == 0 && process->name == name;
+    if (meant && !process->ended) found.push_back(process);
+  }
+  return found;
+}
+
+// By a signal, or by its own wish to end at once.
+void World::State::killed(detail::SimProcess& ended) {
+  for (const auto& process : processes) {
+    const bool its = process->life != nullptr && &process->life->record() == &ended;
+    if (!its) continue;
+    if (ended.how == CLD_EXITED && ended.code != 0)
+      fail(fmt::format("{} ended at once with {}", process->name, ended.code));
+    static_cast<void>(kill(*process));
+    return;
+  }
+  if (Instance* life = life_of(ended)) life->kill();
+}
+
 bool World::State::kill(Process& process) {
   if (process.life == nullptr || process.life->ended() || process.life->killed()) return false;
   process.life->kill();
@@ -164,7 +211,11 @@ bool World::State::kill(Process& process) {
 }
 
 void World::State::start(Process& process) {
-  lives.push_back(std::make_unique<Instance>(engine, lives.size() + 1, process.name, *process.host, costs));
+  detail::SimProcess& record = engine.processes().add(*process.host, process.name);
+  process.output->clear();
+  for (const std::size_t stream : {1U, 2U})
+    record.standard[stream] = detail::Held(detail::make_console(engine, process.output));
+  lives.push_back(std::make_unique<Instance>(engine, lives.size() + 1, record, costs));
   process.life = lives.back().get();
   process.told = false;
   running.push_back(process.life);
@@ -184,6 +235,8 @@ void World::State::check_ends() {
     if (life->leaked_descriptors() > 0) {
       fail(fmt::format("{} left {} descriptors open", process->name, life->leaked_descriptors()));
     }
+    for (const std::string& child : life->left_children())
+      fail(fmt::format("{} left its child {} running", process->name, child));
   }
 }
 
@@ -236,7 +289,7 @@ bool World::State::step(std::int64_t until_ns) {
       fail(fmt::format("{} goes round and round without time passing:{}", chosen->name(), waiting()));
       return false;
     }
-    if (recording) timeline.active(chosen->name(), engine.now() - begin);
+    if (recording) timeline.active(chosen->lane(), engine.now() - begin);
     chosen->turn();
     check_ends();
     check_promises(disturbances == 0 ? 0 : -1);
@@ -268,7 +321,12 @@ void World::State::pass_time(std::int64_t until_ns) {
 
 void World::State::run_until(std::int64_t until_ns) {
   const auto goes_on = [this] {
-    return ending ? !running.empty() : failure.empty() && (anybody_left() || restarts_to_come());
+    if (ending) {
+      return std::any_of(running.begin(), running.end(), [this](const Instance* life) {
+        return !life->ended() && (ending_children || !life->is_child());
+      });
+    }
+    return failure.empty() && (anybody_left() || restarts_to_come());
   };
   while (goes_on() && step(until_ns)) {
   }
@@ -281,8 +339,18 @@ void World::State::finish() {
   ending = true;
   turns_at_once = 0;
   engine.faults() = engine.faults().healed();
-  for (Instance* life : running) life->ask_to_stop();
+  // Children are their parents' business; who is left without one is killed.
+  for (Instance* life : running) {
+    life->thaw();
+    if (!life->is_child()) life->ask_to_stop();
+  }
   run_until(engine.now() + kEndLimit.count());
+  ending_children = true;
+  for (Instance* life : running) {
+    if (life->is_child()) life->kill();
+  }
+  run_until(engine.now() + kEndLimit.count());
+  std::erase_if(running, [](const Instance* life) { return life->ended(); });
   if (!running.empty() && failure.empty()) {
     fail(fmt::format("processes did not end within {} of being asked to stop:{}", seconds_of(kEndLimit),
                      waiting()));
@@ -313,6 +381,7 @@ World& World::process(std::string name, std::function<Task<int>()> main, std::st
   process->name = std::move(name);
   process->main = std::move(main);
   process->host = &state_->engine.host(address);
+  state_->engine.add_name(process->name, address);
   state_->processes.push_back(std::move(process));
   return *this;
 }
@@ -327,6 +396,20 @@ World& World::tcp_peer(std::string address, Conversation conversation) {
   state_->processes.back()->peer = true;
   return *this;
 }
+
+World& World::program(const std::string& path, Program play) {
+  if (!path.starts_with('/') || !play)
+    throw std::invalid_argument(fmt::format("\"{}\" is not the absolute path of a program", path));
+  state_->engine.processes().add_program(path, std::move(play));
+  return *this;
+}
+World& World::name(const std::string& name, const std::string& address) {
+  if (name.empty() || !io::Address::ip(address, 0))
+    throw std::invalid_argument(fmt::format("\"{}\" needs a numeric address, not \"{}\"", name, address));
+  state_->engine.add_name(name, address);
+  return *this;
+}
+std::string World::output(const std::string& process) const { return *state_->find(process).output; }
 
 World& World::cost(std::string node, Distribution time) {
   state_->costs.insert_or_assign(std::move(node), time);
@@ -359,6 +442,9 @@ World& World::swarm(Duration until, std::vector<std::string> kills) {
   choose("segments lost once", &Faults::slow_segment);
   choose("disk errors", &Faults::disk_error);
   choose("disk full", &Faults::disk_full);
+  choose("children not started", &Faults::spawn_failure);
+  choose("children started late", &Faults::slow_start);
+  choose("children killed", &Faults::child_death);
   const Faults kind = small.healed();
   state.engine.faults() = small;
   at(until).faults(kind);
@@ -388,12 +474,15 @@ World& World::swarm(Duration until, std::vector<std::string> kills) {
     }
   }
   for (const std::string& name : kills) {
-    static_cast<void>(state.find(name));
+    const bool program = state.engine.processes().has_program(name);
+    if (!program) static_cast<void>(state.find(name));
     const bool killed = chance.chance(1, 2);
     const Duration when = moment(until);
     const Duration again = chance.between(when, until);
-    if (killed &&
-        chosen(fmt::format("kill of {} at {}, again at {}", name, seconds_of(when), seconds_of(again)))) {
+    if (killed && program) {
+      if (chosen(fmt::format("kill of {} at {}", name, seconds_of(when)))) at(when).signal(name, SIGKILL);
+    } else if (killed && chosen(fmt::format("kill of {} at {}, again at {}", name, seconds_of(when),
+                                            seconds_of(again)))) {
       at(when).kill(name);
       at(again).restart(name);
     }
@@ -451,12 +540,25 @@ World::At& World::At::kill(std::string name) {
     state->timeline.fault("kill " + name, state->now().count(), state->now().count());
   });
 }
+World::At& World::At::signal(std::string name, int number) {
+  State* state = world_.state_.get();
+  return call([state, name, number] {
+    for (detail::SimProcess* process : state->running_as(name)) {
+      state->engine.fault(fmt::format("{} for {}", io::signal_name(number), process->name));
+      state->timeline.fault(io::signal_name(number) + " " + name, state->now().count(), state->now().count());
+      state->engine.processes().deliver(*process, number, nullptr, nullptr);
+    }
+  });
+}
 World::At& World::At::cut_power(std::string name) {
   State* state = world_.state_.get();
   return call([state, name] {
     Host& host = state->host_named(name);
     for (const auto& process : state->processes) {
       if (process->host == &host) state->kill(*process);
+    }
+    for (detail::SimProcess* process : state->engine.processes().all()) {
+      if (&process->host == &host) state->engine.processes().deliver(*process, SIGKILL, nullptr, nullptr);
     }
     host.disk.cut_power(state->engine.fault_random());
     state->engine.fault("power cut of " + name);
