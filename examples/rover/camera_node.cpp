@@ -4,8 +4,6 @@
 #include <algorithm>
 #include <cerrno>
 
-#include <fcntl.h>
-
 #include "inputs.hpp"
 
 namespace rover {
@@ -40,7 +38,7 @@ Task<bool> CameraNode::start() {
   child_ = std::move(child).or_throw();
   reader_ = PpmReader();
   // Room for a whole picture, so that the camera need not wait for us within one. Where that is refused: 64 KiB.
-  static_cast<void>(::fcntl(child_.standard_out().fd(), F_SETPIPE_SZ, 1 << 20));
+  static_cast<void>(child_.standard_out().set_room(1 << 20));
   co_return true;
 }
 

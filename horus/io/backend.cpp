@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -86,6 +87,12 @@ int Backend::access(const char* path, int mode) noexcept {
 int Backend::change_mode(const char* path, mode_t mode) noexcept { return or_errno(::chmod(path, mode)); }
 int Backend::truncate(int fd, std::int64_t size) noexcept { return or_errno(::ftruncate(fd, size)); }
 int Backend::make_fifo(const char* path, mode_t mode) noexcept { return or_errno(::mkfifo(path, mode)); }
+int Backend::set_pipe_room(int fd, std::size_t bytes) noexcept {
+  return or_errno(::fcntl(fd, F_SETPIPE_SZ, static_cast<int>(bytes)));
+}
+int Backend::control_device(int fd, unsigned long request, void* argument) noexcept {
+  return or_errno(::ioctl(fd, request, argument));
+}
 int Backend::use_fifo(int fd) noexcept {
   struct stat status{};
   if (::fstat(fd, &status) < 0) return -errno;

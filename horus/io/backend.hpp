@@ -132,6 +132,10 @@ class HORUS_API Backend {
 
   /// From now on reading and writing wait on `fd`, a FIFO that was opened with O_NONBLOCK. -EINVAL: it is none.
   virtual int use_fifo(int fd) noexcept;
+  /// Room in a pipe, in bytes (F_SETPIPE_SZ); the kernel rounds up.
+  virtual int set_pipe_room(int fd, std::size_t bytes) noexcept;
+  /// As ioctl(2), for terminals.
+  virtual int control_device(int fd, unsigned long request, void* argument) noexcept;
   // Processes and signals.
   virtual pid_t process_id() noexcept;
   /// Ends this process at once, without any destructor. Returns only in a simulated world, where nothing that happens

@@ -66,6 +66,14 @@ Result<Pipe> make_pipe() {
   return Pipe{PipeReader(Descriptor(ends[0]), "pipe"), PipeWriter(Descriptor(ends[1]), "pipe")};
 }
 
+Result<> PipeReader::set_room(std::size_t bytes) {
+  Reactor* reactor = Reactor::current();
+  if (!is_open() || reactor == nullptr) return Error(EBADF, "make room in", "a pipe that is not open");
+  const int result = reactor->backend().set_pipe_room(fd(), bytes);
+  if (result < 0) return Error(-result, "make room in", name());
+  return {};
+}
+
 Result<PipeReader> standard_input() {
   auto copy = copy_of(STDIN_FILENO, "standard input");
   if (!copy) return copy.error();

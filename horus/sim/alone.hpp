@@ -15,7 +15,8 @@ namespace horus::sim {
 /// `horus::io::set_backend_maker(&horus::sim::make_backend_alone)`.
 ///
 /// Semantics: one host, 10.0.0.1, with a disk of its own; it begins anew with each reactor. Seeds come from
-/// HORUS_SIM_SEED (1). Threads, child processes and signals are the real ones and do not wake it.
+/// HORUS_SIM_SEED (1). It is the only process: there are no
+/// programs to start, and a signal that nobody waits for ends the real one. Threads do not wake it.
 /// Errors: none. A wait that nothing can ever end stops the program with a message.
 /// Thread safety: the reactor's thread.
 HORUS_API Result<std::unique_ptr<io::Backend>> make_backend_alone(const io::ReactorConfig& config);

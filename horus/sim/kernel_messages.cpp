@@ -36,8 +36,9 @@ ssize_t SimProvider::receive_message(int fd, msghdr& message, int flags) noexcep
   const std::size_t room = message.msg_controllen;
   std::vector<Held> rights;
   const ssize_t result = object->receive_with(message, flags, rights);
+  if (result < 0) return moved("receive", fd, result);  // the caller's room stays what it was
   message.msg_controllen = 0;
-  if (result >= 0 && !rights.empty()) message.msg_flags |= give_rights(message, rights, room);
+  if (!rights.empty()) message.msg_flags |= give_rights(message, rights, room);
   return moved("receive", fd, result);
 }
 

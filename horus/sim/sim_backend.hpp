@@ -58,6 +58,8 @@ class SimBackend : private KernelHolder, public io::Interpreter {
   void random_bytes(void* out, std::size_t size) noexcept override;
   int make_fifo(const char* path, mode_t mode) noexcept override;
   int use_fifo(int fd) noexcept override;
+  int set_pipe_room(int fd, std::size_t bytes) noexcept override;
+  int control_device(int fd, unsigned long request, void* argument) noexcept override;
   Result<std::vector<io::Address>> look_up(const std::string& host, std::uint16_t port) override;
   Result<pid_t> spawn(const io::ProcessOptions& options, const std::array<int, 3>& descriptors) override;
   pid_t process_id() noexcept override;

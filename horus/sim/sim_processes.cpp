@@ -14,6 +14,7 @@
 #include <horus/io/signal_claim.hpp>
 #include <horus/sim/fifo.hpp>
 #include <horus/sim/sim_backend.hpp>
+#include <horus/sim/stream.hpp>
 
 namespace horus::sim::detail {
 namespace {
@@ -146,6 +147,18 @@ int SimBackend::use_fifo(int fd) noexcept {
   Object* object = provider.find(fd);
   if (object == nullptr) return -EBADF;
   return dynamic_cast<FifoEnd*>(object) != nullptr ? 0 : -EINVAL;
+}
+int SimBackend::set_pipe_room(int fd, std::size_t bytes) noexcept {
+  constexpr std::size_t kPage = 4096;
+  constexpr std::size_t kMost = std::size_t{1} << 20;  // /proc/sys/fs/pipe-max-size
+  auto* stream = dynamic_cast<Stream*>(provider.find(fd));
+  if (stream == nullptr || stream->kind() != Object::Kind::stream) return -EBADF;
+  if (bytes > kMost) return -EPERM;
+  stream->set_capacity(std::max(bytes, kPage));
+  return static_cast<int>(bytes);
+}
+int SimBackend::control_device(int fd, unsigned long, void*) noexcept {
+  return provider.find(fd) == nullptr ? -EBADF : -ENOTTY;  // there are no terminals
 }
 
 }  // namespace horus::sim::detail

@@ -308,7 +308,7 @@ TEST_CASE("a child outlives a killed parent until it writes to nobody") {
   CHECK(seen > 50);
 }
 
-TEST_CASE("a process that ends before its child is told so") {
+TEST_CASE("a grandchild that nobody owns is nobody's leak") {
   World world(1);
   add_programs(world);
   world.process("parent", [] {
@@ -324,7 +324,6 @@ TEST_CASE("a process that ends before its child is told so") {
     }();
   });
   const Report report = world.run_for(10s);
-  // The grandchild belongs to nobody: that is no leak of the process.
   CHECK_MESSAGE(report.passed, report.to_string());
 }
 
