@@ -118,6 +118,7 @@ std::string describe_code(int code) {
     case kResolverFailed: return "name resolution failed";
     case kProcessFailed: return "process failed";
     case kBadInput: return "bad input";
+    case kTypeMismatch: return "message types differ";
     case ETIMEDOUT: return "timed out";
     case ECANCELED: return "cancelled";
     default: break;

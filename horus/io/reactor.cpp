@@ -203,6 +203,7 @@ Reactor::~Reactor() {
   if (ours) {
     check_owner();
     drain();
+    if (waker_) waker_->detach();
     remote_.wait_until_quiet();
     if (previous_slack_ns_ > 0) ::prctl(PR_SET_TIMERSLACK, static_cast<unsigned long>(previous_slack_ns_));
     horus::detail::thread_state.reactor = previous_reactor_;
@@ -318,6 +319,7 @@ bool Reactor::take_posts() noexcept {
     }
     count(counters_.posts, taken);
   }
+  if (!lookouts_.empty()) look_out();
   RemoteWork* back = remote_.take();
   const bool some = taken > 0 || back != nullptr;
   while (back != nullptr) {
@@ -326,6 +328,33 @@ bool Reactor::take_posts() noexcept {
     back = following;
   }
   return some;
+}
+
+void Reactor::look_out() noexcept {
+  lookouts_.for_each([](Lookout& lookout) { lookout.look(); });
+}
+
+const std::shared_ptr<Waker>& Reactor::waker() {
+  if (!waker_) waker_ = std::make_shared<Waker>(*this);
+  return waker_;
+}
+
+void Waker::wake() noexcept {
+  const std::lock_guard lock(mutex_);
+  if (reactor_ != nullptr) reactor_->wake_if_asleep();
+}
+
+bool Waker::post(Work work) {
+  const std::lock_guard lock(mutex_);
+  return reactor_ != nullptr && reactor_->post_work(std::move(work));
+}
+
+bool Waker::send(RemoteWork& work) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (reactor_ == nullptr) return false;
+  reactor_->remote_.expect();
+  reactor_->complete_remote(work);
+  return true;
 }
 
 bool Reactor::expire_timers() noexcept {
@@ -411,7 +440,7 @@ void Reactor::sleep_until(std::int64_t deadline_ns) noexcept {
   arm_wake();
   asleep_.store(true, std::memory_order_relaxed);
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (mailbox_.empty() && remote_.empty() && !stop_is_news()) {
+  if (!must_stay_awake() && !stop_is_news()) {
     const std::int64_t before = now_ns();
     enter(1, deadline_ns);
     count(counters_.asleep_ns, static_cast<std::uint64_t>(now_ns() - before));
@@ -422,7 +451,14 @@ void Reactor::sleep_until(std::int64_t deadline_ns) noexcept {
   reap();
 }
 
-// Looks for completions and posts without sleeping. True when it found something before `until_ns`.
+// The last look before a sleep, after `asleep_` was set: whoever comes later sees it and signals.
+bool Reactor::must_stay_awake() noexcept {
+  bool come = !mailbox_.empty() || !remote_.empty();
+  lookouts_.for_each([&](Lookout& lookout) { come = lookout.before_sleep() || come; });
+  return come;
+}
+
+// Looks for completions, posts and shared memory without sleeping. True when it found something before `until_ns`.
 bool Reactor::poll_until(std::int64_t until_ns) noexcept {
   if (sq_tail_ != *rings_.sq_tail) {
     enter(0, 0);
@@ -440,7 +476,8 @@ bool Reactor::poll_until(std::int64_t until_ns) noexcept {
     } else {
       pause_cpu();
     }
-    if (now_ns() >= until_ns) return false;
+    look_out();
+    if (now_ns() >= until_ns) return !ready_.empty();
   }
   return true;
 }
@@ -814,8 +851,7 @@ void Reactor::rearm_embedding() noexcept {
   std::atomic_thread_fence(std::memory_order_seq_cst);
   std::int64_t deadline = timers_.next_deadline();
   const bool unsubmitted = sq_tail_ != *rings_.sq_tail || (!queued_.empty() && in_flight_ < in_flight_limit_);
-  if (unsubmitted || !ready_.empty() || !mailbox_.empty() || !remote_.empty() || !migrations_.empty())
-    deadline = 1;
+  if (unsubmitted || !ready_.empty() || !migrations_.empty() || must_stay_awake()) deadline = 1;
   embedding_->arm(std::max<std::int64_t>(deadline, 1));
 }
 

@@ -19,6 +19,7 @@
 #include <horus/base/mailbox.hpp>
 #include <horus/base/result.hpp>
 #include <horus/io/backend.hpp>
+#include <horus/io/lookout.hpp>
 #include <horus/io/operation.hpp>
 #include <horus/io/reactor_config.hpp>
 #include <horus/io/remote.hpp>
@@ -210,6 +211,14 @@ class HORUS_API Reactor {
   [[nodiscard]] RemoteList& remote() noexcept { return remote_; }
   /// It has come back. Any thread; never refused. The reactor may be gone when this returns.
   void complete_remote(RemoteWork& work) noexcept;
+  /// Looks at shared memory each turn until `lookout` is unlinked.
+  void watch(Lookout& lookout) noexcept {
+    if (lookout.linked()) return;
+    lookouts_.push_back(lookout);
+    wake_embedding();
+  }
+  /// What ends this reactor's sleep from any thread.
+  [[nodiscard]] const std::shared_ptr<Waker>& waker();
   /// For `schedule()`: hands a suspended coroutine over once this thread's stack has unwound.
   struct Migration {
     Reactor* target = nullptr;
@@ -221,6 +230,7 @@ class HORUS_API Reactor {
  private:
   friend class Operation;
   friend class CurrentReactor;
+  friend class Waker;
   struct WakeHandler : CompletionHandler {
     Reactor* reactor = nullptr;
     std::uint64_t count = 0;
@@ -246,6 +256,8 @@ class HORUS_API Reactor {
   void end_run() noexcept;
   std::size_t turn(std::int64_t deadline_ns) noexcept;
   bool take_posts() noexcept;
+  void look_out() noexcept;
+  bool must_stay_awake() noexcept;
   bool expire_timers() noexcept;
   std::size_t resume_ready() noexcept;
   // stop() was called and the task that runs has not been told yet.
@@ -301,6 +313,8 @@ class HORUS_API Reactor {
 
   Mailbox<Work> mailbox_;
   RemoteList remote_;
+  IntrusiveList<Lookout, LookoutTag> lookouts_;
+  std::shared_ptr<Waker> waker_;  // made with the first that asks for it
   std::atomic<bool> asleep_{false};
   std::atomic<bool> stop_{false};
   std::atomic<int> stopping_calls_{0};  // stop() in progress on other threads

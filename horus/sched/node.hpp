@@ -7,10 +7,12 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <horus/base/error.hpp>
 #include <horus/base/export.hpp>
 #include <horus/base/literals.hpp>
+#include <horus/msg/hub.hpp>
 #include <horus/task/scope.hpp>
 #include <horus/task/task.hpp>
 
@@ -26,6 +28,18 @@ class HORUS_API NodeBase {
   virtual ~NodeBase();
 
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
+
+  /// Makes a publisher of this node: a member with an initialiser, or in init(). It can be used once the scheduler starts
+  /// the node. The topic's name may be remapped by Scheduler::connect. Errors: as Hub::advertise, at the start.
+  template <Message T>
+  [[nodiscard]] Publisher<T> advertise(std::string topic, const AdvertiseOptions& options = {}) {
+    return Publisher<T>(add_port(msg::out_port<T>(std::move(topic), options)));
+  }
+  /// The same for a subscriber.
+  template <Message T>
+  [[nodiscard]] Subscriber<T> subscribe(std::string topic, const SubscribeOptions& options = {}) {
+    return Subscriber<T>(add_port(msg::in_port<T>(std::move(topic), options)));
+  }
 
   /// Puts the hardware into a safe state. May run on another thread while the loop is blocked: touch only what that
   /// allows, wait for nothing.
@@ -54,8 +68,17 @@ class HORUS_API NodeBase {
  private:
   friend class Scheduler;
   friend class NodeBuilder;
+  // A port by the name that the node gave it.
+  struct NodePort {
+    std::string name;
+    std::weak_ptr<msg::Port> port;
+  };
+  std::shared_ptr<msg::Port> add_port(std::shared_ptr<msg::Port> port);
+
   std::string name_;
   bool explicitly_named_ = false;
+  std::vector<NodePort> ports_;
+  Scheduler* scheduler_ = nullptr;  // once it starts the node: ports open at once
   Scope scope_{"background", Failures::log};
 };
 

@@ -5,10 +5,18 @@
 
 #include <horus/base/log.hpp>
 #include <horus/io/reactor.hpp>
+#include <horus/sched/scheduler.hpp>
 
 namespace horus {
 
 NodeBase::~NodeBase() = default;
+
+std::shared_ptr<msg::Port> NodeBase::add_port(std::shared_ptr<msg::Port> port) {
+  std::erase_if(ports_, [](const NodePort& other) { return other.port.expired(); });
+  ports_.push_back({port->info().topic, port});
+  if (scheduler_ != nullptr) scheduler_->open_port(*this, ports_.back());
+  return port;
+}
 Task<> Node::init() { co_return; }
 Task<> Node::shutdown() { co_return; }
 

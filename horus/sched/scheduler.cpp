@@ -159,6 +159,21 @@ Task<bool> Scheduler::start_nodes() {
     record->statistics.rate_hz = record->rate.hz;
   }
   started_ = true;
+  try {
+    // A port that an earlier run opened is stale, and must not meet a fresh one.
+    for (auto& record : nodes_) {
+      for (const auto& port : record->node->ports_) {
+        if (const auto stale = port.port.lock()) stale->close();
+      }
+    }
+    for (auto& record : nodes_) {
+      record->node->scheduler_ = this;
+      for (const auto& port : record->node->ports_) open_port(*record->node, port);
+    }
+  } catch (const Error& error) {
+    log_error(error.message());
+    co_return false;
+  }
   for (auto& record : nodes_) {
     record->statistics.state = NodeState::initialising;
     std::exception_ptr failure;
@@ -182,6 +197,12 @@ Task<bool> Scheduler::start_nodes() {
       co_return false;
     }
     record->statistics.state = NodeState::running;
+  }
+  try {
+    check_connections();
+  } catch (const Error& error) {
+    log_error(error.message());
+    co_return false;
   }
   co_return true;
 }
@@ -247,6 +268,7 @@ Task<> Scheduler::stop_nodes() {
       log_error(fmt::format("{}: shutdown failed: {}", record.node_name(), line));
     }
     if (was_running) record.statistics.state = NodeState::stopped;
+    record.node->scheduler_ = nullptr;
   }
   started_ = false;
 }

@@ -95,6 +95,14 @@ class HORUS_API Scheduler {
   /// The rate of plain nodes that set none.
   Scheduler& tick_rate(Rate rate);
 
+  /// Where the nodes' topics meet; by default a hub of this scheduler alone. Before the run.
+  Scheduler& use_hub(Hub hub);
+  [[nodiscard]] const Hub& hub() const noexcept { return hub_; }
+  /// What `from` publishes as `out` reaches what `to` subscribes as `in`, whatever the topics are called; `in` then hears
+  /// only what is connected to it. Before the run. Throws Error: ENOENT for a node that is not there, kTypeMismatch. A
+  /// port that no node has made by the end of its init() fails the run.
+  Scheduler& connect(std::string_view from, std::string_view out, std::string_view to, std::string_view in);
+
   /// Runs until stop(), SIGINT or SIGTERM. Gives the exit code: 0, or 1 when a node could not start.
   int run();
   /// The same for at most `duration`, then a graceful stop.
@@ -124,13 +132,23 @@ class HORUS_API Scheduler {
   [[nodiscard]] const SchedulerConfig& config() const noexcept { return config_; }
 
  private:
+  friend class NodeBase;
   friend class NodeBuilder;
   friend class detail::NodeRecord;
+
+  struct Connection {
+    std::string from, out, to, in;
+  };
 
   NodeBuilder adopt(std::unique_ptr<NodeBase> node);
   void check_not_running(const char* what) const;
   void check_name(const detail::NodeRecord& record, const std::string& name) const;
   void settle_names();
+  [[nodiscard]] detail::NodeRecord* find_node(std::string_view name) const;
+  [[nodiscard]] std::shared_ptr<msg::Port> find_port(const std::string& node, const std::string& port,
+                                                     msg::Direction direction) const;
+  void open_port(NodeBase& node, const NodeBase::NodePort& port);
+  void check_connections() const;
   void apply_thread_settings();
   int run_on_own_reactor(Duration limit, bool own_signals);
   Task<int> run_limited(Duration limit, bool own_signals);
@@ -144,6 +162,8 @@ class HORUS_API Scheduler {
 
   SchedulerConfig config_;
   std::unique_ptr<io::Reactor> own_reactor_;
+  Hub hub_{"scheduler"};
+  std::vector<Connection> connections_;
   std::vector<std::unique_ptr<detail::NodeRecord>> nodes_;
   std::vector<detail::NodeRecord*> releases_;  // periodic nodes, a heap by next release
   std::vector<detail::NodeRecord*> due_;

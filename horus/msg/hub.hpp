@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// Hub: the named endpoint through which a program's topics meet those of other programs. Any thread may make and ask it;
+// the ports that it makes belong to the thread that makes them.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <horus/base/export.hpp>
+#include <horus/base/result.hpp>
+#include <horus/msg/hub_core.hpp>
+#include <horus/msg/layout.hpp>
+#include <horus/msg/link.hpp>
+#include <horus/msg/options.hpp>
+#include <horus/msg/publisher.hpp>
+#include <horus/msg/subscriber.hpp>
+
+namespace horus {
+
+/// A named place where publishers and subscribers of the same topic find each other. A copy is the same hub; it lives as
+/// long as a copy or a port of it does.
+///
+/// Semantics: `Hub("rover")` joins the ports that are made through it, in this process.
+/// Errors: making a port throws Error: kTypeMismatch when the topic carries another type (both layouts are named), EINVAL
+/// for options out of range.
+/// Thread safety: any thread.
+/// Example:
+/// ```
+/// horus::Hub hub("rover");
+/// auto out = hub.advertise<horus::messages::Twist>("cmd_vel");
+/// auto in = hub.subscribe<horus::messages::Twist>("cmd_vel");
+/// ```
+class HORUS_API Hub {
+ public:
+  explicit Hub(std::string name = "local") : core_(std::make_shared<msg::HubCore>(std::move(name))) {}
+  explicit Hub(std::shared_ptr<msg::HubCore> core) noexcept : core_(std::move(core)) {}
+
+  template <Message T>
+  [[nodiscard]] Publisher<T> advertise(std::string topic, const AdvertiseOptions& options = {}) const {
+    return Publisher<T>(open(msg::out_port<T>(std::move(topic), options)));
+  }
+  template <Message T>
+  [[nodiscard]] Subscriber<T> subscribe(std::string topic, const SubscribeOptions& options = {}) const {
+    return Subscriber<T>(open(msg::in_port<T>(std::move(topic), options)));
+  }
+  /// This hub's end of a link with the hub named `peer`.
+  template <Message T>
+  [[nodiscard]] Link<T> create_link(std::string name, std::string peer, const SubscribeOptions& receive = {},
+                                    const AdvertiseOptions& send = {}) const {
+    auto in = msg::in_port<T>(name, receive, peer);
+    auto out = msg::out_port<T>(std::move(name), send, std::move(peer));
+    return Link<T>(Publisher<T>(open(std::move(out))), Subscriber<T>(open(std::move(in))));
+  }
+
+  [[nodiscard]] const std::string& name() const noexcept { return core_->name(); }
+  [[nodiscard]] HubMetrics metrics() const { return core_->metrics(); }
+  [[nodiscard]] ConnectionState connection_state() const { return core_->connection_state(); }
+  [[nodiscard]] const std::shared_ptr<msg::HubCore>& core() const noexcept { return core_; }
+
+ private:
+  [[nodiscard]] std::shared_ptr<msg::Port> open(std::shared_ptr<msg::Port> port) const {
+    port->open(core_);
+    return port;
+  }
+
+  std::shared_ptr<msg::HubCore> core_;
+};
+
+}  // namespace horus

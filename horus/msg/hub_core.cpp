@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <horus/msg/hub_core.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include <horus/base/log.hpp>
+#include <horus/io/reactor.hpp>
+
+namespace horus::msg {
+namespace {
+
+constexpr std::size_t kLongestName = 255;
+
+// Every open port of this process: links join ports of different hubs.
+struct Everyone {
+  std::mutex mutex;
+  std::vector<Port*> ports;
+};
+Everyone& everyone() {
+  static auto* all =
+      new Everyone();  // never destroyed: ports of static objects close later than any static dies
+  return *all;
+}
+
+void check_name(const std::string& topic) {
+  const bool printable = std::all_of(topic.begin(), topic.end(), [](char c) { return c > ' ' && c != 0x7f; });
+  if (topic.empty() || topic.size() > kLongestName || !printable) {
+    throw Error(EINVAL, "open topic",
+                fmt::format("\"{}\" (a name has 1 to {} characters, without spaces)", topic, kLongestName));
+  }
+}
+
+void check(const SubscribeOptions& options, const std::string& topic) {
+  const auto out_of_range = [](std::uint32_t value) {
+    return value < 1 || value > SubscribeOptions::kMaxDepth;
+  };
+  if (out_of_range(options.depth) || out_of_range(options.max_held)) {
+    throw Error(EINVAL, "subscribe",
+                fmt::format("{} (depth {} and max_held {}: 1 to {})", topic, options.depth, options.max_held,
+                            SubscribeOptions::kMaxDepth));
+  }
+}
+
+std::uint32_t depth_of(const SubscribeOptions& options) noexcept {
+  return options.overflow == Overflow::latest ? 1 : options.depth;
+}
+
+}  // namespace
+
+bool meet(const PortInfo& out, const PortInfo& in) noexcept {
+  if (out.topic != in.topic || out.link != in.link) return false;
+  if (out.origin != nullptr && in.origin != nullptr) return false;  // nobody's messages pass through us
+  return out.link ? out.peer == in.hub && in.peer == out.hub : out.hub == in.hub;
+}
+
+Result<> connect_here(Outbox& outbox, const std::shared_ptr<Inbox>& inbox, std::uint64_t peer_of_inbox,
+                      std::uint64_t peer_of_outbox) {
+  const bool neighbours = outbox.owner() == inbox->owner();
+  const std::uint32_t depth = depth_of(inbox->options());
+  const std::uint32_t slots = outbox.pool().slots();
+  auto memory = Mapping::create(LinkMemory::bytes_for(depth, slots), false, "horus-link");
+  if (!memory) return memory.error();
+  const LinkMemory link = LinkMemory::over(std::move(*memory), depth, slots);
+  auto outlet = std::make_shared<Outlet>(link, inbox->options().overflow,
+                                         std::make_shared<ReactorBell>(inbox->owner().waker),
+                                         neighbours ? inbox.get() : nullptr);
+  outlet->peer = peer_of_outbox;
+  outlet->reserved = depth + inbox->options().max_held;
+  if (auto attached = outbox.attach(std::move(outlet)); !attached) return attached;
+  auto* inlet =
+      new Inlet(link, outbox.pool().memory(), slots, outbox.pool().stride(), outbox.layout().tail_offset,
+                outbox.layout().element_bytes, inbox->options().max_held, outbox.bell(), neighbours);
+  inlet->peer = peer_of_inbox;
+  inbox->attach(inlet);
+  return {};
+}
+
+// --- Ports ------------------------------------------------------------------------------------------------------------
+
+void Port::close() noexcept {
+  if (hub_ == nullptr) return;
+  hub_->close(*this);
+  hub_.reset();
+  outbox_.reset();
+  inbox_.reset();
+}
+
+void Port::open(const std::shared_ptr<HubCore>& hub) { hub->open(*this); }
+
+void HubCore::open(Port& port) {
+  HORUS_ASSERT(!port.is_open(), "a port was opened twice");
+  PortInfo& info = port.info_;
+  check_name(info.topic);
+  if (info.hub.empty()) info.hub = name_;
+  bool sharable = false;
+  {
+    const std::lock_guard lock(mutex_);
+    sharable = shares_memory_;
+    if (io::Reactor::current() != nullptr) {
+      for (Carrier& carrier : carriers_) start(carrier).or_throw();
+    }
+  }
+  const auto carriers = transports();
+  if (info.direction == Direction::out) {
+    port.outbox_ = Outbox::create(info.topic, *info.layout, info.advertise, sharable).or_throw();
+  } else {
+    check(info.subscribe, info.topic);
+    port.inbox_ = std::make_shared<Inbox>(info.topic, *info.layout, info.subscribe);
+  }
+  settle(port);
+  for (const auto& carrier : carriers) carrier->port_opened(port.shared_from_this());
+}
+
+// Finds the port's place among the others of this process.
+void HubCore::settle(Port& port) {
+  static std::atomic<std::uint64_t> last_id{0};
+  PortInfo& info = port.info_;
+  Everyone& all = everyone();
+  const std::lock_guard lock(all.mutex);
+  for (const Port* other : all.ports) {
+    const PortInfo& theirs = other->info_;
+    if (other->hub_.get() != this || theirs.topic != info.topic || theirs.link != info.link ||
+        theirs.peer != info.peer || theirs.layout->hash == info.layout->hash)
+      continue;
+    port.outbox_.reset();
+    port.inbox_.reset();
+    throw Error(kTypeMismatch, "open topic",
+                fmt::format("{} (it carries {}; this end wants {})", info.topic, theirs.layout->describe(),
+                            info.layout->describe()));
+  }
+  info.id = ++last_id;
+  port.hub_ = shared_from_this();
+  for (Port* other : all.ports) {
+    if (other->info_.direction == info.direction || (!info.link && other->hub_.get() != this)) continue;
+    const bool out = info.direction == Direction::out;
+    const Port& from = out ? port : *other;
+    const Port& to = out ? *other : port;
+    if (!meet(from.info_, to.info_)) continue;
+    if (from.info_.layout->hash != to.info_.layout->hash) {
+      log_error(fmt::format("link {}: hub {} sends {}, hub {} expects {}: not connected", info.topic,
+                            from.info_.hub, from.info_.layout->describe(), to.info_.hub,
+                            to.info_.layout->describe()));
+      continue;
+    }
+    auto connected = connect_here(*from.outbox_, to.inbox_, from.info_.id, to.info_.id);
+    if (!connected) log_error(connected.error().message());
+  }
+  all.ports.push_back(&port);
+}
+
+namespace {
+
+void count(const Port& port, HubMetrics& metrics) {
+  if (port.info().origin != nullptr) return;  // a remote port's deputy: the remote hub counts
+  if (port.info().direction == Direction::out) {
+    const PublisherMetrics out = port.outbox().metrics();
+    metrics.messages_sent += out.published;
+    metrics.bytes_sent += out.bytes;
+    metrics.send_failures += out.send_failures;
+    metrics.dropped += out.dropped;
+    ++metrics.publishers;
+  } else {
+    const SubscriberMetrics in = port.inbox().metrics();
+    metrics.messages_received += in.received;
+    metrics.bytes_received += in.bytes;
+    metrics.recv_failures += in.dropped;
+    metrics.queued += in.queued;
+    metrics.latency.merge(in.latency);
+    ++metrics.subscribers;
+  }
+}
+
+}  // namespace
+
+void HubCore::close(Port& port) noexcept {
+  {
+    Everyone& all = everyone();
+    const std::lock_guard lock(all.mutex);
+    std::erase(all.ports, &port);
+    count(port, ended_);
+    ended_.publishers = ended_.subscribers = 0;
+    ended_.queued = 0;
+  }
+  for (const auto& carrier : transports()) carrier->port_closed(port.info_);
+}
+
+// --- The hub ----------------------------------------------------------------------------------------------------------
+
+HubCore::~HubCore() {
+  for (const auto& carrier : transports()) carrier->close();
+}
+
+Result<> HubCore::carry(TransportMaker maker, bool shares_memory) {
+  const std::lock_guard lock(mutex_);
+  shares_memory_ = shares_memory_ || shares_memory;
+  Carrier carrier{std::move(maker), nullptr};
+  if (io::Reactor::current() != nullptr) {
+    if (auto started = start(carrier); !started) return started;
+  }
+  carriers_.push_back(std::move(carrier));
+  return {};
+}
+
+Result<> HubCore::start(Carrier& carrier) {
+  if (carrier.transport != nullptr && carrier.transport->alive()) return {};
+  auto made = carrier.maker(*this);
+  if (!made) return made.error();
+  carrier.transport = std::move(*made);
+  std::vector<std::shared_ptr<Port>> open;  // by threads without a reactor, or for a transport that is gone
+  {
+    Everyone& all = everyone();
+    const std::lock_guard lock(all.mutex);
+    for (Port* port : all.ports) {
+      if (port->hub_.get() != this || port->info_.origin != nullptr) continue;
+      if (auto alive = port->weak_from_this().lock()) open.push_back(std::move(alive));
+    }
+  }
+  for (const auto& port : open) carrier.transport->port_opened(port);
+  return {};
+}
+
+std::vector<std::shared_ptr<Transport>> HubCore::transports() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<Transport>> working;
+  for (const Carrier& carrier : carriers_) {
+    if (carrier.transport != nullptr) working.push_back(carrier.transport);
+  }
+  return working;
+}
+
+HubMetrics HubCore::metrics() const {
+  Everyone& all = everyone();
+  const std::lock_guard lock(all.mutex);
+  HubMetrics metrics = ended_;
+  for (const Port* port : all.ports) {
+    if (port->hub_.get() == this) count(*port, metrics);
+  }
+  return metrics;
+}
+
+ConnectionState HubCore::connection_state() const {
+  ConnectionState state;
+  const auto carriers = transports();
+  for (const auto& carrier : carriers) {
+    auto peers = carrier->peers();
+    state.peers.insert(state.peers.end(), std::make_move_iterator(peers.begin()),
+                       std::make_move_iterator(peers.end()));
+  }
+  state.connected = carriers.empty() || std::any_of(state.peers.begin(), state.peers.end(),
+                                                    [](const PeerState& peer) { return peer.connected; });
+  return state;
+}
+
+}  // namespace horus::msg

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <horus/msg/inbox.hpp>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include <horus/base/log.hpp>
+#include <horus/io/reactor.hpp>
+#include <horus/msg/outlet.hpp>
+
+namespace horus::msg {
+namespace {
+
+void add(std::atomic<std::uint64_t>& counter, std::uint64_t change) noexcept {
+  counter.store(counter.load(std::memory_order_relaxed) + change, std::memory_order_relaxed);
+}
+
+}  // namespace
+
+Owner::Owner() noexcept
+    : reactor(io::Reactor::current()),
+      thread(horus::detail::thread_state.number),
+      waker(reactor != nullptr ? reactor->waker() : nullptr) {}
+
+bool Owner::here() const noexcept {
+  return io::Reactor::current() == reactor && horus::detail::thread_state.number == thread;
+}
+
+Inbox::Inbox(std::string topic, const Layout& layout, const SubscribeOptions& options)
+    : topic_(std::move(topic)), layout_(layout), options_(options) {}
+
+Inbox::~Inbox() {
+  close();
+  for (Inlet* inlet : fresh_) inlet->let_go();
+}
+
+void Inbox::close() noexcept {
+  io::Lookout::unlink();
+  while (!links_.empty()) drop_link(links_.size() - 1);
+}
+
+Inbox::Waiting::~Waiting() {
+  if (arrival.inlet != nullptr) arrival.inlet->give_back(arrival.slot);
+}
+
+// --- Links ------------------------------------------------------------------------------------------------------------
+
+void Inbox::attach(Inlet* inlet) {
+  {
+    const std::lock_guard lock(mutex_);
+    fresh_.push_back(inlet);
+    changed_.store(true, std::memory_order_release);
+  }
+  if (owner_.here()) return arrived();
+  // Whoever waits now does not look at this link yet.
+  if (owner_.waker == nullptr) return;
+  owner_.waker->hand_over([inbox = weak_from_this()] {
+    if (const std::shared_ptr<Inbox> self = inbox.lock()) self->arrived();
+  });
+}
+
+void Inbox::adopt() {
+  const std::lock_guard lock(mutex_);
+  changed_.store(false, std::memory_order_relaxed);
+  for (Inlet* inlet : fresh_) {
+    links_.push_back(inlet);
+    if (!inlet->same_thread()) ++foreign_;
+  }
+  fresh_.clear();
+  if (foreign_ > 0 && !waiters_.empty() && owner_.reactor != nullptr) owner_.reactor->watch(*this);
+}
+
+void Inbox::drop_link(std::size_t index) noexcept {
+  const std::lock_guard lock(mutex_);
+  Inlet* inlet = links_[index];
+  links_.erase(links_.begin() + static_cast<std::ptrdiff_t>(index));
+  if (!inlet->same_thread()) --foreign_;
+  add(lost_, inlet->dropped());
+  inlet->let_go();
+}
+
+void Inbox::detach(std::uint64_t peer) noexcept {
+  if (changed_.load(std::memory_order_acquire)) adopt();
+  for (std::size_t i = links_.size(); i > 0; --i) {
+    if (links_[i - 1]->peer == peer)
+      links_[i - 1]->memory().state->publisher_closed.store(1, std::memory_order_release);
+  }
+}
+
+// --- Messages ---------------------------------------------------------------------------------------------------------
+
+bool Inbox::take(Arrival& arrival, int& failure) {
+  if (changed_.load(std::memory_order_acquire)) [[unlikely]]
+    adopt();
+  for (std::size_t tried = 0; tried < links_.size();) {
+    if (next_ >= links_.size()) next_ = 0;
+    Inlet& inlet = *links_[next_];
+    const bool over = inlet.publisher_closed();  // before the look: what it had sent is still taken
+    switch (inlet.take(arrival)) {
+      case Inlet::Outcome::taken:
+        ++next_;
+        failure = 0;
+        record(arrival);
+        return true;
+      case Inlet::Outcome::too_many_held: failure = ENOBUFS; return true;
+      case Inlet::Outcome::broken:
+        log_warning(fmt::format("topic {}: a publisher broke the rules of shared memory; its link is closed",
+                                topic_));
+        drop_link(next_);
+        break;
+      case Inlet::Outcome::none:
+        if (over) {
+          drop_link(next_);
+        } else {
+          ++next_;
+          ++tried;
+        }
+        break;
+    }
+  }
+  return false;
+}
+
+bool Inbox::has_message() {
+  if (changed_.load(std::memory_order_acquire)) adopt();
+  return std::any_of(links_.begin(), links_.end(), [](const Inlet* inlet) { return !inlet->empty(); });
+}
+
+void Inbox::record(const Arrival& arrival) {
+  add(received_, 1);
+  add(bytes_, std::uint64_t{layout_.head_bytes} + arrival.tail_bytes);
+  if (arrival.stamp_ns == 0) [[likely]]
+    return;
+  const std::int64_t late_ns = std::max<std::int64_t>(now_ns() - arrival.stamp_ns, 0);
+  const std::lock_guard lock(mutex_);
+  latency_.record(static_cast<std::uint64_t>(late_ns));
+}
+
+void Inbox::wait(Waiting& waiting) noexcept {
+  waiters_.push_back(waiting);
+  if (foreign_ > 0) owner_.reactor->watch(*this);
+}
+
+void Inbox::arrived() noexcept {
+  if (changed_.load(std::memory_order_acquire)) [[unlikely]]
+    adopt();
+  while (auto* first = waiters_.front()) {
+    auto* waiting = static_cast<Waiting*>(first);
+    if (!take(waiting->arrival, waiting->failure)) return;
+    waiters_.pop_front();
+    waiting->make_ready();
+  }
+}
+
+void Inbox::look() noexcept {
+  if (announced_) {
+    announced_ = false;
+    for (Inlet* inlet : links_) inlet->set_asleep(false);
+  }
+  arrived();
+  if (waiters_.empty()) io::Lookout::unlink();
+}
+
+bool Inbox::before_sleep() noexcept {
+  if (waiters_.empty()) {
+    io::Lookout::unlink();
+    return false;
+  }
+  announced_ = true;
+  for (Inlet* inlet : links_) {
+    if (!inlet->same_thread()) inlet->set_asleep(true);
+  }
+  // Pairs with the one in Outlet::notify().
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  return std::any_of(links_.begin(), links_.end(),
+                     [](const Inlet* inlet) { return !inlet->empty() || inlet->publisher_closed(); });
+}
+
+// --- The account ------------------------------------------------------------------------------------------------------
+
+std::uint64_t Inbox::missed() const noexcept {
+  std::uint64_t missed = lost_.load(std::memory_order_relaxed);
+  for (const Inlet* inlet : links_) missed += inlet->dropped();
+  return missed;
+}
+
+void Inbox::count_lost(std::uint64_t messages) noexcept { add(lost_, messages); }
+
+SubscriberMetrics Inbox::metrics() const {
+  const std::lock_guard lock(mutex_);
+  SubscriberMetrics metrics;
+  metrics.received = received_.load(std::memory_order_relaxed);
+  metrics.bytes = bytes_.load(std::memory_order_relaxed);
+  metrics.dropped = missed();
+  for (const Inlet* inlet : links_) metrics.queued += inlet->queued();
+  metrics.publishers = static_cast<std::uint32_t>(links_.size());
+  metrics.latency = latency_;
+  return metrics;
+}
+
+}  // namespace horus::msg

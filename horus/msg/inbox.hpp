@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+// A subscriber without its type: takes messages from its links in turn, and wakes whoever waits for one. One thread,
+// except attach() and the queries.
+#pragma once
+
+#include <atomic>
+#include <coroutine>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include <horus/base/export.hpp>
+#include <horus/base/histogram.hpp>
+#include <horus/base/result.hpp>
+#include <horus/io/lookout.hpp>
+#include <horus/msg/inlet.hpp>
+#include <horus/msg/layout.hpp>
+#include <horus/msg/options.hpp>
+#include <horus/task/event.hpp>
+
+namespace horus::io {
+class Reactor;
+}
+
+namespace horus {
+
+/// What a subscriber has seen so far.
+struct SubscriberMetrics {
+  std::uint64_t received = 0;    ///< messages taken
+  std::uint64_t bytes = 0;       ///< of them
+  std::uint64_t dropped = 0;     ///< lost on the way for want of room, or with a peer
+  std::uint64_t queued = 0;      ///< now
+  std::uint32_t publishers = 0;  ///< connected now
+  Histogram latency;             ///< publish → take, nanoseconds, of every 16th message or so
+};
+
+}  // namespace horus
+
+namespace horus::msg {
+
+/// Which thread a port belongs to: that of its reactor, or the thread that made it where there is none.
+class HORUS_API Owner {
+ public:
+  Owner() noexcept;
+  [[nodiscard]] bool here() const noexcept;
+  friend bool operator==(const Owner& a, const Owner& b) noexcept {
+    return a.reactor == b.reactor && a.thread == b.thread;
+  }
+
+  io::Reactor* reactor;
+  std::uint64_t thread;
+  std::shared_ptr<io::Waker> waker;  // null without a reactor
+};
+
+class HORUS_API Inbox final : public io::Lookout, public std::enable_shared_from_this<Inbox> {
+ public:
+  Inbox(std::string topic, const Layout& layout, const SubscribeOptions& options);
+  Inbox(const Inbox&) = delete;
+  Inbox& operator=(const Inbox&) = delete;
+  ~Inbox();
+
+  /// Somebody who waits for a message. It is given one, or stays in line.
+  struct Waiting : horus::detail::QueuedWaiter {
+    Waiting(const WaitKind& kind, Inbox& inbox) noexcept : QueuedWaiter(kind), inbox_(inbox) {}
+    Waiting(const Waiting&) = delete;
+    ~Waiting();
+    bool await_ready() { return inbox_.take(arrival, failure); }
+    template <class Promise>
+    void await_suspend(std::coroutine_handle<Promise> awaiting) {
+      if (!suspend(awaiting)) return refuse();
+      inbox_.wait(*this);
+    }
+    Arrival arrival;
+    int failure = 0;
+
+   protected:
+    Inbox& inbox_;
+  };
+
+  /// The next message, links in turn. False: there is none. True with `failure` set: there is one, and it cannot be had
+  /// (ENOBUFS: too many samples are held).
+  bool take(Arrival& arrival, int& failure);
+  /// True when take() would find something.
+  [[nodiscard]] bool has_message();
+  /// A neighbour has sent something.
+  void arrived() noexcept;
+  void look() noexcept override;
+  bool before_sleep() noexcept override;
+
+  /// A publisher was found. Any thread.
+  void attach(Inlet* inlet);
+  /// Ends the links that `peer` made, after what is queued in them. The inbox's thread.
+  void detach(std::uint64_t peer) noexcept;
+  void close() noexcept;
+
+  [[nodiscard]] const std::string& topic() const noexcept { return topic_; }
+  [[nodiscard]] const Layout& layout() const noexcept { return layout_; }
+  [[nodiscard]] const SubscribeOptions& options() const noexcept { return options_; }
+  [[nodiscard]] const Owner& owner() const noexcept { return owner_; }
+  /// Messages that were lost before they came here.
+  [[nodiscard]] std::uint64_t missed() const noexcept;
+  /// Any thread.
+  [[nodiscard]] SubscriberMetrics metrics() const;
+  /// Losses that happened before this process's links (on a network). The inbox's thread.
+  void count_lost(std::uint64_t messages) noexcept;
+
+ private:
+  void wait(Waiting& waiting) noexcept;
+  void adopt();
+  void drop_link(std::size_t index) noexcept;
+  void record(const Arrival& arrival);
+
+  const std::string topic_;
+  const Layout layout_;
+  const SubscribeOptions options_;
+  const Owner owner_;
+  horus::detail::WaiterQueue waiters_;
+  std::size_t next_ = 0;     // whose turn it is
+  std::size_t foreign_ = 0;  // links from other threads
+  bool announced_ = false;   // that we sleep
+  std::atomic<std::uint64_t> received_{0};
+  std::atomic<std::uint64_t> bytes_{0};
+  std::atomic<std::uint64_t> lost_{0};  // on links that are gone, or before they came to us
+
+  std::atomic<bool> changed_{false};
+  mutable std::mutex mutex_;  // of what follows, and of links_ against metrics()
+  std::vector<Inlet*> links_;
+  std::vector<Inlet*> fresh_;
+  Histogram latency_;
+};
+
+}  // namespace horus::msg

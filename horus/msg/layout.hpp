@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the two ends of a link must agree on: a message's name, size and fields, and a hash of all of them.
+// Plain values; any thread.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <horus/base/export.hpp>
+
+namespace horus {
+
+/// One field of a described message.
+struct Field {
+  const char* name;
+  std::string type;    ///< "f64", "u8[16]", "{f64 x f64 y}"
+  std::size_t offset;  ///< bytes from the start of the message
+};
+
+/// The shape of a message type. A message is a head of fixed size and, for some types, a tail of equal elements.
+struct HORUS_API Layout {
+  std::string name;              ///< "horus::messages::Imu"; namespaces without a name are left out
+  std::string fields;            ///< "u64 stamp_ns @0, f64[9] covariance @8"; empty when it was not described
+  std::uint32_t head_bytes = 0;  ///< 0: only a tail
+  std::uint32_t alignment = 1;   ///< of head and tail, bytes
+  std::uint32_t element_bytes = 0;  ///< of a tail's element; 0: no tail
+  std::uint32_t tail_offset = 0;    ///< where a tail begins, bytes
+  std::uint64_t hash = 0;           ///< over all of the above
+
+  /// Fills `hash` from the rest.
+  void settle() noexcept;
+  /// One line for a person: `Imu {u64 stamp_ns @0, …}, 88 bytes`.
+  [[nodiscard]] std::string describe() const;
+};
+
+namespace detail {
+
+/// "horus::messages::Imu", the same from every supported compiler.
+HORUS_API std::string tidy_type_name(std::string_view pretty_function);
+
+template <class T>
+std::string type_name() {
+  return tidy_type_name(__PRETTY_FUNCTION__);
+}
+
+template <class T>
+concept Described = requires { horus_describe(static_cast<const T*>(nullptr)); };
+
+HORUS_API std::string join_fields(std::span<const Field> fields);
+
+template <class T>
+std::string type_code() {
+  if constexpr (std::is_same_v<T, bool>) {
+    return "bool";
+  } else if constexpr (std::is_same_v<T, char>) {
+    return "char";
+  } else if constexpr (std::is_same_v<T, std::byte>) {
+    return "byte";
+  } else if constexpr (std::is_enum_v<T>) {
+    return type_code<std::underlying_type_t<T>>();
+  } else if constexpr (std::is_integral_v<T>) {
+    return (std::is_signed_v<T> ? "i" : "u") + std::to_string(8 * sizeof(T));
+  } else if constexpr (std::is_floating_point_v<T>) {
+    return "f" + std::to_string(8 * sizeof(T));
+  } else if constexpr (std::is_array_v<T>) {
+    return type_code<std::remove_extent_t<T>>() + "[" + std::to_string(std::extent_v<T>) + "]";
+  } else if constexpr (requires {
+                         typename T::value_type;
+                         std::tuple_size<T>::value;
+                       }) {
+    return type_code<typename T::value_type>() + "[" + std::to_string(std::tuple_size<T>::value) + "]";
+  } else if constexpr (Described<T>) {
+    return "{" + join_fields(horus_describe(static_cast<const T*>(nullptr))) + "}";
+  } else {
+    return "bytes[" + std::to_string(sizeof(T)) + "]";
+  }
+}
+
+}  // namespace detail
+
+/// How a type travels. `Head` is its fixed part (void: none), `Element` what its tail is made of (void: no tail).
+///
+/// Any trivially copyable struct without pointers travels as it is. A struct that names a `Tail` type travels with a
+/// tail of those: `struct Scan { …; using Tail = float; };`. std::string and std::vector of trivially copyable
+/// elements are all tail.
+template <class T>
+struct MessageShape {
+  using Head = T;
+  using Element = void;
+};
+template <class T>
+  requires requires { typename T::Tail; }
+struct MessageShape<T> {
+  using Head = T;
+  using Element = typename T::Tail;
+};
+template <>
+struct MessageShape<std::string> {
+  using Head = void;
+  using Element = char;
+};
+template <class E>
+struct MessageShape<std::vector<E>> {
+  using Head = void;
+  using Element = E;
+};
+
+namespace detail {
+
+template <class T>
+inline constexpr bool kTravels = std::is_trivially_copyable_v<T> && !std::is_pointer_v<T>;
+template <>
+inline constexpr bool kTravels<void> = true;
+template <class T>
+inline constexpr std::size_t kSize = sizeof(T);
+template <>
+inline constexpr std::size_t kSize<void> = 0;
+template <class T>
+inline constexpr std::size_t kAlignment = alignof(T);
+template <>
+inline constexpr std::size_t kAlignment<void> = 1;
+
+}  // namespace detail
+
+/// A type that can be published: see MessageShape.
+template <class T>
+concept Message =
+    detail::kTravels<typename MessageShape<T>::Head> && detail::kTravels<typename MessageShape<T>::Element> &&
+    detail::kAlignment<typename MessageShape<T>::Head> <= 64 &&
+    detail::kAlignment<typename MessageShape<T>::Element> <= 64;
+
+/// The layout of a message type; made once.
+template <Message T>
+const Layout& layout_of() {
+  using Head = typename MessageShape<T>::Head;
+  using Element = typename MessageShape<T>::Element;
+  static const Layout layout = [] {
+    Layout made;
+    if constexpr (std::is_same_v<T, std::string>) {
+      made.name = "text";
+    } else if constexpr (std::is_void_v<Head>) {
+      made.name = "vector of " +
+                  (detail::Described<Element> || std::is_class_v<Element> ? detail::type_name<Element>()
+                                                                          : detail::type_code<Element>());
+    } else {
+      made.name = detail::type_name<T>();
+      if constexpr (detail::Described<T>) {
+        made.fields = detail::join_fields(horus_describe(static_cast<const T*>(nullptr)));
+      }
+    }
+    made.head_bytes = static_cast<std::uint32_t>(detail::kSize<Head>);
+    made.element_bytes = static_cast<std::uint32_t>(detail::kSize<Element>);
+    constexpr std::size_t kElement = detail::kAlignment<Element>;
+    made.alignment = static_cast<std::uint32_t>(std::max(detail::kAlignment<Head>, kElement));
+    made.tail_offset = static_cast<std::uint32_t>((detail::kSize<Head> + kElement - 1) / kElement * kElement);
+    made.settle();
+    return made;
+  }();
+  return layout;
+}
+
+}  // namespace horus
+
+// --- HORUS_MESSAGE ---------------------------------------------------------------------------------------------------
+
+#define HORUS_DETAIL_EXPAND(...) \
+  HORUS_DETAIL_EXPAND1(HORUS_DETAIL_EXPAND1(HORUS_DETAIL_EXPAND1(HORUS_DETAIL_EXPAND1(__VA_ARGS__))))
+#define HORUS_DETAIL_EXPAND1(...) \
+  HORUS_DETAIL_EXPAND2(HORUS_DETAIL_EXPAND2(HORUS_DETAIL_EXPAND2(HORUS_DETAIL_EXPAND2(__VA_ARGS__))))
+#define HORUS_DETAIL_EXPAND2(...) __VA_ARGS__
+#define HORUS_DETAIL_PARENTHESES ()
+#define HORUS_DETAIL_FIELDS(type, field, ...)                                                         \
+  ::horus::Field{#field, ::horus::detail::type_code<decltype(type::field)>(), offsetof(type, field)}, \
+      __VA_OPT__(HORUS_DETAIL_FIELDS_AGAIN HORUS_DETAIL_PARENTHESES(type, __VA_ARGS__))
+#define HORUS_DETAIL_FIELDS_AGAIN() HORUS_DETAIL_FIELDS
+
+/// Describes a message's fields, so that a mismatch names them and tools can read it; beside the struct, in its
+/// namespace: `HORUS_MESSAGE(WheelSpeeds, stamp_ns, left, right)`. At most 16 fields; a nested struct counts as one.
+#define HORUS_MESSAGE(type, ...)                                                    \
+  [[maybe_unused]] inline std::vector<::horus::Field> horus_describe(const type*) { \
+    return {HORUS_DETAIL_EXPAND(HORUS_DETAIL_FIELDS(type, __VA_ARGS__))};           \
+  }                                                                                 \
+  static_assert(true, "a semicolon ends HORUS_MESSAGE")

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+// A publisher without its type: slots to write into, and a link for each subscriber. One thread, except attach(),
+// send() of a copy and the queries.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <horus/base/clock.hpp>
+#include <horus/base/export.hpp>
+#include <horus/base/result.hpp>
+#include <horus/msg/inbox.hpp>
+#include <horus/msg/layout.hpp>
+#include <horus/msg/options.hpp>
+#include <horus/msg/outlet.hpp>
+#include <horus/msg/slot_pool.hpp>
+#include <horus/task/event.hpp>
+#include <horus/task/task.hpp>
+
+namespace horus {
+
+/// What a publisher has done so far. For each subscriber, always: sent = delivered + dropped + queued + in_flight.
+struct PublisherMetrics {
+  std::uint64_t published = 0;      ///< messages handed to send or publish
+  std::uint64_t bytes = 0;          ///< of them
+  std::uint64_t send_failures = 0;  ///< sends that a subscriber had no room for, or that could not be made
+  std::uint32_t subscribers = 0;    ///< connected now
+  // Over all subscribers that there ever were:
+  std::uint64_t sent = 0;       ///< messages times subscribers
+  std::uint64_t delivered = 0;  ///< taken by their subscriber
+  std::uint64_t dropped = 0;    ///< for want of room, or because the subscriber went
+  std::uint64_t queued = 0;     ///< waiting to be taken
+};
+
+}  // namespace horus
+
+namespace horus::msg {
+
+class HORUS_API Outbox final : public std::enable_shared_from_this<Outbox> {
+ public:
+  /// Errors: EINVAL for options out of range; ENOMEM, EMFILE for the memory.
+  static Result<std::shared_ptr<Outbox>> create(std::string topic, const Layout& layout,
+                                                const AdvertiseOptions& options, bool sharable);
+  Outbox(std::string topic, const Layout& layout, const AdvertiseOptions& options, SlotPool pool);
+  Outbox(const Outbox&) = delete;
+  Outbox& operator=(const Outbox&) = delete;
+  ~Outbox();
+
+  // --- The owner's thread
+  /// A slot to write to, or SlotPool::kNone.
+  [[nodiscard]] std::uint32_t loan() noexcept;
+  [[nodiscard]] std::byte* data(std::uint32_t slot) const noexcept { return pool_.data(slot); }
+  /// Sends what was written. False when a subscriber refused it.
+  bool publish(std::uint32_t slot, std::uint32_t tail_bytes) noexcept;
+  /// Gives a loan back unused.
+  void give_back(std::uint32_t slot) noexcept;
+  /// True when every subscriber has room for one more without losing any.
+  [[nodiscard]] bool has_room();
+  /// Waits for that. Errors: ECANCELED.
+  Task<Result<>> wait_for_room();
+  /// Wakes wait_for_room() to look again.
+  void room_may_have_come() noexcept { room_.set(); }
+  /// Ends the link that `peer` made; what its subscriber still had is counted as dropped.
+  void detach(std::uint64_t peer) noexcept;
+
+  // --- Any thread
+  /// Copies a message: the head of `layout.head_bytes`, and its tail. Off the owner's thread it goes through the
+  /// reactor's mailbox, and false means that the mailbox was full. Throws Error(EMSGSIZE).
+  bool send(const void* head, const void* tail, std::size_t tail_bytes);
+  /// Errors: ENOBUFS when all subscribers together may queue more than `max_queued`.
+  Result<> attach(std::shared_ptr<Outlet> outlet);
+  /// Throws Error(EMSGSIZE) for a tail that is too long.
+  void check_size(std::size_t tail_bytes) const;
+  [[nodiscard]] PublisherMetrics metrics() const;
+
+  [[nodiscard]] const std::string& topic() const noexcept { return topic_; }
+  [[nodiscard]] const Layout& layout() const noexcept { return layout_; }
+  [[nodiscard]] const AdvertiseOptions& options() const noexcept { return options_; }
+  [[nodiscard]] const Owner& owner() const noexcept { return owner_; }
+  [[nodiscard]] const SlotPool& pool() const noexcept { return pool_; }
+  /// Most bytes of a tail.
+  [[nodiscard]] std::size_t max_tail_bytes() const noexcept { return max_tail_bytes_; }
+  /// What wakes this publisher when there is room.
+  [[nodiscard]] const std::shared_ptr<Bell>& bell() const noexcept { return bell_; }
+
+ private:
+  [[nodiscard]] std::uint32_t take_slot() noexcept;
+  bool send_here(const void* head, const void* tail, std::size_t tail_bytes) noexcept;
+  void adopt();
+  void collect() noexcept;
+  void end_link(std::size_t index) noexcept;
+
+  const std::string topic_;
+  const Layout layout_;
+  const AdvertiseOptions options_;
+  const Owner owner_;
+  const std::size_t max_tail_bytes_;
+  const bool collect_always_;  // large slots: use few of them again and again, rather than many
+  SlotPool pool_;
+  std::shared_ptr<Bell> bell_;
+  std::uint32_t loans_ = 0;
+  std::uint64_t until_stamp_ = 0;
+  Event room_;
+  std::atomic<std::uint64_t> published_{0};
+  std::atomic<std::uint64_t> bytes_{0};
+  std::atomic<std::uint64_t> failures_{0};
+
+  std::atomic<bool> changed_{false};
+  mutable std::mutex mutex_;  // of what follows, and of links_ against metrics()
+  std::vector<std::shared_ptr<Outlet>> links_;
+  std::vector<std::shared_ptr<Outlet>> fresh_;
+  std::uint32_t reserved_ = 0;  // slots promised to links
+  PublisherMetrics ended_;      // of links that are gone
+};
+
+/// Wakes what waits on a reactor.
+class ReactorBell final : public Bell {
+ public:
+  explicit ReactorBell(std::shared_ptr<io::Waker> waker) noexcept : waker_(std::move(waker)) {}
+  void ring() noexcept override {
+    if (waker_ != nullptr) waker_->wake();
+  }
+
+ private:
+  std::shared_ptr<io::Waker> waker_;
+};
+
+}  // namespace horus::msg

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <horus/msg/outlet.hpp>
+
+#include <algorithm>
+#include <bit>
+
+#include <horus/msg/inbox.hpp>
+
+namespace horus::msg {
+namespace {
+
+constexpr std::size_t aligned(std::size_t bytes) noexcept { return (bytes + 63) / 64 * 64; }
+
+}  // namespace
+
+std::size_t LinkMemory::bytes_for(std::uint32_t depth, std::uint32_t slots) noexcept {
+  return sizeof(LinkState) + aligned(std::size_t{16} * std::bit_ceil(depth)) +
+         aligned(std::size_t{4} * std::bit_ceil(slots));
+}
+
+LinkMemory LinkMemory::over(std::shared_ptr<Mapping> memory, std::uint32_t depth,
+                            std::uint32_t slots) noexcept {
+  LinkMemory link;
+  link.depth = depth;
+  link.capacity = std::bit_ceil(depth);
+  link.return_capacity = std::bit_ceil(slots);
+  std::byte* at = memory->data();
+  link.state = reinterpret_cast<LinkState*>(at);
+  at += sizeof(LinkState);
+  link.entries = reinterpret_cast<std::atomic<std::uint64_t>*>(at);
+  at += aligned(std::size_t{16} * link.capacity);
+  link.returns = reinterpret_cast<std::atomic<std::uint32_t>*>(at);
+  link.memory = std::move(memory);
+  return link;
+}
+
+Outlet::Outlet(LinkMemory memory, Overflow overflow, std::shared_ptr<Bell> bell, Inbox* neighbour)
+    : memory_(std::move(memory)),
+      overflow_(overflow),
+      bell_(std::move(bell)),
+      neighbour_(neighbour),
+      slots_(memory_.return_capacity),
+      queue_(memory_.capacity),
+      marks_((slots_ + 63) / 64) {}
+
+Outlet::Outcome Outlet::push(const Entry& entry, std::uint32_t& victim) noexcept {
+  LinkState& state = *memory_.state;
+  Outcome outcome = Outcome::queued;
+  if (pushed_ - taken_seen_ >= memory_.depth) [[unlikely]]
+    taken_seen_ = state.taken.load(std::memory_order_acquire);
+  while (pushed_ - taken_seen_ >= memory_.depth) [[unlikely]] {
+    // A subscriber that claims to have taken what was never sent harms only itself: this reads as full.
+    if (overflow_ == Overflow::drop_newest || pushed_ - taken_seen_ > memory_.depth) {
+      state.refused.store(state.refused.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+      return Outcome::refused;
+    }
+    if (!state.taken.compare_exchange_strong(taken_seen_, taken_seen_ + 1, std::memory_order_acq_rel,
+                                             std::memory_order_acquire))
+      continue;  // the subscriber took it meanwhile
+    victim = queue_[taken_seen_ & (memory_.capacity - 1)];
+    ++taken_seen_;
+    state.overwritten.store(state.overwritten.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    static_cast<void>(unmark(victim));
+    outcome = Outcome::overwrote;
+  }
+  queue_[pushed_ & (memory_.capacity - 1)] = entry.slot;
+  marks_[entry.slot / 64] |= std::uint64_t{1} << (entry.slot % 64);
+  memory_.store(pushed_, entry);
+  state.pushed.store(++pushed_, std::memory_order_release);
+  return outcome;
+}
+
+void Outlet::notify() noexcept {
+  if (neighbour_ != nullptr) return neighbour_->arrived();
+  // Pairs with the fence in Inbox::before_sleep(): it sees the message, or we see that it sleeps.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  std::atomic<std::uint32_t>& asleep = memory_.state->subscriber_asleep;
+  if (asleep.load(std::memory_order_relaxed) != 0 && asleep.exchange(0, std::memory_order_relaxed) != 0)
+    bell_->ring();
+}
+
+void Outlet::close() noexcept {
+  memory_.state->publisher_closed.store(1, std::memory_order_release);
+  if (neighbour_ == nullptr) {
+    memory_.state->subscriber_asleep.store(0, std::memory_order_relaxed);
+    bell_->ring();
+  } else if (!subscriber_closed()) {
+    neighbour_->arrived();
+  }
+}
+
+std::uint64_t Outlet::sent() const noexcept {
+  return memory_.state->pushed.load(std::memory_order_relaxed) +
+         memory_.state->refused.load(std::memory_order_relaxed);
+}
+std::uint64_t Outlet::dropped() const noexcept {
+  return memory_.state->overwritten.load(std::memory_order_relaxed) +
+         memory_.state->refused.load(std::memory_order_relaxed);
+}
+std::uint64_t Outlet::queued() const noexcept {
+  const std::uint64_t taken = memory_.state->taken.load(std::memory_order_relaxed);
+  return std::min<std::uint64_t>(memory_.state->pushed.load(std::memory_order_relaxed) - taken,
+                                 memory_.depth);
+}
+std::uint64_t Outlet::delivered() const noexcept { return sent() - dropped() - queued(); }
+
+}  // namespace horus::msg

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// The publisher's end of one link. Trusts nothing that its subscriber wrote. The publisher's thread. Internal.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include <horus/msg/link_memory.hpp>
+#include <horus/msg/options.hpp>
+
+namespace horus::msg {
+
+class Inbox;
+
+/// Wakes the other end of a link, wherever it runs. Any thread.
+class Bell {
+ public:
+  virtual ~Bell() = default;
+  virtual void ring() noexcept = 0;
+};
+
+/// Where a publisher puts messages for one subscriber.
+class Outlet {
+ public:
+  enum class Outcome : std::uint8_t { queued, overwrote, refused };
+
+  /// `bell` wakes the subscriber; `neighbour` is set instead when it lives on the same thread.
+  Outlet(LinkMemory memory, Overflow overflow, std::shared_ptr<Bell> bell, Inbox* neighbour);
+
+  /// Queues a slot. After `overwrote`, `victim` is the slot of the oldest message, which is the publisher's again.
+  Outcome push(const Entry& entry, std::uint32_t& victim) noexcept;
+  /// Tells the subscriber. After push(), when the message is worth waking for.
+  void notify() noexcept;
+  /// Calls `release(slot)` for each slot that the subscriber has given back. False when it gave back what it never had:
+  /// the link is then to be closed.
+  template <class Release>
+  bool collect(Release&& release) {
+    const std::uint64_t end = memory_.state->returned.load(std::memory_order_acquire);
+    if (end - collected_ > memory_.return_capacity) return false;
+    for (; collected_ != end; ++collected_) {
+      const std::uint32_t slot =
+          memory_.returns[collected_ & (memory_.return_capacity - 1)].load(std::memory_order_relaxed);
+      if (!unmark(slot)) return false;
+      release(slot);
+    }
+    return true;
+  }
+  /// Calls `release(slot)` for each slot that the subscriber still has: it is gone.
+  template <class Release>
+  void abandon(Release&& release) {
+    for (std::uint32_t slot = 0; slot < slots_; ++slot) {
+      if (unmark(slot)) release(slot);
+    }
+  }
+  [[nodiscard]] bool has_room() const noexcept {
+    return pushed_ - memory_.state->taken.load(std::memory_order_seq_cst) < memory_.depth;
+  }
+  /// Asks to be woken when there is room, before another look.
+  void ask_for_room() noexcept { memory_.state->publisher_waits.store(1, std::memory_order_seq_cst); }
+  [[nodiscard]] bool subscriber_closed() const noexcept {
+    return memory_.state->subscriber_closed.load(std::memory_order_acquire) != 0;
+  }
+  /// Closed, and every sample has come back.
+  [[nodiscard]] bool subscriber_gone() const noexcept {
+    return memory_.state->subscriber_closed.load(std::memory_order_acquire) > 1;
+  }
+  void close() noexcept;
+
+  [[nodiscard]] const LinkMemory& memory() const noexcept { return memory_; }
+  [[nodiscard]] Overflow overflow() const noexcept { return overflow_; }
+
+  // --- The account: sent = delivered + dropped + queued
+  [[nodiscard]] std::uint64_t sent() const noexcept;
+  [[nodiscard]] std::uint64_t delivered() const noexcept;
+  [[nodiscard]] std::uint64_t dropped() const noexcept;
+  [[nodiscard]] std::uint64_t queued() const noexcept;
+
+  std::uint64_t peer = 0;      ///< whatever made this link knows it by
+  std::uint32_t reserved = 0;  ///< slots of the publisher's budget
+
+ private:
+  [[nodiscard]] bool unmark(std::uint32_t slot) noexcept {
+    if (slot >= slots_ || (marks_[slot / 64] >> (slot % 64) & 1) == 0) return false;
+    marks_[slot / 64] &= ~(std::uint64_t{1} << (slot % 64));
+    return true;
+  }
+
+  LinkMemory memory_;
+  Overflow overflow_;
+  std::shared_ptr<Bell> bell_;
+  Inbox* neighbour_;
+  std::uint32_t slots_;
+  std::uint64_t pushed_ = 0;
+  std::uint64_t taken_seen_ = 0;  // taken, as last read
+  std::uint64_t collected_ = 0;
+  std::vector<std::uint32_t> queue_;  // slots by entry number: the shared copy might have been changed
+  std::vector<std::uint64_t> marks_;  // a bit for each slot that the subscriber may have
+};
+
+}  // namespace horus::msg

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+// Publisher<T>: sends messages of one type to whoever subscribes to its topic. Made by a node or a hub.
+#pragma once
+
+#include <cerrno>
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <horus/base/assert.hpp>
+#include <horus/base/clock.hpp>
+#include <horus/base/result.hpp>
+#include <horus/io/time.hpp>
+#include <horus/msg/layout.hpp>
+#include <horus/msg/outbox.hpp>
+#include <horus/msg/port.hpp>
+#include <horus/msg/sample.hpp>
+#include <horus/task/task.hpp>
+
+namespace horus {
+
+/// Sends messages of type T.
+///
+/// Semantics: `send` copies the message once, whatever the number of subscribers, and never waits; `loan` and `publish`
+/// copy nothing. What a subscriber has no room for is dropped by that subscriber's policy, counted on both ends. Messages
+/// of one publisher reach a subscriber in order. Without subscribers a message goes nowhere, which is no failure.
+/// Errors: EMSGSIZE is thrown for a message larger than AdvertiseOptions::max_bytes.
+/// Thread safety: the thread that made it, but for `send`, which any thread may call: from another one it goes through
+/// the mailbox of the publisher's reactor. A publisher made on a thread without a reactor belongs to that thread.
+/// Example:
+/// ```
+/// auto imu = node.advertise<horus::messages::Imu>("imu");
+/// imu.send(reading);
+/// ```
+template <Message T>
+class Publisher {
+ public:
+  using Element = detail::TailElement<T>;
+
+  Publisher() noexcept = default;
+  explicit Publisher(std::shared_ptr<msg::Port> port) noexcept : port_(std::move(port)) {}
+
+  /// Sends a copy. False when it was not queued everywhere: a subscriber with Overflow::drop_newest had no room, or,
+  /// from another thread, the mailbox was full.
+  bool send(const T& message)
+    requires(detail::kHasHead<T> && !detail::kHasTail<T>)
+  {
+    return outbox().send(&message, nullptr, 0);
+  }
+  /// Sends a copy of a head and its tail.
+  bool send(const T& head, std::span<const Element> tail)
+    requires(detail::kHasHead<T> && detail::kHasTail<T>)
+  {
+    return outbox().send(&head, tail.data(), tail.size_bytes());
+  }
+  bool send(std::span<const Element> elements)
+    requires(!detail::kHasHead<T> && !std::is_same_v<T, std::string>)
+  {
+    return outbox().send(nullptr, elements.data(), elements.size_bytes());
+  }
+  bool send(std::string_view text)
+    requires std::is_same_v<T, std::string>
+  {
+    return outbox().send(nullptr, text.data(), text.size());
+  }
+
+  /// Memory to write a message into, with `elements` in its tail. Errors: ENOBUFS when `max_loans` are out; EMSGSIZE.
+  Result<Loan<T>> loan(std::size_t elements = 0) {
+    msg::Outbox& box = outbox();
+    if (elements * sizeof(Element) > box.max_tail_bytes() && elements > 0)
+      return Error(EMSGSIZE, "loan", box.topic() + " (raise AdvertiseOptions::max_bytes)");
+    const std::uint32_t slot = box.loan();
+    if (slot == msg::SlotPool::kNone)
+      return Error(ENOBUFS, "loan",
+                   box.topic() + " (publish or drop the loans before: AdvertiseOptions::max_loans)");
+    return Loan<T>(box.shared_from_this(), slot, elements);
+  }
+  /// Sends what was written. False as for send().
+  bool publish(Loan<T> loan) {
+    HORUS_ASSERT(loan.outbox_ != nullptr && loan.outbox_.get() == &outbox(),
+                 "publish() of a loan that was published already, or is another publisher's");
+    const std::shared_ptr<msg::Outbox> box = std::move(loan.outbox_);
+    return box->publish(loan.slot_,
+                        static_cast<std::uint32_t>(loan.elements_ * sizeof(Element)) * detail::kHasTail<T>);
+  }
+
+  /// Waits until every subscriber has room, then sends: nothing is lost. Errors: ETIMEDOUT after `timeout` (0: no
+  /// limit), nothing was sent; ECANCELED.
+  Task<Result<>> send_wait(T message, Duration timeout = Duration::zero())
+    requires(!detail::kHasHead<T> || !detail::kHasTail<T>)
+  {
+    const std::shared_ptr<msg::Outbox> box = outbox().shared_from_this();
+    Publisher self(port_);
+    auto room = box->wait_for_room();
+    Result<> waited;
+    if (timeout > Duration::zero()) {
+      auto limited = with_timeout(timeout, std::move(room));
+      waited = co_await limited;
+    } else {
+      waited = co_await room;
+    }
+    if (!waited) co_return waited.error().on("send", box->topic());
+    if constexpr (std::is_same_v<T, std::string>) {
+      self.send(std::string_view(message));
+    } else {
+      self.send(message);
+    }
+    co_return Result<>();
+  }
+
+  [[nodiscard]] const std::string& topic() const noexcept { return outbox().topic(); }
+  /// Subscribers that are connected. Any thread.
+  [[nodiscard]] std::uint32_t subscribers() const { return metrics().subscribers; }
+  /// Any thread.
+  [[nodiscard]] PublisherMetrics metrics() const { return outbox().metrics(); }
+  explicit operator bool() const noexcept { return port_ != nullptr; }
+  /// Ends it now: subscribers get what is queued.
+  void reset() noexcept { port_.reset(); }
+
+ private:
+  [[nodiscard]] msg::Outbox& outbox() const noexcept {
+    HORUS_ASSERT(port_ != nullptr, "a Publisher was used that nobody advertised (or that was reset)");
+    return port_->outbox();
+  }
+
+  std::shared_ptr<msg::Port> port_;
+};
+
+}  // namespace horus

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+// Views into slots: Sample<T> is a received message, Loan<T> one that is being written. Both belong to the thread of
+// their port, and give their slot back when they die.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include <horus/msg/inlet.hpp>
+#include <horus/msg/layout.hpp>
+#include <horus/msg/outbox.hpp>
+
+namespace horus {
+
+namespace detail {
+
+template <Message T>
+inline constexpr bool kHasHead = !std::is_void_v<typename MessageShape<T>::Head>;
+template <Message T>
+inline constexpr bool kHasTail = !std::is_void_v<typename MessageShape<T>::Element>;
+
+template <Message T>
+constexpr std::size_t tail_offset() {
+  constexpr std::size_t kElement = kAlignment<typename MessageShape<T>::Element>;
+  return (kSize<typename MessageShape<T>::Head> + kElement - 1) / kElement * kElement;
+}
+// An element's type also where there is no tail, so that signatures can name it.
+template <Message T>
+using TailElement = std::conditional_t<kHasTail<T>, typename MessageShape<T>::Element, std::byte>;
+
+}  // namespace detail
+
+/// A received message, in the memory where its publisher wrote it: nothing was copied.
+///
+/// Semantics: `*sample` and `sample->` are the message (a std::string_view for text, a std::span for a vector), `tail()`
+/// the elements behind it. A subscriber holds at most `max_held` samples of a publisher; copy what you keep.
+/// Thread safety: the subscriber's thread.
+template <Message T>
+class Sample {
+ public:
+  using Head = typename MessageShape<T>::Head;
+  using Element = detail::TailElement<T>;
+
+  Sample() noexcept = default;
+  explicit Sample(const msg::Arrival& arrival) noexcept : arrival_(arrival) {}
+  Sample(Sample&& other) noexcept : arrival_(std::exchange(other.arrival_, {})) {}
+  Sample& operator=(Sample&& other) noexcept {
+    std::swap(arrival_, other.arrival_);
+    return *this;
+  }
+  ~Sample() { reset(); }
+
+  [[nodiscard]] decltype(auto) operator*() const noexcept {
+    if constexpr (detail::kHasHead<T>) {
+      return *head();
+    } else if constexpr (std::is_same_v<T, std::string>) {
+      return std::string_view(tail().data(), tail().size());
+    } else {
+      return tail();
+    }
+  }
+  [[nodiscard]] auto operator->() const noexcept
+    requires detail::kHasHead<T>
+  {
+    return head();
+  }
+  /// The elements behind the message.
+  [[nodiscard]] std::span<const Element> tail() const noexcept
+    requires detail::kHasTail<T>
+  {
+    return {reinterpret_cast<const Element*>(arrival_.data + detail::tail_offset<T>()),
+            arrival_.tail_bytes / sizeof(Element)};
+  }
+  /// Its number on its link, from 0: a gap is a loss.
+  [[nodiscard]] std::uint64_t sequence() const noexcept { return arrival_.number; }
+  explicit operator bool() const noexcept { return arrival_.inlet != nullptr; }
+  /// Gives it back now.
+  void reset() noexcept {
+    if (arrival_.inlet == nullptr) return;
+    const msg::Arrival gone = std::exchange(arrival_, {});
+    gone.inlet->give_back(gone.slot);
+  }
+
+ private:
+  [[nodiscard]] auto* head() const noexcept { return reinterpret_cast<const Head*>(arrival_.data); }
+
+  msg::Arrival arrival_;
+};
+
+/// A message that is being written, in the memory where its subscribers will read it.
+///
+/// Semantics: fill `*loan` and `tail()`, then `publisher.publish(std::move(loan))`; one that dies unpublished is given
+/// back. The memory is what the last user of the slot left there, but for the head, which is value-initialised.
+/// Thread safety: the publisher's thread.
+template <Message T>
+class Loan {
+ public:
+  using Head = typename MessageShape<T>::Head;
+  using Element = detail::TailElement<T>;
+
+  Loan() noexcept = default;
+  Loan(std::shared_ptr<msg::Outbox> outbox, std::uint32_t slot, std::size_t elements) noexcept
+      : outbox_(std::move(outbox)), slot_(slot), elements_(elements) {
+    if constexpr (detail::kHasHead<T>) std::construct_at(head());
+  }
+  Loan(Loan&& other) noexcept
+      : outbox_(std::move(other.outbox_)), slot_(other.slot_), elements_(other.elements_) {}
+  Loan& operator=(Loan&& other) noexcept {
+    std::swap(outbox_, other.outbox_);
+    std::swap(slot_, other.slot_);
+    std::swap(elements_, other.elements_);
+    return *this;
+  }
+  ~Loan() {
+    if (outbox_ != nullptr) outbox_->give_back(slot_);
+  }
+
+  [[nodiscard]] auto& operator*() const noexcept
+    requires detail::kHasHead<T>
+  {
+    return *head();
+  }
+  [[nodiscard]] auto* operator->() const noexcept
+    requires detail::kHasHead<T>
+  {
+    return head();
+  }
+  [[nodiscard]] std::span<Element> tail() const noexcept
+    requires detail::kHasTail<T>
+  {
+    return {reinterpret_cast<Element*>(outbox_->data(slot_) + detail::tail_offset<T>()), elements_};
+  }
+  /// Makes the tail shorter: what is known only when it has been written.
+  void shrink(std::size_t elements) noexcept
+    requires detail::kHasTail<T>
+  {
+    if (elements < elements_) elements_ = elements;
+  }
+  explicit operator bool() const noexcept { return outbox_ != nullptr; }
+
+ private:
+  template <Message U>
+  friend class Publisher;
+  [[nodiscard]] auto* head() const noexcept { return reinterpret_cast<Head*>(outbox_->data(slot_)); }
+
+  std::shared_ptr<msg::Outbox> outbox_;
+  std::uint32_t slot_ = 0;
+  std::size_t elements_ = 0;
+};
+
+}  // namespace horus

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+// Subscriber<T>: receives the messages of a topic, awaited or polled. Made by a node or a hub.
+#pragma once
+
+#include <coroutine>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include <horus/base/assert.hpp>
+#include <horus/base/result.hpp>
+#include <horus/msg/inbox.hpp>
+#include <horus/msg/layout.hpp>
+#include <horus/msg/port.hpp>
+#include <horus/msg/sample.hpp>
+
+namespace horus {
+
+namespace detail {
+
+template <Message T>
+struct RecvAwaiter : msg::Inbox::Waiting {
+  explicit RecvAwaiter(msg::Inbox& inbox) noexcept : Waiting(kKind, inbox) {}
+  Result<Sample<T>> await_resume() {
+    if (arrival.inlet != nullptr) return Sample<T>(std::exchange(arrival, {}));
+    if (failure != 0)
+      return Error(failure, "recv", inbox_.topic() + " (too many samples are held; copy what you keep)");
+    return Error(ECANCELED, "recv", inbox_.topic());
+  }
+
+ private:
+  static void describe(const Waiter& waiter, std::string& line) {
+    line += " of " + static_cast<const RecvAwaiter&>(waiter).inbox_.topic();
+  }
+  static constexpr WaitKind kKind{
+      .name = "a message", .cancel = &QueuedWaiter::cancel, .describe = &describe};
+};
+
+}  // namespace detail
+
+/// Receives messages of type T from every publisher of its topic.
+///
+/// Semantics: each publisher has a queue here, of `depth` messages and with an overflow policy; messages of one publisher
+/// come in order, publishers in turn. Losses are counted: `missed()`. A queue's messages are still delivered after their
+/// publisher has gone.
+/// Thread safety: the thread that made it. Awaiting needs a reactor there; polling does not.
+/// Example:
+/// ```
+/// auto imu = node.subscribe<horus::messages::Imu>("imu");
+/// auto reading = (co_await imu.recv()).or_throw();
+/// use(reading->angular_velocity);
+/// ```
+template <Message T>
+class Subscriber {
+ public:
+  Subscriber() noexcept = default;
+  explicit Subscriber(std::shared_ptr<msg::Port> port) noexcept : port_(std::move(port)) {}
+
+  /// Waits for the next message. Errors: ECANCELED; ENOBUFS while `max_held` samples of that publisher are held.
+  [[nodiscard("co_await it")]] detail::RecvAwaiter<T> recv() { return detail::RecvAwaiter<T>(inbox()); }
+  /// The next message, if there is one. Throws Error(ENOBUFS) while `max_held` samples of its publisher are held.
+  [[nodiscard]] std::optional<Sample<T>> try_recv() {
+    msg::Arrival arrival;
+    int failure = 0;
+    if (!inbox().take(arrival, failure)) return std::nullopt;
+    if (failure != 0)
+      throw Error(failure, "recv", topic() + " (too many samples are held; copy what you keep)");
+    return Sample<T>(arrival);
+  }
+  /// The newest message that ever came, and null before the first. What was queued before it is passed over (and counts
+  /// as received). It stays until a newer one takes its place.
+  [[nodiscard]] const Sample<T>* latest() {
+    while (true) {
+      // Free the place of the one before: max_held may be 1.
+      if (!inbox().has_message()) break;
+      latest_.reset();
+      auto next = try_recv();
+      if (!next) break;
+      latest_ = std::move(*next);
+    }
+    return latest_ ? &latest_ : nullptr;
+  }
+  /// True when try_recv() would give a message.
+  [[nodiscard]] bool has_msg() { return inbox().has_message(); }
+  /// Messages that were lost on the way here since the start. The subscriber's thread.
+  [[nodiscard]] std::uint64_t missed() const noexcept { return inbox().missed(); }
+
+  [[nodiscard]] const std::string& topic() const noexcept { return inbox().topic(); }
+  /// Any thread.
+  [[nodiscard]] SubscriberMetrics metrics() const { return inbox().metrics(); }
+  /// Publishers that are connected. Any thread.
+  [[nodiscard]] std::uint32_t publishers() const { return metrics().publishers; }
+  explicit operator bool() const noexcept { return port_ != nullptr; }
+  /// Ends it now. Nobody may wait in recv().
+  void reset() noexcept {
+    latest_.reset();
+    port_.reset();
+  }
+
+ private:
+  [[nodiscard]] msg::Inbox& inbox() const noexcept {
+    HORUS_ASSERT(port_ != nullptr, "a Subscriber was used that subscribes to nothing (or that was reset)");
+    return port_->inbox();
+  }
+
+  std::shared_ptr<msg::Port> port_;
+  Sample<T> latest_;
+};
+
+}  // namespace horus
