@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include <horus/io/forwarding_backend.hpp>
 #include <horus/io/reactor.hpp>
 
 #include "common/arguments.hpp"
@@ -18,36 +19,19 @@
 namespace {
 
 // The real backend, with a clock around the call into it.
-class TimedBackend final : public horus::io::Backend {
+class TimedBackend final : public horus::io::ForwardingBackend {
  public:
-  explicit TimedBackend(std::unique_ptr<Backend> real) : real_(std::move(real)) { rings_ = real_->rings(); }
-  const char* name() const noexcept override { return real_->name(); }
+  using ForwardingBackend::ForwardingBackend;
   int enter(std::uint32_t to_submit, std::uint32_t min_complete, std::int64_t deadline_ns) noexcept override {
     const std::uint64_t before_ns = bench::monotonic_ns();
-    const int result = real_->enter(to_submit, min_complete, deadline_ns);
+    const int result = ForwardingBackend::enter(to_submit, min_complete, deadline_ns);
     inside_ns += bench::monotonic_ns() - before_ns;
     ++enters;
     return result;
   }
-  int pollable_fd() noexcept override { return real_->pollable_fd(); }
-  void clear_pollable() noexcept override { real_->clear_pollable(); }
-  int register_buffer_ring(io_uring_buf_ring* ring, std::uint32_t entries,
-                           std::uint16_t group) noexcept override {
-    return real_->register_buffer_ring(ring, entries, group);
-  }
-  int unregister_buffer_ring(std::uint16_t group) noexcept override {
-    return real_->unregister_buffer_ring(group);
-  }
-  int register_buffers(const iovec* buffers, unsigned count) noexcept override {
-    return real_->register_buffers(buffers, count);
-  }
-  int unregister_buffers() noexcept override { return real_->unregister_buffers(); }
 
   std::uint64_t inside_ns = 0;
   std::uint64_t enters = 0;
-
- private:
-  std::unique_ptr<Backend> real_;
 };
 
 struct Nop : horus::io::OperationAwaiter<Nop> {

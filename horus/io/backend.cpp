@@ -5,6 +5,8 @@
 #include <cerrno>
 #include <cstdlib>
 #include <ctime>
+#include <filesystem>
+#include <system_error>
 
 #include <fcntl.h>
 #include <sys/eventfd.h>
@@ -85,6 +87,10 @@ int Backend::access(const char* path, int mode) noexcept {
   return or_errno(::faccessat(AT_FDCWD, path, mode, AT_EACCESS));
 }
 int Backend::change_mode(const char* path, mode_t mode) noexcept { return or_errno(::chmod(path, mode)); }
+void Backend::remove_tree(const char* path) noexcept {
+  std::error_code ignored;
+  std::filesystem::remove_all(path, ignored);
+}
 int Backend::truncate(int fd, std::int64_t size) noexcept { return or_errno(::ftruncate(fd, size)); }
 int Backend::make_fifo(const char* path, mode_t mode) noexcept { return or_errno(::mkfifo(path, mode)); }
 int Backend::set_pipe_room(int fd, std::size_t bytes) noexcept {
@@ -103,6 +109,7 @@ int Backend::use_fifo(int fd) noexcept {
 bool Backend::run_job(ThreadPool& pool, ThreadPool::Job& job) noexcept { return pool.submit(job); }
 bool Backend::take_job_back(ThreadPool& pool, ThreadPool::Job& job) noexcept { return pool.cancel(job); }
 void Backend::spend(std::string_view) noexcept {}
+std::uint64_t Backend::choose(std::uint64_t) noexcept { return 0; }
 void Backend::random_bytes(void* out, std::size_t size) noexcept {
   auto* bytes = static_cast<unsigned char*>(out);
   while (size > 0) {

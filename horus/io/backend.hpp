@@ -94,6 +94,8 @@ class HORUS_API Backend {
   [[nodiscard]] virtual std::int64_t wall_clock_ns() noexcept;
   /// True when now_ns() is not the kernel's clock.
   [[nodiscard]] virtual bool has_virtual_clock() const noexcept { return false; }
+  /// Below `count`: which of as many tasks that are ready at the same time goes first, where that is chance. 0: the first.
+  [[nodiscard]] virtual std::uint64_t choose(std::uint64_t count) noexcept;
   /// A tick of `node` begins: a world whose code takes no time of its own lets the node's cost pass here.
   virtual void spend(std::string_view node) noexcept;
   virtual int socket(int domain, int type, int protocol) noexcept;
@@ -123,6 +125,8 @@ class HORUS_API Backend {
   virtual int access(const char* path, int mode) noexcept;  ///< with the effective user's rights
   virtual int change_mode(const char* path, mode_t mode) noexcept;
   virtual int truncate(int fd, std::int64_t size) noexcept;
+  /// Removes a folder with all that is in it, as far as that is possible.
+  virtual void remove_tree(const char* path) noexcept;
   virtual void random_bytes(void* out, std::size_t size) noexcept;
   virtual int make_fifo(const char* path, mode_t mode) noexcept;
   /// The addresses of a host name; never empty.

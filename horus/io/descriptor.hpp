@@ -15,6 +15,7 @@ namespace horus::io {
 ///
 /// Destroying an open one hands it to the reactor's closer list: operations in flight on it are cancelled (they end
 /// with ECANCELED) and the number is closed after they have ended. On a thread without a reactor it is closed at once.
+/// The kernel cancels by open file: closing one of two duplicates also cancels what waits on the other.
 class Descriptor {
  public:
   Descriptor() noexcept = default;

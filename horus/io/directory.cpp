@@ -201,6 +201,10 @@ Task<Result<TemporaryDirectory>> TemporaryDirectory::create(std::string prefix, 
 
 TemporaryDirectory::~TemporaryDirectory() {
   if (path_.empty()) return;
+  if (Reactor* reactor = Reactor::current()) {
+    reactor->backend().remove_tree(path_.c_str());
+    return;
+  }
   std::error_code ignored;
   std::filesystem::remove_all(path_, ignored);
 }

@@ -23,6 +23,7 @@ constexpr std::uint32_t kEntersWithoutPoll = 8;
 Interpreter::Interpreter(std::uint32_t submission_entries, std::uint32_t completion_entries,
                          Provider& provider)
     : provider_(provider),
+      whimsical_(provider.has_whims()),
       sqes_(new io_uring_sqe[submission_entries]()),
       cqes_(new Completion[completion_entries]()),
       descriptors_(kDescriptorsAtFirst),
@@ -201,6 +202,7 @@ void Interpreter::post(std::uint64_t user_data, std::int32_t result, std::uint32
 // A completion of a multishot that goes on. False when the ring is full: then this must be its last one.
 bool Interpreter::post_more(std::uint64_t user_data, std::int32_t result, std::uint32_t flags) noexcept {
   if (overflow_taken_ < overflow_.size() || ready() >= rings_.cq_entries) return false;
+  if (whim(Provider::Whim::end_multishot)) return false;
   post(user_data, result, flags | IORING_CQE_F_MORE);
   return true;
 }

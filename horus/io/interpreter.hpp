@@ -136,7 +136,10 @@ class Interpreter : public Backend {
   BufferGroup* group(std::uint16_t number) noexcept;
   [[nodiscard]] bool is_fixed_buffer(const io_uring_sqe& entry) const noexcept;
 
+  [[nodiscard]] bool whim(Provider::Whim which) noexcept { return whimsical_ && provider_.whim(which); }
+
   Provider& provider_;
+  const bool whimsical_;
   std::unique_ptr<io_uring_sqe[]> sqes_;
   std::unique_ptr<Completion[]> cqes_;
   std::uint32_t sq_head_ = 0, sq_tail_ = 0, cq_head_ = 0, cq_tail_ = 0;

@@ -137,7 +137,7 @@ Interpreter::Outcome Interpreter::receive_into_group(const io_uring_sqe& entry) 
   if (entry.fd < 0) return ended(-EBADF);
   Descriptor& about = descriptor(entry.fd);
   BufferGroup* buffers = group(entry.buf_group);
-  if (buffers == nullptr) return ended(-ENOBUFS);
+  if (buffers == nullptr || whim(Provider::Whim::no_buffers)) return ended(-ENOBUFS);
   const bool patient = multishot || (entry.msg_flags & MSG_DONTWAIT) == 0;
   const auto* ring = reinterpret_cast<io_uring_buf*>(buffers->ring);
   bool attempted = false;

@@ -235,6 +235,14 @@ std::int32_t Interpreter::cancel_one(Pending& pending) noexcept {
       leave_retries(pending);
       break;
     case Pending::Stage::waiting:
+      if (whim(Provider::Whim::data_before_cancel)) {
+        const Outcome outcome = attempt(pending.entry, pending.done);
+        if (outcome.kind == Outcome::Kind::ended) {
+          finish(pending, outcome.result, outcome.flags);
+          return -ENOENT;
+        }
+      }
+      break;
     case Pending::Stage::connecting: break;
   }
   finish(pending, pending.done > 0 ? static_cast<std::int32_t>(pending.done) : -ECANCELED);

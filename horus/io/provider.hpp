@@ -52,7 +52,18 @@ class HORUS_API Provider {
     std::uint32_t events;  ///< EPOLL*
   };
 
+  /// What the seam leaves open, for a world that decides it by chance (backend.hpp: unspecified on purpose).
+  enum class Whim : std::uint8_t {
+    end_multishot,       ///< this completion of a multishot is its last one
+    no_buffers,          ///< a receive finds no provided buffer
+    data_before_cancel,  ///< what lies there wins against the cancellation that has come
+  };
+
   virtual ~Provider();
+
+  /// Asked once: whether `whim` is ever to be asked.
+  [[nodiscard]] virtual bool has_whims() const noexcept { return false; }
+  virtual bool whim(Whim) noexcept { return false; }
 
   virtual int classify(int fd, DescriptorTraits& traits) noexcept = 0;
   // Attempts.

@@ -370,9 +370,26 @@ bool Reactor::expire_timers() noexcept {
   return expired > 0;
 }
 
+// In a simulated world chance decides who of those that are ready at the same time goes first: nothing may depend on it.
+std::size_t Reactor::mix_ready() noexcept {
+  std::vector<Ready*> all;
+  while (Ready* next = ready_.pop()) all.push_back(next);
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const std::uint64_t chosen = backend_->choose(all.size() - i);
+    std::swap(all[i], all[i + static_cast<std::size_t>(chosen)]);
+    ready_.push(*all[i]);
+  }
+  return all.size();
+}
+
 std::size_t Reactor::resume_ready() noexcept {
   std::size_t resumed = 0;
+  std::size_t mixed = 0;  // how many of the first have been
   while (resumed < config_.resume_budget) {
+    if (virtual_clock_ && mixed-- == 0) [[unlikely]] {
+      mixed = mix_ready();
+      if (mixed-- == 0) break;
+    }
     Ready* next = ready_.pop();
     if (next == nullptr) break;
     ++resumed;
@@ -423,12 +440,13 @@ void Reactor::submit_and_wait(std::int64_t deadline_ns) noexcept {
     return;
   }
   deadline_ns = std::min(deadline_ns, timers_.next_deadline());
-  if (config_.busy_poll > Duration::zero()) {
+  // Virtual time passes only while everybody sleeps: who spins for it would spin for ever.
+  if (config_.busy_poll > Duration::zero() && !virtual_clock_) {
     const std::int64_t window_end = saturating_add(now_ns(), config_.busy_poll.count());
     if (poll_until(std::min(deadline_ns, window_end))) return;
     if (window_end >= deadline_ns) return;
   }
-  const bool spin = config_.timer_spin > Duration::zero() && deadline_ns != kNever;
+  const bool spin = config_.timer_spin > Duration::zero() && deadline_ns != kNever && !virtual_clock_;
   const std::int64_t wake_at = spin ? deadline_ns - config_.timer_spin.count() : deadline_ns;
   if (!spin || wake_at > now_ns()) sleep_until(wake_at);
   if (spin && ready_.empty()) static_cast<void>(poll_until(deadline_ns));

@@ -259,6 +259,7 @@ class HORUS_API Reactor {
   void look_out() noexcept;
   bool must_stay_awake() noexcept;
   bool expire_timers() noexcept;
+  std::size_t mix_ready() noexcept;
   std::size_t resume_ready() noexcept;
   // stop() was called and the task that runs has not been told yet.
   [[nodiscard]] bool stop_is_news() const noexcept { return stopping() && !stop_passed_on_; }

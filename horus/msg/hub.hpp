@@ -15,6 +15,7 @@
 #include <horus/msg/link.hpp>
 #include <horus/msg/options.hpp>
 #include <horus/msg/publisher.hpp>
+#include <horus/msg/shm_options.hpp>
 #include <horus/msg/subscriber.hpp>
 
 namespace horus {
@@ -37,6 +38,14 @@ class HORUS_API Hub {
   explicit Hub(std::string name = "local") : core_(std::make_shared<msg::HubCore>(std::move(name))) {}
   explicit Hub(std::shared_ptr<msg::HubCore> core) noexcept : core_(std::move(core)) {}
 
+  /// A hub that meets those of the same name in this user's other processes on this machine, through shared memory: what
+  /// is published is read where it was written. It works on the
+  /// reactor of this thread; without one, on that of the first port.
+  /// Errors: EPERM when the hubs' directory belongs to somebody else; ENAMETOOLONG, EMFILE.
+  static Result<Hub> shm(std::string name, const ShmOptions& options = {});
+  /// The hub of that name of this process and of all others, as shm() makes it: the same one each time.
+  static Result<Hub> global_hub(std::string name, const ShmOptions& options = {});
+
   template <Message T>
   [[nodiscard]] Publisher<T> advertise(std::string topic, const AdvertiseOptions& options = {}) const {
     return Publisher<T>(open(msg::out_port<T>(std::move(topic), options)));
@@ -49,9 +58,11 @@ class HORUS_API Hub {
   template <Message T>
   [[nodiscard]] Link<T> create_link(std::string name, std::string peer, const SubscribeOptions& receive = {},
                                     const AdvertiseOptions& send = {}) const {
-    auto in = msg::in_port<T>(name, receive, peer);
-    auto out = msg::out_port<T>(std::move(name), send, std::move(peer));
-    return Link<T>(Publisher<T>(open(std::move(out))), Subscriber<T>(open(std::move(in))));
+    const std::uint64_t pair = msg::new_pair();
+    auto in = msg::in_port<T>(name, receive, peer, pair);
+    auto out = msg::out_port<T>(std::move(name), send, std::move(peer), pair);
+    Subscriber<T> incoming(open(std::move(in)));  // first: who sees the other direction may rely on this one
+    return Link<T>(Publisher<T>(open(std::move(out))), std::move(incoming));
   }
 
   [[nodiscard]] const std::string& name() const noexcept { return core_->name(); }

@@ -55,11 +55,11 @@ std::uint32_t depth_of(const SubscribeOptions& options) noexcept {
 bool meet(const PortInfo& out, const PortInfo& in) noexcept {
   if (out.topic != in.topic || out.link != in.link) return false;
   if (out.origin != nullptr && in.origin != nullptr) return false;  // nobody's messages pass through us
-  return out.link ? out.peer == in.hub && in.peer == out.hub : out.hub == in.hub;
+  if (!out.link) return out.hub == in.hub;
+  return out.peer == in.hub && in.peer == out.hub && (out.pair == 0 || out.pair != in.pair);
 }
 
-Result<> connect_here(Outbox& outbox, const std::shared_ptr<Inbox>& inbox, std::uint64_t peer_of_inbox,
-                      std::uint64_t peer_of_outbox) {
+Result<> connect_here(Outbox& outbox, const std::shared_ptr<Inbox>& inbox) {
   const bool neighbours = outbox.owner() == inbox->owner();
   const std::uint32_t depth = depth_of(inbox->options());
   const std::uint32_t slots = outbox.pool().slots();
@@ -69,15 +69,18 @@ Result<> connect_here(Outbox& outbox, const std::shared_ptr<Inbox>& inbox, std::
   auto outlet = std::make_shared<Outlet>(link, inbox->options().overflow,
                                          std::make_shared<ReactorBell>(inbox->owner().waker),
                                          neighbours ? inbox.get() : nullptr);
-  outlet->peer = peer_of_outbox;
   outlet->reserved = depth + inbox->options().max_held;
   if (auto attached = outbox.attach(std::move(outlet)); !attached) return attached;
   auto* inlet =
       new Inlet(link, outbox.pool().memory(), slots, outbox.pool().stride(), outbox.layout().tail_offset,
                 outbox.layout().element_bytes, inbox->options().max_held, outbox.bell(), neighbours);
-  inlet->peer = peer_of_inbox;
   inbox->attach(inlet);
   return {};
+}
+
+std::uint64_t new_pair() noexcept {
+  static std::atomic<std::uint64_t> last{0};
+  return ++last;
 }
 
 // --- Ports ------------------------------------------------------------------------------------------------------------
@@ -85,9 +88,14 @@ Result<> connect_here(Outbox& outbox, const std::shared_ptr<Inbox>& inbox, std::
 void Port::close() noexcept {
   if (hub_ == nullptr) return;
   hub_->close(*this);
+  std::shared_ptr<Outbox> outbox;  // they end without the lock
+  std::shared_ptr<Inbox> inbox;
+  {
+    const std::lock_guard lock(mutex_);
+    outbox.swap(outbox_);
+    inbox.swap(inbox_);
+  }
   hub_.reset();
-  outbox_.reset();
-  inbox_.reset();
 }
 
 void Port::open(const std::shared_ptr<HubCore>& hub) { hub->open(*this); }
@@ -147,7 +155,7 @@ void HubCore::settle(Port& port) {
                             to.info_.layout->describe()));
       continue;
     }
-    auto connected = connect_here(*from.outbox_, to.inbox_, from.info_.id, to.info_.id);
+    auto connected = connect_here(*from.outbox_, to.inbox_);
     if (!connected) log_error(connected.error().message());
   }
   all.ports.push_back(&port);

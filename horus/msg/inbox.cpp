@@ -79,15 +79,8 @@ void Inbox::drop_link(std::size_t index) noexcept {
   links_.erase(links_.begin() + static_cast<std::ptrdiff_t>(index));
   if (!inlet->same_thread()) --foreign_;
   add(lost_, inlet->dropped());
+  if (inlet->publisher_died()) add(died_, 1);
   inlet->let_go();
-}
-
-void Inbox::detach(std::uint64_t peer) noexcept {
-  if (changed_.load(std::memory_order_acquire)) adopt();
-  for (std::size_t i = links_.size(); i > 0; --i) {
-    if (links_[i - 1]->peer == peer)
-      links_[i - 1]->memory().state->publisher_closed.store(1, std::memory_order_release);
-  }
 }
 
 // --- Messages ---------------------------------------------------------------------------------------------------------
@@ -195,8 +188,9 @@ SubscriberMetrics Inbox::metrics() const {
   metrics.received = received_.load(std::memory_order_relaxed);
   metrics.bytes = bytes_.load(std::memory_order_relaxed);
   metrics.dropped = missed();
+  metrics.publishers_died = died_.load(std::memory_order_relaxed);
   for (const Inlet* inlet : links_) metrics.queued += inlet->queued();
-  metrics.publishers = static_cast<std::uint32_t>(links_.size());
+  metrics.publishers = static_cast<std::uint32_t>(links_.size() + fresh_.size());
   metrics.latency = latency_;
   return metrics;
 }

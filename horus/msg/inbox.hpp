@@ -28,12 +28,13 @@ namespace horus {
 
 /// What a subscriber has seen so far.
 struct SubscriberMetrics {
-  std::uint64_t received = 0;    ///< messages taken
-  std::uint64_t bytes = 0;       ///< of them
-  std::uint64_t dropped = 0;     ///< lost on the way for want of room, or with a peer
-  std::uint64_t queued = 0;      ///< now
-  std::uint32_t publishers = 0;  ///< connected now
-  Histogram latency;             ///< publish → take, nanoseconds, of every 16th message or so
+  std::uint64_t received = 0;         ///< messages taken
+  std::uint64_t bytes = 0;            ///< of them
+  std::uint64_t dropped = 0;          ///< lost on the way for want of room, or with a peer
+  std::uint64_t queued = 0;           ///< now
+  std::uint64_t publishers_died = 0;  ///< processes that ended without a word
+  std::uint32_t publishers = 0;       ///< connected now
+  Histogram latency;                  ///< publish → take, nanoseconds, of every 16th message or so
 };
 
 }  // namespace horus
@@ -91,8 +92,6 @@ class HORUS_API Inbox final : public io::Lookout, public std::enable_shared_from
 
   /// A publisher was found. Any thread.
   void attach(Inlet* inlet);
-  /// Ends the links that `peer` made, after what is queued in them. The inbox's thread.
-  void detach(std::uint64_t peer) noexcept;
   void close() noexcept;
 
   [[nodiscard]] const std::string& topic() const noexcept { return topic_; }
@@ -122,6 +121,7 @@ class HORUS_API Inbox final : public io::Lookout, public std::enable_shared_from
   bool announced_ = false;   // that we sleep
   std::atomic<std::uint64_t> received_{0};
   std::atomic<std::uint64_t> bytes_{0};
+  std::atomic<std::uint64_t> died_{0};
   std::atomic<std::uint64_t> lost_{0};  // on links that are gone, or before they came to us
 
   std::atomic<bool> changed_{false};

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 
+#include <horus/base/export.hpp>
 #include <horus/msg/link_memory.hpp>
 
 namespace horus::msg {
@@ -26,7 +27,7 @@ struct Arrival {
 
 /// Where a subscriber takes one publisher's messages from. Lives until its inbox has let it go and every sample of it
 /// has come back.
-class Inlet {
+class HORUS_API Inlet {
  public:
   enum class Outcome : std::uint8_t { none, taken, too_many_held, broken };
 
@@ -50,6 +51,9 @@ class Inlet {
   [[nodiscard]] bool publisher_closed() const noexcept {
     return memory_.state->publisher_closed.load(std::memory_order_acquire) != 0;
   }
+  [[nodiscard]] bool publisher_died() const noexcept {
+    return memory_.state->publisher_closed.load(std::memory_order_relaxed) > 1;
+  }
   [[nodiscard]] bool same_thread() const noexcept { return same_thread_; }
   /// Messages that were lost on this link.
   [[nodiscard]] std::uint64_t dropped() const noexcept {
@@ -64,8 +68,6 @@ class Inlet {
     return memory_.state->subscriber_asleep.load(std::memory_order_relaxed) != 0;
   }
   [[nodiscard]] const LinkMemory& memory() const noexcept { return memory_; }
-
-  std::uint64_t peer = 0;  ///< whatever made this link knows it by
 
  private:
   ~Inlet() = default;

@@ -30,8 +30,8 @@ class Link : public Publisher<T> {
   [[nodiscard]] const Sample<T>* latest() { return in_.latest(); }
   [[nodiscard]] bool has_msg() { return in_.has_msg(); }
   [[nodiscard]] std::uint64_t missed() const noexcept { return in_.missed(); }
-  /// True while the peer's end is there.
-  [[nodiscard]] bool connected() const { return this->subscribers() > 0; }
+  /// True while the peer's end is there, both ways: an answer to what is sent now will arrive.
+  [[nodiscard]] bool connected() const { return this->subscribers() > 0 && in_.publishers() > 0; }
   [[nodiscard]] const Subscriber<T>& incoming() const noexcept { return in_; }
   void reset() noexcept {
     in_.reset();

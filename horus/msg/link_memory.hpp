@@ -25,7 +25,7 @@ struct LinkState {
   alignas(64) std::atomic<std::uint64_t> pushed;  // the publisher's
   std::atomic<std::uint64_t> overwritten;         // oldest messages that gave way
   std::atomic<std::uint64_t> refused;             // new messages that found no room
-  std::atomic<std::uint32_t> publisher_closed;
+  std::atomic<std::uint32_t> publisher_closed;    // 1: sends no more; 2: died
   alignas(64)
       std::atomic<std::uint64_t> taken;  // the subscriber's; the publisher moves it past an overwritten entry
   alignas(64) std::atomic<std::uint64_t> returned;  // the subscriber's

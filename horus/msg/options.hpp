@@ -46,6 +46,9 @@ struct AdvertiseOptions {
   AdvertiseOptions() {}
   static constexpr std::size_t kDefaultMaxBytes = std::size_t{1} << 20;  // of a message with a tail
   static constexpr std::size_t kLargestMessage = std::size_t{64} << 20;
+  static constexpr std::uint32_t kMaxQueued = 1U << 20;
+  static constexpr std::uint32_t kMaxLoans = 1024;
+  static constexpr std::uint32_t kMaxSlots = kMaxQueued + kMaxLoans + 1;
 
   std::size_t max_bytes =
       0;  ///< of one message, head and tail; 0: its size, or 1 MiB when it has a tail; ≤ 64 MiB

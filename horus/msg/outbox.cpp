@@ -17,8 +17,6 @@ namespace {
 constexpr std::size_t kLargeSlot = 4096;     // bytes
 constexpr std::uint64_t kStampEvery = 16;    // messages: a look at the clock costs as much as sending one
 constexpr std::uint64_t kCollectEvery = 32;  // messages
-constexpr std::uint32_t kMostQueued = 1U << 20;
-constexpr std::uint32_t kMostLoans = 1024;
 
 void add(std::atomic<std::uint64_t>& counter, std::uint64_t change) noexcept {
   counter.store(counter.load(std::memory_order_relaxed) + change, std::memory_order_relaxed);
@@ -64,10 +62,10 @@ Result<std::shared_ptr<Outbox>> Outbox::create(std::string topic, const Layout& 
   if (most < layout.tail_offset)
     return invalid(
         fmt::format("max_bytes {} is less than the {} of {}", most, layout.tail_offset, layout.name));
-  if (options.max_queued < 2 || options.max_queued > kMostQueued)
-    return invalid(fmt::format("max_queued {}; 2 to {}", options.max_queued, kMostQueued));
-  if (options.max_loans < 1 || options.max_loans > kMostLoans)
-    return invalid(fmt::format("max_loans {}; 1 to {}", options.max_loans, kMostLoans));
+  if (options.max_queued < 2 || options.max_queued > AdvertiseOptions::kMaxQueued)
+    return invalid(fmt::format("max_queued {}; 2 to {}", options.max_queued, AdvertiseOptions::kMaxQueued));
+  if (options.max_loans < 1 || options.max_loans > AdvertiseOptions::kMaxLoans)
+    return invalid(fmt::format("max_loans {}; 1 to {}", options.max_loans, AdvertiseOptions::kMaxLoans));
   const auto stride = static_cast<std::uint32_t>((std::max<std::size_t>(most, 1) + 63) / 64 * 64);
   const std::uint32_t slots = options.max_queued + options.max_loans + 1;  // one for send()
   auto memory = Mapping::create(std::size_t{slots} * stride, sharable, "horus-slots");
@@ -162,11 +160,9 @@ void Outbox::adopt() {
   fresh_.clear();
 }
 
-void Outbox::detach(std::uint64_t peer) noexcept {
+void Outbox::look_after_links() noexcept {
   if (changed_.load(std::memory_order_acquire)) adopt();
-  for (std::size_t i = links_.size(); i > 0; --i) {
-    if (links_[i - 1]->peer == peer) end_link(i - 1);
-  }
+  collect();
   room_.set();
 }
 

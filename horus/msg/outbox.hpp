@@ -66,8 +66,8 @@ class HORUS_API Outbox final : public std::enable_shared_from_this<Outbox> {
   Task<Result<>> wait_for_room();
   /// Wakes wait_for_room() to look again.
   void room_may_have_come() noexcept { room_.set(); }
-  /// Ends the link that `peer` made; what its subscriber still had is counted as dropped.
-  void detach(std::uint64_t peer) noexcept;
+  /// Takes back the slots of subscribers that have gone or given samples back, without waiting for the next message.
+  void look_after_links() noexcept;
 
   // --- Any thread
   /// Copies a message: the head of `layout.head_bytes`, and its tail. Off the owner's thread it goes through the

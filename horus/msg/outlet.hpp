@@ -76,7 +76,6 @@ class Outlet {
   [[nodiscard]] std::uint64_t dropped() const noexcept;
   [[nodiscard]] std::uint64_t queued() const noexcept;
 
-  std::uint64_t peer = 0;      ///< whatever made this link knows it by
   std::uint32_t reserved = 0;  ///< slots of the publisher's budget
 
  private:

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include <horus/base/assert.hpp>
@@ -28,9 +29,11 @@ struct PortInfo {
   Direction direction = Direction::out;
   std::string topic;
   const Layout* layout = nullptr;
-  std::string hub;                    ///< name of the hub that it belongs to
-  bool link = false;                  ///< point to point: it meets only ports of links
-  std::string peer;                   ///< of a link: name of the hub at the other end
+  std::string hub;    ///< name of the hub that it belongs to
+  bool link = false;  ///< point to point: it meets only ports of links
+  std::string peer;   ///< of a link: name of the hub at the other end
+  std::uint64_t pair =
+      0;  ///< of a link: the same for both directions of one end, which do not meet; 0: elsewhere
   SubscribeOptions subscribe;         // of Direction::in
   AdvertiseOptions advertise;         // of Direction::out
   const Transport* origin = nullptr;  ///< the transport whose remote port it stands for; null: a user's
@@ -65,37 +68,52 @@ class HORUS_API Port final : public std::enable_shared_from_this<Port> {
     HORUS_ASSERT(inbox_ != nullptr, "a node's subscriber was used before the scheduler started the node");
     return *inbox_;
   }
-  [[nodiscard]] const std::shared_ptr<Outbox>& shared_outbox() const noexcept { return outbox_; }
-  [[nodiscard]] const std::shared_ptr<Inbox>& shared_inbox() const noexcept { return inbox_; }
+  /// For other threads: null when it is not an open port of that direction (any more).
+  [[nodiscard]] std::shared_ptr<Outbox> shared_outbox() const {
+    const std::lock_guard lock(mutex_);
+    return outbox_;
+  }
+  [[nodiscard]] std::shared_ptr<Inbox> shared_inbox() const {
+    const std::lock_guard lock(mutex_);
+    return inbox_;
+  }
 
  private:
   friend class HubCore;
   PortInfo info_;
   std::shared_ptr<HubCore> hub_;
+  mutable std::mutex mutex_;        // of the boxes, whose owner alone changes them
   std::shared_ptr<Outbox> outbox_;  // exactly one of the two once it is open
   std::shared_ptr<Inbox> inbox_;
 };
 
+/// A number that nobody in this process had before.
+HORUS_API std::uint64_t new_pair() noexcept;
+
 /// A port to be opened; with a `peer`, an end of a link.
 template <Message T>
-std::shared_ptr<Port> out_port(std::string topic, const AdvertiseOptions& options, std::string peer = {}) {
+std::shared_ptr<Port> out_port(std::string topic, const AdvertiseOptions& options, std::string peer = {},
+                               std::uint64_t pair = 0) {
   PortInfo info;
   info.direction = Direction::out;
   info.topic = std::move(topic);
   info.layout = &layout_of<T>();
   info.link = !peer.empty();
   info.peer = std::move(peer);
+  info.pair = pair;
   info.advertise = options;
   return std::make_shared<Port>(std::move(info));
 }
 template <Message T>
-std::shared_ptr<Port> in_port(std::string topic, const SubscribeOptions& options, std::string peer = {}) {
+std::shared_ptr<Port> in_port(std::string topic, const SubscribeOptions& options, std::string peer = {},
+                              std::uint64_t pair = 0) {
   PortInfo info;
   info.direction = Direction::in;
   info.topic = std::move(topic);
   info.layout = &layout_of<T>();
   info.link = !peer.empty();
   info.peer = std::move(peer);
+  info.pair = pair;
   info.subscribe = options;
   return std::make_shared<Port>(std::move(info));
 }

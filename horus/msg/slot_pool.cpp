@@ -2,6 +2,7 @@
 #include <horus/msg/slot_pool.hpp>
 
 #include <cerrno>
+#include <utility>
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -51,12 +52,18 @@ Result<std::shared_ptr<Mapping>> Mapping::adopt(int file, std::size_t bytes, boo
     return Error(kBadInput, "map message memory",
                  "of a peer (not sealed against a change of its size, or too small)");
   }
-  return map(file, bytes, writable);
+  auto mapped = map(file, bytes, writable);
+  if (mapped) (*mapped)->close_file();
+  return mapped;
+}
+
+void Mapping::close_file() noexcept {
+  if (file_ >= 0) ::close(std::exchange(file_, -1));
 }
 
 Mapping::~Mapping() {
   ::munmap(data_, size_);
-  if (file_ >= 0) ::close(file_);
+  close_file();
 }
 
 Result<> Mapping::forbid_writers() {

@@ -31,13 +31,15 @@ class Mapping {
   [[nodiscard]] std::byte* data() const noexcept { return data_; }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
   [[nodiscard]] int file() const noexcept { return file_; }
+  /// It stays mapped; nobody else can be given it any more.
+  void close_file() noexcept;
   /// From now on nobody else may map it writable (F_SEAL_FUTURE_WRITE).
   Result<> forbid_writers();
 
  private:
   std::byte* data_;
   std::size_t size_;
-  int file_;
+  int file_;  // -1: of this process alone, or closed
 };
 
 /// Slots of one size, with a count of who still needs each. The freed ones are used again last in, first out: warm in

@@ -54,7 +54,6 @@ using TransportMaker = std::function<Result<std::shared_ptr<Transport>>(HubCore&
 [[nodiscard]] HORUS_API bool meet(const PortInfo& out, const PortInfo& in) noexcept;
 
 /// Connects two ports of this process. Errors: those of Outbox::attach; ENOMEM. Any thread.
-HORUS_API Result<> connect_here(Outbox& outbox, const std::shared_ptr<Inbox>& inbox,
-                                std::uint64_t peer_of_inbox, std::uint64_t peer_of_outbox);
+HORUS_API Result<> connect_here(Outbox& outbox, const std::shared_ptr<Inbox>& inbox);
 
 }  // namespace horus::msg

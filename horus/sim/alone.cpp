@@ -5,11 +5,20 @@
 #include <utility>
 
 #include <horus/sim/instance.hpp>
+#include <horus/sim/process_backend.hpp>
 
 namespace horus::sim {
 namespace {
 
 using Costs = std::map<std::string, Distribution, std::less<>>;
+
+// A machine's disk outlives its programs: what one reactor wrote, the thread's next one reads. Copies share the files.
+detail::FileSystem& disk_of_thread() {
+  static thread_local detail::FileSystem disk;
+  return disk;
+}
+
+thread_local std::size_t left_open = 0;
 
 // Constructed before the backend and destroyed after it.
 struct WorldAlone {
@@ -24,7 +33,15 @@ struct WorldAlone {
   Costs costs;
   Lonely context;
 
-  explicit WorldAlone(std::uint64_t seed) : engine(seed), context(engine, engine.host("10.0.0.1"), costs) {}
+  explicit WorldAlone(std::uint64_t seed) : engine(seed), context(engine, engine.host("10.0.0.1"), costs) {
+    context.host().disk = disk_of_thread();
+  }
+  WorldAlone(const WorldAlone&) = delete;
+  WorldAlone& operator=(const WorldAlone&) = delete;
+  ~WorldAlone() {
+    left_open += context.leaked();
+    disk_of_thread() = context.host().disk;
+  }
 };
 
 class BackendAlone final : private WorldAlone, public detail::SimBackend {
@@ -32,17 +49,32 @@ class BackendAlone final : private WorldAlone, public detail::SimBackend {
   BackendAlone(std::uint64_t seed, const io::ReactorConfig& config)
       : WorldAlone(seed), SimBackend(WorldAlone::engine, WorldAlone::context, config) {
     kernel().run_alone();
+    engine().end_at_violations();
     for (std::size_t i = 0; i < 3; ++i)
       kernel().install(static_cast<int>(i), WorldAlone::context.process().standard[i].object());
   }
+  detail::Engine& engine() noexcept { return WorldAlone::engine; }
+  detail::Context& context() noexcept { return WorldAlone::context; }
 };
 
 }  // namespace
 
+std::size_t descriptors_left_open() noexcept { return left_open; }
+
 Result<std::unique_ptr<io::Backend>> make_backend_alone(const io::ReactorConfig& config) {
   const char* wish = std::getenv("HORUS_SIM_SEED");
   const std::uint64_t seed = wish == nullptr ? 1 : std::strtoull(wish, nullptr, 10);
-  return std::unique_ptr<io::Backend>(std::make_unique<BackendAlone>(seed, config));
+  auto alone = std::make_unique<BackendAlone>(seed, config);
+  detail::Engine& engine = alone->engine();
+  if (std::getenv("HORUS_SIM_FAULTS") != nullptr) {
+    Random chance = engine.random().derived("faults of a lone world");
+    engine.faults() = Faults::unspecified(chance);
+    engine.faults().short_transfer = 0;  // which programs of single operations would see
+  }
+  detail::Context& context = alone->context();
+  detail::SimProvider& kernel = alone->kernel();
+  return std::unique_ptr<io::Backend>(
+      std::make_unique<detail::ProcessBackend>(std::move(alone), engine, context, kernel, ""));
 }
 
 }  // namespace horus::sim

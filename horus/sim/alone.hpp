@@ -2,6 +2,7 @@
 // A simulated world for one reactor alone, which moves virtual time on while it waits.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 
 #include <horus/base/export.hpp>
@@ -14,11 +15,15 @@ namespace horus::sim {
 /// A backend whose clock, network, disk and pool are simulated, without faults. For code that makes its own reactor:
 /// `horus::io::set_backend_maker(&horus::sim::make_backend_alone)`.
 ///
-/// Semantics: one host, 10.0.0.1, with a disk of its own; it begins anew with each reactor. Seeds come from
-/// HORUS_SIM_SEED (1). It is the only process: there are no
-/// programs to start, and a signal that nobody waits for ends the real one. Threads do not wake it.
+/// Semantics: one host, 10.0.0.1. It begins anew with each reactor, except its disk, which the reactors of a thread have
+/// one after the other. Seeds come from HORUS_SIM_SEED (1). With HORUS_SIM_FAULTS set the seed chooses a subset of
+/// Faults::unspecified, short transfers left out. It is the only process: there are no programs to start, and a signal
+/// that nobody waits for ends the real one. Threads do not wake it.
 /// Errors: none. A wait that nothing can ever end stops the program with a message.
 /// Thread safety: the reactor's thread.
 HORUS_API Result<std::unique_ptr<io::Backend>> make_backend_alone(const io::ReactorConfig& config);
+
+/// How many descriptors the reactors of this thread in such worlds have left open so far.
+[[nodiscard]] HORUS_API std::size_t descriptors_left_open() noexcept;
 
 }  // namespace horus::sim

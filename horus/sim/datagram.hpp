@@ -6,9 +6,12 @@
 #include <cstdint>
 #include <deque>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <horus/io/address.hpp>
 #include <horus/sim/objects.hpp>
+#include <horus/sim/socket_options.hpp>
 
 namespace horus::sim::detail {
 
@@ -25,7 +28,9 @@ class DatagramSocket final : public Object {
   void closed() override;
   int bind(Host& host, const io::Address& address) override;
   int connect(Host& host, const io::Address& address) override;
-  int connect_result() override { return 0; }
+  int connect_result() override { return -std::exchange(error_, 0); }
+  int set_option(int level, int option, const void* value, socklen_t size) override;
+  int get_option(int level, int option, void* value, socklen_t* size) override;
   [[nodiscard]] const io::Address* local() const noexcept override { return &local_; }
   [[nodiscard]] const io::Address* peer() const noexcept override { return connected_ ? &peer_ : nullptr; }
 
@@ -34,10 +39,22 @@ class DatagramSocket final : public Object {
     std::string data;
     io::Address from;
   };
+  // A multicast group that it has joined, on one interface (0: on any).
+  struct Membership {
+    std::string group;
+    unsigned interface;
+    friend bool operator==(const Membership&, const Membership&) = default;
+  };
+  int change_membership(bool join, const void* value, socklen_t size);
+  [[nodiscard]] bool is_member(const std::string& group) const;
+  [[nodiscard]] bool on_loopback() const;
+  void dispatch(Host& target, const io::Address& to, const std::string& data, const io::Address& from);
   void deliver(Datagram datagram) noexcept;
   void refused(Host& from) noexcept;
 
   int family_;
+  SocketOptions options_;
+  std::vector<Membership> memberships_;
   bool bound_ = false;
   bool connected_ = false;
   int error_ = 0;  // a refusal that came back

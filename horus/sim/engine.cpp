@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <initializer_list>
 
 #include <fmt/format.h>
 
@@ -11,16 +12,32 @@
 
 namespace horus::sim {
 
-Faults Faults::swarm(Random& random) {
-  Faults faults;
-  for (unsigned* rate :
-       {&faults.short_transfer, &faults.early_return, &faults.datagram_loss, &faults.datagram_duplicate,
-        &faults.datagram_late, &faults.slow_segment, &faults.disk_error, &faults.disk_full,
-        &faults.spawn_failure, &faults.slow_start, &faults.child_death}) {
+namespace {
+
+// Each of `rates` is off or, with equal chance, somewhere up to a fifth.
+void draw(Random& random, std::initializer_list<unsigned*> rates) {
+  for (unsigned* rate : rates) {
     const bool on = random.chance(1, 2);
     const std::uint64_t per_thousand = random.below(200);
     if (on) *rate = static_cast<unsigned>(per_thousand) + 1;
   }
+}
+
+}  // namespace
+
+Faults Faults::swarm(Random& random) {
+  Faults faults = unspecified(random);
+  draw(random, {&faults.datagram_loss, &faults.datagram_duplicate, &faults.datagram_late,
+                &faults.slow_segment, &faults.disk_error, &faults.disk_full, &faults.spawn_failure,
+                &faults.slow_start, &faults.child_death});
+  return faults;
+}
+
+Faults Faults::unspecified(Random& random) {
+  Faults faults;
+  draw(random,
+       {&faults.short_transfer, &faults.early_return, &faults.completions_mixed, &faults.completion_late,
+        &faults.cancel_late, &faults.multishot_end, &faults.no_buffers, &faults.ready_mixed});
   return faults;
 }
 
@@ -82,6 +99,11 @@ void Engine::fault(std::string what) {
   }
 }
 
+void Engine::violated(const std::string& what) {
+  HORUS_ASSERT(!ends_at_violations_, what.c_str());
+  if (violation_.empty()) violation_ = what;
+}
+
 // --- Network ----------------------------------------------------------------------------------------------------------
 
 Host& Engine::host(const std::string& address) {
@@ -97,6 +119,13 @@ Host& Engine::host(const std::string& address) {
 Host* Engine::find_host(const std::string& address) noexcept {
   const auto found = hosts_.find(address);
   return found == hosts_.end() ? nullptr : found->second.get();
+}
+
+std::vector<Host*> Engine::hosts() const {
+  std::vector<Host*> all;
+  all.reserve(hosts_.size());
+  for (const auto& [address, host] : hosts_) all.push_back(host.get());
+  return all;
 }
 
 Host* Engine::host_of(Host& from, const io::Address& address) noexcept {
@@ -167,7 +196,7 @@ std::uint16_t Engine::free_port(const Host& host, bool stream) noexcept {
   for (int i = kFirstPort; i <= kLastPort; ++i) {
     const std::uint16_t port = next;
     next = port == kLastPort ? kFirstPort : static_cast<std::uint16_t>(port + 1);
-    const bool taken = stream ? host.listeners.contains(port) : host.datagram_sockets.contains(port);
+    const bool taken = (stream ? host.tcp : host.udp).taken(port);
     if (!taken) return port;
   }
   return 0;

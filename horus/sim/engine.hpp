@@ -15,20 +15,20 @@
 #include <horus/sim/faults.hpp>
 #include <horus/sim/file_system.hpp>
 #include <horus/sim/objects.hpp>
+#include <horus/sim/ports.hpp>
 #include <horus/sim/process_table.hpp>
 #include <horus/sim/random.hpp>
 
 namespace horus::sim::detail {
 
-class DatagramSocket;
 class Stream;
 class UnixSocket;
 
 /// A machine of the simulated network: one address, its ports.
 struct Host {
   std::string address;  // numeric, without port
-  std::map<std::uint16_t, Stream*> listeners;
-  std::map<std::uint16_t, DatagramSocket*> datagram_sockets;
+  Ports tcp{Ports::Protocol::tcp};
+  Ports udp{Ports::Protocol::udp};
   // Unix sockets, by the file that they are bound to or by their abstract name.
   std::map<std::uint64_t, UnixSocket*> bound_files;
   std::map<std::string, UnixSocket*> bound_names;
@@ -68,9 +68,19 @@ class Engine {
   [[nodiscard]] const std::vector<std::string>& fired() const noexcept { return fired_; }
   [[nodiscard]] std::uint64_t faults_fired() const noexcept { return faults_fired_; }
 
+  /// What the kernel did that it need not have done.
+  [[nodiscard]] Oddities& oddities() noexcept { return oddities_; }
+  /// Something that always holds does not. The first one counts.
+  void violated(const std::string& what);
+  [[nodiscard]] const std::string& violation() const noexcept { return violation_; }
+  /// A violation ends the program: nobody reads a report.
+  void end_at_violations() noexcept { ends_at_violations_ = true; }
+
   // --- Network.
   Host& host(const std::string& address);
   [[nodiscard]] Host* find_host(const std::string& address) noexcept;
+  /// All of them, in the order of their addresses.
+  [[nodiscard]] std::vector<Host*> hosts() const;
   /// The host that `address` names, seen from `from`: a loopback address is itself. Null when there is none.
   [[nodiscard]] Host* host_of(Host& from, const io::Address& address) noexcept;
   /// When something sent now arrives, not before `earliest`; kNever when a partition lasts for ever.
@@ -113,6 +123,9 @@ class Engine {
   std::uint64_t trace_;
   std::vector<std::string> fired_;
   std::uint64_t faults_fired_ = 0;
+  Oddities oddities_;
+  std::string violation_;
+  bool ends_at_violations_ = false;
   std::map<std::string, std::unique_ptr<Host>> hosts_;
   std::vector<Partition> partitions_;
   std::vector<std::weak_ptr<Stream>> connections_;

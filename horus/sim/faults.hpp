@@ -9,6 +9,18 @@
 
 namespace horus::sim {
 
+/// How often each of these has happened in a run. Plain data.
+struct Oddities {
+  std::uint64_t short_transfers = 0;
+  std::uint64_t early_returns = 0;
+  std::uint64_t mixed_batches = 0;
+  std::uint64_t late_completions = 0;
+  std::uint64_t late_cancels = 0;
+  std::uint64_t ended_multishots = 0;
+  std::uint64_t missing_buffers = 0;
+  std::uint64_t mixed_turns = 0;
+};
+
 /// How often the kernel and the network are unkind, in times per thousand, and how long things take.
 ///
 /// Semantics: everything here is allowed by the manual pages at any time, so a correct program must bear all of it.
@@ -16,7 +28,7 @@ namespace horus::sim {
 /// Example: `world.faults() = horus::sim::Faults::swarm(world.random());`
 struct Faults {
   unsigned short_transfer = 0;      ///< a read or write moves fewer bytes than it could
-  unsigned early_return = 0;        ///< a wait returns with nothing, or with EINTR
+  unsigned early_return = 0;        ///< an enter returns with nothing, or with EINTR, EAGAIN or EBUSY
   unsigned datagram_loss = 0;       ///< a datagram between two hosts vanishes
   unsigned datagram_duplicate = 0;  ///< one arrives twice
   unsigned datagram_late = 0;       ///< one takes a hundred times as long, so that later ones overtake it
@@ -26,6 +38,13 @@ struct Faults {
   unsigned spawn_failure = 0;       ///< a child process cannot be started: EAGAIN
   unsigned slow_start = 0;          ///< a child that was started takes up to 2 s before its program runs
   unsigned child_death = 0;         ///< a child is killed within 10 s after its start
+  // What the seam leaves unspecified on purpose (horus/io/backend.hpp).
+  unsigned completions_mixed = 0;  ///< completions of different operations come in another order
+  unsigned completion_late = 0;    ///< one comes up to a millisecond after the others
+  unsigned cancel_late = 0;        ///< data that lies there wins against a cancellation
+  unsigned multishot_end = 0;      ///< a multishot ends with a completion that it could have gone on after
+  unsigned no_buffers = 0;         ///< a receive finds no provided buffer, though there are some
+  unsigned ready_mixed = 0;        ///< of the tasks that are ready at the same time another one goes first
   Distribution latency = Distribution::uniform(std::chrono::microseconds(100), std::chrono::milliseconds(1));
   Distribution local_latency =
       Distribution::uniform(std::chrono::microseconds(5), std::chrono::microseconds(30));
@@ -36,6 +55,8 @@ struct Faults {
 
   /// A random subset of all of them at random rates: a bug that one fault hides shows where that fault is off.
   [[nodiscard]] HORUS_API static Faults swarm(Random& random);
+  /// A random subset of what every backend may do at any time: programs cannot see these, except as delays.
+  [[nodiscard]] HORUS_API static Faults unspecified(Random& random);
   /// The same world without faults; times stay.
   [[nodiscard]] Faults healed() const noexcept {
     Faults kind;

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
@@ -12,6 +11,8 @@
 #include <vector>
 
 #include <fmt/format.h>
+
+#include <horus/sim/relay.hpp>
 
 namespace horus::sim {
 namespace {
@@ -52,60 +53,12 @@ bool transfers(std::uint8_t opcode) noexcept {
   }
 }
 
-// Two rings of its own between the reactor's side and the real backend, so that it may hold back what it likes.
-class FaultyBackend final : public io::Backend {
+class FaultyBackend final : public RelayBackend {
  public:
   FaultyBackend(std::unique_ptr<io::Backend> real, const Injection& injection, InjectionRecord& record)
-      : real_(std::move(real)),
-        injection_(injection),
-        record_(record),
-        sqes_(new io_uring_sqe[real_->rings().sq_entries]()),
-        cqes_(new Completion[real_->rings().cq_entries]()) {
-    rings_ = real_->rings();
-    rings_.sqes = sqes_.get();
-    rings_.sq_head = &sq_head_;
-    rings_.sq_tail = &sq_tail_;
-    rings_.cqes = reinterpret_cast<io_uring_cqe*>(cqes_.get());
-    rings_.cq_head = &cq_head_;
-    rings_.cq_tail = &cq_tail_;
-    rings_.sq_flags = &sq_flags_;
-  }
-
-  [[nodiscard]] const char* name() const noexcept override { return real_->name(); }
-
-  int enter(std::uint32_t to_submit, std::uint32_t min_complete, std::int64_t deadline_ns) noexcept override {
-    const std::uint32_t consumed = hand_over(to_submit);
-    take_over();
-    if (cq_tail_ - cq_head_ >= min_complete) min_complete = 0;
-    for (const Kept& kept : kept_) deadline_ns = std::min(deadline_ns, kept.due_ns);
-    const int result = real_->enter(0, min_complete == 0 ? 0 : 1, deadline_ns);
-    take_over();
-    return result < 0 && consumed == 0 ? result : static_cast<int>(consumed);
-  }
-
-  int pollable_fd() noexcept override { return real_->pollable_fd(); }
-  void clear_pollable() noexcept override { real_->clear_pollable(); }
-  int register_buffer_ring(io_uring_buf_ring* ring, std::uint32_t entries,
-                           std::uint16_t group) noexcept override {
-    return real_->register_buffer_ring(ring, entries, group);
-  }
-  int unregister_buffer_ring(std::uint16_t group) noexcept override {
-    return real_->unregister_buffer_ring(group);
-  }
-  int register_buffers(const iovec* buffers, unsigned count) noexcept override {
-    return real_->register_buffers(buffers, count);
-  }
-  int unregister_buffers() noexcept override { return real_->unregister_buffers(); }
-  int listen(int fd, int backlog) noexcept override { return real_->listen(fd, backlog); }
+      : RelayBackend(std::move(real)), injection_(injection), record_(record) {}
 
  private:
-  // io_uring_cqe without its flexible array.
-  struct Completion {
-    std::uint64_t user_data;
-    std::int32_t result;
-    std::uint32_t flags;
-  };
-  static_assert(sizeof(Completion) == sizeof(io_uring_cqe));
   struct Kept {
     Completion completion;
     std::int64_t due_ns;
@@ -117,36 +70,8 @@ class FaultyBackend final : public io::Backend {
     return of_kind && !record_.fired && ++record_.matched == injection_.nth;
   }
 
-  // Moves entries from the reactor's ring to the real one.
-  std::uint32_t hand_over(std::uint32_t to_submit) noexcept {
-    const io::Rings& real = real_->rings();
-    std::uint32_t consumed = 0;
-    while (consumed < to_submit && sq_head_ != sq_tail_) {
-      std::uint32_t batch = 0;
-      const std::uint32_t tail = *real.sq_tail;
-      while (consumed + batch < to_submit && batch < real.sq_entries && sq_head_ + batch != sq_tail_) {
-        const std::uint32_t from = (sq_head_ + batch) & (real.sq_entries - 1);
-        io_uring_sqe& to = real.sqes[(tail + batch) & (real.sq_entries - 1)];
-        to = sqes_[from];
-        ++batch;
-        if (matches(to)) inject(to);
-      }
-      std::atomic_ref(*real.sq_tail).store(tail + batch, std::memory_order_release);
-      const int result = real_->enter(batch, 0, 0);
-      const std::uint32_t left =
-          *real.sq_tail - std::atomic_ref(*real.sq_head).load(std::memory_order_acquire);
-      const std::uint32_t taken = batch - std::min(left, batch);
-      // What the real backend did not take is given again by the reactor: its tail goes back.
-      std::atomic_ref(*real.sq_tail).store(tail + taken, std::memory_order_release);
-      sq_head_ += taken;
-      consumed += taken;
-      take_over();
-      if (taken == 0 || result < 0) break;
-    }
-    return consumed;
-  }
-
-  void inject(io_uring_sqe& entry) noexcept {
+  void submitting(io_uring_sqe& entry) noexcept override {
+    if (!matches(entry)) return;
     record_.fired = true;
     if (injection_.shorten_to > 0 && transfers(entry.opcode)) {
       entry.len = std::min(entry.len, injection_.shorten_to);
@@ -162,15 +87,9 @@ class FaultyBackend final : public io::Backend {
     entry.user_data = user_data;
   }
 
-  // Moves completions from the real ring to the reactor's, and those that are due.
-  void take_over() noexcept {
-    const io::Rings& real = real_->rings();
-    std::uint32_t head = *real.cq_head;
-    const std::uint32_t tail = std::atomic_ref(*real.cq_tail).load(std::memory_order_acquire);
-    while (head != tail && cq_tail_ - cq_head_ < rings_.cq_entries) {
-      const io_uring_cqe& from = real.cqes[head & (real.cq_entries - 1)];
-      Completion completion{from.user_data, from.res, from.flags};
-      ++head;
+  void completing(std::vector<Completion>& batch) noexcept override {
+    std::vector<Completion> passed;
+    for (Completion completion : batch) {
       if (waits_ && completion.user_data == changed_) {
         if (injection_.error != 0) {
           completion.result = -injection_.error;
@@ -178,33 +97,26 @@ class FaultyBackend final : public io::Backend {
         }
         waits_ = (completion.flags & IORING_CQE_F_MORE) != 0;
         if (injection_.delay > Duration::zero()) {
-          kept_.push_back({completion, monotonic_ns() + injection_.delay.count()});
+          kept_.push_back({completion, now_ns() + injection_.delay.count()});
           continue;
         }
       }
-      put(completion);
+      passed.push_back(completion);
     }
-    std::atomic_ref(*real.cq_head).store(head, std::memory_order_release);
-    const std::int64_t now = kept_.empty() ? 0 : monotonic_ns();
-    while (!kept_.empty() && kept_.front().due_ns <= now && cq_tail_ - cq_head_ < rings_.cq_entries) {
-      put(kept_.front().completion);
+    const std::int64_t now = kept_.empty() ? 0 : now_ns();
+    while (!kept_.empty() && kept_.front().due_ns <= now) {
+      passed.push_back(kept_.front().completion);
       kept_.erase(kept_.begin());
     }
-    sq_flags_ = *real.sq_flags | (head != tail ? IORING_SQ_CQ_OVERFLOW : 0U);
+    batch = std::move(passed);
   }
 
-  void put(const Completion& completion) noexcept {
-    cqes_[cq_tail_ & (rings_.cq_entries - 1)] = completion;
-    std::atomic_ref(cq_tail_).store(cq_tail_ + 1, std::memory_order_release);
+  [[nodiscard]] std::int64_t next_due() const noexcept override {
+    return kept_.empty() ? kNever : kept_.front().due_ns;
   }
 
-  std::unique_ptr<io::Backend> real_;
   const Injection injection_;
   InjectionRecord& record_;
-  std::unique_ptr<io_uring_sqe[]> sqes_;
-  std::unique_ptr<Completion[]> cqes_;
-  std::uint32_t sq_head_ = 0, sq_tail_ = 0, cq_head_ = 0, cq_tail_ = 0;
-  std::uint32_t sq_flags_ = 0;
   std::uint64_t changed_ = 0;  // the operation whose completion is to be changed
   bool waits_ = false;         // it has not come yet
   std::vector<Kept> kept_;     // completions of one operation, in order

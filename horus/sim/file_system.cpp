@@ -3,92 +3,19 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstddef>
-#include <cstring>
 #include <utility>
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <linux/fs.h>
-#include <sys/epoll.h>
+#include <unistd.h>
 
 namespace horus::sim::detail {
 namespace {
 
-constexpr int kMostLinks = 40;                            // on the way of one path, as Linux has it
-constexpr std::size_t kPage = 4096;                       // reaches the disk whole or not at all
-constexpr std::size_t kMostBytes = std::size_t{1} << 30;  // of one file
+constexpr int kMostLinks = 40;  // on the way of one path, as Linux has it
 constexpr std::size_t kLongestName = 255;
 
-std::size_t size_of(const iovec* parts, std::size_t count) noexcept {
-  std::size_t size = 0;
-  for (std::size_t i = 0; i < count; ++i) size += parts[i].iov_len;
-  return size;
-}
-
 }  // namespace
-
-// --- OpenFile ---------------------------------------------------------------------------------------------------------
-
-std::uint32_t OpenFile::ready() const noexcept { return EPOLLIN | EPOLLOUT; }
-
-ssize_t OpenFile::read_at(const iovec* parts, std::size_t count, std::int64_t offset) {
-  if ((flags_ & O_ACCMODE) == O_WRONLY) return -EBADF;
-  if (inode_->is_directory()) return -EISDIR;
-  std::uint64_t at = offset < 0 ? position_ : static_cast<std::uint64_t>(offset);
-  std::size_t moved = 0;
-  for (std::size_t i = 0; i < count && at < inode_->data.size(); ++i) {
-    const std::size_t size = std::min<std::size_t>(parts[i].iov_len, inode_->data.size() - at);
-    if (size > 0) std::memcpy(parts[i].iov_base, inode_->data.data() + at, size);
-    at += size;
-    moved += size;
-  }
-  if (offset < 0) position_ = at;
-  return static_cast<ssize_t>(moved);
-}
-
-ssize_t OpenFile::write_at(const iovec* parts, std::size_t count, std::int64_t offset, std::int64_t now_ns) {
-  if ((flags_ & O_ACCMODE) == O_RDONLY) return -EBADF;
-  const bool append = (flags_ & O_APPEND) != 0;
-  std::uint64_t at = offset < 0 ? position_ : static_cast<std::uint64_t>(offset);
-  if (append) at = inode_->data.size();
-  const std::size_t size = size_of(parts, count);
-  if (at > kMostBytes || size > kMostBytes - at) return -EFBIG;
-  if (inode_->data.size() < at + size) inode_->data.resize(at + size);
-  for (std::size_t i = 0; i < count; ++i) {
-    if (parts[i].iov_len > 0) std::memcpy(inode_->data.data() + at, parts[i].iov_base, parts[i].iov_len);
-    at += parts[i].iov_len;
-  }
-  if (offset < 0) position_ = at;
-  inode_->changed_ns = now_ns;
-  return static_cast<ssize_t>(size);
-}
-
-int OpenFile::list(void* buffer, std::size_t size) {
-  if (!inode_->is_directory()) return -ENOTDIR;
-  auto* out = static_cast<char*>(buffer);
-  std::size_t used = 0;
-  const auto put = [&](const std::string& name, const Inode& inode) {
-    const std::size_t length = (offsetof(dirent64, d_name) + name.size() + 1 + 7) & ~std::size_t{7};
-    if (used + length > size) return false;
-    auto* entry = reinterpret_cast<dirent64*>(out + used);
-    std::memset(entry, 0, length);
-    entry->d_ino = inode.number;
-    entry->d_reclen = static_cast<unsigned short>(length);
-    entry->d_type = static_cast<unsigned char>(IFTODT(inode.mode));
-    std::memcpy(entry->d_name, name.c_str(), name.size() + 1);
-    used += length;
-    return true;
-  };
-  for (; listing_ < 2; ++listing_) {
-    if (!put(listing_ == 0 ? "." : "..", *inode_)) return used > 0 ? static_cast<int>(used) : -EINVAL;
-  }
-  for (auto entry = inode_->entries.upper_bound(listed_); entry != inode_->entries.end(); ++entry) {
-    if (!put(entry->first, *entry->second)) return used > 0 ? static_cast<int>(used) : -EINVAL;
-    listed_ = entry->first;
-  }
-  return static_cast<int>(used);
-}
 
 // --- FileSystem -------------------------------------------------------------------------------------------------------
 
@@ -96,15 +23,27 @@ FileSystem::FileSystem() {
   root_ = make(S_IFDIR | 0755, 0);
   root_->number = 1;
   root_->links = 1;
-  for (const char* name : {"tmp", "var", "home", "dev"}) {
+  for (const char* name : {"tmp", "var", "home"}) {
     auto directory = make(S_IFDIR | 0755, 0);
     directory->links = 1;
     root_->entries[name] = directory;
   }
-  std::uint64_t null = 0;
-  static_cast<void>(make_node("/dev/null", S_IFCHR | 0666, 0, null));
-  root_->entries["dev"]->durable_entries = root_->entries["dev"]->entries;
+  make_devices();
   root_->durable_entries = root_->entries;
+}
+
+void FileSystem::make_devices() {
+  auto directory = make(S_IFDIR | 0755, 0);
+  directory->links = 1;
+  for (const auto& [name, device] :
+       {std::pair{"full", Device::full}, std::pair{"null", Device::null}, std::pair{"zero", Device::zero}}) {
+    auto node = make(S_IFCHR | 0666, 0);
+    node->links = 1;
+    node->device = device;
+    directory->entries[name] = node;
+  }
+  directory->durable_entries = directory->entries;
+  root_->entries["dev"] = directory;
 }
 
 std::shared_ptr<Inode> FileSystem::make(mode_t mode, std::int64_t now_ns) {
@@ -142,7 +81,7 @@ int FileSystem::walk(const std::shared_ptr<Inode>& start, std::string_view path,
     const auto found = at->entries.find(name);
     const auto next = found == at->entries.end() ? nullptr : found->second;
     if (next && next->is_link() && (!last || follow_last || !path.empty())) {
-      const std::string target = next->data;
+      const std::string target = next->target;
       Place through;
       const int result = walk(at, target, true, through, depth + 1);
       if (result < 0) return result;
@@ -179,7 +118,7 @@ int FileSystem::open(Engine& engine, const std::shared_ptr<Inode>& directory, st
     if (place.inode->is_link()) return -ELOOP;
     if (place.inode->is_directory() && (writes || create)) return -EISDIR;
     if (!place.inode->is_directory() && (flags & O_DIRECTORY) != 0) return -ENOTDIR;
-    if (place.inode->is_file() && (flags & O_TRUNC) != 0 && writes) place.inode->data.clear();
+    if (place.inode->is_file() && (flags & O_TRUNC) != 0 && writes) place.inode->data.resize(0);
   }
   opened = std::make_shared<OpenFile>(engine, place.inode, flags);
   return 0;
@@ -197,12 +136,16 @@ int FileSystem::status(const std::shared_ptr<Inode>& directory, std::string_view
   if (!inode) return -ENOENT;
   out = {};
   out.stx_mask = STATX_BASIC_STATS;
-  out.stx_blksize = kPage;
+  out.stx_blksize = Contents::kPage;
   out.stx_nlink = inode->links;
   out.stx_mode = static_cast<std::uint16_t>(inode->mode);
   out.stx_ino = inode->number;
-  out.stx_size = inode->data.size();
-  out.stx_blocks = (inode->data.size() + 511) / 512;
+  out.stx_size = inode->is_link() ? inode->target.size() : inode->data.size();
+  out.stx_blocks = inode->data.allocated() / 512;
+  if (inode->is_file()) {
+    out.stx_mask |= STATX_DIOALIGN;
+    out.stx_dio_mem_align = out.stx_dio_offset_align = kDirectSector;
+  }
   out.stx_mtime.tv_sec = inode->changed_ns / 1'000'000'000;
   out.stx_mtime.tv_nsec = static_cast<std::uint32_t>(inode->changed_ns % 1'000'000'000);
   out.stx_atime = out.stx_ctime = out.stx_mtime;
@@ -221,6 +164,13 @@ int FileSystem::unlink(const std::shared_ptr<Inode>& directory, std::string_view
   --place.inode->links;
   place.parent->entries.erase(place.name);
   return 0;
+}
+
+void FileSystem::remove_tree(std::string_view path) {
+  Place place;
+  if (walk(nullptr, path, false, place) < 0 || !place.inode || place.name.empty()) return;
+  --place.inode->links;
+  place.parent->entries.erase(place.name);
 }
 
 int FileSystem::rename(std::string_view from, std::string_view to, unsigned flags) {
@@ -292,8 +242,7 @@ int FileSystem::make_symbolic_link(std::string_view target, std::string_view pat
   if (place.inode) return -EEXIST;
   auto made = make(S_IFLNK | 0777, now_ns);
   made->links = 1;
-  made->data = target;
-  made->durable_data = target;
+  made->target = target;
   place.parent->entries[place.name] = std::move(made);
   return 0;
 }
@@ -303,13 +252,15 @@ ssize_t FileSystem::read_link(std::string_view path, char* target, std::size_t s
   if (const int result = walk(nullptr, path, false, place); result < 0) return result;
   if (!place.inode) return -ENOENT;
   if (!place.inode->is_link()) return -EINVAL;
-  return static_cast<ssize_t>(place.inode->data.copy(target, size));
+  return static_cast<ssize_t>(place.inode->target.copy(target, size));
 }
 
-int FileSystem::access(std::string_view path) {
+int FileSystem::access(std::string_view path, int mode) {
   Place place;
   if (const int result = walk(nullptr, path, true, place); result < 0) return result;
-  return place.inode ? 0 : -ENOENT;
+  if (!place.inode) return -ENOENT;
+  const bool runs = place.inode->is_directory() || (place.inode->mode & 0111) != 0;
+  return (mode & X_OK) != 0 && !runs ? -EACCES : 0;
 }
 
 int FileSystem::change_mode(std::string_view path, mode_t mode) {
@@ -317,85 +268,6 @@ int FileSystem::change_mode(std::string_view path, mode_t mode) {
   if (const int result = walk(nullptr, path, true, place); result < 0) return result;
   if (!place.inode) return -ENOENT;
   place.inode->mode = (place.inode->mode & S_IFMT) | (mode & 07777);
-  return 0;
-}
-
-// --- Durability -------------------------------------------------------------------------------------------------------
-
-void FileSystem::sync(Inode& inode) {
-  inode.durable_data = inode.data;
-  inode.durable_entries = inode.entries;
-}
-
-void FileSystem::cut_power(Random& random) { cut_power(*root_, random); }
-
-void FileSystem::cut_power(Inode& inode, Random& random) {
-  if (inode.is_file()) {
-    // Each page that was written and not synced has reached the disk or not; so has the file's length.
-    std::string& now = inode.data;
-    std::string& old = inode.durable_data;
-    const bool longer = random.chance(1, 2);
-    const std::size_t length = longer ? now.size() : std::min(now.size(), old.size());
-    std::string left(length, '\0');
-    for (std::size_t at = 0; at < length; at += kPage) {
-      const bool written = random.chance(1, 2);
-      const std::string& from = written || at >= old.size() ? now : old;
-      const bool lost = at >= old.size() && !written;  // a hole
-      if (lost) continue;
-      const std::size_t size = std::min({kPage, length - at, from.size() > at ? from.size() - at : 0});
-      std::memcpy(left.data() + at, from.data() + at, size);
-    }
-    if (now != old) now = std::move(left);
-    old = now;
-    return;
-  }
-  if (!inode.is_directory()) return;
-  // Each name that was made, replaced or removed and not synced is there or not.
-  auto left = inode.durable_entries;
-  for (const auto& [name, child] : inode.entries) {
-    const auto before = inode.durable_entries.find(name);
-    if (before != inode.durable_entries.end() && before->second == child) continue;
-    const bool written = random.chance(1, 2);
-    if (written) left[name] = child;
-  }
-  for (const auto& [name, child] : inode.durable_entries) {
-    if (inode.entries.contains(name)) continue;
-    const bool removed = random.chance(1, 2);
-    if (removed) left.erase(name);
-  }
-  inode.entries = left;
-  inode.durable_entries = std::move(left);
-  for (const auto& [name, child] : inode.entries) cut_power(*child, random);
-}
-
-// --- For scenarios ----------------------------------------------------------------------------------------------------
-
-const std::string* FileSystem::contents(std::string_view path) {
-  Place place;
-  if (walk(nullptr, path, true, place) < 0 || !place.inode || !place.inode->is_file()) return nullptr;
-  return &place.inode->data;
-}
-
-int FileSystem::put(std::string_view path, std::string_view data) {
-  for (std::size_t slash = path.find('/', 1); slash != std::string_view::npos;
-       slash = path.find('/', slash + 1)) {
-    const int result = make_directory(path.substr(0, slash), 0755, 0);
-    if (result < 0 && result != -EEXIST) return result;
-  }
-  Place place;
-  if (const int result = walk(nullptr, path, true, place); result < 0) return result;
-  if (!place.inode) {
-    place.inode = make(S_IFREG | 0644, 0);
-    place.inode->links = 1;
-    place.parent->entries[place.name] = place.inode;
-  }
-  if (!place.inode->is_file()) return -EISDIR;
-  place.inode->data = data;
-  const auto settle = [](auto& self, Inode& inode) -> void {
-    sync(inode);
-    for (const auto& [name, child] : inode.entries) self(self, *child);
-  };
-  settle(settle, *root_);
   return 0;
 }
 

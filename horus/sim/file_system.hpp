@@ -6,28 +6,36 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include <sys/stat.h>
 
+#include <horus/sim/contents.hpp>
 #include <horus/sim/objects.hpp>
 #include <horus/sim/random.hpp>
 
 namespace horus::sim::detail {
 
 class FifoChannel;
+inline constexpr std::uint32_t kDirectSector = 512;  // bytes: what direct I/O must be aligned to
+
+/// Of /dev.
+enum class Device : std::uint8_t { none, null, zero, full };
 
 struct Inode {
   mode_t mode = 0;  // type and permissions
   std::uint64_t number = 0;
   std::uint32_t links = 0;
   std::int64_t changed_ns = 0;
-  std::string data;                                       // of a file; the target of a symbolic link
+  Device device = Device::none;
+  Contents data;                                          // of a file
+  std::string target;                                     // of a symbolic link
   std::map<std::string, std::shared_ptr<Inode>> entries;  // of a directory
   std::weak_ptr<FifoChannel> fifo;                        // of a FIFO that somebody has open
   // What a power cut leaves.
-  std::string durable_data;
+  Contents durable_data;
   std::map<std::string, std::shared_ptr<Inode>> durable_entries;
 
   [[nodiscard]] bool is_directory() const noexcept { return S_ISDIR(mode); }
@@ -45,6 +53,7 @@ class OpenFile final : public Object {
   [[nodiscard]] Kind kind() const noexcept override { return Kind::file; }
   [[nodiscard]] std::uint32_t ready() const noexcept override;
   [[nodiscard]] const std::shared_ptr<Inode>& inode() const noexcept { return inode_; }
+  [[nodiscard]] int flags() const noexcept override { return flags_; }
   /// `offset` -1: at the open file's own position, which moves.
   ssize_t read_at(const iovec* parts, std::size_t count, std::int64_t offset);
   ssize_t write_at(const iovec* parts, std::size_t count, std::int64_t offset, std::int64_t now_ns);
@@ -52,6 +61,8 @@ class OpenFile final : public Object {
   int list(void* buffer, std::size_t size);
 
  private:
+  [[nodiscard]] bool misaligned(const iovec* parts, std::size_t count, std::uint64_t offset) const noexcept;
+
   std::shared_ptr<Inode> inode_;
   int flags_;
   std::uint64_t position_ = 0;
@@ -71,6 +82,7 @@ class FileSystem {
            mode_t mode, std::int64_t now_ns, std::shared_ptr<OpenFile>& opened);
   int status(const std::shared_ptr<Inode>& directory, std::string_view path, int flags, struct ::statx& out);
   int unlink(const std::shared_ptr<Inode>& directory, std::string_view path, int flags);
+  void remove_tree(std::string_view path);
   int rename(std::string_view from, std::string_view to, unsigned flags);
   int make_directory(std::string_view path, mode_t mode, std::int64_t now_ns);
   /// A FIFO, a socket's file, a device: `mode` says which. Gives its inode's number.
@@ -78,7 +90,8 @@ class FileSystem {
   int make_link(std::string_view existing, std::string_view path);
   int make_symbolic_link(std::string_view target, std::string_view path, std::int64_t now_ns);
   ssize_t read_link(std::string_view path, char* target, std::size_t size);
-  int access(std::string_view path);
+  /// As root: only running a file that nobody may run is denied.
+  int access(std::string_view path, int mode);
   int change_mode(std::string_view path, mode_t mode);
   /// What fsync does for a file or directory.
   static void sync(Inode& inode);
@@ -87,7 +100,7 @@ class FileSystem {
   void cut_power(Random& random);
 
   // For scenarios.
-  [[nodiscard]] const std::string* contents(std::string_view path);
+  [[nodiscard]] std::optional<std::string> contents(std::string_view path);
   /// Makes the directories on the way; durable at once.
   int put(std::string_view path, std::string_view data);
 
@@ -100,6 +113,7 @@ class FileSystem {
   int walk(const std::shared_ptr<Inode>& start, std::string_view path, bool follow_last, Place& place,
            int depth = 0);
   std::shared_ptr<Inode> make(mode_t mode, std::int64_t now_ns);
+  void make_devices();
   void cut_power(Inode& inode, Random& random);
 
   std::shared_ptr<Inode> root_;

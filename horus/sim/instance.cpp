@@ -3,10 +3,13 @@
 
 #include <utility>
 
+#include <horus/sim/process_backend.hpp>
+
 namespace horus::sim::detail {
 
 Instance::Instance(Engine& engine, std::uint64_t number, SimProcess& process,
-                   const std::map<std::string, Distribution, std::less<>>& costs)
+                   const std::map<std::string, Distribution, std::less<>>& costs,
+                   const std::function<std::unique_ptr<io::Backend>(std::unique_ptr<io::Backend>)>& wrap)
     : Context(engine, number, process.host, costs), name_(process.name), child_(process.parent != 0) {
   process_ = &process;
   io::ReactorConfig config;
@@ -14,13 +17,17 @@ Instance::Instance(Engine& engine, std::uint64_t number, SimProcess& process,
   config.completion_entries = 256;
   auto backend = std::make_unique<SimBackend>(engine, *this, config);
   backend_ = backend.get();
+  std::unique_ptr<io::Backend> seen = std::move(backend);
+  if (wrap) seen = wrap(std::move(seen));
+  auto checked = std::make_unique<ProcessBackend>(std::move(seen), engine, *this, backend_->kernel(), name_);
+  process_backend_ = checked.get();
   const io::CurrentReactor nobody(nullptr);
   for (std::size_t i = 0; i < process.standard.size(); ++i) {
     Held& stream = process.standard[i];
     if (stream.object()) kernel().install(static_cast<int>(i), stream.object());
     stream.reset();
   }
-  reactor_ = std::make_unique<io::Reactor>(std::move(backend), config);
+  reactor_ = std::make_unique<io::Reactor>(std::move(checked), config);
 }
 
 void Instance::start(const std::function<Task<int>()>& main) {
@@ -128,6 +135,8 @@ void Instance::end() {
     const io::CurrentReactor entered(reactor_.get());
     reactor_.reset();
   }
+  // A reactor that gives up on its operations leaves its backend to the kernel, which is none here.
+  if (!backend_gone_) delete process_backend_;
   backend_ = nullptr;
   alive_.reset();
   state_ = State::ended;

@@ -23,7 +23,8 @@ class Instance final : public Context {
 
   /// `process`: itself in the table of processes, which gives its name, its host and its standard streams.
   Instance(Engine& engine, std::uint64_t number, SimProcess& process,
-           const std::map<std::string, Distribution, std::less<>>& costs);
+           const std::map<std::string, Distribution, std::less<>>& costs,
+           const std::function<std::unique_ptr<io::Backend>(std::unique_ptr<io::Backend>)>& wrap = {});
   /// Only when it has ended.
   ~Instance();
 
@@ -64,8 +65,6 @@ class Instance final : public Context {
   [[nodiscard]] int exit_code() const noexcept { return exit_code_; }
   /// What the main task threw, or failed with.
   [[nodiscard]] const std::string& failure() const noexcept { return failure_; }
-  /// Descriptors that were open when it ended by itself.
-  [[nodiscard]] std::size_t leaked_descriptors() const noexcept { return leaked_; }
   /// Children that ran when it ended by itself.
   [[nodiscard]] const std::vector<std::string>& left_children() const noexcept { return left_children_; }
   /// Ends what SIGSTOP began.
@@ -76,7 +75,8 @@ class Instance final : public Context {
 
   const std::string name_;
   const bool child_;
-  SimBackend* backend_ = nullptr;  // the reactor's
+  SimBackend* backend_ = nullptr;           // the reactor's
+  io::Backend* process_backend_ = nullptr;  // in front of it
   std::unique_ptr<io::Reactor> reactor_;
   std::unique_ptr<Scope> scope_;
   Spawned<int> main_;

@@ -7,15 +7,17 @@
 #include <cstring>
 #include <utility>
 
+#include <fcntl.h>
 #include <sys/epoll.h>
 
 #include <horus/base/assert.hpp>
-#include <horus/sim/stream.hpp>
+#include <horus/sim/transcript.hpp>
 
 namespace horus::sim::detail {
 namespace {
 
-constexpr int kMostDescriptors = 1024;  // RLIMIT_NOFILE as most systems set it
+constexpr std::size_t kMostDescriptors = 1024;  // RLIMIT_NOFILE as most systems set it
+constexpr std::size_t kFirstDescriptor = 3;     // behind stdin, stdout and stderr
 constexpr std::int64_t kRetryTick_ns = 1'000'000;
 
 }  // namespace
@@ -41,9 +43,9 @@ void Context::after(Duration delay, std::function<void()> action) {
 
 int SimProvider::add(std::shared_ptr<Object> object) {
   if (cut_off_) return -EIO;
-  std::size_t fd = 3;
+  if (!has_room()) return -EMFILE;
+  std::size_t fd = kFirstDescriptor;
   while (fd < table_.size() && table_[fd].object) ++fd;
-  if (fd >= kMostDescriptors) return -EMFILE;
   install(static_cast<int>(fd), object);
   return static_cast<int>(fd);
 }
@@ -56,22 +58,19 @@ void SimProvider::install(int fd, const std::shared_ptr<Object>& object) {
   entry.watched = 0;
   entry.object = object;
   entry.object->opened_as(*this, fd);
+  if (place >= kFirstDescriptor) ++open_;
 }
 
 std::shared_ptr<Object> SimProvider::shared(int fd) noexcept {
   return find(fd) == nullptr ? nullptr : table_[static_cast<std::size_t>(fd)].object;
 }
 
-std::size_t SimProvider::open_descriptors() const noexcept {
-  std::size_t count = 0;
-  for (std::size_t fd = 3; fd < table_.size(); ++fd) count += table_[fd].object ? 1 : 0;
-  return count;
-}
-
 int SimProvider::duplicate(int fd) {
   if (find(fd) == nullptr) return -EBADF;
   return add(table_[static_cast<std::size_t>(fd)].object);
 }
+
+bool SimProvider::has_room() const noexcept { return open_ < kMostDescriptors - kFirstDescriptor; }
 
 Object* SimProvider::find(int fd) noexcept {
   if (fd < 0 || static_cast<std::size_t>(fd) >= table_.size()) return nullptr;
@@ -85,6 +84,7 @@ int SimProvider::close(int fd) noexcept {
   entry.object.reset();
   entry.watched = 0;
   ++entry.generation;
+  if (static_cast<std::size_t>(fd) >= kFirstDescriptor) --open_;
   object->closed_as(*this, fd);
   return 0;
 }
@@ -120,6 +120,7 @@ int SimProvider::classify(int fd, io::DescriptorTraits& traits) noexcept {
   Object* object = find(fd);
   if (object == nullptr) return -EBADF;
   traits.kind = object->kind();
+  traits.nonblocking = (object->flags() & O_NONBLOCK) != 0;
   return 0;
 }
 
@@ -129,8 +130,60 @@ std::size_t SimProvider::shortened(std::size_t size) noexcept {
   const unsigned rate = engine_.faults().short_transfer;
   if (rate == 0 || size < 2) return size;
   if (!engine_.fault_random().chance(rate, 1000)) return size;
+  ++engine_.oddities().short_transfers;
   const std::uint64_t part = engine_.fault_random().below(size - 1);
   return static_cast<std::size_t>(part) + 1;
+}
+
+// The first parts of a message, as many bytes as go through at once.
+std::vector<iovec> SimProvider::shortened(const iovec* parts, std::size_t count) noexcept {
+  std::vector<iovec> first(parts, parts + count);
+  std::size_t size = 0;
+  for (const iovec& part : first) size += part.iov_len;
+  std::size_t left = shortened(size);
+  for (iovec& part : first) {
+    part.iov_len = std::min(part.iov_len, left);
+    left -= part.iov_len;
+  }
+  return first;
+}
+
+bool SimProvider::whim(Whim which) noexcept {
+  const Faults& faults = engine_.faults();
+  Oddities& oddities = engine_.oddities();
+  unsigned rate = 0;
+  std::uint64_t* counter = nullptr;
+  switch (which) {
+    case Whim::end_multishot:
+      rate = faults.multishot_end;
+      counter = &oddities.ended_multishots;
+      break;
+    case Whim::no_buffers:
+      rate = faults.no_buffers;
+      counter = &oddities.missing_buffers;
+      break;
+    case Whim::data_before_cancel:
+      rate = faults.cancel_late;
+      counter = &oddities.late_cancels;
+      break;
+  }
+  if (!unlucky(rate)) return false;
+  ++*counter;
+  return true;
+}
+
+Object* SimProvider::receiver(int fd) noexcept {
+  Object* object = find(fd);
+  Transcript* transcript = object == nullptr ? nullptr : object->incoming();
+  if (transcript != nullptr) transcript->receives(context_.number());
+  return object;
+}
+
+Object* SimProvider::sender(int fd) noexcept {
+  Object* object = find(fd);
+  Transcript* transcript = object == nullptr ? nullptr : object->outgoing();
+  if (transcript != nullptr) transcript->sends(context_.number());
+  return object;
 }
 
 ssize_t SimProvider::moved(const char* what, int fd, ssize_t result) noexcept {
@@ -141,7 +194,7 @@ ssize_t SimProvider::moved(const char* what, int fd, ssize_t result) noexcept {
 }
 
 ssize_t SimProvider::receive(int fd, void* data, std::size_t size, int flags) noexcept {
-  Object* object = find(fd);
+  Object* object = receiver(fd);
   if (object == nullptr) return -EBADF;
   const bool stream = object->is_byte_stream();
   iovec part{data, stream ? shortened(size) : size};
@@ -150,7 +203,7 @@ ssize_t SimProvider::receive(int fd, void* data, std::size_t size, int flags) no
 }
 
 ssize_t SimProvider::send(int fd, const void* data, std::size_t size, int flags) noexcept {
-  Object* object = find(fd);
+  Object* object = sender(fd);
   if (object == nullptr) return -EBADF;
   const bool stream = object->is_byte_stream();
   iovec part{const_cast<void*>(data), stream ? shortened(size) : size};
@@ -160,7 +213,7 @@ ssize_t SimProvider::send(int fd, const void* data, std::size_t size, int flags)
 
 ssize_t SimProvider::read(int fd, const iovec* parts, int count, std::int64_t,
                           io::DescriptorTraits&) noexcept {
-  Object* object = find(fd);
+  Object* object = receiver(fd);
   if (object == nullptr) return -EBADF;
   if (object->kind() == Object::Kind::file) return -EAGAIN;  // a thread's work
   if (count == 1) {
@@ -175,7 +228,7 @@ ssize_t SimProvider::read(int fd, const iovec* parts, int count, std::int64_t,
 
 ssize_t SimProvider::write(int fd, const iovec* parts, int count, std::int64_t,
                            io::DescriptorTraits&) noexcept {
-  Object* object = find(fd);
+  Object* object = sender(fd);
   if (object == nullptr) return -EBADF;
   if (object->kind() == Object::Kind::file) return -EAGAIN;  // a thread's work
   if (count == 1) {
@@ -192,6 +245,9 @@ int SimProvider::accept(int fd, sockaddr* address, socklen_t* size, int,
                         const io::DescriptorTraits&) noexcept {
   Object* listener = find(fd);
   if (listener == nullptr) return -EBADF;
+  // Without a descriptor to give, the connection stays where it is.
+  if (!has_room() && (listener->ready() & EPOLLIN) != 0)
+    return static_cast<int>(moved("accept", fd, -EMFILE));
   int error = 0;
   auto connection = listener->accept(error);
   if (!connection) return static_cast<int>(moved("accept", fd, error));
@@ -247,6 +303,7 @@ int SimProvider::wait(Readiness* ready, int limit, std::int64_t deadline_ns) noe
   const unsigned early = engine_.faults().early_return;
   if (early > 0 && !draining_ && engine_.fault_random().chance(early, 1000)) {
     context_.wake();
+    ++engine_.oddities().early_returns;
     return engine_.fault_random().chance(1, 2) ? -EINTR : 0;
   }
   int found = 0;

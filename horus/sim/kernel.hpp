@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -40,7 +41,13 @@ class Context {
   virtual void enter(const std::function<void()>& action) { action(); }
   /// Itself in the table of processes; set before anything runs.
   [[nodiscard]] SimProcess& process() noexcept { return *process_; }
-  void left_open(std::size_t descriptors) noexcept { leaked_ = descriptors; }
+  /// Its backend is gone, and left so many descriptors open.
+  void left_open(std::size_t descriptors) noexcept {
+    leaked_ = descriptors;
+    backend_gone_ = true;
+  }
+  /// Descriptors that were open at its end.
+  [[nodiscard]] std::size_t leaked() const noexcept { return leaked_; }
 
  protected:
   ~Context() = default;
@@ -53,6 +60,7 @@ class Context {
   std::int64_t busy_until_ = 0;
   bool woken_ = false;
   std::size_t leaked_ = 0;
+  bool backend_gone_ = false;
   std::shared_ptr<char> alive_ = std::make_shared<char>('\0');  // until it has ended
 };
 
@@ -86,6 +94,8 @@ class SimProvider final : public io::Provider {
   bool start(io::BlockingOperation& operation) noexcept override;
   bool cancel(io::BlockingOperation& operation) noexcept override;
   void wait_until_quiet() noexcept override {}
+  [[nodiscard]] bool has_whims() const noexcept override { return true; }
+  bool whim(Whim which) noexcept override;
   io::RemoteWork* take_finished() noexcept override { return finished_.take(); }
 
   // --- The table of descriptors.
@@ -95,9 +105,10 @@ class SimProvider final : public io::Provider {
   void install(int fd, const std::shared_ptr<Object>& object);
   int duplicate(int fd);
   [[nodiscard]] std::shared_ptr<Object> shared(int fd) noexcept;
+  [[nodiscard]] bool has_room() const noexcept;
   [[nodiscard]] Object* find(int fd) noexcept;
   /// Without the three standard ones.
-  [[nodiscard]] std::size_t open_descriptors() const noexcept;
+  [[nodiscard]] std::size_t open_descriptors() const noexcept { return open_; }
   /// As the kernel does at the end of a process.
   void close_all() noexcept;
   /// The readiness of `fd` may have changed.
@@ -118,8 +129,12 @@ class SimProvider final : public io::Provider {
     std::uint32_t generation = 0;
     bool candidate = false;
   };
+  // What `fd` names, about to take or give bytes.
+  [[nodiscard]] Object* receiver(int fd) noexcept;
+  [[nodiscard]] Object* sender(int fd) noexcept;
   ssize_t moved(const char* what, int fd, ssize_t result) noexcept;
   [[nodiscard]] std::size_t shortened(std::size_t size) noexcept;
+  std::vector<iovec> shortened(const iovec* parts, std::size_t count) noexcept;
   [[nodiscard]] bool unlucky(unsigned rate) noexcept;
   void finish(io::BlockingOperation& operation) noexcept;
   std::int32_t perform(const io_uring_sqe& entry);
@@ -130,6 +145,7 @@ class SimProvider final : public io::Provider {
   Engine& engine_;
   Context& context_;
   std::vector<Entry> table_;
+  std::size_t open_ = 0;  // without the three standard ones
   std::vector<int> candidates_;
   std::vector<io::BlockingOperation*> started_;
   io::RemoteList finished_;

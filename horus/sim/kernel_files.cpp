@@ -53,7 +53,6 @@ int SimProvider::open(const io_uring_sqe& entry) {
       context_.host().disk.open(engine_, directory_of(*this, entry.fd), path_of(entry.addr),
                                 static_cast<int>(entry.open_flags), entry.len, context_.now(), file);
   if (result < 0) return result;
-  if (S_ISCHR(file->inode()->mode)) return add(make_null(engine_));
   if (S_ISSOCK(file->inode()->mode)) return -ENXIO;
   if (!S_ISFIFO(file->inode()->mode)) return add(std::move(file));
   std::shared_ptr<Object> end;
@@ -106,9 +105,9 @@ std::int32_t SimProvider::perform(const io_uring_sqe& entry) {
     }
     case IORING_OP_FALLOCATE: {
       const auto inode = directory_of(*this, entry.fd);
-      if (inode && entry.len == 0 && inode->data.size() < entry.off + entry.addr)
-        inode->data.resize(entry.off + entry.addr);
-      result = inode ? 0 : -EBADF;
+      const bool reserves = inode && inode->is_file() && entry.len == 0 && entry.addr > 0;
+      if (reserves) inode->data.allocate(entry.off, entry.addr);
+      result = reserves ? 0 : inode ? -EOPNOTSUPP : -EBADF;
       break;
     }
     case IORING_OP_UNLINKAT:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Messages with descriptors in them (SCM_RIGHTS).
+// Messages: scattered bytes, with descriptors in them (SCM_RIGHTS).
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -12,7 +12,7 @@
 namespace horus::sim::detail {
 
 ssize_t SimProvider::send_message(int fd, const msghdr& message, int flags) noexcept {
-  Object* object = find(fd);
+  Object* object = sender(fd);
   if (object == nullptr) return -EBADF;
   std::vector<Held> rights;
   for (const cmsghdr* control = CMSG_FIRSTHDR(&message); control != nullptr;
@@ -27,15 +27,27 @@ ssize_t SimProvider::send_message(int fd, const msghdr& message, int flags) noex
       rights.emplace_back(std::move(right));
     }
   }
-  return moved("send", fd, object->send_with(message, flags, std::move(rights)));
+  if (!object->is_byte_stream())
+    return moved("send", fd, object->send_with(message, flags, std::move(rights)));
+  auto parts = shortened(message.msg_iov, message.msg_iovlen);
+  msghdr some = message;
+  some.msg_iov = parts.data();
+  return moved("send", fd, object->send_with(some, flags, std::move(rights)));
 }
 
 ssize_t SimProvider::receive_message(int fd, msghdr& message, int flags) noexcept {
-  Object* object = find(fd);
+  Object* object = receiver(fd);
   if (object == nullptr) return -EBADF;
   const std::size_t room = message.msg_controllen;
   std::vector<Held> rights;
+  iovec* const whole = message.msg_iov;
+  std::vector<iovec> parts;
+  if (object->is_byte_stream()) {
+    parts = shortened(whole, message.msg_iovlen);
+    message.msg_iov = parts.data();
+  }
   const ssize_t result = object->receive_with(message, flags, rights);
+  message.msg_iov = whole;
   if (result < 0) return moved("receive", fd, result);  // the caller's room stays what it was
   message.msg_controllen = 0;
   if (!rights.empty()) message.msg_flags |= give_rights(message, rights, room);

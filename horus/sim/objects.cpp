@@ -81,6 +81,8 @@ int Object::bind(Host&, const io::Address&) { return -ENOTSOCK; }
 int Object::listen(int) { return kind() == Kind::socket ? -EOPNOTSUPP : -ENOTSOCK; }
 int Object::connect(Host&, const io::Address&) { return -ENOTSOCK; }
 int Object::connect_result() { return -ENOTSOCK; }
+int Object::set_option(int, int, const void*, socklen_t) { return -ENOTSOCK; }
+int Object::get_option(int, int, void*, socklen_t*) { return -ENOTSOCK; }
 std::shared_ptr<Object> Object::accept(int& error) {
   error = kind() == Kind::socket ? -EOPNOTSUPP : -ENOTSOCK;
   return nullptr;

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -22,6 +23,7 @@ namespace horus::sim::detail {
 class Engine;
 class Held;
 class SimProvider;
+class Transcript;
 struct Host;
 
 // Bytes and addresses of messages.
@@ -65,6 +67,8 @@ class Object : public std::enable_shared_from_this<Object> {
   virtual int listen(int backlog);
   virtual int connect(Host& host, const io::Address& address);
   virtual int connect_result();
+  virtual int set_option(int level, int option, const void* value, socklen_t size);
+  virtual int get_option(int level, int option, void* value, socklen_t* size);
   /// The next connection, or null when none waits.
   virtual std::shared_ptr<Object> accept(int& error);
   [[nodiscard]] virtual const io::Address* local() const noexcept { return nullptr; }
@@ -75,7 +79,14 @@ class Object : public std::enable_shared_from_this<Object> {
   virtual ssize_t receive_with(msghdr& message, int flags, std::vector<Held>& rights);
   /// What it receives and sends may be cut anywhere.
   [[nodiscard]] virtual bool is_byte_stream() const noexcept { return false; }
+  /// What its operations give and take, for the checks at the seam. Null where the bytes of several senders mix, and
+  /// while there is no connection.
+  [[nodiscard]] virtual Transcript* incoming() const noexcept { return nullptr; }
+  [[nodiscard]] virtual Transcript* outgoing() const noexcept { return nullptr; }
 
+  /// O_NONBLOCK and the like, as F_GETFL gives them.
+  [[nodiscard]] virtual int flags() const noexcept { return O_RDWR | flags_; }
+  void set_flags(int flags) noexcept { flags_ = flags; }
   void opened_as(SimProvider& kernel, int fd);
   void closed_as(SimProvider& kernel, int fd);
   [[nodiscard]] Engine& engine() const noexcept { return engine_; }
@@ -93,6 +104,7 @@ class Object : public std::enable_shared_from_this<Object> {
   void let_go();
 
   Engine& engine_;
+  int flags_ = 0;
   std::vector<Reference> references_;
   int held_ = 0;
 };

@@ -17,7 +17,6 @@
 namespace horus::sim::detail {
 namespace {
 
-constexpr uid_t kUser = 1000;                        // of every simulated process
 constexpr std::int64_t kDoomed_ns = 10'000'000'000;  // a child that the seed kills does not live longer
 
 enum class Disposition : std::uint8_t { ends, nothing, stops, goes_on };

@@ -26,6 +26,8 @@ class ProcessHandle;
 class ProcessTable;
 class SignalQueue;
 
+inline constexpr uid_t kUser = 1000;  // of every simulated process
+
 /// A process from its start until the world's end; its number is never given again.
 struct SimProcess {
   SimProcess(pid_t number, pid_t parent_number, Host& where) noexcept

@@ -7,7 +7,7 @@
 #include <memory>
 #include <utility>
 
-#include <netinet/in.h>
+#include <fcntl.h>
 #include <sys/socket.h>
 
 #include <horus/sim/datagram.hpp>
@@ -15,9 +15,6 @@
 #include <horus/sim/unix_socket.hpp>
 
 namespace horus::sim::detail {
-namespace {
-constexpr uid_t kUser = 1000;  // of every simulated process
-}  // namespace
 
 SimBackend::SimBackend(Engine& engine, Context& context, const io::ReactorConfig& config)
     : KernelHolder(engine, context),
@@ -56,45 +53,13 @@ int SimBackend::listen(int fd, int backlog) noexcept {
   return object == nullptr ? -EBADF : object->listen(backlog);
 }
 
-// Options change nothing that is simulated, except the room of a stream and whom a listener hears.
 int SimBackend::set_option(int fd, int level, int option, const void* value, socklen_t size) noexcept {
   Object* object = provider.find(fd);
-  if (object == nullptr) return -EBADF;
-  auto* stream = dynamic_cast<Stream*>(object);
-  if (level == IPPROTO_IPV6 && option == IPV6_V6ONLY && stream != nullptr && size >= sizeof(int)) {
-    int only = 0;
-    std::memcpy(&only, value, sizeof only);
-    stream->set_only_v6(only != 0);
-  }
-  if (level == SOL_SOCKET && option == SO_RCVBUF && stream != nullptr && size >= sizeof(int)) {
-    int bytes = 0;
-    std::memcpy(&bytes, value, sizeof bytes);
-    if (bytes > 0) stream->set_capacity(static_cast<std::size_t>(bytes));
-  }
-  return 0;
+  return object == nullptr ? -EBADF : object->set_option(level, option, value, size);
 }
 int SimBackend::get_option(int fd, int level, int option, void* value, socklen_t* size) noexcept {
   Object* object = provider.find(fd);
-  if (object == nullptr) return -EBADF;
-  if (*size < sizeof(int)) return -EINVAL;
-  const auto* local = dynamic_cast<UnixSocket*>(object);
-  if (local != nullptr && level == SOL_SOCKET && option == SO_PEERCRED) {
-    const bool nobody = local->peer_process() == 0;
-    const ucred peer{local->peer_process(), nobody ? ~uid_t{0} : kUser, nobody ? ~gid_t{0} : kUser};
-    if (*size < sizeof peer) return -EINVAL;
-    std::memcpy(value, &peer, sizeof peer);
-    *size = sizeof peer;
-    return 0;
-  }
-  int answer = 0;
-  if (level == SOL_SOCKET && option == SO_ERROR) answer = -std::min(object->connect_result(), 0);
-  if (level == SOL_SOCKET && option == SO_TYPE)
-    answer = local != nullptr                                   ? local->type()
-             : dynamic_cast<DatagramSocket*>(object) != nullptr ? SOCK_DGRAM
-                                                                : SOCK_STREAM;
-  std::memcpy(value, &answer, sizeof answer);
-  *size = sizeof answer;
-  return 0;
+  return object == nullptr ? -EBADF : object->get_option(level, option, value, size);
 }
 int SimBackend::local_address(int fd, sockaddr* address, socklen_t* size) noexcept {
   Object* object = provider.find(fd);
@@ -105,10 +70,12 @@ int SimBackend::peer_address(int fd, sockaddr* address, socklen_t* size) noexcep
   return object == nullptr ? -EBADF : copy_address(object->peer(), address, size);
 }
 
-int SimBackend::pipe(int ends[2], int) noexcept {
+int SimBackend::pipe(int ends[2], int flags) noexcept {
   auto reader = std::make_shared<Stream>(engine_, Object::Kind::stream, AF_UNSPEC);
   auto writer = std::make_shared<Stream>(engine_, Object::Kind::stream, AF_UNSPEC);
   Stream::join(reader, writer);
+  reader->set_flags(flags & O_NONBLOCK);
+  writer->set_flags(flags & O_NONBLOCK);
   ends[0] = provider.add(reader);
   if (ends[0] < 0) return ends[0];
   ends[1] = provider.add(writer);
@@ -141,6 +108,10 @@ void SimBackend::ring(int event_fd, std::uint64_t count) noexcept {
   const msghdr message = message_of(&part, 1);
   static_cast<void>(object->send(message, 0));
 }
+int SimBackend::status_flags(int fd) noexcept {
+  Object* object = provider.find(fd);
+  return object == nullptr ? -EBADF : object->flags();
+}
 int SimBackend::duplicate(int fd) noexcept { return provider.duplicate(fd); }
 int SimBackend::list_directory(int fd, void* buffer, std::size_t size) noexcept {
   auto* directory = dynamic_cast<OpenFile*>(provider.find(fd));
@@ -150,16 +121,20 @@ int SimBackend::list_directory(int fd, void* buffer, std::size_t size) noexcept 
 ssize_t SimBackend::read_link(const char* path, char* target, std::size_t size) noexcept {
   return context_.host().disk.read_link(path, target, size);
 }
-int SimBackend::access(const char* path, int) noexcept { return context_.host().disk.access(path); }
+int SimBackend::access(const char* path, int mode) noexcept {
+  return context_.host().disk.access(path, mode);
+}
 int SimBackend::change_mode(const char* path, mode_t mode) noexcept {
   return context_.host().disk.change_mode(path, mode);
 }
 int SimBackend::truncate(int fd, std::int64_t size) noexcept {
   auto* file = dynamic_cast<OpenFile*>(provider.find(fd));
   if (file == nullptr || size < 0) return provider.find(fd) == nullptr ? -EBADF : -EINVAL;
-  file->inode()->data.resize(static_cast<std::size_t>(size));
+  if (!file->inode()->is_file()) return -EINVAL;
+  file->inode()->data.resize(static_cast<std::uint64_t>(size));
   return 0;
 }
+void SimBackend::remove_tree(const char* path) noexcept { context_.host().disk.remove_tree(path); }
 void SimBackend::random_bytes(void* out, std::size_t size) noexcept {
   auto* bytes = static_cast<unsigned char*>(out);
   for (std::size_t i = 0; i < size; ++i) {

@@ -51,8 +51,9 @@ class SimBackend : private KernelHolder, public io::Interpreter {
   int access(const char* path, int mode) noexcept override;
   int change_mode(const char* path, mode_t mode) noexcept override;
   int truncate(int fd, std::int64_t size) noexcept override;
+  void remove_tree(const char* path) noexcept override;
   void ring(int event_fd, std::uint64_t count) noexcept override;
-  int status_flags(int) noexcept override { return 0; }
+  int status_flags(int fd) noexcept override;
   bool run_job(io::ThreadPool& pool, io::ThreadPool::Job& job) noexcept override;
   bool take_job_back(io::ThreadPool& pool, io::ThreadPool::Job& job) noexcept override;
   void random_bytes(void* out, std::size_t size) noexcept override;

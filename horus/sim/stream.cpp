@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <string_view>
 #include <utility>
 
+#include <netinet/in.h>
 #include <sys/epoll.h>
 
 #include <horus/sim/engine.hpp>
@@ -23,6 +25,12 @@ void Stream::join(const std::shared_ptr<Stream>& one, const std::shared_ptr<Stre
   one->peer_ = other;
   other->peer_ = one;
   one->state_ = other->state_ = State::connected;
+  keep_transcripts(*one, *other);
+}
+
+void Stream::keep_transcripts(Stream& one, Stream& other) {
+  one.outgoing_ = other.incoming_ = std::make_shared<Transcript>();
+  other.outgoing_ = one.incoming_ = std::make_shared<Transcript>();
 }
 
 std::uint32_t Stream::ready() const noexcept {
@@ -38,7 +46,7 @@ std::uint32_t Stream::ready() const noexcept {
   const bool socket = kind_ == Kind::socket;
   if (unread() > 0) events |= EPOLLIN;
   if (ended_ || shut_read_) events |= socket ? EPOLLIN | EPOLLRDHUP : EPOLLHUP;
-  if (ended_ && shut_write_ && socket) events |= EPOLLHUP;
+  if (socket && ended_ && shut_write_) events |= EPOLLHUP;
   if (!shut_write_) {
     const Stream* to = peer_.get();
     if (to == nullptr) {
@@ -98,7 +106,7 @@ ssize_t Stream::send(const msghdr& message, int) {
   return static_cast<ssize_t>(sent);
 }
 
-// To the other end: at once on a pipe or socket pair, over the network otherwise, in order.
+// To the other end: at once on a pipe, over the network otherwise, in order.
 void Stream::send_segment(Segment segment) noexcept {
   Stream& to = *peer_;
   to.on_the_way_ += segment.data.size();
@@ -149,6 +157,7 @@ int Stream::shutdown(int how) {
   if (kind_ != Kind::socket) return -ENOTSOCK;
   if (state_ == State::listening) {
     state_ = State::failed;
+    host_->tcp.stop_listening(this);
     changed();
     return 0;
   }
@@ -164,11 +173,8 @@ int Stream::shutdown(int how) {
 
 void Stream::closed() {
   const State was = std::exchange(state_, State::closed);
+  if (host_ != nullptr && bound_) host_->tcp.release(this);
   if (was == State::listening || (was == State::failed && bound_)) {
-    if (host_ != nullptr && bound_) {
-      const auto found = host_->listeners.find(local_.port());
-      if (found != host_->listeners.end() && found->second == this) host_->listeners.erase(found);
-    }
     for (const auto& stream : std::exchange(waiting_, {})) {
       if (const auto client = stream->peer_) client->fail(ECONNRESET);
       stream->peer_.reset();
@@ -177,9 +183,9 @@ void Stream::closed() {
   }
   if (was != State::connected || !peer_) return;
   const auto peer = std::exchange(peer_, nullptr);
-  const bool lost = unread() > 0 && kind_ == Kind::socket;
+  const bool lost = kind_ == Kind::socket && (unread() > 0 || options_.resets_on_close());
   if (lost) {
-    // Closed with unread input: the peer gets a reset instead of an end.
+    // Closed with unread input, or in anger: the peer gets a reset instead of an end.
     if (host_ == nullptr || peer->host_ == nullptr) return peer->fail(ECONNRESET);
     const std::int64_t when = engine().arrival(*host_, *peer->host_, peer->last_arrival_);
     engine().at(when, [peer] { peer->fail(ECONNRESET); });
@@ -205,8 +211,13 @@ int Stream::bind(Host& host, const io::Address& address) {
   if (!is_of(host, address)) return -EADDRNOTAVAIL;
   std::uint16_t port = address.port();
   if (port == 0) port = engine().free_port(host, true);
-  if (port == 0 || host.listeners.contains(port)) return -EADDRINUSE;
-  local_ = address.with_port(port);
+  if (port == 0) return -EADDRINUSE;
+  Ports::Binding binding{.socket = this, .address = address.with_port(port)};
+  binding.only_v6 = options_.value(IPPROTO_IPV6, IPV6_V6ONLY) != 0;
+  binding.reuse_address = options_.value(SOL_SOCKET, SO_REUSEADDR) != 0;
+  binding.reuse_port = options_.value(SOL_SOCKET, SO_REUSEPORT) != 0;
+  if (const int result = host.tcp.bind(binding); result < 0) return result;
+  local_ = binding.address;
   host_ = &host;
   bound_ = true;
   return 0;
@@ -216,7 +227,7 @@ int Stream::listen(int backlog) {
   if (kind_ != Kind::socket) return -ENOTSOCK;
   if (state_ == State::listening) return 0;
   if (state_ != State::fresh || !bound_) return -EINVAL;
-  if (!host_->listeners.emplace(local_.port(), this).second) return -EADDRINUSE;
+  if (const int result = host_->tcp.listen(this); result < 0) return result;
   backlog_ = static_cast<std::size_t>(std::clamp(backlog, 1, 4096));
   state_ = State::listening;
   return 0;
@@ -269,14 +280,13 @@ int Stream::connect(Host& host, const io::Address& address) {
     static void arrive(const std::shared_ptr<Stream>& client, Host* to, std::int64_t give_up_at) {
       if (client->state_ != State::connecting) return;
       Engine& engine = client->engine();
-      const auto found = to->listeners.find(client->peer_address_.port());
-      const bool deaf = found != to->listeners.end() && found->second->only_v6_ && client->family_ == AF_INET;
-      if (found == to->listeners.end() || deaf) {
+      auto* found = static_cast<Stream*>(to->tcp.find(client->peer_address_, engine.random()));
+      if (found == nullptr) {
         const std::int64_t back = engine.arrival(*to, *client->host_, 0);
         engine.at(back, [client] { client->connect_ended(nullptr, ECONNREFUSED); });
         return;
       }
-      Stream& listener = *found->second;
+      Stream& listener = *found;
       if (listener.waiting_.size() >= listener.backlog_) {
         engine.at(engine.now() + kSynRetry_ns, [client, to, give_up_at] { send(client, to, give_up_at); });
         return;
@@ -296,6 +306,8 @@ void Stream::arrived_at_listener(const std::shared_ptr<Stream>& client) noexcept
   server->peer_address_ = client->local_;
   server->peer_ = client;
   server->capacity_ = capacity_;
+  server->options_ = options_;
+  keep_transcripts(*server, *client);
   waiting_.push_back(server);
   engine().add_connection(server);
   changed();
@@ -325,5 +337,30 @@ void Stream::connect_ended(const std::shared_ptr<Stream>& peer, int error) noexc
 }
 
 int Stream::connect_result() { return -connect_error_; }
+
+int Stream::set_option(int level, int option, const void* value, socklen_t size) {
+  if (kind_ != Kind::socket) return -ENOTSOCK;
+  const int result = options_.set(level, option, value, size);
+  if (result == 0 && level == SOL_SOCKET && option == SO_RCVBUF)
+    capacity_ = static_cast<std::size_t>(options_.value(level, option)) / 2;
+  return result;
+}
+
+int Stream::get_option(int level, int option, void* value, socklen_t* size) {
+  if (kind_ != Kind::socket) return -ENOTSOCK;
+  if (level != SOL_SOCKET) return options_.get(level, option, value, size);
+  int answer = 0;
+  switch (option) {
+    case SO_ERROR: answer = error_ != 0 ? std::exchange(error_, 0) : std::exchange(connect_error_, 0); break;
+    case SO_TYPE: answer = SOCK_STREAM; break;
+    case SO_DOMAIN: answer = family_; break;
+    case SO_PROTOCOL: answer = IPPROTO_TCP; break;
+    case SO_ACCEPTCONN: answer = state_ == State::listening ? 1 : 0; break;
+    default: return options_.get(level, option, value, size);
+  }
+  *size = std::min<socklen_t>(*size, sizeof answer);
+  std::memcpy(value, &answer, *size);
+  return 0;
+}
 
 }  // namespace horus::sim::detail

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Byte streams of the simulated world: TCP connections and listeners, socket pairs, pipes.
+// Byte streams of the simulated world: TCP connections and listeners, pipes.
 // One thread, the world's. Descriptors and segments on their way share them; the last descriptor's end closes.
 #pragma once
 
@@ -11,16 +11,19 @@
 
 #include <horus/io/address.hpp>
 #include <horus/sim/objects.hpp>
+#include <horus/sim/socket_options.hpp>
+#include <horus/sim/transcript.hpp>
 
 namespace horus::sim::detail {
 
-/// One end of a byte stream: a TCP connection, a Unix one, a pipe.
+/// One end of a byte stream: a TCP connection, a pipe.
 class Stream final : public Object {
  public:
   enum class State : std::uint8_t { fresh, listening, connecting, connected, failed, closed };
 
   Stream(Engine& engine, Kind kind, int family) noexcept : Object(engine), kind_(kind), family_(family) {}
   /// Two ends that are connected on one host, at once.
+  static void keep_transcripts(Stream& one, Stream& other);
   static void join(const std::shared_ptr<Stream>& one, const std::shared_ptr<Stream>& other) noexcept;
 
   [[nodiscard]] Kind kind() const noexcept override { return kind_; }
@@ -34,6 +37,8 @@ class Stream final : public Object {
   int listen(int backlog) override;
   int connect(Host& host, const io::Address& address) override;
   int connect_result() override;
+  int set_option(int level, int option, const void* value, socklen_t size) override;
+  int get_option(int level, int option, void* value, socklen_t* size) override;
   std::shared_ptr<Object> accept(int& error) override;
   [[nodiscard]] const io::Address* local() const noexcept override { return &local_; }
   [[nodiscard]] const io::Address* peer() const noexcept override {
@@ -47,8 +52,9 @@ class Stream final : public Object {
   /// The connection breaks: both sides see ECONNRESET, without a word on the way.
   void reset() noexcept;
   [[nodiscard]] const std::shared_ptr<Stream>& other_end() const noexcept { return peer_; }
+  [[nodiscard]] Transcript* incoming() const noexcept override { return incoming_.get(); }
+  [[nodiscard]] Transcript* outgoing() const noexcept override { return outgoing_.get(); }
   void set_capacity(std::size_t bytes) noexcept { capacity_ = bytes; }
-  void set_only_v6(bool only) noexcept { only_v6_ = only; }
 
  private:
   friend class Engine;
@@ -66,9 +72,9 @@ class Stream final : public Object {
 
   Kind kind_;
   int family_;
+  SocketOptions options_;
   State state_ = State::fresh;
   bool bound_ = false;
-  bool only_v6_ = false;
   bool ended_ = false;  // the peer sends no more, and everything has arrived
   bool shut_read_ = false;
   bool shut_write_ = false;
@@ -79,6 +85,8 @@ class Stream final : public Object {
   io::Address local_;
   io::Address peer_address_;
   std::shared_ptr<Stream> peer_;
+  std::shared_ptr<Transcript> incoming_;
+  std::shared_ptr<Transcript> outgoing_;
   std::string arrived_;
   std::size_t taken_ = 0;
   std::size_t on_the_way_ = 0;  // bytes towards this end that have not arrived

@@ -50,6 +50,9 @@ void UnixSocket::join(const std::shared_ptr<UnixSocket>& one,
   one->connected_ = other->connected_ = true;
   one->peer_process_ = other->owner_;
   other->peer_process_ = one->owner_;
+  if (one->type_ != SOCK_STREAM) return;
+  one->outgoing_ = other->incoming_ = std::make_shared<Transcript>();
+  other->outgoing_ = one->incoming_ = std::make_shared<Transcript>();
 }
 
 bool UnixSocket::has_room(std::size_t size) const noexcept {
@@ -64,7 +67,8 @@ std::uint32_t UnixSocket::ready() const noexcept {
   if (error_ != 0) events |= EPOLLERR | EPOLLIN | EPOLLOUT;
   if (!is_datagram() && !connected_) return events | EPOLLOUT | EPOLLHUP;
   if (ended_ || shut_read_) events |= EPOLLIN | EPOLLRDHUP;
-  if (ended_ && !is_datagram() && (shut_write_ || peer_.expired())) events |= EPOLLHUP;
+  const auto peer = peer_.lock();
+  if (ended_ && !is_datagram() && (shut_write_ || peer == nullptr || peer->gone_)) events |= EPOLLHUP;
   const auto full = full_.lock();
   if (full == nullptr || full->has_room(blocked_size_)) events |= EPOLLOUT;
   return events;
@@ -273,6 +277,33 @@ std::shared_ptr<Object> UnixSocket::accept(int& error) {
   auto next = std::move(backlog_.front());
   backlog_.pop_front();
   return next;
+}
+
+// --- Options ----------------------------------------------------------------------------------------------------------
+
+int UnixSocket::set_option(int level, int option, const void* value, socklen_t size) {
+  return level == SOL_SOCKET ? options_.set(level, option, value, size) : -EOPNOTSUPP;
+}
+
+int UnixSocket::get_option(int level, int option, void* value, socklen_t* size) {
+  if (level != SOL_SOCKET) return -EOPNOTSUPP;
+  const auto answer = [&](const auto& what) {
+    *size = std::min<socklen_t>(*size, sizeof what);
+    std::memcpy(value, &what, *size);
+    return 0;
+  };
+  switch (option) {
+    case SO_PEERCRED: {
+      const bool nobody = peer_process_ == 0;
+      return answer(ucred{peer_process_, nobody ? ~uid_t{0} : kUser, nobody ? ~gid_t{0} : kUser});
+    }
+    case SO_ERROR: return answer(std::exchange(error_, 0));
+    case SO_TYPE: return answer(type_);
+    case SO_DOMAIN: return answer(int{AF_UNIX});
+    case SO_PROTOCOL: return answer(0);
+    case SO_ACCEPTCONN: return answer(listening_ ? 1 : 0);
+    default: return options_.get(level, option, value, size);
+  }
 }
 
 // --- The end ----------------------------------------------------------------------------------------------------------

@@ -14,6 +14,8 @@
 
 #include <horus/io/address.hpp>
 #include <horus/sim/objects.hpp>
+#include <horus/sim/socket_options.hpp>
+#include <horus/sim/transcript.hpp>
 
 namespace horus::sim::detail {
 
@@ -36,15 +38,16 @@ class UnixSocket final : public Object {
   int listen(int backlog) override;
   int connect(Host& host, const io::Address& address) override;
   int connect_result() override { return 0; }
+  int set_option(int level, int option, const void* value, socklen_t size) override;
+  int get_option(int level, int option, void* value, socklen_t* size) override;
   std::shared_ptr<Object> accept(int& error) override;
   [[nodiscard]] const io::Address* local() const noexcept override { return &local_; }
   [[nodiscard]] const io::Address* peer() const noexcept override {
     return connected_ ? &peer_address_ : nullptr;
   }
 
-  [[nodiscard]] int type() const noexcept { return type_; }
-  /// Who has made the other end; 0: nobody.
-  [[nodiscard]] pid_t peer_process() const noexcept { return peer_process_; }
+  [[nodiscard]] Transcript* incoming() const noexcept override { return incoming_.get(); }
+  [[nodiscard]] Transcript* outgoing() const noexcept override { return outgoing_.get(); }
 
  private:
   struct Message {
@@ -63,7 +66,7 @@ class UnixSocket final : public Object {
   Host& host_;
   int type_;
   pid_t owner_;
-  pid_t peer_process_ = 0;
+  pid_t peer_process_ = 0;  // who has made the other end; 0: nobody
   bool bound_ = false;
   bool listening_ = false;
   bool connected_ = false;
@@ -72,6 +75,7 @@ class UnixSocket final : public Object {
   bool shut_write_ = false;
   bool gone_ = false;
   int error_ = 0;
+  SocketOptions options_;
   io::Address local_;
   io::Address peer_address_;
   std::uint64_t file_ = 0;  // the inode that it is bound to
@@ -84,6 +88,9 @@ class UnixSocket final : public Object {
   std::size_t queued_ = 0;  // bytes
   std::deque<std::shared_ptr<UnixSocket>> backlog_;
   std::size_t backlog_room_ = 0;
+  // Of a stream.
+  std::shared_ptr<Transcript> incoming_;
+  std::shared_ptr<Transcript> outgoing_;
 };
 
 }  // namespace horus::sim::detail

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <horus/base/export.hpp>
+#include <horus/io/backend.hpp>
 #include <horus/io/tcp.hpp>
 #include <horus/sim/faults.hpp>
 #include <horus/sim/program.hpp>
@@ -30,6 +31,7 @@ struct Report {
   Duration real_time{0};
   std::uint64_t turns = 0;  ///< turns of the processes' loops
   std::uint64_t faults_fired = 0;
+  Oddities oddities;                ///< what the kernel did that it need not have done
   std::vector<std::string> faults;  ///< the first thousand of them, each with its time
   std::vector<std::string> swarm;   ///< what the seed chose for `swarm`; the place here is its number
 
@@ -43,6 +45,9 @@ struct Report {
   /// A few lines for people, the seed first.
   [[nodiscard]] HORUS_API std::string to_string() const;
 };
+
+/// Puts a backend of its own in front of the one that it is given (io::ForwardingBackend, sim::RelayBackend).
+using BackendWrap = std::function<std::unique_ptr<io::Backend>(std::unique_ptr<io::Backend>)>;
 
 /// Talks with one connection of a scripted peer.
 using Conversation = std::function<Task<>(io::TcpStream)>;
@@ -79,6 +84,9 @@ class HORUS_API World {
   World& program(const std::string& path, Program play);
   /// A name that `io::resolve` and `TcpStream::connect` know; every process's own name is one too.
   World& name(const std::string& name, const std::string& address);
+  /// Whatever `wrap` makes stands between the reactor of each life of a process and the simulated kernel: a fault of
+  /// your own. The world's checks see what it does.
+  World& backend(const std::string& process, BackendWrap wrap);
 
   /// CPU time of each tick of the nodes with this name, in every process.
   World& cost(std::string node, Distribution time);

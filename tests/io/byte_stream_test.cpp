@@ -8,12 +8,12 @@
 #include <vector>
 
 #include <fcntl.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <doctest/doctest.h>
 
 #include <horus/io/time.hpp>
+
+#include "../support/through_backend.hpp"
 
 using horus::Result;
 using horus::Task;
@@ -22,6 +22,7 @@ using horus::io::ByteStream;
 using horus::io::Descriptor;
 using horus::io::MutableBytes;
 using namespace horus::literals;
+namespace testing = horus::testing;
 
 namespace {
 
@@ -52,18 +53,12 @@ Task<> write_in_pieces(ByteStream& writer, std::string text, std::size_t piece) 
   writer.reset();
 }
 
-int open_descriptors() {
-  int count = 0;
-  for (int fd = 0; fd < 256; ++fd) count += ::fcntl(fd, F_GETFD) >= 0 ? 1 : 0;
-  return count;
-}
-
 // Runs `body` on a reactor of its own and checks that nothing is left behind.
 template <class Body>
 void run(Body body) {
-  const int before = open_descriptors();
+  const int before = testing::open_descriptors();
   horus::io::run(body());
-  CHECK(open_descriptors() == before);
+  CHECK(testing::open_descriptors() == before);
   CHECK(horus::live_frames() == 0);
 }
 
@@ -452,10 +447,9 @@ TEST_CASE("a cancelled read loses no byte, whoever wins") {
 TEST_CASE("a shared descriptor keeps its flags and works blocking or not") {
   run([]() -> Task<> {
     for (const int flags : {0, O_NONBLOCK}) {
-      int ends[2];
-      REQUIRE(::pipe2(ends, O_CLOEXEC | flags) == 0);
-      ByteStream reader(Descriptor(ends[0]), "stdin", horus::io::Ownership::shared);
-      ByteStream writer(Descriptor(ends[1]), "stdout", horus::io::Ownership::shared);
+      auto ends = testing::pipe_ends(flags);
+      ByteStream reader(std::move(ends.first), "stdin", horus::io::Ownership::shared);
+      ByteStream writer(std::move(ends.second), "stdout", horus::io::Ownership::shared);
       horus::Scope scope;
       auto reading = scope.spawn(reader.read_line());
       co_await horus::yield();
@@ -471,17 +465,16 @@ TEST_CASE("a shared descriptor keeps its flags and works blocking or not") {
       CHECK(gathered.ok());
       auto count = co_await raw;
       CHECK(*count == 2);
-      CHECK((::fcntl(reader.fd(), F_GETFL) & O_NONBLOCK) == flags);
+      CHECK((testing::backend().status_flags(reader.fd()) & O_NONBLOCK) == flags);
     }
   });
 }
 
 TEST_CASE("an exclusive descriptor that is non-blocking after all is waited for") {
   run([]() -> Task<> {
-    int ends[2];
-    REQUIRE(::pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0);
-    ByteStream reader{Descriptor(ends[0])};
-    ByteStream writer{Descriptor(ends[1])};
+    auto ends = testing::pipe_ends(O_NONBLOCK);
+    ByteStream reader(std::move(ends.first));
+    ByteStream writer(std::move(ends.second));
     horus::Scope scope;
     auto reading = scope.spawn(reader.read_line());
     auto writing = scope.spawn(writer.write_all(std::string(300'000, 'x') + "\nnext\n"));

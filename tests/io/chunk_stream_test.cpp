@@ -4,9 +4,6 @@
 #include <string>
 #include <vector>
 
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include <doctest/doctest.h>
 
 #include <horus/io/descriptor.hpp>
@@ -15,7 +12,10 @@
 #include <horus/task/scope.hpp>
 #include <horus/task/when_all.hpp>
 
+#include "../support/through_backend.hpp"
+
 namespace io = horus::io;
+namespace testing = horus::testing;
 using horus::Task;
 using namespace horus::literals;
 
@@ -25,16 +25,11 @@ struct Pair {
   io::Descriptor a;
   io::Descriptor b;
   Pair() {
-    int ends[2];
-    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
-    a = io::Descriptor(ends[0]);
-    b = io::Descriptor(ends[1]);
+    auto ends = testing::socket_pair();
+    a = std::move(ends.first);
+    b = std::move(ends.second);
   }
 };
-
-void put(int fd, const std::string& text) {
-  REQUIRE(::send(fd, text.data(), text.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(text.size()));
-}
 
 std::string pattern(std::size_t size) {
   std::string text(size, ' ');
@@ -62,11 +57,11 @@ TEST_CASE("chunks arrive in order and the stream ends with end of stream, again 
     io::BufferPool pool(8, 64);
     Pair pair;
     io::ChunkReader reader(pair.a.get(), pool);
-    put(pair.b.get(), "hello");
+    co_await testing::put(pair.b.get(), "hello");
     auto first = co_await reader.next();
     REQUIRE(first.ok());
     CHECK(first->text() == "hello");
-    put(pair.b.get(), "world");
+    co_await testing::put(pair.b.get(), "world");
     auto second = co_await reader.next();
     CHECK(second->text() == "world");
     pair.b.reset();
@@ -84,7 +79,7 @@ TEST_CASE("an empty pool pauses receiving until a chunk comes back, and loses no
     io::BufferPool pool(2, 16);
     Pair pair;
     const std::string text = pattern(1000);
-    put(pair.b.get(), text);
+    co_await testing::put(pair.b.get(), text);
     pair.b.reset();
     io::ChunkReader reader(pair.a.get(), pool);
     std::vector<io::Chunk> held;
@@ -119,7 +114,7 @@ TEST_CASE("several readers share one small pool without starving each other") {
     std::vector<Task<std::string>> reads;
     readers.reserve(pairs.size());
     for (std::size_t i = 0; i < pairs.size(); ++i) {
-      put(pairs[i].b.get(), text);
+      co_await testing::put(pairs[i].b.get(), text);
       pairs[i].b.reset();
       readers.emplace_back(pairs[i].a.get(), pool);
       reads.push_back(read_all(readers.back(), errors[i]));
@@ -145,7 +140,7 @@ TEST_CASE("a reader that is cancelled while it waits loses nothing that comes la
     auto waiting = wait();
     auto late = co_await horus::with_timeout(1ms, std::move(waiting));
     CHECK(late.code() == ETIMEDOUT);
-    put(pair.b.get(), "after");
+    co_await testing::put(pair.b.get(), "after");
     auto chunk = co_await reader.next();
     CHECK(chunk->text() == "after");
   };
@@ -159,10 +154,10 @@ TEST_CASE("a reader may die with data arrived or a receive armed, and the pool g
     for (int i = 0; i < 100; ++i) {
       Pair pair;
       io::ChunkReader reader(pair.a.get(), pool);
-      put(pair.b.get(), "x");
+      co_await testing::put(pair.b.get(), "x");
       auto chunk = co_await reader.next();
       CHECK(chunk->text() == "x");
-      if (i % 2 == 0) put(pair.b.get(), "never read");
+      if (i % 2 == 0) co_await testing::put(pair.b.get(), "never read");
     }
     co_await horus::sleep(1ms);
     while (pool.available() != 4) co_await horus::yield();
@@ -177,14 +172,13 @@ TEST_CASE("a writer keeps order through a full socket buffer and waits only for 
     Pair in;
     Pair out;
     const int small = 4096;
-    ::setsockopt(out.a.get(), SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+    CHECK(testing::backend().set_option(out.a.get(), SOL_SOCKET, SO_SNDBUF, &small, sizeof small) == 0);
     const std::string text = pattern(300'000);
     auto feed = [&]() -> Task<> {
       std::size_t at = 0;
       while (at < text.size()) {
-        const ssize_t sent =
-            ::send(in.b.get(), text.data() + at, std::min<std::size_t>(text.size() - at, 8192),
-                   MSG_NOSIGNAL | MSG_DONTWAIT);
+        const int sent = co_await testing::RawWrite(in.b.get(), std::string_view(text).substr(at, 8192),
+                                                    MSG_NOSIGNAL | MSG_DONTWAIT);
         if (sent > 0) at += static_cast<std::size_t>(sent);
         co_await horus::yield();
       }
@@ -228,7 +222,7 @@ TEST_CASE("a send to a peer that is gone fails the writer, not the process") {
     io::ChunkWriter writer(dead.a.get());
     int error = 0;
     for (int i = 0; i < 100 && error == 0; ++i) {
-      put(pair.b.get(), "x");
+      co_await testing::put(pair.b.get(), "x");
       auto chunk = co_await reader.next();
       auto sent = co_await writer.send(*std::move(chunk));
       error = sent.code();

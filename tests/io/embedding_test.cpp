@@ -18,6 +18,8 @@
 #include <horus/io/udp.hpp>
 #include <horus/task/channel.hpp>
 
+#include "../support/real_kernel.hpp"
+
 using horus::Task;
 using horus::io::Reactor;
 using namespace horus::literals;
@@ -71,12 +73,14 @@ class HostLoop {
 }  // namespace
 
 TEST_CASE("an embedded reactor with nothing to do never wakes the other loop") {
+  NEEDS_REAL_KERNEL("another loop");
   Reactor reactor;
   HostLoop loop(reactor);
   CHECK_FALSE(loop.turn(50));
 }
 
 TEST_CASE("a spawned task starts without a first call of run_once") {
+  NEEDS_REAL_KERNEL("another loop");
   Reactor reactor;
   HostLoop loop(reactor);
   bool ran = false;
@@ -97,6 +101,7 @@ TEST_CASE("a spawned task starts without a first call of run_once") {
 }
 
 TEST_CASE("a timer wakes the other loop once, not before its deadline") {
+  NEEDS_REAL_KERNEL("another loop");
   Reactor reactor;
   HostLoop loop(reactor);
   std::int64_t early = 0;
@@ -119,6 +124,7 @@ TEST_CASE("a timer wakes the other loop once, not before its deadline") {
 }
 
 TEST_CASE("a cancelled timer does not wake the other loop later") {
+  NEEDS_REAL_KERNEL("another loop");
   Reactor reactor;
   HostLoop loop(reactor);
   auto body = []() -> Task<> { co_await horus::sleep(30ms); };
@@ -132,6 +138,7 @@ TEST_CASE("a cancelled timer does not wake the other loop later") {
 }
 
 TEST_CASE("timers without duration take turns with the other loop and end") {
+  NEEDS_REAL_KERNEL("another loop");
   Reactor reactor;
   HostLoop loop(reactor);
   auto body = []() -> Task<> {
@@ -145,6 +152,7 @@ TEST_CASE("timers without duration take turns with the other loop and end") {
 }
 
 TEST_CASE("posts from another thread wake the other loop, and many of them at once few times") {
+  NEEDS_REAL_KERNEL("another loop");
   constexpr int kPosts = 1000;
   Reactor reactor;
   HostLoop loop(reactor);
@@ -163,6 +171,7 @@ TEST_CASE("posts from another thread wake the other loop, and many of them at on
 }
 
 TEST_CASE("a post from the thread of the other loop wakes it too") {
+  NEEDS_REAL_KERNEL("another loop");
   Reactor reactor;
   HostLoop loop(reactor);
   for (int i = 0; i < 3; ++i) {
@@ -176,6 +185,7 @@ TEST_CASE("a post from the thread of the other loop wakes it too") {
 }
 
 TEST_CASE("an eventfd that is set again and again wakes the other loop each time") {
+  NEEDS_REAL_KERNEL("another loop");
   Reactor reactor;
   HostLoop loop(reactor);
   horus::io::EventFd event;
@@ -199,6 +209,7 @@ TEST_CASE("an eventfd that is set again and again wakes the other loop each time
 }
 
 TEST_CASE("a datagram wakes the other loop once and its receiver runs in the same turn") {
+  NEEDS_REAL_KERNEL("another loop");
   Reactor reactor;
   HostLoop loop(reactor);
   auto socket = horus::io::UdpSocket::bind("127.0.0.1:0").or_throw();
@@ -229,6 +240,7 @@ TEST_CASE("a datagram wakes the other loop once and its receiver runs in the sam
 }
 
 TEST_CASE("a socket that the other loop's code destroys is closed without further help") {
+  NEEDS_REAL_KERNEL("another loop");
   Reactor reactor;
   HostLoop loop(reactor);
   std::array<int, 2> ends{};
@@ -297,6 +309,7 @@ TEST_CASE("a spawned task that fails without a handle is one line in the log and
 }
 
 TEST_CASE("a reactor serves a blocking run and another loop in turn") {
+  NEEDS_REAL_KERNEL("another loop");
   Reactor reactor;
   HostLoop loop(reactor);
   auto nap = []() -> Task<> { co_await horus::sleep(2ms); };

@@ -9,6 +9,8 @@
 #include <horus/io/time.hpp>
 #include <horus/task/event.hpp>
 
+#include "../support/real_kernel.hpp"
+
 using horus::Result;
 using horus::Task;
 using namespace horus::literals;
@@ -41,6 +43,7 @@ TEST_CASE("sets before the wait add up") {
 }
 
 TEST_CASE("no set of any thread is lost") {
+  NEEDS_REAL_KERNEL("other threads");
   constexpr std::uint64_t kThreads = 4;
   constexpr std::uint64_t kSets = 1000;
   auto body = [&]() -> Task<> {

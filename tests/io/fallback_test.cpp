@@ -16,6 +16,7 @@
 #include <horus/io/time.hpp>
 
 #include "../support/forbid_io_uring.hpp"
+#include "../support/real_kernel.hpp"
 
 using horus::io::BackendChoice;
 using horus::io::Reactor;
@@ -70,6 +71,7 @@ std::string three_reactors() {
 
 #ifdef HORUS_WITH_URING
 TEST_CASE("io_uring refused by a seccomp filter: epoll, and one line that names the cause") {
+  NEEDS_REAL_KERNEL("a child process whose system calls are filtered");
   const std::string text = where_io_uring_fails_with(EPERM, [] { return three_reactors(); });
   CHECK(text.starts_with("epoll epoll epoll io_uring is not available, using epoll: "));
   CHECK(text.find("seccomp") != std::string::npos);
@@ -77,6 +79,7 @@ TEST_CASE("io_uring refused by a seccomp filter: epoll, and one line that names 
 }
 
 TEST_CASE("io_uring unknown to the kernel: epoll, and one line that names the cause") {
+  NEEDS_REAL_KERNEL("a child process whose system calls are filtered");
   const std::string text = where_io_uring_fails_with(ENOSYS, [] { return three_reactors(); });
   CHECK(text.starts_with("epoll epoll epoll io_uring is not available, using epoll: "));
   CHECK(text.find("kernel") != std::string::npos);
@@ -84,6 +87,7 @@ TEST_CASE("io_uring unknown to the kernel: epoll, and one line that names the ca
 }
 
 TEST_CASE("io_uring that was asked for and is refused is an error, not another backend") {
+  NEEDS_REAL_KERNEL("a child process whose system calls are filtered");
   const std::string text = where_io_uring_fails_with(EPERM, []() -> std::string {
     ReactorConfig config;
     config.backend = BackendChoice::uring;
@@ -100,6 +104,7 @@ TEST_CASE("io_uring that was asked for and is refused is an error, not another b
 #endif
 
 TEST_CASE("a backend that nobody knows is refused with the names of those there are") {
+  NEEDS_REAL_KERNEL("a child process whose system calls are filtered");
   const std::string text = where_io_uring_fails_with(EPERM, []() -> std::string {
     ::setenv("HORUS_IO", "kqueue", 1);
     try {

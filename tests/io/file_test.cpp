@@ -19,27 +19,17 @@
 #include <horus/io/time.hpp>
 #include <horus/task/when_any.hpp>
 
+#include "../support/through_backend.hpp"
+
 using horus::Task;
 using horus::io::AlignedBuffer;
 using horus::io::File;
 using horus::io::FixedBuffers;
 using horus::io::OpenOptions;
+using horus::testing::Folder;
 using namespace horus::literals;
 
 namespace {
-
-struct Folder {
-  Folder() {
-    char name[] = "/tmp/horus-file-XXXXXX";
-    path = ::mkdtemp(name);
-  }
-  ~Folder() {
-    auto removing = horus::io::fs::remove_all(path);
-    static_cast<void>(horus::io::run(std::move(removing)));
-  }
-  std::string operator/(std::string_view name) const { return path + '/' + std::string(name); }
-  std::string path;
-};
 
 // A file with `text` in it, open for reading and writing.
 Task<File> made_with(std::string path, std::string_view text) {

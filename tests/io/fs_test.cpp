@@ -4,8 +4,6 @@
 #include <set>
 #include <string>
 
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <doctest/doctest.h>
@@ -13,6 +11,8 @@
 #include <horus/io/directory.hpp>
 #include <horus/io/file_contents.hpp>
 #include <horus/io/reactor.hpp>
+
+#include "../support/real_kernel.hpp"
 
 namespace fs = horus::io::fs;
 using fs::TemporaryDirectory;
@@ -158,10 +158,12 @@ TEST_CASE("status tells kind, size, mode and a modification time of about now") 
     CHECK(status->size == 5);
     CHECK(status->kind == FileKind::regular);
     CHECK(status->mode == 0600);
-    CHECK(status->owner == ::geteuid());
-    const auto age = std::chrono::system_clock::now() - status->modified;
-    CHECK(age < std::chrono::hours(1));
-    CHECK(age > std::chrono::hours(-1));
+    if (!horus::testing::simulated()) {  // where everybody is root, and the world's clock begins near 1970
+      CHECK(status->owner == ::geteuid());
+      const auto age = std::chrono::system_clock::now() - status->modified;
+      CHECK(age < std::chrono::hours(1));
+      CHECK(age > std::chrono::hours(-1));
+    }
     auto device = fs::status("/dev/null");
     const auto null = co_await device;
     CHECK(null->kind == FileKind::character_device);
@@ -233,8 +235,8 @@ TEST_CASE("a directory of more than one batch is streamed completely, and the st
     auto folder = co_await making_folder;
     constexpr int kFiles = 1000;
     for (int i = 0; i < kFiles; ++i) {
-      const std::string path = folder.file("a rather long name for file number " + std::to_string(i));
-      ::close(::open(path.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+      auto touching = touch(folder.file("a rather long name for file number " + std::to_string(i)));
+      co_await touching;
     }
     std::set<std::string> seen;
     auto names = fs::entries(folder.path());
@@ -317,7 +319,8 @@ TEST_CASE("a temporary directory removes itself unless it is kept") {
     CHECK(missing.code() == ENOENT);
   };
   horus::io::run(body());
-  CHECK(::access(dropped.c_str(), F_OK) != 0);
-  CHECK(::access(kept.c_str(), F_OK) == 0);
-  ::rmdir(kept.c_str());
+  CHECK_FALSE(horus::io::run(is_there(dropped)));
+  CHECK(horus::io::run(is_there(kept)));
+  auto removing = fs::remove_directory(kept);
+  CHECK(horus::io::run(std::move(removing)).ok());
 }

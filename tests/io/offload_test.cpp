@@ -19,6 +19,8 @@
 #include <horus/task/scope.hpp>
 #include <horus/task/when_all.hpp>
 
+#include "../support/real_kernel.hpp"
+
 using horus::Result;
 using horus::Task;
 using horus::io::ThreadPool;
@@ -140,7 +142,7 @@ TEST_CASE("an offloaded function runs on another thread and its value comes home
     CHECK(*length == 5);
     CHECK(std::this_thread::get_id() == home);
     auto where = co_await horus::io::offload([] { return std::this_thread::get_id(); });
-    CHECK(*where != home);
+    CHECK((*where != home || horus::testing::simulated()));  // there it runs here, later
     auto moved =
         co_await horus::io::offload([](std::unique_ptr<int> n) { return *n + 1; }, std::make_unique<int>(41));
     CHECK(*moved == 42);
@@ -168,6 +170,7 @@ TEST_CASE("a Result and an exception cross back from the pool") {
 }
 
 TEST_CASE("a full queue is an error that names the pool") {
+  NEEDS_REAL_KERNEL("threads that a test holds back");
   Gate gate;
   ThreadPool pool("tiny", 1, 1);
   REQUIRE(pool.submit([&] { gate.pass(); }));
@@ -184,6 +187,7 @@ TEST_CASE("a full queue is an error that names the pool") {
 }
 
 TEST_CASE("a call that waits for a thread is taken back when its task is stopped") {
+  NEEDS_REAL_KERNEL("threads that a test holds back");
   Gate gate;
   ThreadPool pool("busy", 1, 4);
   REQUIRE(pool.submit([&] { gate.pass(); }));
@@ -201,6 +205,7 @@ TEST_CASE("a call that waits for a thread is taken back when its task is stopped
 }
 
 TEST_CASE("a call that runs is awaited when its task is stopped, and its value delivered") {
+  NEEDS_REAL_KERNEL("threads that a test holds back");
   Gate gate;
   ThreadPool pool("running", 1, 4);
   auto call = [&]() -> Task<Result<int>> {

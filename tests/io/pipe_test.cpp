@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <horus/io/pipe.hpp>
 
-#include <cstdlib>
-#include <filesystem>
 #include <string>
 
 #include <fcntl.h>
@@ -13,7 +11,7 @@
 #include <horus/io/time.hpp>
 #include <horus/task/scope.hpp>
 
-#include "../support/real_kernel.hpp"
+#include "../support/through_backend.hpp"
 
 using horus::Result;
 using horus::Task;
@@ -21,24 +19,11 @@ using horus::io::Fifo;
 using horus::io::FifoEnd;
 using horus::io::PipeReader;
 using horus::io::PipeWriter;
+using horus::testing::Folder;
 using namespace horus::literals;
 namespace io = horus::io;
 
 namespace {
-
-struct Folder {
-  // A simulated disk begins anew with each reactor, and has this folder.
-  std::string path = horus::testing::simulated()
-                         ? "/tmp"
-                         : (std::filesystem::temp_directory_path() / "horus-pipe-XXXXXX").string();
-  Folder() { REQUIRE((horus::testing::simulated() || ::mkdtemp(path.data()) != nullptr)); }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  ~Folder() {
-    if (!horus::testing::simulated()) std::filesystem::remove_all(path);
-  }
-  [[nodiscard]] std::string operator/(const char* name) const { return path + "/" + name; }
-};
 
 Task<Result<std::string>> line_of(PipeReader& reader) {
   auto line = co_await reader.read_line();

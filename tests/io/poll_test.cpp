@@ -3,34 +3,22 @@
 
 #include <utility>
 
-#include <fcntl.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include <doctest/doctest.h>
 
 #include <horus/io/descriptor.hpp>
+#include <horus/io/file.hpp>
 #include <horus/io/time.hpp>
 #include <horus/task/scope.hpp>
+
+#include "../support/through_backend.hpp"
 
 using horus::Result;
 using horus::Task;
 using namespace horus::literals;
 namespace io = horus::io;
+namespace testing = horus::testing;
 
 namespace {
-
-struct Ends {
-  int read = -1;
-  int write = -1;
-  Ends() { REQUIRE(::pipe2(&read, O_CLOEXEC) == 0); }
-  Ends(const Ends&) = delete;
-  Ends& operator=(const Ends&) = delete;
-  ~Ends() {
-    ::close(read);
-    if (write >= 0) ::close(write);
-  }
-};
 
 Task<Result<short>> readable(int fd) {
   auto events = co_await io::wait_readable(fd);
@@ -41,16 +29,16 @@ Task<Result<short>> readable(int fd) {
 
 TEST_CASE("waiting for a readable pipe ends when a byte arrives, and again while it lies there") {
   auto body = []() -> Task<> {
-    const Ends ends;
+    const auto ends = testing::pipe_ends();
     horus::Scope scope;
-    auto waiting = scope.spawn(readable(ends.read));
+    auto waiting = scope.spawn(readable(ends.first.get()));
     co_await horus::sleep(1ms);
     CHECK_FALSE(waiting.done());
-    REQUIRE(::write(ends.write, "x", 1) == 1);
+    co_await testing::put(ends.second.get(), "x");
     auto first = co_await waiting;
     REQUIRE(first.ok());
     CHECK((*first & POLLIN) != 0);
-    auto second = co_await io::wait_readable(ends.read);
+    auto second = co_await io::wait_readable(ends.first.get());
     CHECK(second.ok());
     co_await scope.join();
   };
@@ -60,11 +48,11 @@ TEST_CASE("waiting for a readable pipe ends when a byte arrives, and again while
 
 TEST_CASE("an empty pipe is writable and not readable") {
   auto body = []() -> Task<> {
-    const Ends ends;
-    auto writable = co_await io::wait_writable(ends.write);
+    const auto ends = testing::pipe_ends();
+    auto writable = co_await io::wait_writable(ends.second.get());
     REQUIRE(writable.ok());
     CHECK((*writable & POLLOUT) != 0);
-    auto late = co_await horus::with_timeout(1ms, readable(ends.read));
+    auto late = co_await horus::with_timeout(1ms, readable(ends.first.get()));
     CHECK(late.code() == ETIMEDOUT);
   };
   io::run(body());
@@ -73,50 +61,48 @@ TEST_CASE("an empty pipe is writable and not readable") {
 
 TEST_CASE("a closed peer shows as a hang-up to the reader and an error to the writer") {
   auto body = []() -> Task<> {
-    Ends ends;
-    ::close(ends.write);
-    ends.write = -1;
-    auto hung_up = co_await io::wait_readable(ends.read);
+    auto ends = testing::pipe_ends();
+    auto closing = io::close(std::move(ends.second));
+    auto closed = co_await closing;
+    CHECK(closed.ok());
+    auto hung_up = co_await io::wait_readable(ends.first.get());
     REQUIRE(hung_up.ok());
     CHECK((*hung_up & POLLHUP) != 0);
 
-    int pair[2];
-    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
-    ::close(pair[1]);
-    auto gone = co_await io::wait_writable(pair[0]);
+    auto pair = testing::socket_pair();
+    auto leaving = io::close(std::move(pair.second));
+    auto left = co_await leaving;
+    CHECK(left.ok());
+    auto gone = co_await io::wait_writable(pair.first.get());
     REQUIRE(gone.ok());
     CHECK((*gone & POLLHUP) != 0);
-    ::close(pair[0]);
   };
   io::run(body());
 }
 
 TEST_CASE("readable and writable waits for one descriptor do not disturb each other") {
   auto body = []() -> Task<> {
-    int pair[2];
-    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
+    const auto pair = testing::socket_pair();
     horus::Scope scope;
-    auto reading = scope.spawn(readable(pair[0]));
-    auto writable = co_await io::wait_writable(pair[0]);
+    auto reading = scope.spawn(readable(pair.first.get()));
+    auto writable = co_await io::wait_writable(pair.first.get());
     CHECK(writable.ok());
     CHECK_FALSE(reading.done());
-    REQUIRE(::write(pair[1], "x", 1) == 1);
+    co_await testing::put(pair.second.get(), "x");
     auto read = co_await reading;
     CHECK(read.ok());
     co_await scope.join();
-    ::close(pair[0]);
-    ::close(pair[1]);
   };
   io::run(body());
 }
 
 TEST_CASE("a regular file is always ready") {
-  auto body = []() -> Task<> {
-    const int fd = ::open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-    REQUIRE(fd >= 0);
-    auto ready = co_await io::wait_readable(fd);
+  const testing::Folder folder;
+  auto body = [&]() -> Task<> {
+    auto creating = io::File::create(folder / "f");
+    auto file = (co_await creating).or_throw();
+    auto ready = co_await io::wait_readable(file.fd());
     CHECK(ready.ok());
-    ::close(fd);
   };
   io::run(body());
 }
@@ -133,16 +119,16 @@ TEST_CASE("a descriptor that is not open is an error that names it") {
 
 TEST_CASE("closing a descriptor ends the wait for it with ECANCELED") {
   auto body = []() -> Task<> {
-    Ends ends;
+    auto ends = testing::pipe_ends();
     horus::Scope scope;
-    auto waiting = scope.spawn(readable(ends.read));
+    auto waiting = scope.spawn(readable(ends.first.get()));
     co_await horus::sleep(1ms);
-    auto task = io::close(io::Descriptor(::dup(ends.write)));  // another number: nothing happens
+    const int other = testing::backend().duplicate(ends.second.get());
+    auto task = io::close(io::Descriptor(other));  // another number: nothing happens
     auto closed = co_await task;
     CHECK(closed.ok());
     CHECK_FALSE(waiting.done());
-    io::Descriptor doomed(std::exchange(ends.read, -1));
-    auto closing = io::close(std::move(doomed));
+    auto closing = io::close(std::move(ends.first));
     auto gone = co_await closing;
     CHECK(gone.ok());
     auto ended = co_await waiting;

@@ -10,6 +10,8 @@
 
 #include <horus/io/time.hpp>
 
+#include "../support/real_kernel.hpp"
+
 using horus::Task;
 using namespace horus::literals;
 
@@ -42,6 +44,7 @@ TEST_CASE("with_timeout stops a slow task and keeps the value of a fast one") {
 }
 
 TEST_CASE("work posted from another thread runs on the reactor's thread") {
+  NEEDS_REAL_KERNEL("other threads");
   horus::io::Reactor reactor;
   const auto home = std::this_thread::get_id();
   bool right = false;
@@ -58,6 +61,7 @@ TEST_CASE("work posted from another thread runs on the reactor's thread") {
 }
 
 TEST_CASE("a coroutine moves to another reactor and back") {
+  NEEDS_REAL_KERNEL("other threads");
   horus::io::Reactor here;
   std::atomic<horus::io::Reactor*> there{nullptr};
   std::thread other([&] {
@@ -81,6 +85,7 @@ TEST_CASE("a coroutine moves to another reactor and back") {
 }
 
 TEST_CASE("stop from another thread asks the running task to stop") {
+  NEEDS_REAL_KERNEL("other threads");
   horus::io::Reactor reactor;
   std::thread other([&] { reactor.stop(); });
   auto body = []() -> Task<> { co_await horus::sleep(1h); };
@@ -89,6 +94,7 @@ TEST_CASE("stop from another thread asks the running task to stop") {
 }
 
 TEST_CASE("a reactor inside another loop is readable when a timer or a post is due, and not before") {
+  NEEDS_REAL_KERNEL("another loop");
   horus::io::Reactor reactor;
   const int fd = reactor.poll_fd().or_throw();
   const auto readable = [&](int timeout_ms) {

@@ -16,6 +16,8 @@
 #include <horus/io/time.hpp>
 #include <horus/task/event.hpp>
 
+#include "../support/real_kernel.hpp"
+
 using horus::Task;
 using horus::io::Reactor;
 using horus::io::ReactorConfig;
@@ -108,6 +110,7 @@ TEST_CASE("run_once(0) never waits") {
 }
 
 TEST_CASE("no post is lost, from several threads, to a reactor that sleeps and wakes") {
+  NEEDS_REAL_KERNEL("other threads");
   constexpr int kThreads = 4;
   constexpr int kEach = 2000;
   Reactor reactor;
@@ -137,6 +140,7 @@ TEST_CASE("no post is lost, from several threads, to a reactor that sleeps and w
 }
 
 TEST_CASE("a reply wakes a sleeping reactor each time") {
+  NEEDS_REAL_KERNEL("other threads");
   Reactor here;
   std::atomic<int> answered{0};
   horus::Event arrived;
@@ -165,6 +169,7 @@ TEST_CASE("a polling reactor takes posts and completions without sleeping") {
   CHECK(ended == 10);
   auto body = []() -> Task<> { co_await horus::sleep(1ms); };
   reactor.run(body());
+  if (horus::testing::simulated()) return;  // where nobody polls, and there are no other threads
   std::thread other([&] { CHECK(reactor.post([&] { reactor.stop(); })); });
   reactor.run();
   other.join();
@@ -217,6 +222,7 @@ void stop_signalled(int) { signalled->stop(); }
 }  // namespace
 
 TEST_CASE("stop from a signal handler wakes the loop, whenever the signal comes") {
+  NEEDS_REAL_KERNEL("signals of another thread");
   Reactor reactor;
   signalled = &reactor;
   struct sigaction action{};
@@ -235,6 +241,7 @@ TEST_CASE("stop from a signal handler wakes the loop, whenever the signal comes"
 #endif
 
 TEST_CASE("a task that goes on after stop() is waited for asleep, not by spinning") {
+  NEEDS_REAL_KERNEL("other threads");
   Reactor reactor;
   auto stubborn = []() -> Task<int> {
     try {

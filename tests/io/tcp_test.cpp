@@ -15,8 +15,11 @@
 #include <doctest/doctest.h>
 
 #include <horus/base/log.hpp>
+#include <horus/io/socket.hpp>
 #include <horus/io/tcp.hpp>
 #include <horus/io/time.hpp>
+
+#include "../support/through_backend.hpp"
 
 using horus::Result;
 using horus::Task;
@@ -27,21 +30,16 @@ using horus::io::ListenOptions;
 using horus::io::TcpListener;
 using horus::io::TcpStream;
 using namespace horus::literals;
+namespace testing = horus::testing;
 
 namespace {
-
-int open_descriptors() {
-  int count = 0;
-  for (int fd = 0; fd < 1024; ++fd) count += ::fcntl(fd, F_GETFD) >= 0 ? 1 : 0;
-  return count;
-}
 
 // Runs `body` on a reactor of its own and checks that nothing is left behind.
 template <class Body>
 void run(Body body) {
-  const int before = open_descriptors();
+  const int before = testing::open_descriptors();
   horus::io::run(body());
-  CHECK(open_descriptors() == before);
+  CHECK(testing::open_descriptors() == before);
   CHECK(horus::live_frames() == 0);
 }
 
@@ -60,24 +58,60 @@ Task<Pair> connected(const TcpListener& listener) {
 
 // A port of the loopback that is taken and refuses connections.
 struct RefusingPort {
-  int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  int fd = testing::backend().socket(AF_INET, SOCK_STREAM, 0);
   Address address;
   RefusingPort() {
     const Address any = Address::loopback_v4(0);
-    REQUIRE(::bind(fd, any.data(), any.size()) == 0);
+    REQUIRE(testing::backend().bind(fd, any.data(), any.size()) == 0);
     socklen_t size = Address::capacity;
-    REQUIRE(::getsockname(fd, address.room(), &size) == 0);
+    REQUIRE(testing::backend().local_address(fd, address.room(), &size) == 0);
     address.set_size(size);
   }
-  ~RefusingPort() { ::close(fd); }
+  RefusingPort(const RefusingPort&) = delete;
+  RefusingPort& operator=(const RefusingPort&) = delete;
+  ~RefusingPort() { testing::backend().close_descriptor(fd); }
 };
 
-int option_of(int fd, int level, int name) {
-  int value = -1;
-  socklen_t size = sizeof value;
-  REQUIRE(::getsockopt(fd, level, name, &value, &size) == 0);
-  return value;
+Descriptor fresh_socket() { return Descriptor(testing::backend().socket(AF_INET, SOCK_STREAM, 0)); }
+
+Task<> connect_raw(int fd, const Address& to) {
+  horus::io::detail::ConnectSocket connecting(fd, to);
+  int result = co_await connecting;
+  REQUIRE(result == 0);
 }
+
+// No more than `free` further descriptors, while it lives.
+class Shortage {
+ public:
+  explicit Shortage(std::size_t free) {
+    if (testing::simulated()) {
+      for (int fd = 0; (fd = testing::backend().event_fd(0, 0)) >= 0;) held_.push_back(fd);
+      for (; free > 0; --free) give_one_back();
+      return;
+    }
+    REQUIRE(::getrlimit(RLIMIT_NOFILE, &before_) == 0);
+    const int lowest = ::dup(0);
+    ::close(lowest);
+    rlimit tight = before_;
+    tight.rlim_cur = static_cast<rlim_t>(lowest) + free;
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &tight) == 0);
+  }
+  Shortage(const Shortage&) = delete;
+  Shortage& operator=(const Shortage&) = delete;
+  ~Shortage() { end(); }
+  void end() {
+    while (!held_.empty()) give_one_back();
+    if (before_.rlim_cur != 0) ::setrlimit(RLIMIT_NOFILE, &before_);
+  }
+
+ private:
+  void give_one_back() {
+    testing::backend().close_descriptor(held_.back());
+    held_.pop_back();
+  }
+  std::vector<int> held_;
+  rlimit before_{};
+};
 
 }  // namespace
 
@@ -91,8 +125,8 @@ TEST_CASE("a client and a server talk, each knows both addresses, and no_delay i
     CHECK(client.peer_address() == listener.local_address());
     CHECK(server.peer_address() == client.local_address().or_throw());
     CHECK(server.local_address().or_throw() == client.peer_address());
-    CHECK(option_of(client.fd(), IPPROTO_TCP, TCP_NODELAY) == 1);
-    CHECK(option_of(server.fd(), IPPROTO_TCP, TCP_NODELAY) == 1);
+    CHECK(testing::option_of(client.fd(), IPPROTO_TCP, TCP_NODELAY) == 1);
+    CHECK(testing::option_of(server.fd(), IPPROTO_TCP, TCP_NODELAY) == 1);
     auto sent = co_await client.write_all("ping\n");
     CHECK(sent.ok());
     auto line = co_await server.read_line();
@@ -199,7 +233,8 @@ TEST_CASE("a non-blocking socket that somebody else made is waited for") {
     auto listener = TcpListener::listen("127.0.0.1:0").or_throw();
     auto pair = co_await connected(listener);
     Descriptor socket = pair.server.release();
-    REQUIRE(::fcntl(socket.get(), F_SETFL, ::fcntl(socket.get(), F_GETFL) | O_NONBLOCK) == 0);
+    if (!testing::simulated())
+      REQUIRE(::fcntl(socket.get(), F_SETFL, ::fcntl(socket.get(), F_GETFL) | O_NONBLOCK) == 0);
     TcpStream adopted(std::move(socket));
     CHECK(adopted.peer_address() == pair.client.local_address().or_throw());
     horus::Scope scope;
@@ -234,12 +269,12 @@ TEST_CASE("the first address that answers is taken") {
 TEST_CASE("a connection that is not answered times out, in all and per address") {
   run([]() -> Task<> {
     // A listener that never accepts: when its backlog is full, the kernel stops answering.
-    const Descriptor full(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const Descriptor full = fresh_socket();
     Address address = Address::loopback_v4(0);
-    REQUIRE(::bind(full.get(), address.data(), address.size()) == 0);
-    REQUIRE(::listen(full.get(), 0) == 0);
+    REQUIRE(testing::backend().bind(full.get(), address.data(), address.size()) == 0);
+    REQUIRE(testing::backend().listen(full.get(), 0) == 0);
     socklen_t size = Address::capacity;
-    REQUIRE(::getsockname(full.get(), address.room(), &size) == 0);
+    REQUIRE(testing::backend().local_address(full.get(), address.room(), &size) == 0);
     std::vector<TcpStream> kept;
     Result<TcpStream> last = horus::Error(EINVAL);
     for (int i = 0; i < 8; ++i) {
@@ -271,15 +306,15 @@ TEST_CASE("settings reach the sockets") {
                                                          .with_local(Address::loopback_v4(0)));
     auto client = (co_await connecting).or_throw();
     auto server = (co_await listener.accept()).or_throw();
-    CHECK(option_of(client.fd(), IPPROTO_TCP, TCP_NODELAY) == 0);
-    CHECK(option_of(client.fd(), IPPROTO_TCP, TCP_KEEPIDLE) == 7);
-    CHECK(option_of(client.fd(), SOL_SOCKET, SO_KEEPALIVE) == 1);
-    CHECK(option_of(server.fd(), IPPROTO_TCP, TCP_KEEPINTVL) == 5);
-    CHECK(option_of(server.fd(), IPPROTO_TCP, TCP_KEEPCNT) == 3);
-    CHECK(option_of(server.fd(), SOL_SOCKET, SO_RCVBUF) == 40'000);
+    CHECK(testing::option_of(client.fd(), IPPROTO_TCP, TCP_NODELAY) == 0);
+    CHECK(testing::option_of(client.fd(), IPPROTO_TCP, TCP_KEEPIDLE) == 7);
+    CHECK(testing::option_of(client.fd(), SOL_SOCKET, SO_KEEPALIVE) == 1);
+    CHECK(testing::option_of(server.fd(), IPPROTO_TCP, TCP_KEEPINTVL) == 5);
+    CHECK(testing::option_of(server.fd(), IPPROTO_TCP, TCP_KEEPCNT) == 3);
+    CHECK(testing::option_of(server.fd(), SOL_SOCKET, SO_RCVBUF) == 40'000);
     CHECK(client.set_no_delay(true).ok());
     CHECK(client.set_keep_alive(false).ok());
-    CHECK(option_of(client.fd(), SOL_SOCKET, SO_KEEPALIVE) == 0);
+    CHECK(testing::option_of(client.fd(), SOL_SOCKET, SO_KEEPALIVE) == 0);
     TcpStream nothing;
     CHECK(nothing.set_no_delay(true).code() == EBADF);
     CHECK(nothing.local_address().code() == EBADF);
@@ -363,7 +398,7 @@ TEST_CASE("a peer that resets the connection is an error value with its address"
     co_await horus::yield();
     const std::string name = pair.server.name();
     const linger now{1, 0};
-    REQUIRE(::setsockopt(pair.client.fd(), SOL_SOCKET, SO_LINGER, &now, sizeof now) == 0);
+    REQUIRE(testing::backend().set_option(pair.client.fd(), SOL_SOCKET, SO_LINGER, &now, sizeof now) == 0);
     pair.client.reset();
     auto line = co_await reading;
     REQUIRE(line.code() == ECONNRESET);
@@ -450,21 +485,15 @@ TEST_CASE("without descriptors connections are closed one at a time, and accepti
   std::vector<std::string> warnings;
   auto previous =
       horus::set_log_sink([&](horus::LogLevel, std::string_view line) { warnings.emplace_back(line); });
-  rlimit limit{};
-  REQUIRE(::getrlimit(RLIMIT_NOFILE, &limit) == 0);
   run([&]() -> Task<> {
     auto listener = TcpListener::listen("127.0.0.1:0").or_throw();
     std::vector<TcpStream> clients;
     std::vector<Descriptor> sockets;
-    for (int i = 0; i < 6; ++i) sockets.emplace_back(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    const int lowest = ::dup(0);
-    ::close(lowest);
-    rlimit tight = limit;
-    tight.rlim_cur = static_cast<rlim_t>(lowest) + 2;
-    REQUIRE(::setrlimit(RLIMIT_NOFILE, &tight) == 0);
+    for (int i = 0; i < 6; ++i) sockets.push_back(fresh_socket());
+    Shortage shortage(2);
     const Address to = listener.local_address();
     for (int i = 0; i < 5; ++i) {
-      REQUIRE(::connect(sockets[static_cast<std::size_t>(i)].get(), to.data(), to.size()) == 0);
+      co_await connect_raw(sockets[static_cast<std::size_t>(i)].get(), to);
       clients.emplace_back(std::move(sockets[static_cast<std::size_t>(i)]));
     }
     const auto before = horus::io::Reactor::current()->statistics().operations;
@@ -481,8 +510,8 @@ TEST_CASE("without descriptors connections are closed one at a time, and accepti
     CHECK(listener.refused() == 3);
     CHECK(horus::io::Reactor::current()->statistics().operations - before < 100);
     CHECK_FALSE(waiting.done());
-    REQUIRE(::setrlimit(RLIMIT_NOFILE, &limit) == 0);
-    REQUIRE(::connect(sockets[5].get(), to.data(), to.size()) == 0);
+    shortage.end();
+    co_await connect_raw(sockets[5].get(), to);
     auto recovered = co_await waiting;
     CHECK(recovered.ok());
   });
@@ -494,26 +523,19 @@ TEST_CASE("without descriptors connections are closed one at a time, and accepti
 
 TEST_CASE("a listener that is dropped while it rests after a shortage leaves nothing behind") {
   auto previous = horus::set_log_sink([](horus::LogLevel, std::string_view) {});
-  rlimit limit{};
-  REQUIRE(::getrlimit(RLIMIT_NOFILE, &limit) == 0);
   run([&]() -> Task<> {
     for (int turns = 0; turns < 12; ++turns) {
       auto listener = TcpListener::listen("127.0.0.1:0").or_throw();
-      TcpStream client(Descriptor(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)));
-      const int lowest = ::dup(0);
-      ::close(lowest);
-      rlimit tight = limit;
-      tight.rlim_cur = static_cast<rlim_t>(lowest);
-      REQUIRE(::setrlimit(RLIMIT_NOFILE, &tight) == 0);
+      const Descriptor client = fresh_socket();
+      const Shortage shortage(0);
       const Address to = listener.local_address();
-      REQUIRE(::connect(client.fd(), to.data(), to.size()) == 0);
+      co_await connect_raw(client.get(), to);
       horus::Scope scope;
       auto waiting = scope.spawn(listener.accept());
       for (int i = 0; i < turns; ++i) co_await horus::yield();
       listener.reset();
       auto ended = co_await waiting;
       CHECK(ended.code() == ECANCELED);
-      REQUIRE(::setrlimit(RLIMIT_NOFILE, &limit) == 0);
     }
   });
   horus::set_log_sink(std::move(previous));
@@ -547,9 +569,9 @@ TEST_CASE("thousands of connections come and go and leave the descriptors as the
       REQUIRE(answer.ok());
       REQUIRE(*answer == "hello");
       auto closed = co_await client.close();
-      if (i == 100) before = open_descriptors();
+      if (i == 100) before = testing::open_descriptors_here();
     }
-    CHECK(open_descriptors() == before);
+    CHECK(testing::open_descriptors_here() == before);
     listener.reset();
     auto served = co_await server;
     CHECK(served == 2'000);

@@ -3,8 +3,6 @@
 
 #include <array>
 #include <cerrno>
-#include <cstdlib>
-#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -21,7 +19,7 @@
 #include <horus/io/time.hpp>
 #include <horus/io/unix_datagram.hpp>
 
-#include "../support/real_kernel.hpp"
+#include "../support/through_backend.hpp"
 
 using horus::Result;
 using horus::Task;
@@ -31,15 +29,11 @@ using horus::io::Descriptor;
 using horus::io::UnixDatagram;
 using horus::io::UnixListener;
 using horus::io::UnixStream;
+using horus::testing::Folder;
+using horus::testing::open_descriptors;
 using namespace horus::literals;
 
 namespace {
-
-int open_descriptors() {
-  int count = 0;
-  for (int fd = 0; fd < 1024; ++fd) count += ::fcntl(fd, F_GETFD) >= 0 ? 1 : 0;
-  return count;
-}
 
 // Runs `body` on a reactor of its own and checks that nothing is left behind.
 template <class Body>
@@ -49,15 +43,6 @@ void run(Body body) {
   CHECK(open_descriptors() == before);
   CHECK(horus::live_frames() == 0);
 }
-
-struct Folder {
-  // A simulated disk begins anew with each reactor, and has this folder.
-  std::string path = horus::testing::simulated() ? "/tmp" : "/tmp/horus-unix-XXXXXX";
-  Folder() { REQUIRE((horus::testing::simulated() || ::mkdtemp(path.data()) != nullptr)); }
-  ~Folder() {
-    if (!horus::testing::simulated()) std::filesystem::remove_all(path);
-  }
-};
 
 // An abstract name of this process alone.
 std::string own_name(const char* what) { return "@horus-test-" + std::to_string(::getpid()) + "-" + what; }
@@ -73,8 +58,8 @@ bool same_file(int one, int other) {
 }  // namespace
 
 TEST_CASE("streams connect by path and by abstract name") {
-  run([]() -> Task<> {
-    const Folder folder;
+  const Folder folder;
+  run([&]() -> Task<> {
     for (const std::string& name : {folder.path + "/x.sock", "unix:" + folder.path + "/y.sock",
                                     own_name("stream"), "unix:" + own_name("second")}) {
       CAPTURE(name);
@@ -97,8 +82,8 @@ TEST_CASE("streams connect by path and by abstract name") {
 }
 
 TEST_CASE("what is not there, not a socket, or no name says so") {
-  run([]() -> Task<> {
-    const Folder folder;
+  const Folder folder;
+  run([&]() -> Task<> {
     auto connecting = UnixStream::connect(folder.path + "/none");
     auto none = co_await connecting;
     CHECK(none.code() == ENOENT);
@@ -120,8 +105,8 @@ TEST_CASE("what is not there, not a socket, or no name says so") {
 }
 
 TEST_CASE("a socket file that an earlier program left is replaced; a living one and other files are not") {
-  run([]() -> Task<> {
-    const Folder folder;
+  const Folder folder;
+  run([&]() -> Task<> {
     const std::string path = folder.path + "/x.sock";
     {
       auto earlier = UnixListener::listen(path).or_throw();
@@ -311,8 +296,8 @@ TEST_CASE("destroying a stream ends a waiting receive of descriptors") {
 }
 
 TEST_CASE("datagrams arrive whole, with their sender, by path and by abstract name") {
-  run([]() -> Task<> {
-    const Folder folder;
+  const Folder folder;
+  run([&]() -> Task<> {
     for (const std::string& name : {folder.path + "/log", own_name("datagram")}) {
       auto server = UnixDatagram::bind(name).or_throw();
       CHECK(UnixDatagram::bind(name).code() == EADDRINUSE);
@@ -400,8 +385,8 @@ TEST_CASE("datagrams carry descriptors, and a destroyed socket ends its receives
 }
 
 TEST_CASE("many connections by path leave the descriptors as they were") {
-  run([]() -> Task<> {
-    const Folder folder;
+  const Folder folder;
+  run([&]() -> Task<> {
     const std::string path = folder.path + "/x.sock";
     auto listener = UnixListener::listen(path).or_throw();
     auto serve = [](UnixListener& from) -> Task<int> {

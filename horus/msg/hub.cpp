@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <horus/msg/hub.hpp>
+
+#include <map>
+#include <mutex>
+#include <utility>
+
+#include <horus/msg/shm_transport.hpp>
+
+namespace horus {
+
+Result<Hub> Hub::shm(std::string name, const ShmOptions& options) {
+  Hub hub(name);
+  auto carried = hub.core_->carry(
+      [name, options](msg::HubCore&) { return msg::ShmTransport::create(name, options); }, true);
+  if (!carried) return carried.error().on("Hub::shm", name + ": " + carried.error().message());
+  return hub;
+}
+
+Result<Hub> Hub::global_hub(std::string name, const ShmOptions& options) {
+  static std::mutex mutex;
+  static auto* hubs = new std::map<std::string, std::weak_ptr<msg::HubCore>>();
+  const std::lock_guard lock(mutex);
+  std::weak_ptr<msg::HubCore>& known = (*hubs)[name];
+  if (auto core = known.lock()) return Hub(std::move(core));
+  auto hub = shm(std::move(name), options);
+  if (hub) known = hub->core_;
+  return hub;
+}
+
+}  // namespace horus

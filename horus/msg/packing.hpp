@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// Numbers and text as bytes, little end first: what control frames between processes are made of. Plain values; one
+// thread each.
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace horus::msg {
+
+/// Appends values to a frame.
+class Packer {
+ public:
+  explicit Packer(std::vector<std::byte>& into) noexcept : into_(into) {}
+
+  template <std::unsigned_integral N>
+  Packer& number(N value) {
+    for (std::size_t i = 0; i < sizeof(N); ++i) into_.push_back(static_cast<std::byte>(value >> (8 * i)));
+    return *this;
+  }
+  /// At most 65535 bytes; what is longer is cut.
+  Packer& text(std::string_view value) {
+    value = value.substr(0, UINT16_MAX);
+    number(static_cast<std::uint16_t>(value.size()));
+    for (const char c : value) into_.push_back(static_cast<std::byte>(c));
+    return *this;
+  }
+
+ private:
+  std::vector<std::byte>& into_;
+};
+
+/// Takes values from a frame. After the first one that is not there, everything is zero and ok() is false.
+class Unpacker {
+ public:
+  explicit Unpacker(std::span<const std::byte> from) noexcept : from_(from) {}
+
+  template <std::unsigned_integral N>
+  N number() noexcept {
+    if (from_.size() < sizeof(N)) return fail(), N{0};
+    N value = 0;
+    for (std::size_t i = 0; i < sizeof(N); ++i)
+      value = static_cast<N>(value | N{std::to_integer<N>(from_[i])} << (8 * i));
+    from_ = from_.subspan(sizeof(N));
+    return value;
+  }
+  /// Text of at most `limit` bytes; longer text is a failure.
+  std::string text(std::size_t limit) {
+    const std::size_t size = number<std::uint16_t>();
+    if (size > limit || size > from_.size()) return fail(), std::string();
+    std::string value(reinterpret_cast<const char*>(from_.data()), size);
+    from_ = from_.subspan(size);
+    return value;
+  }
+  [[nodiscard]] bool ok() const noexcept { return ok_; }
+  /// Everything was there, and nothing is left.
+  [[nodiscard]] bool complete() const noexcept { return ok_ && from_.empty(); }
+
+ private:
+  void fail() noexcept {
+    ok_ = false;
+    from_ = {};
+  }
+  std::span<const std::byte> from_;
+  bool ok_ = true;
+};
+
+}  // namespace horus::msg

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// Settings of a hub that shares memory with others on this machine. Plain values; any thread.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include <horus/base/clock.hpp>
+
+namespace horus {
+
+/// `ShmOptions().with_directory("/run/rover")`
+struct ShmOptions {
+  ShmOptions() {}
+  /// Where the hubs' sockets are. Empty: $HORUS_RUNTIME_DIR, else $XDG_RUNTIME_DIR/horus, else /tmp/horus-<uid>. It is made
+  /// when it is missing, and must belong to this user alone.
+  std::string directory;
+  Duration handshake_limit = std::chrono::seconds(2);
+  std::size_t max_peers = 256;  ///< processes connected at a time
+
+  [[nodiscard]] ShmOptions with_directory(std::string path) const {
+    ShmOptions other = *this;
+    other.directory = std::move(path);
+    return other;
+  }
+};
+
+}  // namespace horus

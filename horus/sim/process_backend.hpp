@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the reactor of a simulated process talks to: the simulated kernel, checked at the seam, and with whatever the
+// kernel leaves open (the order of completions, when a call returns, who goes first) decided by the seed.
+// One thread, the world's. Owned by the reactor.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <sys/types.h>
+
+#include <horus/sim/kernel.hpp>
+#include <horus/sim/relay.hpp>
+#include <horus/sim/seam_checks.hpp>
+
+namespace horus::sim::detail {
+
+class ProcessBackend final : public RelayBackend {
+ public:
+  /// `real` is, or stands in front of, the backend of `kernel`.
+  ProcessBackend(std::unique_ptr<io::Backend> real, Engine& engine, Context& context, SimProvider& kernel,
+                 std::string who);
+  /// Checks what is left.
+  ~ProcessBackend() override;
+
+  int enter(std::uint32_t to_submit, std::uint32_t min_complete, std::int64_t deadline_ns) noexcept override;
+  [[nodiscard]] std::int64_t now_ns() noexcept override;
+  [[nodiscard]] std::uint64_t choose(std::uint64_t count) noexcept override;
+  int register_buffer_ring(io_uring_buf_ring* ring, std::uint32_t entries,
+                           std::uint16_t group) noexcept override;
+  int unregister_buffer_ring(std::uint16_t group) noexcept override;
+
+ protected:
+  void submitting(io_uring_sqe& entry) noexcept override;
+  void completing(std::vector<Completion>& batch) noexcept override;
+  [[nodiscard]] std::int64_t next_due() const noexcept override;
+
+ private:
+  struct Late {
+    Completion completion;
+    std::int64_t due_ns;
+  };
+  [[nodiscard]] bool happens(unsigned rate, std::uint64_t& counter) noexcept;
+  void keep_some_back(std::vector<Completion>& batch) noexcept;
+  void mix(std::vector<Completion>& batch) noexcept;
+
+  Engine& engine_;
+  Context& context_;
+  SeamChecks checks_;
+  const pid_t made_by_;
+  std::vector<Late> late_;
+  bool early_ = false;  // the last call returned early: the next one does not
+};
+
+}  // namespace horus::sim::detail

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// A backend with rings of its own between a reactor and a real backend: it sees each entry and each completion, and may
+// change them, keep them back or swallow them. One thread, the reactor's.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include <horus/base/export.hpp>
+#include <horus/io/forwarding_backend.hpp>
+
+namespace horus::sim {
+
+/// Base of what injects faults and of what checks.
+///
+/// Semantics: as the real backend, when nothing is overridden. Completions that find the reactor's ring full stay where
+/// they are.
+class HORUS_API RelayBackend : public io::ForwardingBackend {
+ public:
+  explicit RelayBackend(std::unique_ptr<io::Backend> real);
+
+  int enter(std::uint32_t to_submit, std::uint32_t min_complete, std::int64_t deadline_ns) noexcept override;
+
+ protected:
+  // io_uring_cqe without its flexible array.
+  struct Completion {
+    std::uint64_t user_data;
+    std::int32_t result;
+    std::uint32_t flags;
+  };
+  static_assert(sizeof(Completion) == sizeof(io_uring_cqe));
+
+  /// An entry on its way down, once; it may be changed.
+  virtual void submitting(io_uring_sqe& entry) noexcept;
+  /// Completions on their way up, of one look at the real ring. What it leaves in `batch` goes to the reactor.
+  virtual void completing(std::vector<Completion>& batch) noexcept;
+  /// When something that is kept back is due (now_ns(); kNever: nothing is). The reactor is told that completions wait
+  /// outside its ring.
+  [[nodiscard]] virtual std::int64_t next_due() const noexcept;
+  /// Completions wait outside the real ring: not all that has ended has been seen.
+  [[nodiscard]] bool behind() const noexcept { return behind_; }
+  /// Gives the real backend an entry of our own; false when its ring is full.
+  bool submit_own(const io_uring_sqe& entry) noexcept;
+
+ private:
+  void stage(std::uint32_t to_submit) noexcept;
+  std::uint32_t count_taken() noexcept;
+  void take_over() noexcept;
+  [[nodiscard]] std::uint32_t room() const noexcept { return rings_.cq_entries - (cq_tail_ - cq_head_); }
+
+  std::unique_ptr<io_uring_sqe[]> sqes_;
+  std::unique_ptr<Completion[]> cqes_;
+  std::uint32_t sq_head_ = 0, sq_tail_ = 0, cq_head_ = 0, cq_tail_ = 0;
+  std::uint32_t sq_flags_ = 0;
+  bool behind_ = false;
+  std::uint32_t staged_ = 0;      // entries of the reactor in the real ring, not yet taken
+  std::uint32_t own_ = 0;         // entries of our own behind them
+  std::vector<Completion> seen_;  // of one look
+  std::vector<Completion> kept_;  // that found the reactor's ring full
+};
+
+}  // namespace horus::sim

@@ -1,0 +1,508 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <doctest/doctest.h>
+
+#include <horus/base/log.hpp>
+#include <horus/io/poll.hpp>
+#include <horus/io/reactor.hpp>
+#include <horus/io/time.hpp>
+#include <horus/io/unix.hpp>
+#include <horus/msg/hub.hpp>
+#include <horus/msg/shm_frames.hpp>
+#include <horus/msg/shm_transport.hpp>
+
+namespace {
+
+using namespace std::chrono_literals;
+using horus::Hub;
+using horus::Overflow;
+using horus::ShmOptions;
+using horus::SubscribeOptions;
+using horus::Task;
+namespace shm = horus::msg::shm;
+
+struct Reading {
+  std::int64_t number = 0;
+  std::int64_t copies[15] = {};
+};
+struct Image {
+  std::uint32_t width = 0;
+  std::uint32_t height = 0;
+  using Tail = std::byte;
+};
+
+class Folder {
+ public:
+  Folder() {
+    std::string pattern = "/tmp/horus-shm-XXXXXX";
+    REQUIRE(::mkdtemp(pattern.data()) != nullptr);
+    path_ = pattern;
+  }
+  ~Folder() { std::filesystem::remove_all(path_); }
+  [[nodiscard]] ShmOptions options() const { return ShmOptions().with_directory(path_); }
+  [[nodiscard]] const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+struct CapturedLog {
+  std::string text;
+  horus::LogSink previous = horus::set_log_sink(
+      [this](horus::LogLevel, std::string_view line) { text += std::string(line) + "\n"; });
+  ~CapturedLog() { horus::set_log_sink(previous); }
+};
+
+template <class Condition>
+Task<bool> eventually(Condition condition) {
+  for (int i = 0; i < 5000; ++i) {
+    if (condition()) co_return true;
+    co_await horus::sleep(1ms);
+  }
+  co_return false;
+}
+
+// Runs `body` in a child process, which ends with its result.
+template <class Body>
+pid_t in_child(Body body) {
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child != 0) return child;
+  int code = 99;
+  try {
+    code = body();
+  } catch (...) {
+  }
+  ::_exit(code);
+}
+int exit_code(pid_t child) {
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+}
+
+TEST_SUITE("msg/shm_hub") {
+  TEST_CASE("hubs of the same name meet, whoever came first") {
+    const Folder folder;
+    horus::io::run([&]() -> Task<> {
+      Hub early = Hub::shm("rover", folder.options()).or_throw();
+      auto in = early.subscribe<Reading>("imu");
+      Hub late = Hub::shm("rover", folder.options()).or_throw();
+      Hub stranger = Hub::shm("other", folder.options()).or_throw();
+      auto unheard = stranger.subscribe<Reading>("imu");
+      auto out = late.advertise<Reading>("imu");
+      auto back = late.subscribe<std::string>("text");
+      auto text = early.advertise<std::string>("text");
+      const bool met = co_await eventually([&] { return out.subscribers() == 1 && text.subscribers() == 1; });
+      REQUIRE(met);
+      out.send({.number = 7});
+      text.send("hello");
+      auto reading = co_await in.recv();
+      auto words = co_await back.recv();
+      CHECK(reading.value()->number == 7);
+      CHECK(**words == "hello");
+      CHECK_FALSE(unheard.has_msg());
+      CHECK(early.connection_state().connected);
+      REQUIRE(early.connection_state().peers.size() == 1);
+      CHECK(early.connection_state().peers[0].name == "rover");
+      CHECK_FALSE(stranger.connection_state().connected);
+    });
+  }
+
+  TEST_CASE("a loaned image is read where it was written, and cannot be written by its reader") {
+    const Folder folder;
+    horus::io::run([&]() -> Task<> {
+      Hub a = Hub::shm("rover", folder.options()).or_throw();
+      Hub b = Hub::shm("rover", folder.options()).or_throw();
+      auto out =
+          a.advertise<Image>("camera", horus::AdvertiseOptions().with_max_bytes(8 << 20).with_max_queued(32));
+      auto in = b.subscribe<Image>("camera");
+      const bool met = co_await eventually([&] { return out.subscribers() == 1; });
+      REQUIRE(met);
+      auto loan = out.loan(6'000'000).or_throw();
+      loan->width = 2000;
+      loan->height = 3000;
+      loan.tail()[5'999'999] = std::byte{42};
+      out.publish(std::move(loan));
+      auto image = co_await in.recv();
+      CHECK(image.value()->width == 2000);
+      CHECK(image->tail().size() == 6'000'000);
+      CHECK(image->tail()[5'999'999] == std::byte{42});
+      std::ifstream maps("/proc/self/maps");
+      const auto address = reinterpret_cast<std::uintptr_t>(image->tail().data());
+      bool read_only = false;
+      for (std::string line; std::getline(maps, line);) {
+        std::uintptr_t begin = 0, end = 0;
+        char flags[5] = {};
+        if (std::sscanf(line.c_str(), "%lx-%lx %4s", &begin, &end, flags) == 3 && address >= begin &&
+            address < end)
+          read_only = std::string_view(flags) == "r--s";
+      }
+      CHECK(read_only);
+    });
+  }
+
+  TEST_CASE("messages cross processes' threads in order, and send_wait loses none") {
+    const Folder folder;
+    constexpr std::int64_t kCount = 5000;
+    std::thread producer([&] {
+      horus::io::run([&]() -> Task<> {
+        Hub hub = Hub::shm("rover", folder.options()).or_throw();
+        auto out = hub.advertise<Reading>("imu");
+        const bool met = co_await eventually([&] { return out.subscribers() == 1; });
+        if (!met) co_return;
+        for (std::int64_t i = 0; i < kCount; ++i) {
+          Reading reading{.number = i};
+          auto sent = co_await out.send_wait(reading);
+          if (!sent) break;
+        }
+        static_cast<void>(co_await eventually([&] { return out.subscribers() == 0; }));
+        const auto metrics = out.metrics();
+        CHECK(metrics.sent == metrics.delivered + metrics.dropped + metrics.queued);
+      });
+    });
+    horus::io::run([&]() -> Task<> {
+      Hub hub = Hub::shm("rover", folder.options()).or_throw();
+      auto in = hub.subscribe<Reading>("imu");
+      bool ordered = true;
+      for (std::int64_t i = 0; i < kCount; ++i) {
+        auto message = co_await in.recv();
+        ordered = ordered && message.value()->number == i;
+      }
+      CHECK(ordered);
+      CHECK(in.missed() == 0);
+      in.reset();
+      co_return;
+    });
+    producer.join();
+  }
+
+  TEST_CASE("types that differ are told on both ends, with both layouts") {
+    const Folder folder;
+    CapturedLog log;
+    horus::io::run([&]() -> Task<> {
+      Hub a = Hub::shm("rover", folder.options()).or_throw();
+      Hub b = Hub::shm("rover", folder.options()).or_throw();
+      auto out = a.advertise<Reading>("imu");
+      auto in = b.subscribe<std::string>("imu");
+      const auto problem = [&] {
+        const auto state = b.connection_state();
+        return state.peers.empty() ? std::string() : state.peers[0].problem;
+      };
+      const bool told = co_await eventually([&] { return !problem().empty(); });
+      CHECK(told);
+      CHECK(problem().find("Reading, 128 bytes") != std::string::npos);
+      CHECK(problem().find("we expect text") != std::string::npos);
+      CHECK(out.subscribers() == 0);
+    });
+    CHECK(log.text.find("not connected") != std::string::npos);
+  }
+
+  TEST_CASE("links meet across differently named hubs") {
+    const Folder folder;
+    horus::io::run([&]() -> Task<> {
+      Hub rover = Hub::shm("rover", folder.options()).or_throw();
+      Hub base = Hub::shm("base", folder.options()).or_throw();
+      auto near = rover.create_link<Reading>("data", "base");
+      auto far = base.create_link<Reading>("data", "rover");
+      near.send({.number = 1});  // meets in this process, without the transport
+      CHECK((*far.try_recv())->number == 1);
+      co_return;
+    });
+    const pid_t child = in_child([&] {
+      return horus::io::run([&]() -> Task<int> {
+        Hub base = Hub::shm("base", folder.options()).or_throw();
+        auto link = base.create_link<Reading>("data", "rover");
+        auto message = co_await link.recv();
+        Reading answer{.number = message.value()->number + 1};
+        link.send(answer);
+        static_cast<void>(co_await eventually([&] { return !link.connected(); }));
+        co_return 0;
+      });
+    });
+    horus::io::run([&]() -> Task<> {
+      Hub rover = Hub::shm("rover", folder.options()).or_throw();
+      auto link = rover.create_link<Reading>("data", "base");
+      const bool met = co_await eventually([&] { return link.connected(); });
+      REQUIRE(met);
+      link.send({.number = 41});
+      auto answer = co_await link.recv();
+      CHECK(answer.value()->number == 42);
+    });
+    CHECK(exit_code(child) == 0);
+  }
+
+  TEST_CASE("a killed publisher is seen, nothing that it sent is torn, and its successor is met") {
+    const Folder folder;
+    const auto publish = [&] {
+      return in_child([&]() -> int {
+        return horus::io::run([&]() -> Task<int> {
+          Hub hub = Hub::shm("rover", folder.options()).or_throw();
+          auto out = hub.advertise<Reading>("imu");
+          for (std::int64_t i = 1;; ++i) {
+            Reading reading{.number = i};
+            for (std::int64_t& copy : reading.copies) copy = i;
+            out.send(reading);
+            if (i % 64 == 0) co_await horus::yield();
+            if (i % 4096 == 0) co_await horus::sleep(100us);
+          }
+          co_return 0;
+        });
+      });
+    };
+    pid_t child = publish();
+    horus::io::run([&]() -> Task<> {
+      Hub hub = Hub::shm("rover", folder.options()).or_throw();
+      auto in = hub.subscribe<Reading>("imu", SubscribeOptions().with_depth(64));
+      for (int life = 1; life <= 20; ++life) {
+        std::int64_t last = 0;
+        bool whole = true;
+        const auto check = [&](const horus::Sample<Reading>& sample) {
+          whole = whole && sample->number > last;
+          last = sample->number;
+          for (const std::int64_t copy : sample->copies) whole = whole && copy == last;
+        };
+        for (int i = 0; i < 200; ++i) {
+          auto message = co_await in.recv();
+          check(message.value());
+        }
+        ::kill(child, SIGKILL);
+        CHECK(exit_code(child) == 1000 + SIGKILL);
+        const auto before = horus::now_ns();
+        while (in.publishers() > 0) {
+          while (auto message = in.try_recv()) check(*message);
+          co_await horus::sleep(1ms);
+          if (horus::now_ns() - before > 5'000'000'000) break;
+        }
+        CHECK(whole);
+        CHECK(in.publishers() == 0);
+        CHECK(in.metrics().publishers_died == static_cast<std::uint64_t>(life));
+        child = publish();
+      }
+    });
+    ::kill(child, SIGKILL);
+    exit_code(child);
+  }
+
+  TEST_CASE("a killed subscriber's slots come back, and the account stays whole") {
+    const Folder folder;
+    horus::io::run([&]() -> Task<> {
+      Hub hub = Hub::shm("rover", folder.options()).or_throw();
+      auto out = hub.advertise<Reading>("imu", horus::AdvertiseOptions().with_max_queued(40));
+      for (int life = 0; life < 10; ++life) {
+        int pipe[2];
+        REQUIRE(::pipe(pipe) == 0);
+        const pid_t child = in_child([&] {
+          return horus::io::run([&]() -> Task<int> {
+            Hub hub = Hub::shm("rover", folder.options()).or_throw();
+            auto in = hub.subscribe<Reading>("imu");
+            std::vector<horus::Sample<Reading>> held;
+            for (int i = 0; i < 5; ++i) {
+              auto message = co_await in.recv();
+              held.push_back(std::move(message.value()));
+            }
+            static_cast<void>(::write(pipe[1], "x", 1));
+            co_await horus::sleep(1h);
+            co_return 0;
+          });
+        });
+        const bool met = co_await eventually([&] { return out.subscribers() == 1; });
+        REQUIRE(met);
+        for (int i = 0; i < 100; ++i) out.send({.number = i});
+        auto ready = co_await horus::io::wait_readable(pipe[0]);
+        CHECK(ready.ok());
+        ::close(pipe[0]);
+        ::close(pipe[1]);
+        for (int i = 0; i < 20; ++i) out.send({.number = i});
+        ::kill(child, SIGKILL);
+        CHECK(exit_code(child) == 1000 + SIGKILL);
+        const bool gone = co_await eventually([&] { return out.subscribers() == 0; });
+        CHECK(gone);
+        const auto metrics = out.metrics();
+        CHECK(metrics.sent == metrics.delivered + metrics.dropped + metrics.queued);
+        CHECK(metrics.queued == 0);
+      }
+    });
+  }
+
+  TEST_CASE("what a dead process left in the directory is cleared away") {
+    const Folder folder;
+    const pid_t child = in_child([&] {
+      return horus::io::run([&]() -> Task<int> {
+        Hub hub = Hub::shm("rover", folder.options()).or_throw();
+        ::kill(::getpid(), SIGKILL);
+        co_return 0;
+      });
+    });
+    CHECK(exit_code(child) == 1000 + SIGKILL);
+    const auto count = [&] {
+      return std::distance(std::filesystem::directory_iterator(folder.path()),
+                           std::filesystem::directory_iterator());
+    };
+    CHECK(count() == 1);
+    horus::io::run([&]() -> Task<> {
+      Hub hub = Hub::shm("rover", folder.options()).or_throw();
+      const bool cleared = co_await eventually([&] { return count() == 1; });
+      CHECK(cleared);
+    });
+    CHECK(count() == 0);
+  }
+
+  TEST_CASE("a directory that others may write to is refused with the remedy") {
+    const Folder folder;
+    ::chmod(folder.path().c_str(), 0777);
+    horus::io::run([&]() -> Task<> {
+      auto hub = Hub::shm("rover", folder.options());
+      REQUIRE_FALSE(hub.ok());
+      CHECK(hub.code() == EPERM);
+      CHECK(hub.error().message().find("HORUS_RUNTIME_DIR") != std::string::npos);
+      co_return;
+    });
+  }
+
+  TEST_CASE("a peer that talks nonsense, too much, or not at all is shown the door") {
+    const Folder folder;
+    CapturedLog log;
+    horus::io::run([&]() -> Task<> {
+      auto options = folder.options();
+      options.handshake_limit = 50ms;
+      Hub hub = Hub::shm("rover", options).or_throw();
+      auto out = hub.advertise<Reading>("imu");
+      std::string path;
+      for (const auto& entry : std::filesystem::directory_iterator(folder.path())) path = entry.path();
+      shm::Hello future;
+      future.version = 99;
+      shm::Hello polite;
+      polite.hub = "rover";
+      polite.instance = "someone";
+      std::vector<std::vector<std::byte>> greetings;
+      const auto text = [](std::string_view words) {
+        const auto bytes = std::as_bytes(std::span(words));
+        return std::vector<std::byte>(bytes.begin(), bytes.end());
+      };
+      greetings.push_back(text("GET / HTTP/1.1\r\n\r\n"));
+      greetings.push_back(text(std::string("\xff\xff\xff\xff", 4)));  // 4 GiB
+      greetings.push_back(text(std::string("\x20\0\0\0half", 8)));
+      greetings.push_back({});  // nothing at all
+      greetings.push_back(shm::encode(future));
+      greetings.push_back(shm::encode(shm::Gone{1}));  // no introduction
+      auto then_garbage = shm::encode(polite);
+      then_garbage.insert(then_garbage.end(),
+                          {std::byte{1}, std::byte{0}, std::byte{0}, std::byte{0}, std::byte{77}});
+      greetings.push_back(then_garbage);
+      auto without_descriptor = shm::encode(polite);
+      const auto subscribe = shm::encode(shm::Subscribe{1, 1, 16, 8, Overflow::drop_oldest});
+      without_descriptor.insert(without_descriptor.end(), subscribe.begin(), subscribe.end());
+      greetings.push_back(without_descriptor);
+      for (std::size_t i = 0; i < greetings.size(); ++i) {
+        CAPTURE(i);
+        auto stream = co_await horus::io::UnixStream::connect(path);
+        REQUIRE(stream.ok());
+        if (!greetings[i].empty()) {
+          auto sent = co_await stream->write_all(horus::io::Bytes(greetings[i]));
+          CHECK(sent.ok());
+        }
+        char buffer[4096];
+        while (true) {
+          auto reading = stream->read(horus::io::MutableBytes(buffer)).as_task();
+          auto came = co_await horus::with_timeout(5s, std::move(reading));
+          if (!came) {
+            CHECK_FALSE(came.error().timed_out());
+            break;
+          }
+        }
+      }
+      CHECK(out.subscribers() == 0);
+    });
+    CHECK(log.text.find("it speaks version 99, we speak 1: update one of the two") != std::string::npos);
+    CHECK(log.text.find("it said nothing within the handshake's limit") != std::string::npos);
+  }
+
+  TEST_CASE("frames survive a round trip, and every damaged one is refused") {
+    shm::Hello hello;
+    hello.hub = "rover";
+    hello.instance = "rover-1";
+    shm::Publishes publishes;
+    publishes.publisher = 5;
+    publishes.topic = "imu";
+    publishes.layout_hash = 77;
+    publishes.layout = "Imu";
+    publishes.link = true;
+    publishes.peer = "base";
+    const std::vector<shm::Frame> frames = {hello,
+                                            publishes,
+                                            shm::Gone{3},
+                                            shm::Subscribe{1, 2, 16, 8, Overflow::latest},
+                                            shm::Connected{1, 2, 100, 64, 16},
+                                            shm::Refused{1, 2, "no"}};
+    for (const shm::Frame& frame : frames) {
+      const auto bytes = shm::encode(frame);
+      const auto body = std::span(bytes).subspan(4);
+      auto back = shm::decode(body);
+      REQUIRE(back.ok());
+      CHECK(shm::encode(*back) == bytes);
+      for (std::size_t size = 0; size < body.size(); ++size) {
+        auto cut = shm::decode(body.first(size));
+        CHECK(cut.code() == horus::kBadInput);
+      }
+      auto longer = bytes;
+      longer.push_back(std::byte{0});
+      CHECK_FALSE(shm::decode(std::span(longer).subspan(4)).ok());
+    }
+    const auto refused = [](const shm::Frame& frame) {
+      const auto bytes = shm::encode(frame);
+      return !shm::decode(std::span(bytes).subspan(4)).ok();
+    };
+    CHECK(refused(shm::Subscribe{1, 2, 0, 8, Overflow::latest}));
+    CHECK(refused(shm::Subscribe{1, 2, 16, 0, Overflow::latest}));
+    CHECK(refused(shm::Subscribe{1, 2, 70000, 8, Overflow::latest}));
+    CHECK(refused(shm::Subscribe{1, 2, 16, 8, static_cast<Overflow>(9)}));
+    CHECK(refused(shm::Connected{1, 2, 0, 64, 16}));
+    CHECK(refused(shm::Connected{1, 2, 1, 65, 16}));
+    CHECK(refused(shm::Connected{1, 2, 1, 1U << 31, 16}));
+    CHECK(refused(shm::Connected{1, 2, 1, 64, 0}));
+  }
+
+  TEST_CASE("the global hub of a name is one hub in a process") {
+    const Folder folder;
+    horus::io::run([&]() -> Task<> {
+      Hub a = Hub::global_hub("sensor_hub", folder.options()).or_throw();
+      Hub b = Hub::global_hub("sensor_hub", folder.options()).or_throw();
+      auto out = a.advertise<Reading>("imu");
+      auto in = b.subscribe<Reading>("imu");
+      out.send({.number = 3});
+      CHECK((*in.try_recv())->number == 3);
+      co_return;
+    });
+  }
+
+  TEST_CASE(
+      "a hub that was made without a reactor joins the others with its first port on one, run after run") {
+    const Folder folder;
+    Hub hub = Hub::shm("rover", folder.options()).or_throw();
+    for (int run = 0; run < 2; ++run) {
+      horus::io::run([&]() -> Task<> {
+        auto in = hub.subscribe<Reading>("imu");
+        Hub other = Hub::shm("rover", folder.options()).or_throw();
+        auto out = other.advertise<Reading>("imu");
+        const bool met = co_await eventually([&] { return out.subscribers() == 1; });
+        CHECK(met);
+      });
+    }
+  }
+}
+
+}  // namespace
