@@ -26,10 +26,12 @@ class CameraNode : public horus::Node {
 
  private:
   static constexpr size_t kReadSize = 256 * 1024;
+  static constexpr horus::Duration kSilenceLimit = std::chrono::seconds(3);
   static constexpr horus::Duration kFirstPause = std::chrono::milliseconds(100);
   static constexpr horus::Duration kLastPause = std::chrono::seconds(4);
 
-  horus::Task<> start();
+  horus::Task<bool> start();
+  horus::Task<> pause();
   horus::Task<> bury(std::string why);
 
   World& world_;
