@@ -26,10 +26,11 @@ struct Field {
 
 /// The shape of a message type. A message is a head of fixed size and, for some types, a tail of equal elements.
 struct HORUS_API Layout {
-  std::string name;              ///< "horus::messages::Imu"; namespaces without a name are left out
-  std::string fields;            ///< "u64 stamp_ns @0, f64[9] covariance @8"; empty when it was not described
-  std::uint32_t head_bytes = 0;  ///< 0: only a tail
-  std::uint32_t alignment = 1;   ///< of head and tail, bytes
+  std::string name;  ///< "horus::messages::Imu"; namespaces without a name are left out
+  /// "u64 stamp_ns @0, f64[9] covariance @8", and ", then f32s" for a tail; empty when it was not described.
+  std::string fields;
+  std::uint32_t head_bytes = 0;     ///< 0: only a tail
+  std::uint32_t alignment = 1;      ///< of head and tail, bytes
   std::uint32_t element_bytes = 0;  ///< of a tail's element; 0: no tail
   std::uint32_t tail_offset = 0;    ///< where a tail begins, bytes
   std::uint64_t hash = 0;           ///< over all of the above
@@ -153,8 +154,11 @@ const Layout& layout_of() {
       made.name = detail::type_name<T>();
       if constexpr (detail::Described<T>) {
         made.fields = detail::join_fields(horus_describe(static_cast<const T*>(nullptr)));
+        if constexpr (!std::is_void_v<Element>) made.fields += ", then " + detail::type_code<Element>() + "s";
       }
     }
+    if constexpr (std::is_void_v<Head> && detail::Described<Element>)
+      made.fields = detail::join_fields(horus_describe(static_cast<const Element*>(nullptr)));
     made.head_bytes = static_cast<std::uint32_t>(detail::kSize<Head>);
     made.element_bytes = static_cast<std::uint32_t>(detail::kSize<Element>);
     constexpr std::size_t kElement = detail::kAlignment<Element>;
@@ -182,7 +186,7 @@ const Layout& layout_of() {
 #define HORUS_DETAIL_FIELDS_AGAIN() HORUS_DETAIL_FIELDS
 
 /// Describes a message's fields, so that a mismatch names them and tools can read it; beside the struct, in its
-/// namespace: `HORUS_MESSAGE(WheelSpeeds, stamp_ns, left, right)`. At most 16 fields; a nested struct counts as one.
+/// namespace: `HORUS_MESSAGE(WheelSpeeds, stamp_ns, left, right)`. At most 20 fields; a nested struct counts as one.
 #define HORUS_MESSAGE(type, ...)                                                    \
   [[maybe_unused]] inline std::vector<::horus::Field> horus_describe(const type*) { \
     return {HORUS_DETAIL_EXPAND(HORUS_DETAIL_FIELDS(type, __VA_ARGS__))};           \
