@@ -72,6 +72,7 @@ Task<> CameraNode::tick() {
     const PpmError error =
         reader_.feed(bytes, [this](const PpmHeader& header, std::span<const uint8_t> pixels) {
           take_picture(world_.camera, header, pixels, horus::now_ns());
+          publish(header, pixels);
         });
     if (error != PpmError::kNone) {
       auto end = bury(std::string(describe(error)));
@@ -81,6 +82,23 @@ Task<> CameraNode::tick() {
   }
   trouble_.is_over("pictures again");
   pause_ = kFirstPause;
+}
+
+// For whoever watches, in memory that they share with us; copied once, whatever their number.
+void CameraNode::publish(const PpmHeader& header, std::span<const uint8_t> pixels) {
+  if (pictures_.subscribers() == 0) return;
+  auto loan = pictures_.loan(pixels.size());
+  if (!loan) return trouble_.begins(loan.error().message());
+  horus::messages::Image& image = **loan;
+  image.header.stamp_ns = horus::now_ns();
+  image.header.set_frame("camera");
+  image.width = header.width;
+  image.height = header.height;
+  image.step = static_cast<uint32_t>(pixels.size() / header.height);
+  image.is_bigendian = 1;
+  horus::messages::set_text(image.encoding, header.largest_sample > 255 ? "rgb16" : "rgb8");
+  std::ranges::copy(pixels, loan->tail().begin());
+  pictures_.publish(std::move(*loan));
 }
 
 // The camera died or talks nonsense: say so once, let go of it, and have the next tick start it afresh, after a pause

@@ -48,6 +48,20 @@ void add_nodes(horus::Scheduler& scheduler, World& world, const Options& options
   scheduler.add<LogNode>(world).rate(kLogRate).priority(60);
 }
 
+namespace {
+
+// A second program may look at the pictures in our memory: rover_watch.
+void share_pictures(horus::Scheduler& scheduler, const std::string& name) {
+  auto hub = horus::Hub::shm(name);
+  if (hub) {
+    scheduler.use_hub(std::move(*hub));
+  } else {
+    horus::log_warning(hub.error().message() + "; nobody else will see the pictures");
+  }
+}
+
+}  // namespace
+
 horus::Task<Journey> drive(World& world, const Options& options, Graph graph, horus::SchedulerConfig config,
                            double seconds, std::string title) {
   world.gps.source = options.nmea_file.empty() ? options.nmea_address : options.nmea_file;
@@ -57,6 +71,7 @@ horus::Task<Journey> drive(World& world, const Options& options, Graph graph, ho
   journey.how = backend + (config.fifo_priority > 0 ? ", real-time" : ", ordinary priority");
 
   horus::Scheduler scheduler(config);
+  if (!options.share.empty()) share_pictures(scheduler, options.share);
   graph(scheduler, world, options);
   std::optional<LiveScreen> screen;
   if (!title.empty()) {
