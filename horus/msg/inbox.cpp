@@ -190,7 +190,10 @@ SubscriberMetrics Inbox::metrics() const {
   metrics.dropped = missed();
   metrics.publishers_died = died_.load(std::memory_order_relaxed);
   for (const Inlet* inlet : links_) metrics.queued += inlet->queued();
-  metrics.publishers = static_cast<std::uint32_t>(links_.size() + fresh_.size());
+  for (const auto* links : {&links_, &fresh_}) {
+    metrics.publishers += static_cast<std::uint32_t>(std::count_if(
+        links->begin(), links->end(), [](const Inlet* inlet) { return !inlet->publisher_closed(); }));
+  }
   metrics.latency = latency_;
   return metrics;
 }

@@ -7,7 +7,6 @@
 // socket file. Prints one line, ends with 1 when a promise was broken.
 #include <algorithm>
 #include <array>
-#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -16,7 +15,6 @@
 #include <random>
 #include <string>
 
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -25,6 +23,8 @@
 #include <horus/io/reactor.hpp>
 #include <horus/io/time.hpp>
 #include <horus/msg/hub.hpp>
+
+#include "nursery.hpp"
 
 namespace {
 
@@ -53,25 +53,6 @@ std::size_t count_mappings() {
   for (std::string line; std::getline(maps, line);)
     mappings += line.find("horus-") != std::string::npos ? 1 : 0;
   return mappings;
-}
-
-template <class Child>
-pid_t in_child(Child child) {
-  const pid_t pid = ::fork();
-  if (pid < 0) fail("fork failed");
-  if (pid != 0) return pid;
-  try {
-    horus::io::run(child());
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "child: {}\n", error.what());
-  }
-  ::_exit(1);
-}
-void kill(pid_t child) {
-  ::kill(child, SIGKILL);
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  if (!WIFSIGNALED(status)) fail("a child ended by itself");
 }
 
 Task<> publish_for_ever(horus::ShmOptions options) {
@@ -105,7 +86,9 @@ Task<> eventually(Condition condition, std::string what) {
   fail(what);
 }
 
-Task<> soak(std::uint64_t cycles, std::uint64_t seed, horus::ShmOptions options) {
+enum Role : std::size_t { kPublisher, kHolder };
+
+Task<> soak(Nursery& nursery, std::uint64_t cycles, std::uint64_t seed, horus::ShmOptions options) {
   std::mt19937_64 random(seed);
   Hub hub = Hub::shm("soak", options).or_throw();
   auto in = hub.subscribe<Reading>("numbers");
@@ -120,7 +103,7 @@ Task<> soak(std::uint64_t cycles, std::uint64_t seed, horus::ShmOptions options)
       mappings = count_mappings();
     }
     if (cycle % 2 == 0) {
-      const pid_t child = in_child([&] { return publish_for_ever(options); });
+      const pid_t child = nursery.bear(kPublisher);
       std::int64_t last = 0;
       const auto check = [&](const Reading& reading) {
         const bool whole = std::all_of(reading.copies.begin(), reading.copies.end(),
@@ -134,9 +117,9 @@ Task<> soak(std::uint64_t cycles, std::uint64_t seed, horus::ShmOptions options)
         auto message = co_await in.recv();
         check(**message);
       }
-      kill(child);
+      Nursery::kill(child);
       const std::int64_t killed_ns = horus::now_ns();
-      while (in.publishers() > 0) {
+      while (in.metrics().publishers_died <= cycle / 2) {
         while (auto message = in.try_recv()) check(**message);
         if (horus::now_ns() - killed_ns > 4'000'000'000)
           fail(fmt::format("cycle {}: its death was not seen", cycle));
@@ -146,14 +129,14 @@ Task<> soak(std::uint64_t cycles, std::uint64_t seed, horus::ShmOptions options)
       if (in.metrics().publishers_died != cycle / 2 + 1)
         fail(fmt::format("cycle {}: a death was not counted", cycle));
     } else {
-      const pid_t child = in_child([&] { return hold_for_ever(options); });
+      const pid_t child = nursery.bear(kHolder);
       co_await eventually([&] { return out.subscribers() == 1; }, "a subscriber did not come");
       for (std::uint64_t left = random() % 100; left > 0; --left) {
         Reading reading{.number = static_cast<std::int64_t>(left)};
         out.send(reading);
         if (left % 8 == 0) co_await horus::yield();
       }
-      kill(child);
+      Nursery::kill(child);
       const std::int64_t killed_ns = horus::now_ns();
       co_await eventually([&] { return out.subscribers() == 0; },
                           "a killed subscriber's slots did not come back");
@@ -184,7 +167,12 @@ int main(int argc, char** argv) {
   if (cycles == 0) fail("usage: kill_soak [CYCLES] [SEED]");
   std::string folder = "/tmp/horus-soak-XXXXXX";
   if (::mkdtemp(folder.data()) == nullptr) fail("mkdtemp failed");
-  horus::io::run(soak(cycles, seed, horus::ShmOptions().with_directory(folder)));
+  const auto options = horus::ShmOptions().with_directory(folder);
+  {
+    Nursery nursery({[&] { horus::io::run(publish_for_ever(options)); },
+                     [&] { horus::io::run(hold_for_ever(options)); }});
+    horus::io::run(soak(nursery, cycles, seed, options));
+  }
   const bool clear = std::filesystem::is_empty(folder);
   std::filesystem::remove_all(folder);
   if (!clear) fail("a socket file was left behind");
