@@ -23,6 +23,7 @@ inline absl::Status to_status(const Error& error) {
     case kNameNotFound: code = absl::StatusCode::kNotFound; break;
     case kResolverFailed: code = absl::StatusCode::kUnavailable; break;
     case kProcessFailed: code = absl::StatusCode::kAborted; break;
+    case kBadConfiguration:
     case kBadInput: code = absl::StatusCode::kInvalidArgument; break;
     default: code = absl::ErrnoToStatusCode(error.code()); break;
   }

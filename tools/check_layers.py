@@ -9,13 +9,14 @@ import sys
 
 BELOW = {
     "base": [],
+    "config": ["base"],
     "task": ["base"],
     "io": ["task", "base"],
-    "msg": ["io", "task", "base"],
-    "sched": ["msg", "io", "task", "base"],
-    "sim": ["sched", "msg", "io", "task", "base"],
-    "cli": ["sched", "msg", "io", "task", "base"],
-    "py": ["sched", "msg", "io", "task", "base"],
+    "msg": ["io", "task", "config", "base"],
+    "sched": ["msg", "io", "task", "config", "base"],
+    "sim": ["sched", "msg", "io", "task", "config", "base"],
+    "cli": ["sched", "msg", "io", "task", "config", "base"],
+    "py": ["sched", "msg", "io", "task", "config", "base"],
 }
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*(<horus/([^>]+)>|"([^"]+)")')

@@ -119,6 +119,7 @@ std::string describe_code(int code) {
     case kProcessFailed: return "process failed";
     case kBadInput: return "bad input";
     case kTypeMismatch: return "message types differ";
+    case kBadConfiguration: return "bad configuration";
     case ETIMEDOUT: return "timed out";
     case ECANCELED: return "cancelled";
     default: break;
@@ -131,6 +132,7 @@ std::string describe_code(int code) {
 
 std::string Error::message() const {
   std::string line = operation_;
+  if (code_ == kBadConfiguration && line.empty()) return std::string(target());  // it says everything
   if (const auto subject = target(); !subject.empty()) {
     if (!line.empty()) line += ' ';
     line += subject;

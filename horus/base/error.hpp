@@ -22,6 +22,8 @@ enum Condition : int {
   kProcessFailed = 4100,   ///< a child process ended with a non-zero status or by a signal
   kBadInput = 4101,        ///< the input does not follow its format
   kTypeMismatch = 4102,    ///< the two ends of a topic disagree about the type of its messages
+  kBadConfiguration =
+      4103,  ///< a configuration says what it may not; the target tells file, line, key and what is wrong
 };
 
 /// A failure: errno or Condition, the operation that was tried ("connect") and its target ("127.0.0.1:9000").

@@ -19,6 +19,10 @@
 #include <horus/msg/subscriber.hpp>
 #include <horus/msg/tcp_options.hpp>
 
+namespace horus::config {
+class Document;
+}
+
 namespace horus {
 
 /// A named place where publishers and subscribers of the same topic find each other. A copy is the same hub; it lives as
@@ -55,6 +59,14 @@ class HORUS_API Hub {
   static Result<Hub> shm(std::string name, const ShmOptions& options = {});
   /// The hub of that name of this process and of all others, as shm() makes it: the same one each time.
   static Result<Hub> global_hub(std::string name, const ShmOptions& options = {});
+  /// The hub that section `[hub.NAME]` of a configuration file describes; docs/hub.toml has every key. The file, .toml or
+  /// .yaml, is read here and now, so this belongs to a program's start.
+  /// Errors: kBadConfiguration for unknown keys, wrong types and values out of range, with file, line and key; those of
+  /// open(2); those of shm() and tcp().
+  /// Example: `auto hub = horus::Hub::from_config("rover.toml", "sensor_hub").or_throw();`
+  static Result<Hub> from_config(const std::string& path, std::string name);
+  /// The same, from a file that has been read.
+  static Result<Hub> from_config(const config::Document& document, std::string name);
 
   template <Message T>
   [[nodiscard]] Publisher<T> advertise(std::string topic, const AdvertiseOptions& options = {}) const {

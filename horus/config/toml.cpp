@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+// TOML by toml++, which stays in this file.
+#include <algorithm>
+#include <tuple>
+#include <utility>
+
+#include <horus/config/document.hpp>
+#include <horus/config/parsers.hpp>
+
+#define TOML_HEADER_ONLY 1
+#define TOML_ENABLE_FORMATTERS 0
+#include <toml++/toml.h>
+
+namespace horus::config {
+namespace {
+
+// toml++ recurses once for each part of a dotted key, and destroys what it made in the same way: a megabyte of "a.a.a."
+// would end the program. So nesting is bounded here, before it looks.
+class NestingCheck {
+ public:
+  explicit NestingCheck(std::string_view text) : text_(text) {}
+
+  void run() {
+    while (at_ < text_.size()) {
+      const char c = text_[at_];
+      if (c == '#') {
+        at_ = std::min(text_.find('\n', at_), text_.size());
+        continue;
+      }
+      if (c == '"' || c == '\'') {
+        skip_string(c);
+        continue;
+      }
+      step(c);
+      ++at_;
+    }
+  }
+
+ private:
+  void step(char c) {
+    switch (c) {
+      case '\n': ++line_; [[fallthrough]];
+      case '=':
+      case ',': dots_ = 0; break;
+      case '[':
+      case '{':
+        dots_ = 0;
+        ++brackets_;
+        break;
+      case ']':
+      case '}':
+        dots_ = 0;
+        brackets_ = std::max(0, brackets_ - 1);
+        break;
+      case '.': ++dots_; break;
+      default: break;
+    }
+    if (dots_ >= kMaxNesting || brackets_ > kMaxNesting) throw Problem{line_, too_deep()};
+  }
+
+  // A string that does not end is toml++'s to complain about.
+  void skip_string(char quote) {
+    const bool longer = text_.substr(at_, 3) == std::string(3, quote);
+    const std::string_view end = text_.substr(at_, longer ? 3 : 1);
+    at_ += end.size();
+    while (at_ < text_.size() && text_.substr(at_, end.size()) != end) {
+      if (text_[at_] == '\n') {
+        if (!longer) return;
+        ++line_;
+      }
+      at_ += quote == '"' && text_[at_] == '\\' && at_ + 1 < text_.size() && text_[at_ + 1] != '\n' ? 2 : 1;
+    }
+    at_ = std::min(at_ + end.size(), text_.size());
+  }
+
+  std::string_view text_;
+  std::size_t at_ = 0;
+  int line_ = 1;
+  int dots_ = 0;
+  int brackets_ = 0;
+};
+
+int line_of(const toml::source_region& region) { return static_cast<int>(region.begin.line); }
+
+Value convert(const toml::node& node, int depth, std::size_t& values);
+
+Section convert_table(const toml::table& table, int depth, std::size_t& values) {
+  Section section;
+  section.reserve(table.size());
+  for (const auto& [key, node] : table)
+    section.push_back({std::string(key.str()), line_of(key.source()), convert(node, depth + 1, values)});
+  std::sort(section.begin(), section.end(),
+            [](const Entry& a, const Entry& b) { return std::tie(a.line, a.key) < std::tie(b.line, b.key); });
+  return section;
+}
+
+Value convert(const toml::node& node, int depth, std::size_t& values) {
+  Value value;
+  value.line = line_of(node.source());
+  if (depth > kMaxNesting) throw Problem{value.line, too_deep()};
+  if (++values > kMaxValues) throw Problem{value.line, too_many()};
+  if (const auto* table = node.as_table()) {
+    value.is = convert_table(*table, depth, values);
+  } else if (const auto* array = node.as_array()) {
+    List list;
+    list.reserve(array->size());
+    for (const toml::node& element : *array) list.push_back(convert(element, depth + 1, values));
+    value.is = std::move(list);
+  } else if (const auto* text = node.as_string()) {
+    value.is = text->get();
+  } else if (const auto* integer = node.as_integer()) {
+    value.is = integer->get();
+  } else if (const auto* number = node.as_floating_point()) {
+    value.is = number->get();
+  } else if (const auto* flag = node.as_boolean()) {
+    value.is = flag->get();
+  } else {
+    value.is = Date{};
+  }
+  return value;
+}
+
+}  // namespace
+
+Value parse_toml(std::string_view text) {
+  NestingCheck(text).run();
+  try {
+    const toml::table table = toml::parse(text);
+    std::size_t values = 0;
+    return convert(table, 0, values);
+  } catch (const toml::parse_error& error) {
+    throw Problem{line_of(error.source()), std::string(error.description())};
+  }
+}
+
+}  // namespace horus::config
