@@ -27,12 +27,13 @@ namespace {
 
 template <class Number>
 bool parse_number(std::string_view text, Number& number, int base [[maybe_unused]] = 10) {
-  const char* end = text.data() + text.size();
+  const char* const begin = std::to_address(text.begin());
+  const char* const end = std::to_address(text.end());
   std::from_chars_result result{};
   if constexpr (std::is_integral_v<Number>) {
-    result = std::from_chars(text.data(), end, number, base);
+    result = std::from_chars(begin, end, number, base);
   } else {
-    result = std::from_chars(text.data(), end, number);
+    result = std::from_chars(begin, end, number);
   }
   return result.ec == std::errc() && result.ptr == end;
 }

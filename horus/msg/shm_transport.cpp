@@ -36,7 +36,7 @@ std::string default_directory() {
 }  // namespace
 
 Result<std::string> runtime_directory(const std::string& wanted) {
-  const std::string directory = wanted.empty() ? default_directory() : wanted;
+  std::string directory = wanted.empty() ? default_directory() : wanted;
   if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST)
     return Error(errno, "make the hubs' directory", directory);
   struct stat status{};
