@@ -3,6 +3,7 @@
 // read, and keys that stand twice are seen.
 #include <algorithm>
 #include <charconv>
+#include <memory>
 #include <utility>
 #include <vector>
 

@@ -213,6 +213,7 @@ Task<> TcpTransport::wait_for_end() {
     co_await stop_.wait();
     const std::int64_t until = now_ns() + options_.linger.count();
     std::vector<std::shared_ptr<TcpSession>> sessions;
+    sessions.reserve(connections_.size());
     for (const Connection& connection : connections_) sessions.push_back(connection.session);
     for (const auto& session : sessions) {
       auto draining = with_timeout(Duration(std::max<std::int64_t>(until - now_ns(), 0)), session->drained());
