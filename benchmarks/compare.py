@@ -22,11 +22,12 @@ import time
 from pathlib import Path
 from typing import TextIO
 
-from comparison import plot
+from comparison import curves, plot
 from comparison.measure import RunFailed, Values, measure
+from comparison.model import QUICK, Effort, Scenario, Setting
 from comparison.ratios import Summary, summarize
 from comparison.report import table
-from comparison.scenarios import GROUPS, QUICK, Effort, Scenario, Setting, all_scenarios
+from comparison.scenarios import GROUPS, all_scenarios
 
 DATA_FILE_BYTES = 256 << 20
 
@@ -195,7 +196,10 @@ def draw(
             f"{machine['cpus']} × {machine['cpu']}, Linux {machine['kernel']}."
         )
         bars = [summary for summary in summaries if summary.group == group]
-        for path in plot.plot_group(group, mine, bars, results, caption):
+        paths = plot.plot_group(group, mine, bars, results, caption)
+        if any(scenario.curve for scenario in mine):
+            paths += curves.plot_curves(group, mine, bars, results, caption)
+        for path in paths:
             print(f"wrote {path}")
 
 

@@ -2,21 +2,20 @@
 //
 // Publish and subscribe through a Hub, between two threads, two processes, or on one reactor.
 //
-//   pubsub --transport inproc|shm|tcp --peers threads|processes|one --size N --count N --cpus A,B --mode poll|sleep
-//          [--subscribers K] [--json]
+//   pubsub --transport inproc|shm|tcp --peers threads|processes|one --size N --count N --stream N --cpus A,B
+//          --mode poll|sleep [--subscribers K] [--json]
 //
 // Messages are loaned, so a large one costs what a small one costs. --mode poll gives both reactors a busy-poll window
-// that never ends. --peers one: publisher and awaiting subscriber share a reactor; its figure is one send and one resume.
+// that never ends. --peers one: publisher and awaiting subscriber share a reactor; its only figure is the CPU time of one
+// send and one resume, in nanoseconds: `send_resume_ns`.
 
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <string>
-#include <thread>
 #include <vector>
 
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <horus/horus.hpp>
@@ -29,18 +28,12 @@ using namespace std::chrono_literals;
 using Bytes = std::vector<std::byte>;
 using horus::Task;
 
-constexpr std::uint32_t kDepth = 256;      // messages in the stream's queue
-constexpr std::uint32_t kDepthLarge = 16;  // when they are large
-constexpr std::uint64_t kLarge = 16 * 1024;
-constexpr std::uint64_t kWarmUp = 1000;  // round trips
-
 struct Bench {
   bench::PubsubOptions options;
   std::string directory;  // of shared-memory hubs
   std::string address;    // of TCP hubs
   horus::Hub shared{"bench"};
 
-  std::uint32_t depth() const { return options.size > kLarge ? kDepthLarge : kDepth; }
   horus::io::ReactorConfig reactor() const {
     horus::io::ReactorConfig config;
     if (options.poll) config.busy_poll = std::chrono::hours(24);
@@ -56,10 +49,10 @@ struct Bench {
   horus::AdvertiseOptions advertise() const {
     return horus::AdvertiseOptions()
         .with_max_bytes(options.size)
-        .with_max_queued(static_cast<std::uint32_t>((depth() + 8) * options.subscribers + 64));
+        .with_max_queued(static_cast<std::uint32_t>((options.depth() + 8) * options.subscribers + 64));
   }
   horus::SubscribeOptions subscribe() const {
-    return horus::SubscribeOptions().with_depth(depth()).with_overflow(horus::Overflow::drop_newest);
+    return horus::SubscribeOptions().with_depth(options.depth()).with_overflow(horus::Overflow::drop_newest);
   }
 };
 
@@ -90,7 +83,7 @@ Task<> echo_side(const Bench& bench) {
   std::vector<horus::Subscriber<Bytes>> stream;
   for (std::uint64_t i = 0; i < options.subscribers; ++i)
     stream.push_back(hub.subscribe<Bytes>("stream", bench.subscribe()));
-  for (std::uint64_t i = 0; i < options.count + kWarmUp; ++i) {
+  for (std::uint64_t i = 0; i < options.count + options.warm_up(); ++i) {
     auto message = co_await ping.recv();
     if (!message) bench::fail(message.error().message());
     const std::uint64_t number = number_of(*message);
@@ -101,7 +94,7 @@ Task<> echo_side(const Bench& bench) {
   for (auto& in : stream) {
     scope.spawn([&in, &options]() -> Task<> {
       std::uint64_t expected = 0;
-      while (expected < options.stream_count()) {
+      while (expected < options.stream) {
         auto message = co_await in.recv();
         if (!message) bench::fail(message.error().message());
         if (number_of(*message) != expected++) bench::fail("a message of the stream is missing");
@@ -126,15 +119,15 @@ Task<> measuring_side(const Bench& bench, bench::PubsubResult& result) {
   co_await wait_until([&] {
     return ping.subscribers() == 1 && stream.subscribers() == options.subscribers && pong.publishers() == 1;
   });
-  for (std::uint64_t i = 0; i < options.count + kWarmUp; ++i) {
+  for (std::uint64_t i = 0; i < options.count + options.warm_up(); ++i) {
     const std::uint64_t start = bench::monotonic_ns();
     publish(ping, options.size, i);
     auto message = co_await pong.recv();
     if (!message || number_of(*message) != i) bench::fail("a ping came back wrong");
-    if (i >= kWarmUp) result.one_way_ns.record((bench::monotonic_ns() - start) / 2);
+    if (i >= options.warm_up()) result.one_way_ns.record((bench::monotonic_ns() - start) / 2);
   }
   const std::uint64_t start = bench::monotonic_ns();
-  for (std::uint64_t i = 0; i < options.stream_count(); ++i) {
+  for (std::uint64_t i = 0; i < options.stream; ++i) {
     if (!stream.has_room()) {
       auto room = co_await stream.room();
       if (!room) bench::fail(room.error().message());
@@ -149,12 +142,12 @@ Task<> measuring_side(const Bench& bench, bench::PubsubResult& result) {
 }
 
 // Publisher and subscriber on one reactor: the time of a send and of the resume of who awaits it.
-Task<> same_reactor(const Bench& bench, bench::PubsubResult& result) {
+Task<> same_reactor(const Bench& bench) {
   horus::Hub hub = bench.hub();
   auto in = hub.subscribe<Bytes>("ping", bench.subscribe());
   auto out = hub.advertise<Bytes>("ping", bench.advertise());
   horus::Scope scope("reader");
-  const std::uint64_t count = bench.options.stream_count();
+  const std::uint64_t count = bench.options.stream;
   auto reader = scope.spawn([&]() -> Task<> {
     for (std::uint64_t i = 0; i < count; ++i) {
       auto message = co_await in.recv();
@@ -162,23 +155,16 @@ Task<> same_reactor(const Bench& bench, bench::PubsubResult& result) {
     }
   });
   co_await horus::yield();
-  const std::uint64_t start = bench::monotonic_ns();
+  const std::uint64_t start = bench::thread_cpu_ns();
   for (std::uint64_t i = 0; i < count; ++i) {
     publish(out, bench.options.size, i);
     co_await horus::yield();
   }
-  result.stream_ns = bench::monotonic_ns() - start;
-  result.one_way_ns.record(result.stream_ns / count);
+  const std::uint64_t cpu_ns = bench::thread_cpu_ns() - start;
   co_await scope.join();
-}
-
-void run_echo(const Bench& bench) {
-  bench::pin_this_thread(bench.options.cpus[1]);
-  horus::io::run(echo_side(bench), bench.reactor());
-}
-void run_measuring(const Bench& bench, bench::PubsubResult& result) {
-  bench::pin_this_thread(bench.options.cpus[0]);
-  horus::io::run(measuring_side(bench, result), bench.reactor());
+  bench::Report report;
+  report.add("send_resume_ns", static_cast<double>(cpu_ns) / static_cast<double>(count));
+  report.print(bench.options.json);
 }
 
 }  // namespace
@@ -186,33 +172,22 @@ void run_measuring(const Bench& bench, bench::PubsubResult& result) {
 int main(int argc, char** argv) {
   bench::Arguments arguments(argc, argv);
   Bench bench;
-  bench.options = bench::PubsubOptions::from(arguments);
+  bench.options = bench::PubsubOptions::from(arguments, "shm");
   if (bench.options.transport == "inproc" && bench.options.peers == "processes")
     bench::fail("two processes share no memory of their own: --transport shm or tcp");
   std::string pattern = "/tmp/horus-bench-XXXXXX";
   if (::mkdtemp(pattern.data()) == nullptr) bench::fail("mkdtemp", errno);
   bench.directory = pattern;
   bench.address = "127.0.0.1:" + std::to_string(20'000 + ::getpid() % 20'000);
-  bench::PubsubResult result;
   if (bench.options.peers == "one") {
     bench::pin_this_thread(bench.options.cpus[0]);
-    horus::io::run(same_reactor(bench, result), bench.reactor());
-  } else if (bench.options.peers == "threads") {
-    std::thread other([&] { run_echo(bench); });
-    run_measuring(bench, result);
-    other.join();
+    horus::io::run(same_reactor(bench), bench.reactor());
   } else {
-    const pid_t child = ::fork();
-    if (child < 0) bench::fail("fork", errno);
-    if (child == 0) {
-      run_echo(bench);
-      ::_exit(0);
-    }
-    run_measuring(bench, result);
-    int status = 0;
-    if (::waitpid(child, &status, 0) != child || status != 0) bench::fail("the other side failed");
+    bench::PubsubResult result;
+    bench::run_two_sides(
+        bench.options, [&] { horus::io::run(echo_side(bench), bench.reactor()); },
+        [&] { horus::io::run(measuring_side(bench, result), bench.reactor()); });
+    bench::print(bench.options, result);
   }
-  result.cpu_seconds = bench::cpu_seconds_of(RUSAGE_SELF) + bench::cpu_seconds_of(RUSAGE_CHILDREN);
   std::filesystem::remove_all(bench.directory);
-  bench::print(bench.options, result);
 }

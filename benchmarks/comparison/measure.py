@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .scenarios import Program, Scenario
+from .model import Program, Scenario
 
 START_SECONDS_MOST = 5.0
 RUN_SECONDS_MOST = 120.0

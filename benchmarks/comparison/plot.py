@@ -3,9 +3,9 @@
 
 from pathlib import Path
 
+from .model import Metric, Scenario
 from .ratios import Summary
 from .report import number
-from .scenarios import Metric, Scenario
 
 OURS = "#2f6db5"
 REFERENCE = "#6b7280"
@@ -24,6 +24,7 @@ TITLES = {
     "ticks": "Ticks at 1 kHz",
     "tasks": "Coroutines",
     "dispatch": "Dispatch of a completion",
+    "pubsub": "Publish and subscribe, between two processes",
 }
 
 
@@ -35,10 +36,7 @@ def can_plot() -> bool:
     return True
 
 
-def plot_group(
-    group: str, scenarios: list[Scenario], summaries: list[Summary], results: Path, caption: str
-) -> list[Path]:
-    """Writes GROUP.png and GROUP.svg; nothing when no panel has a ratio."""
+def load_pyplot():  # type: ignore[no-untyped-def]
     import matplotlib
 
     matplotlib.use("Agg")
@@ -47,6 +45,14 @@ def plot_group(
     )
     from matplotlib import pyplot
 
+    return pyplot
+
+
+def plot_group(
+    group: str, scenarios: list[Scenario], summaries: list[Summary], results: Path, caption: str
+) -> list[Path]:
+    """Writes GROUP.png and GROUP.svg; nothing when no panel has a ratio."""
+    pyplot = load_pyplot()
     panels: list[tuple[Scenario, Metric, list[Summary]]] = []
     for scenario in scenarios:
         for metric in scenario.metrics:

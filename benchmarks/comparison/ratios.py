@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from .measure import Values
-from .scenarios import Metric, Program, Scenario
+from .model import Metric, Program, Scenario
 
 RESAMPLES = 1000
 

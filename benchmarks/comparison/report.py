@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tables for the terminal."""
 
+from .model import Scenario
 from .ratios import Summary
-from .scenarios import Scenario
 
 
 def number(value: float) -> str:

@@ -2,8 +2,7 @@
 #include "camera_node.hpp"
 
 #include <algorithm>
-
-#include <fcntl.h>
+#include <cerrno>
 
 #include "inputs.hpp"
 
@@ -17,10 +16,12 @@ CameraNode::CameraNode(World& world, std::vector<std::string> command)
 
 Task<> CameraNode::init() {
   auto starting = start();
-  co_await starting;  // a program that is not there ends the run: nobody wants a rover without a camera
+  static_cast<void>(
+      co_await starting);  // a program that is not there ends the run: nobody wants a rover without a camera
 }
 
-Task<> CameraNode::start() {
+// False when the machine had no room for another process just now: after a pause it may.
+Task<bool> CameraNode::start() {
   auto options = horus::io::ProcessOptions(command_)
                      .with_input(Redirect::null())
                      .with_output(Redirect::pipe())
@@ -28,23 +29,42 @@ Task<> CameraNode::start() {
                      .with_own_group();
   auto spawning = horus::io::Process::spawn(std::move(options));
   auto child = co_await spawning;
+  if (child.code() == EAGAIN || child.code() == ENOMEM || child.code() == EMFILE) {
+    trouble_.begins(child.error().message() + "; trying again");
+    auto pausing = pause();
+    co_await pausing;
+    co_return false;
+  }
   child_ = std::move(child).or_throw();
   reader_ = PpmReader();
   // Room for a whole picture, so that the camera need not wait for us within one. Where that is refused: 64 KiB.
-  static_cast<void>(::fcntl(child_.standard_out().fd(), F_SETPIPE_SZ, 1 << 20));
+  static_cast<void>(child_.standard_out().set_room(1 << 20));
+  co_return true;
+}
+
+// Doubles each time.
+Task<> CameraNode::pause() {
+  const horus::Duration length = pause_;
+  pause_ = std::min(pause_ * 2, kLastPause);
+  co_await horus::sleep(length);
 }
 
 Task<> CameraNode::tick() {
   if (!child_.running()) {
     auto starting = start();
-    co_await starting;
+    const bool started = co_await starting;
+    if (!started) co_return;
   }
   const uint64_t before = world_.camera.pictures;
   while (world_.camera.pictures == before) {
-    auto count = co_await child_.standard_out().read(buffer_);
+    auto reading = child_.standard_out().read(buffer_).as_task();
+    auto count = co_await horus::with_timeout(kSilenceLimit, std::move(reading));
     if (!count) {
       if (count.error().cancelled()) throw count.error();
-      auto end = bury(count.error().end_of_stream() ? "" : count.error().message());
+      const bool hangs = count.code() == ETIMEDOUT;
+      auto end = bury(hangs                           ? "the camera program has sent nothing for 3 s"
+                      : count.error().end_of_stream() ? ""
+                                                      : count.error().message());
       co_await end;
       co_return;
     }
@@ -52,6 +72,7 @@ Task<> CameraNode::tick() {
     const PpmError error =
         reader_.feed(bytes, [this](const PpmHeader& header, std::span<const uint8_t> pixels) {
           take_picture(world_.camera, header, pixels, horus::now_ns());
+          publish(header, pixels);
         });
     if (error != PpmError::kNone) {
       auto end = bury(std::string(describe(error)));
@@ -63,6 +84,23 @@ Task<> CameraNode::tick() {
   pause_ = kFirstPause;
 }
 
+// For whoever watches, in memory that they share with us; copied once, whatever their number.
+void CameraNode::publish(const PpmHeader& header, std::span<const uint8_t> pixels) {
+  if (pictures_.subscribers() == 0) return;
+  auto loan = pictures_.loan(pixels.size());
+  if (!loan) return trouble_.begins(loan.error().message());
+  horus::messages::Image& image = **loan;
+  image.header.stamp_ns = horus::now_ns();
+  image.header.set_frame("camera");
+  image.width = header.width;
+  image.height = header.height;
+  image.step = static_cast<uint32_t>(pixels.size() / header.height);
+  image.is_bigendian = 1;
+  horus::messages::set_text(image.encoding, header.largest_sample > 255 ? "rgb16" : "rgb8");
+  std::ranges::copy(pixels, loan->tail().begin());
+  pictures_.publish(std::move(*loan));
+}
+
 // The camera died or talks nonsense: say so once, let go of it, and have the next tick start it afresh, after a pause
 // that doubles.
 Task<> CameraNode::bury(std::string why) {
@@ -72,9 +110,8 @@ Task<> CameraNode::bury(std::string why) {
     why = status ? "the camera program stopped: " + status->to_string() : status.error().message();
   trouble_.begins(why + "; starting it again");
   child_ = horus::io::Process();
-  const horus::Duration pause = pause_;
-  pause_ = std::min(pause_ * 2, kLastPause);
-  co_await horus::sleep(pause);
+  auto pausing = pause();
+  co_await pausing;
 }
 
 Task<> CameraNode::shutdown() {

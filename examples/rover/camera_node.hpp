@@ -3,11 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
 #include <horus/horus.hpp>
 #include <horus/io/process.hpp>
+#include <horus/msg/messages.hpp>
 
 #include "notice.hpp"
 #include "ppm.hpp"
@@ -26,10 +28,16 @@ class CameraNode : public horus::Node {
 
  private:
   static constexpr size_t kReadSize = 256 * 1024;
+  static constexpr horus::Duration kSilenceLimit = std::chrono::seconds(3);
   static constexpr horus::Duration kFirstPause = std::chrono::milliseconds(100);
   static constexpr horus::Duration kLastPause = std::chrono::seconds(4);
 
-  horus::Task<> start();
+  static constexpr std::size_t kLargestPicture = 32 << 20;  // bytes
+  static constexpr std::uint32_t kMaxQueued = 64;           // pictures that all watchers may queue and hold
+
+  void publish(const PpmHeader& header, std::span<const uint8_t> pixels);
+  horus::Task<bool> start();
+  horus::Task<> pause();
   horus::Task<> bury(std::string why);
 
   World& world_;
@@ -39,6 +47,8 @@ class CameraNode : public horus::Node {
   std::vector<std::byte> buffer_;
   Trouble trouble_{"camera"};
   horus::Duration pause_ = kFirstPause;
+  horus::Publisher<horus::messages::Image> pictures_ = advertise<horus::messages::Image>(
+      "camera", horus::AdvertiseOptions().with_max_bytes(kLargestPicture).with_max_queued(kMaxQueued));
 };
 
 }  // namespace rover

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "health_node.hpp"
 
+#include <cerrno>
+
 #include <horus/io/file_contents.hpp>
 
 namespace rover {
@@ -15,7 +17,7 @@ horus::Task<> HealthNode::tick() {
   if (!has_thermometer_) co_return;  // virtual machines have none
   auto temperature = co_await horus::io::read_file(kTemperatureFile);
   if (temperature) input_.take_temperature(world_.health, *temperature);
-  has_thermometer_ = temperature.ok();
+  has_thermometer_ = temperature.code() != ENOENT;  // any other refusal may pass
 }
 
 }  // namespace rover

@@ -3,9 +3,10 @@
 
 #include <algorithm>
 #include <charconv>
-#include <chrono>
 
 #include <fmt/format.h>
+
+#include <horus/io/reactor.hpp>
 
 namespace rover {
 
@@ -128,8 +129,7 @@ std::string log_record(const World& world, int64_t unix_ms) {
 }
 
 std::string log_record_now(const World& world) {
-  using namespace std::chrono;
-  return log_record(world, duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count());
+  return log_record(world, horus::wall_clock_ns() / 1'000'000);
 }
 
 }  // namespace rover

@@ -37,6 +37,8 @@ usage: rover [OPTIONS]
                          default: a receiver of our own that tells where the simulated rover is
   --command-port N       UDP port for commands on 127.0.0.1; default: the kernel chooses
                          speed 1.2 | heading 90 | route | stop | go | status
+  --share NAME           the hub that rover_watch finds the pictures on; default: rover
+  --no-share             keep the pictures to ourselves
   --log FILE             default: rover.log in $TMPDIR or /tmp
 
 Exit code: 0 when the drive went through; 1 when a part could not start or failed for good (camera
@@ -76,6 +78,7 @@ double Options::drive_seconds() const noexcept { return seconds - 2 * compare_se
 
 std::variant<Options, Farewell> parse_options(std::span<const char* const> arguments) {
   Options options;
+  options.share = "rover";
   for (size_t i = 0; i < arguments.size(); ++i) {
     const std::string_view argument = arguments[i];
     const size_t equals = argument.find('=');
@@ -93,6 +96,8 @@ std::variant<Options, Farewell> parse_options(std::span<const char* const> argum
       options.compare = true;
     } else if (name == "--no-realtime") {
       options.realtime = false;
+    } else if (name == "--no-share") {
+      options.share.clear();
     } else if (name == "--blocking") {
       options.way = Way::kBlocking;
     } else if (name == "--threads") {
@@ -108,6 +113,7 @@ std::variant<Options, Farewell> parse_options(std::span<const char* const> argum
     std::string* text = name == "--camera-command" ? &options.camera_command
                         : name == "--nmea"         ? &options.nmea_address
                         : name == "--nmea-file"    ? &options.nmea_file
+                        : name == "--share"        ? &options.share
                         : name == "--log"          ? &options.log_path
                                                    : nullptr;
     if (text == nullptr && name != "--seconds" && name != "--command-port") {

@@ -21,9 +21,11 @@ struct Options {
   bool view = true;
   bool realtime = true;        // ask for real-time priority; it is often refused
   std::string camera_command;  // for sh -c; empty: rover_camera beside this program
+  std::string camera_program;  // rover_camera beside this program; main fills it in
   std::string nmea_address;    // HOST:PORT; empty: see nmea_file
   std::string nmea_file;       // empty too: a receiver of our own
   uint16_t command_port = 0;   // 0: the kernel chooses
+  std::string share;           // name of a shared-memory hub for the pictures; empty: kept to ourselves
   std::string log_path;        // empty: rover.log in the folder for temporary files
 
   /// Seconds for each of the old ways at the end, and what remains for the drive itself.

@@ -8,6 +8,8 @@
 
 #include <fmt/format.h>
 
+#include <horus/io/reactor.hpp>
+
 namespace rover {
 
 namespace {
@@ -55,8 +57,7 @@ std::string receiver_epoch(const Drive& drive, int64_t unix_ms) {
 }
 
 std::string receiver_epoch_now(const Drive& drive) {
-  using namespace std::chrono;
-  return receiver_epoch(drive, duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count());
+  return receiver_epoch(drive, horus::wall_clock_ns() / 1'000'000);
 }
 
 }  // namespace rover

@@ -3,19 +3,30 @@
 
 #include <atomic>
 #include <cerrno>
+#include <cstdlib>
+#include <ctime>
 #include <filesystem>
 #include <system_error>
 
 #include <fcntl.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <horus/io/reactor.hpp>
+
 namespace horus::io {
 namespace {
 int or_errno(int result) noexcept { return result < 0 ? -errno : result; }
+
+std::int64_t system_wall_clock_ns() noexcept {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
 }  // namespace
 
 Backend::~Backend() = default;
@@ -29,6 +40,8 @@ int Backend::register_file(int) noexcept { return -EOPNOTSUPP; }
 void Backend::unregister_file(int) noexcept {}
 
 std::int64_t Backend::now_ns() noexcept { return monotonic_ns(); }
+std::int64_t Backend::wall_clock_ns() noexcept { return system_wall_clock_ns(); }
+void Backend::exit_now(int code) noexcept { std::_Exit(code); }
 int Backend::socket(int domain, int type, int protocol) noexcept {
   return or_errno(::socket(domain, type | SOCK_CLOEXEC, protocol));
 }
@@ -79,6 +92,20 @@ void Backend::remove_tree(const char* path) noexcept {
   std::filesystem::remove_all(path, ignored);
 }
 int Backend::truncate(int fd, std::int64_t size) noexcept { return or_errno(::ftruncate(fd, size)); }
+int Backend::make_fifo(const char* path, mode_t mode) noexcept { return or_errno(::mkfifo(path, mode)); }
+int Backend::set_pipe_room(int fd, std::size_t bytes) noexcept {
+  return or_errno(::fcntl(fd, F_SETPIPE_SZ, static_cast<int>(bytes)));
+}
+int Backend::control_device(int fd, unsigned long request, void* argument) noexcept {
+  return or_errno(::ioctl(fd, request, argument));
+}
+int Backend::use_fifo(int fd) noexcept {
+  struct stat status{};
+  if (::fstat(fd, &status) < 0) return -errno;
+  if (!S_ISFIFO(status.st_mode)) return -EINVAL;
+  const int flags = ::fcntl(fd, F_GETFL);
+  return flags < 0 ? -errno : or_errno(::fcntl(fd, F_SETFL, flags & ~O_NONBLOCK));
+}
 bool Backend::run_job(ThreadPool& pool, ThreadPool::Job& job) noexcept { return pool.submit(job); }
 bool Backend::take_job_back(ThreadPool& pool, ThreadPool::Job& job) noexcept { return pool.cancel(job); }
 void Backend::spend(std::string_view) noexcept {}
@@ -94,3 +121,8 @@ void Backend::random_bytes(void* out, std::size_t size) noexcept {
 }
 
 }  // namespace horus::io
+
+std::int64_t horus::wall_clock_ns() noexcept {
+  io::Reactor* reactor = io::Reactor::current();
+  return reactor != nullptr ? reactor->backend().wall_clock_ns() : io::system_wall_clock_ns();
+}

@@ -3,11 +3,14 @@
 // (awaitables, scheduler, user code) is the same on every backend. One thread; owned by its Reactor.
 #pragma once
 
+#include <array>
+#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <linux/io_uring.h>
 #include <sys/socket.h>
@@ -16,9 +19,13 @@
 #include <horus/base/clock.hpp>
 #include <horus/base/export.hpp>
 #include <horus/base/result.hpp>
+#include <horus/io/address.hpp>
 #include <horus/io/thread_pool.hpp>
 
 namespace horus::io {
+
+class ProcessOptions;
+struct SignalClaim;
 
 /// The two rings that a reactor and its backend share. The reactor writes entries and the submission tail, and reads
 /// completions and moves the completion head; the backend does the other half. Indices run freely; the low bits
@@ -83,6 +90,8 @@ class HORUS_API Backend {
   // What does not go through an entry, so that a simulator can answer it too. Kernel calls by default; each returns
   // -errno on failure.
   [[nodiscard]] virtual std::int64_t now_ns() noexcept;
+  /// UTC since 1970.
+  [[nodiscard]] virtual std::int64_t wall_clock_ns() noexcept;
   /// True when now_ns() is not the kernel's clock.
   [[nodiscard]] virtual bool has_virtual_clock() const noexcept { return false; }
   /// Below `count`: which of as many tasks that are ready at the same time goes first, where that is chance. 0: the first.
@@ -119,6 +128,36 @@ class HORUS_API Backend {
   /// Removes a folder with all that is in it, as far as that is possible.
   virtual void remove_tree(const char* path) noexcept;
   virtual void random_bytes(void* out, std::size_t size) noexcept;
+  virtual int make_fifo(const char* path, mode_t mode) noexcept;
+  /// The addresses of a host name; never empty.
+  virtual Result<std::vector<Address>> look_up(const std::string& host, std::uint16_t port);
+  /// Starts a child; `descriptors` become its 0, 1 and 2 (-1: as the options' Redirect says). Its pid, or an Error.
+  virtual Result<pid_t> spawn(const ProcessOptions& options, const std::array<int, 3>& descriptors);
+
+  /// From now on reading and writing wait on `fd`, a FIFO that was opened with O_NONBLOCK. -EINVAL: it is none.
+  virtual int use_fifo(int fd) noexcept;
+  /// Room in a pipe, in bytes (F_SETPIPE_SZ); the kernel rounds up.
+  virtual int set_pipe_room(int fd, std::size_t bytes) noexcept;
+  /// As ioctl(2), for terminals.
+  virtual int control_device(int fd, unsigned long request, void* argument) noexcept;
+  // Processes and signals.
+  virtual pid_t process_id() noexcept;
+  /// Ends this process at once, without any destructor. Returns only in a simulated world, where nothing that happens
+  /// afterwards reaches anybody.
+  virtual void exit_now(int code) noexcept;
+  /// As kill(2); with a value as sigqueue(3).
+  virtual int send_signal(pid_t pid, int number, const std::int32_t* value) noexcept;
+  /// A descriptor from which the signals of `claim` are read as signalfd_siginfo; -EBUSY: `claim.refused` has an owner.
+  virtual int claim_signals(SignalClaim& claim) noexcept;
+  virtual void release_signals(const SignalClaim& claim) noexcept;
+  virtual int open_process(pid_t pid) noexcept;  ///< a pidfd: readable when that child has ended
+  virtual int signal_process(int pidfd, int number) noexcept;
+  /// Takes the exit status without waiting; `info.si_pid` 0: it runs.
+  virtual int reap(int pidfd, siginfo_t& info) noexcept;
+  /// Takes the status of a killed child that has no pidfd.
+  virtual void reap_killed(pid_t pid) noexcept;
+  /// Waits for the end of a killed child, at most so long; for the end of a reactor.
+  virtual void await_end(int pidfd, int limit_ms) noexcept;
 
  protected:
   Rings rings_;

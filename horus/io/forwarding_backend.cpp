@@ -30,6 +30,7 @@ int ForwardingBackend::unregister_buffers() noexcept { return real_->unregister_
 int ForwardingBackend::register_file(int fd) noexcept { return real_->register_file(fd); }
 void ForwardingBackend::unregister_file(int place) noexcept { real_->unregister_file(place); }
 std::int64_t ForwardingBackend::now_ns() noexcept { return real_->now_ns(); }
+std::int64_t ForwardingBackend::wall_clock_ns() noexcept { return real_->wall_clock_ns(); }
 bool ForwardingBackend::has_virtual_clock() const noexcept { return real_->has_virtual_clock(); }
 std::uint64_t ForwardingBackend::choose(std::uint64_t count) noexcept { return real_->choose(count); }
 void ForwardingBackend::spend(std::string_view node) noexcept { real_->spend(node); }
@@ -82,5 +83,35 @@ int ForwardingBackend::change_mode(const char* path, mode_t mode) noexcept {
 int ForwardingBackend::truncate(int fd, std::int64_t size) noexcept { return real_->truncate(fd, size); }
 void ForwardingBackend::remove_tree(const char* path) noexcept { real_->remove_tree(path); }
 void ForwardingBackend::random_bytes(void* out, std::size_t size) noexcept { real_->random_bytes(out, size); }
+int ForwardingBackend::make_fifo(const char* path, mode_t mode) noexcept {
+  return real_->make_fifo(path, mode);
+}
+Result<std::vector<Address>> ForwardingBackend::look_up(const std::string& host, std::uint16_t port) {
+  return real_->look_up(host, port);
+}
+Result<pid_t> ForwardingBackend::spawn(const ProcessOptions& options, const std::array<int, 3>& descriptors) {
+  return real_->spawn(options, descriptors);
+}
+int ForwardingBackend::use_fifo(int fd) noexcept { return real_->use_fifo(fd); }
+int ForwardingBackend::set_pipe_room(int fd, std::size_t bytes) noexcept {
+  return real_->set_pipe_room(fd, bytes);
+}
+int ForwardingBackend::control_device(int fd, unsigned long request, void* argument) noexcept {
+  return real_->control_device(fd, request, argument);
+}
+pid_t ForwardingBackend::process_id() noexcept { return real_->process_id(); }
+void ForwardingBackend::exit_now(int code) noexcept { real_->exit_now(code); }
+int ForwardingBackend::send_signal(pid_t pid, int number, const std::int32_t* value) noexcept {
+  return real_->send_signal(pid, number, value);
+}
+int ForwardingBackend::claim_signals(SignalClaim& claim) noexcept { return real_->claim_signals(claim); }
+void ForwardingBackend::release_signals(const SignalClaim& claim) noexcept { real_->release_signals(claim); }
+int ForwardingBackend::open_process(pid_t pid) noexcept { return real_->open_process(pid); }
+int ForwardingBackend::signal_process(int pidfd, int number) noexcept {
+  return real_->signal_process(pidfd, number);
+}
+int ForwardingBackend::reap(int pidfd, siginfo_t& info) noexcept { return real_->reap(pidfd, info); }
+void ForwardingBackend::reap_killed(pid_t pid) noexcept { real_->reap_killed(pid); }
+void ForwardingBackend::await_end(int pidfd, int limit_ms) noexcept { real_->await_end(pidfd, limit_ms); }
 
 }  // namespace horus::io

@@ -3,7 +3,13 @@
 // fault injector, a stopwatch, a checker) and change one thing. One thread, the reactor's.
 #pragma once
 
+#include <array>
+#include <csignal>
+#include <cstdint>
 #include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include <horus/base/export.hpp>
 #include <horus/io/backend.hpp>
@@ -28,6 +34,7 @@ class HORUS_API ForwardingBackend : public Backend {
   void unregister_file(int place) noexcept override;
 
   [[nodiscard]] std::int64_t now_ns() noexcept override;
+  [[nodiscard]] std::int64_t wall_clock_ns() noexcept override;
   [[nodiscard]] bool has_virtual_clock() const noexcept override;
   [[nodiscard]] std::uint64_t choose(std::uint64_t count) noexcept override;
   void spend(std::string_view node) noexcept override;
@@ -54,6 +61,22 @@ class HORUS_API ForwardingBackend : public Backend {
   int truncate(int fd, std::int64_t size) noexcept override;
   void remove_tree(const char* path) noexcept override;
   void random_bytes(void* out, std::size_t size) noexcept override;
+  int make_fifo(const char* path, mode_t mode) noexcept override;
+  Result<std::vector<Address>> look_up(const std::string& host, std::uint16_t port) override;
+  Result<pid_t> spawn(const ProcessOptions& options, const std::array<int, 3>& descriptors) override;
+  int use_fifo(int fd) noexcept override;
+  int set_pipe_room(int fd, std::size_t bytes) noexcept override;
+  int control_device(int fd, unsigned long request, void* argument) noexcept override;
+  pid_t process_id() noexcept override;
+  void exit_now(int code) noexcept override;
+  int send_signal(pid_t pid, int number, const std::int32_t* value) noexcept override;
+  int claim_signals(SignalClaim& claim) noexcept override;
+  void release_signals(const SignalClaim& claim) noexcept override;
+  int open_process(pid_t pid) noexcept override;
+  int signal_process(int pidfd, int number) noexcept override;
+  int reap(int pidfd, siginfo_t& info) noexcept override;
+  void reap_killed(pid_t pid) noexcept override;
+  void await_end(int pidfd, int limit_ms) noexcept override;
 
  protected:
   [[nodiscard]] Backend& real() noexcept { return *real_; }

@@ -4,7 +4,6 @@
 #include <cerrno>
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <horus/io/offload.hpp>
@@ -36,22 +35,23 @@ struct OpenFifo : OperationAwaiter<OpenFifo> {
 
 // From now on operations wait in the ring. The open file description is ours alone.
 Result<> make_blocking(int fd, const std::string& path) {
-  struct stat status{};
-  if (::fstat(fd, &status) < 0) return Error(errno, "open", path);
-  if (!S_ISFIFO(status.st_mode)) return Error(EINVAL, "open", path + " (not a FIFO)");
-  const int flags = ::fcntl(fd, F_GETFL);
-  if (flags < 0 || ::fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) < 0) return Error(errno, "open", path);
+  const int result = Reactor::current()->backend().use_fifo(fd);
+  if (result == -EINVAL) return Error(EINVAL, "open", path + " (not a FIFO)");
+  if (result < 0) return Error(-result, "open", path);
   return {};
 }
 
-Result<> make_fifo(const std::string& path, unsigned mode) {
-  if (::mkfifo(path.c_str(), mode) < 0) return Error(errno, "make the FIFO", path);
+Result<> make_fifo(Backend* backend, const std::string& path, unsigned mode) {
+  const int result = backend->make_fifo(path.c_str(), mode);
+  if (result < 0) return Error(-result, "make the FIFO", path);
   return {};
 }
 
 Result<Descriptor> copy_of(int fd, const char* name) {
-  const int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, 3);
-  if (copy < 0) return Error(errno, "open", name);
+  Reactor* reactor = Reactor::current();
+  HORUS_ASSERT(reactor != nullptr, "a standard stream was opened on a thread that runs no reactor");
+  const int copy = reactor->backend().duplicate(fd);
+  if (copy < 0) return Error(-copy, "open", name);
   return Descriptor(copy);
 }
 
@@ -64,6 +64,14 @@ Result<Pipe> make_pipe() {
   const int result = reactor->backend().pipe(ends, 0);
   if (result < 0) return Error(-result, "make a pipe");
   return Pipe{PipeReader(Descriptor(ends[0]), "pipe"), PipeWriter(Descriptor(ends[1]), "pipe")};
+}
+
+Result<> PipeReader::set_room(std::size_t bytes) {
+  Reactor* reactor = Reactor::current();
+  if (!is_open() || reactor == nullptr) return Error(EBADF, "make room in", "a pipe that is not open");
+  const int result = reactor->backend().set_pipe_room(fd(), bytes);
+  if (result < 0) return Error(-result, "make room in", name());
+  return {};
 }
 
 Result<PipeReader> standard_input() {
@@ -83,7 +91,7 @@ Result<PipeWriter> standard_error() {
 }
 
 Task<Result<>> Fifo::create(std::string path, unsigned mode) {
-  auto made = co_await offload(&make_fifo, path, mode);
+  auto made = co_await offload(&make_fifo, &Reactor::current()->backend(), path, mode);
   co_return made;
 }
 

@@ -17,6 +17,9 @@ namespace horus::io {
 class PipeReader : public ByteStream {
  public:
   using ByteStream::ByteStream;
+  /// Makes room for `bytes` that nobody has read yet, at least a page; 64 KiB is usual. Errors: EPERM (more than
+  /// /proc/sys/fs/pipe-max-size), EBUSY (more lies in it), EBADF.
+  HORUS_API Result<> set_room(std::size_t bytes);
 };
 
 /// The end of a pipe that bytes go into. A ByteStream; EPIPE when every reader has closed, never a SIGPIPE. Writes of

@@ -9,10 +9,7 @@
 #include <string>
 #include <utility>
 
-#include <fcntl.h>
 #include <poll.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -42,18 +39,28 @@ namespace {
 
 constexpr int kLastReapLimit_ms = 1000;  // a killed child at the end of its reactor
 
-// glibc 2.36 has wrappers for neither on every distribution that Horus builds on.
-int open_pidfd(pid_t pid) noexcept { return static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)); }
-int send_signal(int pidfd, int signal) noexcept {
-  return static_cast<int>(::syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0));
+// The seam of a child: its backend while this thread has a reactor, the system itself when that is gone.
+Backend* backend_here() noexcept {
+  Reactor* reactor = Reactor::current();
+  return reactor != nullptr ? &reactor->backend() : nullptr;
+}
+int send_signal_to(int pidfd, int number) noexcept {
+  Backend* backend = backend_here();
+  return backend != nullptr ? backend->signal_process(pidfd, number)
+                            : detail::signal_system_process(pidfd, number);
+}
+void wait_at_most(int pidfd, int limit_ms) noexcept {
+  if (Backend* backend = backend_here()) return backend->await_end(pidfd, limit_ms);
+  detail::await_system_process(pidfd, limit_ms);
 }
 
 // Takes the exit status without waiting: a status; none while the child runs; an Error (ECHILD).
 Result<std::optional<ExitStatus>> reap(int pidfd) noexcept {
   siginfo_t info{};
-  if (::waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd), &info, WEXITED | WNOHANG) < 0) {
-    return Error(errno, "waitid");
-  }
+  Backend* backend = backend_here();
+  const int result =
+      backend != nullptr ? backend->reap(pidfd, info) : detail::reap_system_process(pidfd, info);
+  if (result < 0) return Error(-result, "waitid");
   if (info.si_pid == 0) return std::optional<ExitStatus>();
   if (info.si_code == CLD_EXITED) return std::optional(ExitStatus::exited_with(info.si_status));
   return std::optional(ExitStatus::ended_by(info.si_status));
@@ -80,10 +87,6 @@ struct Reaper : CompletionHandler {
     reactor.submit_handler(*reaper,
                            [&](io_uring_sqe& entry) { detail::PollAwaiter(pidfd, POLLIN).prepare(entry); });
   }
-  static void wait_at_most(int pidfd, int limit_ms) noexcept {
-    pollfd poll{pidfd, POLLIN, 0};
-    ::poll(&poll, 1, limit_ms);
-  }
   static void take(int pidfd, pid_t pid) noexcept {
     const auto status = reap(pidfd);
     if (status && !status->has_value()) {
@@ -100,7 +103,8 @@ struct detail::Child {
   Descriptor pidfd;
   std::string program;
   bool own_group = false;
-  bool lost = false;  // somebody else took the status
+  bool lost = false;       // somebody else took the status
+  bool simulated = false;  // a child of a simulated world: it ends with that
   pid_t parent = ::getpid();
   std::optional<ExitStatus> status;
 
@@ -109,12 +113,16 @@ struct detail::Child {
   Child& operator=(const Child&) = delete;
   ~Child() {
     if (!running() || parent != ::getpid()) return;  // a copy in a forked process owns no child
+    if (simulated && Reactor::current() == nullptr) {
+      static_cast<void>(pidfd.release());
+      return;
+    }
     static_cast<void>(signal(SIGKILL));
     const int fd = pidfd.release();
     if (Reactor* reactor = Reactor::current()) {
       Reaper::start(*reactor, fd, pid);
     } else {
-      Reaper::wait_at_most(fd, kLastReapLimit_ms);
+      wait_at_most(fd, kLastReapLimit_ms);
       Reaper::take(fd, pid);
       ::close(fd);
     }
@@ -127,11 +135,13 @@ struct detail::Child {
   Result<> signal(int number) {
     if (!running() || parent != ::getpid()) return Error(ESRCH, "kill", name());
     if (own_group) return signal_group(number);
-    if (send_signal(pidfd.get(), number) < 0) return Error(errno, "kill", name());
+    const int result = send_signal_to(pidfd.get(), number);
+    if (result < 0) return Error(-result, "kill", name());
     return {};
   }
   Result<> signal_group(int number) {
-    if (::kill(-pid, number) < 0) return Error(errno, "kill the group of", name());
+    auto sent = send_signal(-pid, number);
+    if (!sent) return Error(sent.code(), "kill the group of", name());
     return {};
   }
 };
@@ -189,8 +199,8 @@ struct Wiring {
 
   // Moves a descriptor above 2, where no copy to 0, 1 or 2 can overwrite it.
   static Result<Descriptor> above_standard(int fd) noexcept {
-    const int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, 3);
-    if (copy < 0) return Error(errno, "spawn");
+    const int copy = Reactor::current()->backend().duplicate(fd);
+    if (copy < 0) return Error(-copy, "spawn");
     return Descriptor(copy);
   }
 
@@ -217,6 +227,12 @@ struct Wiring {
   }
 };
 
+// On the pool.
+Result<pid_t> spawn_on(Backend* backend, const ProcessOptions& options,
+                       const detail::StandardDescriptors& descriptors) {
+  return backend->spawn(options, descriptors);
+}
+
 }  // namespace
 
 Task<Result<Process>> Process::spawn(ProcessOptions options) {
@@ -233,7 +249,8 @@ Task<Result<Process>> Process::spawn(ProcessOptions options) {
                                                 wiring.theirs[2].get()};
   // On the pool: this thread would stand still until the kernel has read the program from the disk.
   const bool own_group = options.own_group;
-  auto pid = co_await offload(&detail::spawn_child, std::move(options), descriptors);
+  Backend& backend = Reactor::current()->backend();
+  auto pid = co_await offload(&spawn_on, &backend, std::move(options), descriptors);
   if (!pid) co_return pid.error().cancelled() ? pid.error().on("spawn", program) : pid.error();
 
   Process process;
@@ -241,13 +258,13 @@ Task<Result<Process>> Process::spawn(ProcessOptions options) {
   process.child_->program = program;
   process.child_->pid = *pid;
   process.child_->own_group = own_group;
-  const int pidfd = open_pidfd(*pid);
+  process.child_->simulated = backend.has_virtual_clock();
+  const int pidfd = backend.open_process(*pid);
   if (pidfd < 0) {
-    const int code = errno;
     process.child_->lost = true;
-    ::kill(*pid, SIGKILL);
-    ::waitpid(*pid, nullptr, 0);
-    co_return Error(code, "spawn", program + " (no pidfd)");
+    static_cast<void>(backend.send_signal(*pid, SIGKILL, nullptr));
+    backend.reap_killed(*pid);
+    co_return Error(-pidfd, "spawn", program + " (no pidfd)");
   }
   process.child_->pidfd = Descriptor(pidfd);
   if (wiring.ours[0]) process.input_ = PipeWriter(std::move(wiring.ours[0]), "standard input of " + program);
@@ -291,7 +308,8 @@ Task<Result<ExitStatus>> Process::terminate(Duration grace) {
 
 Result<> Process::kill(int signal) {
   if (!running()) return Error(ESRCH, "kill", child_ ? child_->name() : "(no child)");
-  if (send_signal(child_->pidfd.get(), signal) < 0) return Error(errno, "kill", child_->name());
+  const int result = send_signal_to(child_->pidfd.get(), signal);
+  if (result < 0) return Error(-result, "kill", child_->name());
   return {};
 }
 Result<> Process::kill_group(int signal) {

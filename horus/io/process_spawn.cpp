@@ -11,11 +11,16 @@
 #include <vector>
 
 #include <fcntl.h>
+#include <poll.h>
 #include <spawn.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
+
+#include <horus/io/backend.hpp>
 
 namespace horus::io::detail {
 namespace {
@@ -98,13 +103,25 @@ std::vector<char*> pointers_to(std::vector<std::string>& strings) {
 
 std::string_view name_of(std::string_view variable) { return variable.substr(0, variable.find('=')); }
 
-std::vector<std::string> environment_of(const ProcessOptions& options) {
+std::vector<std::string> own_environment() {
   std::vector<std::string> environment;
-  if (options.inherit_environment) {
-    for (char** variable = ::environ; variable != nullptr && *variable != nullptr; ++variable) {
-      environment.emplace_back(*variable);
-    }
+  for (char** variable = ::environ; variable != nullptr && *variable != nullptr; ++variable) {
+    environment.emplace_back(*variable);
   }
+  return environment;
+}
+
+bool can_enter(const std::string& directory) noexcept {
+  struct stat status{};
+  return ::stat(directory.c_str(), &status) == 0 && S_ISDIR(status.st_mode) &&
+         ::access(directory.c_str(), X_OK) == 0;
+}
+
+}  // namespace
+
+std::vector<std::string> environment_of(const ProcessOptions& options, std::vector<std::string> inherited) {
+  std::vector<std::string> environment;
+  if (options.inherit_environment) environment = std::move(inherited);
   for (const auto& [name, value] : options.variables) {
     std::erase_if(environment, [&](const std::string& variable) { return name_of(variable) == name; });
     environment.push_back(name + "=" + value);
@@ -113,18 +130,11 @@ std::vector<std::string> environment_of(const ProcessOptions& options) {
 }
 
 // posix_spawn does not tell a missing program from a missing directory.
-std::string blame(const ProcessOptions& options) {
+std::string blamed(const ProcessOptions& options, bool directory_usable) {
   const std::string& program = options.arguments.front();
-  if (options.directory.empty()) return program;
-  struct stat status{};
-  if (::stat(options.directory.c_str(), &status) == 0 && S_ISDIR(status.st_mode) &&
-      ::access(options.directory.c_str(), X_OK) == 0) {
-    return program;
-  }
+  if (options.directory.empty() || directory_usable) return program;
   return fmt::format("{}, in the directory {}", program, options.directory);
 }
-
-}  // namespace
 
 Result<> check(const ProcessOptions& options) {
   constexpr auto has_zero = [](std::string_view text) { return text.find('\0') != std::string_view::npos; };
@@ -156,14 +166,48 @@ Result<pid_t> spawn_child(const ProcessOptions& options, const StandardDescripto
   }
   const Attributes attributes(options.own_group);
   std::vector<std::string> arguments = options.arguments;
-  std::vector<std::string> environment = environment_of(options);
+  std::vector<std::string> environment = environment_of(options, own_environment());
   const std::vector<char*> argv = pointers_to(arguments);
   const std::vector<char*> envp = pointers_to(environment);
   pid_t pid = 0;
   const int failed =
       ::posix_spawnp(&pid, argv.front(), actions.get(), attributes.get(), argv.data(), envp.data());
-  if (failed != 0) return Error(failed, "spawn", blame(options));
+  if (failed != 0) return Error(failed, "spawn", blamed(options, can_enter(options.directory)));
   return pid;
 }
 
+// glibc 2.36 has wrappers for neither call on every distribution that Horus builds on.
+int signal_system_process(int pidfd, int number) noexcept {
+  return ::syscall(SYS_pidfd_send_signal, pidfd, number, nullptr, 0) < 0 ? -errno : 0;
+}
+
+int reap_system_process(int pidfd, siginfo_t& info) noexcept {
+  const int result =
+      ::waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd), &info, WEXITED | WNOHANG);
+  return result < 0 ? -errno : 0;
+}
+
+void await_system_process(int pidfd, int limit_ms) noexcept {
+  pollfd poll{pidfd, POLLIN, 0};
+  ::poll(&poll, 1, limit_ms);
+}
+
 }  // namespace horus::io::detail
+
+namespace horus::io {
+
+Result<pid_t> Backend::spawn(const ProcessOptions& options, const std::array<int, 3>& descriptors) {
+  return detail::spawn_child(options, descriptors);
+}
+int Backend::open_process(pid_t pid) noexcept {
+  const long fd = ::syscall(SYS_pidfd_open, pid, 0);
+  return fd < 0 ? -errno : static_cast<int>(fd);
+}
+int Backend::signal_process(int pidfd, int number) noexcept {
+  return detail::signal_system_process(pidfd, number);
+}
+int Backend::reap(int pidfd, siginfo_t& info) noexcept { return detail::reap_system_process(pidfd, info); }
+void Backend::reap_killed(pid_t pid) noexcept { ::waitpid(pid, nullptr, 0); }
+void Backend::await_end(int pidfd, int limit_ms) noexcept { detail::await_system_process(pidfd, limit_ms); }
+
+}  // namespace horus::io

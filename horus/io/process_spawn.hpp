@@ -3,6 +3,9 @@
 #pragma once
 
 #include <array>
+#include <csignal>
+#include <string>
+#include <vector>
 
 #include <sys/types.h>
 
@@ -17,7 +20,16 @@ using StandardDescriptors = std::array<int, 3>;
 
 /// Checks what the kernel would misread: no program, zero bytes, names of variables.
 Result<> check(const ProcessOptions& options);
-/// Starts the child. Returns when its program runs or could not be run. Error(errno, "spawn", program).
+/// Starts a child of the real system. Returns when its program runs or could not be run. Error(errno, "spawn", program).
 Result<pid_t> spawn_child(const ProcessOptions& options, const StandardDescriptors& descriptors);
+/// The child's environment, "NAME=value" each: `inherited` where that is asked for, and the options' variables.
+std::vector<std::string> environment_of(const ProcessOptions& options, std::vector<std::string> inherited);
+/// Whom ENOENT and EACCES are about; `directory_usable`: the working directory that was asked for can be entered.
+std::string blamed(const ProcessOptions& options, bool directory_usable);
+
+/// What the seam answers without a backend: a Process may die when its reactor is gone.
+int signal_system_process(int pidfd, int number) noexcept;
+int reap_system_process(int pidfd, siginfo_t& info) noexcept;
+void await_system_process(int pidfd, int limit_ms) noexcept;
 
 }  // namespace horus::io::detail

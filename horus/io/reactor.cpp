@@ -202,8 +202,8 @@ Reactor::~Reactor() {
   const bool ours = generation_ == process_generation.load(std::memory_order_relaxed);
   if (ours) {
     check_owner();
+    if (waker_) waker_->detach();  // what was handed over before runs in the drain, nothing comes after it
     drain();
-    if (waker_) waker_->detach();
     remote_.wait_until_quiet();
     if (previous_slack_ns_ > 0) ::prctl(PR_SET_TIMERSLACK, static_cast<unsigned long>(previous_slack_ns_));
     horus::detail::thread_state.reactor = previous_reactor_;

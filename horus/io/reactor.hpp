@@ -421,5 +421,7 @@ inline std::int64_t now_ns() noexcept {
   io::Reactor* reactor = io::Reactor::current();
   return reactor != nullptr ? reactor->now_ns() : monotonic_ns();
 }
+/// UTC in nanoseconds since 1970, as this thread's reactor tells it, for stamps that people read; it may jump.
+HORUS_API std::int64_t wall_clock_ns() noexcept;
 
 }  // namespace horus

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include <horus/io/offload.hpp>
+#include <horus/io/reactor.hpp>
 
 namespace horus::io {
 namespace {
@@ -28,7 +29,13 @@ Error failure(int code, const std::string& host) {
 }
 
 // On a pool thread.
-Addresses look_up(const std::string& host, std::uint16_t port) {
+Addresses look_up_on(Backend* backend, const std::string& host, std::uint16_t port) {
+  return backend->look_up(host, port);
+}
+
+}  // namespace
+
+Result<std::vector<Address>> Backend::look_up(const std::string& host, std::uint16_t port) {
   addrinfo hints{};
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_STREAM;  // each address once
@@ -52,15 +59,13 @@ Addresses look_up(const std::string& host, std::uint16_t port) {
   return addresses;
 }
 
-}  // namespace
-
 Task<Result<std::vector<Address>>> resolve(std::string host, std::uint16_t port) {
   if (host.empty()) co_return Error(EINVAL, "resolve", "(an empty host name)");
   if (host.find('\0') != std::string::npos)
     co_return Error(EINVAL, "resolve", "(a host name with a zero byte)");
   auto numeric = Address::ip(host, port);
   if (numeric) co_return std::vector<Address>{*numeric};
-  auto addresses = co_await offload(&look_up, host, port);
+  auto addresses = co_await offload(&look_up_on, &Reactor::current()->backend(), host, port);
   if (!addresses && addresses.error().operation() == std::string_view("offload")) {
     co_return addresses.error().on("resolve", host);
   }

@@ -34,6 +34,12 @@ struct OpenTerminal : OperationAwaiter<OpenTerminal> {
   const std::string& path_;  // the caller's, in its frame
 };
 
+// ≥ 0, or -errno. Nothing when the reactor is gone: the port has died with it.
+int control(int fd, unsigned long request, void* argument = nullptr) noexcept {
+  Reactor* reactor = Reactor::current();
+  return reactor != nullptr ? reactor->backend().control_device(fd, request, argument) : -EBADF;
+}
+
 Error refuse(const std::string& path, std::string_view why) {
   return Error(EINVAL, "open", fmt::format("{} ({})", path, why));
 }
@@ -75,19 +81,22 @@ Task<Result<SerialPort>> SerialPort::open(std::string path, SerialOptions option
   if (fd < 0) co_return Error(-fd, "open", path);
   Descriptor descriptor(fd);
   termios2 before{};
-  if (::ioctl(fd, TCGETS2, &before) < 0) co_return Error(errno, "open", path);
+  if (const int result = control(fd, TCGETS2, &before); result < 0) co_return Error(-result, "open", path);
   const auto wanted = settings_for(options, before, path);
   if (!wanted) co_return wanted.error();
-  if (options.exclusive && ::ioctl(fd, TIOCEXCL) < 0) co_return Error(errno, "open", path);
+  if (options.exclusive) {
+    if (const int result = control(fd, TIOCEXCL); result < 0) co_return Error(-result, "open", path);
+  }
   static_assert(sizeof before <= sizeof(Settings::bytes));
   Settings saved;
   std::memcpy(saved.bytes.data(), &before, sizeof before);
   SerialPort port(std::move(descriptor), path, saved);  // from here on it restores
   termios2 settings = *wanted;
-  if (::ioctl(fd, TCSETS2, &settings) < 0) co_return Error(errno, "set up", path);
+  if (const int result = control(fd, TCSETS2, &settings); result < 0)
+    co_return Error(-result, "set up", path);
   // The driver takes what it can and says nothing: ask what it took.
   termios2 taken{};
-  if (::ioctl(fd, TCGETS2, &taken) < 0) co_return Error(errno, "set up", path);
+  if (const int result = control(fd, TCGETS2, &taken); result < 0) co_return Error(-result, "set up", path);
   constexpr tcflag_t kChecked = CSIZE | CSTOPB | PARENB | PARODD | CRTSCTS;
   if ((taken.c_cflag & kChecked) != (settings.c_cflag & kChecked)) {
     co_return refuse(path, "the driver does not take these data bits, parity, stop bits or flow control");
@@ -114,18 +123,21 @@ void SerialPort::restore() noexcept {
   if (!is_open()) return;
   termios2 before;
   std::memcpy(&before, before_.bytes.data(), sizeof before);
-  ::ioctl(fd(), TCSETS2, &before);
-  ::ioctl(fd(), TIOCNXCL);
+  static_cast<void>(control(fd(), TCSETS2, &before));
+  static_cast<void>(control(fd(), TIOCNXCL));
 }
 
 Result<> SerialPort::discard_input() {
-  if (::ioctl(fd(), TCFLSH, TCIFLUSH) < 0) return Error(errno, "discard the input of", name());
+  // TCFLSH takes its argument by value.
+  const int result = control(fd(), TCFLSH, reinterpret_cast<void*>(std::uintptr_t{TCIFLUSH}));
+  if (result < 0) return Error(-result, "discard the input of", name());
   return {};
 }
 
 Result<unsigned> SerialPort::baud() const {
   termios2 settings{};
-  if (::ioctl(fd(), TCGETS2, &settings) < 0) return Error(errno, "read the speed of", name());
+  const int result = control(fd(), TCGETS2, &settings);
+  if (result < 0) return Error(-result, "read the speed of", name());
   return settings.c_ospeed;
 }
 

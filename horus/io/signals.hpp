@@ -13,6 +13,7 @@
 #include <horus/base/export.hpp>
 #include <horus/base/result.hpp>
 #include <horus/io/descriptor.hpp>
+#include <horus/io/signal_claim.hpp>
 #include <horus/task/task.hpp>
 
 namespace horus::io {
@@ -27,6 +28,14 @@ struct SignalInfo {
 
 /// "SIGTERM"; "signal 40" for a number without a name.
 HORUS_API std::string signal_name(int number);
+
+/// This process's number: in a simulated world that of the simulated process.
+[[nodiscard]] HORUS_API pid_t process_id() noexcept;
+/// Sends a signal to a process, or with a negative number to a group; 0 only asks whether there is one. For children
+/// prefer Process::kill, which never reaches a stranger. Errors: ESRCH, EPERM, EINVAL. Source: kill(2), sigqueue(3).
+HORUS_API Result<> send_signal(pid_t pid, int number);
+/// The same with a value that SignalInfo shows.
+HORUS_API Result<> send_signal(pid_t pid, int number, std::int32_t value);
 
 /// Signals that are waited for instead of interrupting.
 ///
@@ -58,8 +67,8 @@ class HORUS_API SignalSet {
 
  private:
   Descriptor descriptor_;
-  sigset_t blocked_{};         // by this set: not those that were blocked before
-  std::uint64_t claimed_ = 0;  // bit n - 1: signal n
+  SignalClaim claim_;
+  bool simulated_ = false;
   pthread_t owner_;
 };
 

@@ -235,6 +235,8 @@ Result<> HubCore::start(Carrier& carrier) {
     }
   }
   for (const auto& port : open) carrier.transport->port_opened(port);
+  // Ours may be the last hold on a port, whose end asks for the lock that is held here: let go of them later.
+  io::Reactor::current()->waker()->hand_over([held = std::move(open)] {});
   return {};
 }
 

@@ -9,6 +9,7 @@
 
 #include <horus/base/log.hpp>
 #include <horus/io/reactor.hpp>
+#include <horus/msg/far_fence.hpp>
 #include <horus/msg/outlet.hpp>
 
 namespace horus::msg {
@@ -151,7 +152,7 @@ void Inbox::arrived() noexcept {
 void Inbox::look() noexcept {
   if (announced_) {
     announced_ = false;
-    for (Inlet* inlet : links_) inlet->set_asleep(false);
+    for (Inlet* inlet : links_) inlet->wake_up();
   }
   arrived();
   if (waiters_.empty()) io::Lookout::unlink();
@@ -163,11 +164,13 @@ bool Inbox::before_sleep() noexcept {
     return false;
   }
   announced_ = true;
+  bool for_both = false;
   for (Inlet* inlet : links_) {
-    if (!inlet->same_thread()) inlet->set_asleep(true);
+    if (!inlet->same_thread()) for_both = inlet->fall_asleep() || for_both;
   }
   // Pairs with the one in Outlet::notify().
   std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (for_both && !far_fence()) return true;  // by the next time nobody counts on it any more
   return std::any_of(links_.begin(), links_.end(),
                      [](const Inlet* inlet) { return !inlet->empty() || inlet->publisher_closed(); });
 }
@@ -190,7 +193,10 @@ SubscriberMetrics Inbox::metrics() const {
   metrics.dropped = missed();
   metrics.publishers_died = died_.load(std::memory_order_relaxed);
   for (const Inlet* inlet : links_) metrics.queued += inlet->queued();
-  metrics.publishers = static_cast<std::uint32_t>(links_.size() + fresh_.size());
+  for (const auto* links : {&links_, &fresh_}) {
+    metrics.publishers += static_cast<std::uint32_t>(std::count_if(
+        links->begin(), links->end(), [](const Inlet* inlet) { return !inlet->publisher_closed(); }));
+  }
   metrics.latency = latency_;
   return metrics;
 }

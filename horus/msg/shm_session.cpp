@@ -27,6 +27,11 @@ constexpr std::size_t kMaxOutgoing = 4096;    // frames
 constexpr std::size_t kMaxPublishers = 4096;  // of one peer
 constexpr std::size_t kMaxDescriptors = 64;   // received, and not yet used
 
+// The peer has gone: nothing to tell anybody.
+bool is_farewell(const Error& error) {
+  return error.cancelled() || error.end_of_stream() || error.code() == EPIPE || error.code() == ECONNRESET;
+}
+
 Error broken(const char* what) { return {kBadInput, "talk to a hub", what}; }
 
 }  // namespace
@@ -47,7 +52,7 @@ Task<> ShmSession::run() {
     const bool silent = greeted.error().timed_out();
     problem_ = silent ? "it said nothing within the handshake's limit" : greeted.error().message();
     publish_state(false, problem_);
-    if (!greeted.error().cancelled() && !greeted.error().end_of_stream())
+    if (!is_farewell(greeted.error()))
       log_warning(fmt::format("hub {}: {}: {}", transport_.hub(), address_, problem_));
     co_return;
   }
@@ -96,8 +101,10 @@ Task<Result<>> ShmSession::greet() {
                                 pid_, theirs->version, shm::kVersion));
   }
   hello_ = *theirs;
-  if (hello_.instance.empty() || hello_.instance == transport_.instance())
-    co_return broken("(it has no name of its own)");
+  const bool named = hello_.instance.starts_with(socket_prefix(hello_.hub)) &&
+                     hello_.instance.find('/') == std::string::npos &&
+                     hello_.instance != transport_.instance();
+  if (!named) co_return broken("(it has no name of its own)");
   co_return Result<>();
 }
 
@@ -111,7 +118,7 @@ Task<> ShmSession::read() {
       handled = frame.error();
     }
     if (handled) continue;
-    if (!handled.error().cancelled() && !handled.error().end_of_stream() && handled.code() != ECONNRESET) {
+    if (!is_farewell(handled.error())) {
       problem_ = handled.error().message();
       log_warning(fmt::format("hub {}: process {}: {}", transport_.hub(), pid_, problem_));
     }

@@ -14,11 +14,14 @@
 
 #include <horus/base/log.hpp>
 #include <horus/io/reactor.hpp>
+#include <horus/io/time.hpp>
 #include <horus/msg/shm_session.hpp>
 
 namespace horus::msg {
 namespace {
 
+constexpr Duration kLastBreath =
+    std::chrono::milliseconds(20);  // until a dying process has closed everything
 constexpr std::size_t kMaxNamePart =
     24;  // characters of a hub's name in a path: a socket's path has 107 in all
 
@@ -148,18 +151,29 @@ Task<> ShmTransport::find_members(std::shared_ptr<ShmTransport> self, std::strin
     const bool known = std::any_of(sessions_.begin(), sessions_.end(),
                                    [&](const ShmSession* session) { return session->peer() == name; });
     if (known || sessions_.size() >= options_.max_peers) continue;
-    const std::string path = directory_ + "/" + name;
-    auto stream = co_await io::UnixStream::connect(path, options_.handshake_limit);
+    auto stream = co_await reach(name);
     if (stream) {
       scope_->spawn(serve(self, std::move(*stream), "shm " + name), "hub session");
-    } else if (stream.code() == ECONNREFUSED) {
-      static_cast<void>(::unlink(path.c_str()));  // its process died
     } else if (stream.error().cancelled()) {
       co_return;
-    } else if (stream.code() != ENOENT) {
+    } else if (stream.code() != ENOENT && stream.code() != ECONNREFUSED) {
       log_warning(fmt::format("hub {}: {}", hub_, stream.error().message()));
     }
   }
+}
+
+// Connects to a hub. The socket of a process that died refuses, and is removed.
+Task<Result<io::UnixStream>> ShmTransport::reach(std::string instance) {
+  const std::string path = directory_ + "/" + instance;
+  auto stream = co_await io::UnixStream::connect(path, options_.handshake_limit);
+  if (!stream && stream.code() == ECONNREFUSED) static_cast<void>(::unlink(path.c_str()));
+  co_return stream;
+}
+
+// A session is over: its peer may have died without clearing up behind itself.
+Task<> ShmTransport::clear_after(std::shared_ptr<ShmTransport>, std::string instance) {
+  co_await sleep(kLastBreath);
+  auto stream = co_await reach(std::move(instance));
 }
 
 Task<> ShmTransport::serve(std::shared_ptr<ShmTransport> self, io::UnixStream stream, std::string address) {
@@ -168,6 +182,8 @@ Task<> ShmTransport::serve(std::shared_ptr<ShmTransport> self, io::UnixStream st
   auto running = session.run();
   co_await running;
   forget(session);
+  if (!session.peer().empty() && scope_ != nullptr)
+    scope_->spawn(clear_after(self, session.peer()), "clear up");
 }
 
 bool ShmTransport::claim(const ShmSession& session, std::uint64_t publisher, std::uint64_t subscriber) {

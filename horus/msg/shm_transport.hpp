@@ -58,6 +58,8 @@ class ShmTransport final : public Transport, public std::enable_shared_from_this
   Task<> accept(std::shared_ptr<ShmTransport> self);
   Task<> serve(std::shared_ptr<ShmTransport> self, io::UnixStream stream, std::string address);
   Task<> find_members(std::shared_ptr<ShmTransport> self, std::string hub);
+  Task<> clear_after(std::shared_ptr<ShmTransport> self, std::string instance);
+  Task<Result<io::UnixStream>> reach(std::string instance);
   void add_port(const std::shared_ptr<Port>& port);
   void find_peer_of(const PortInfo& port);
 

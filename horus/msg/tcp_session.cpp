@@ -82,7 +82,7 @@ Task<Result<>> TcpSession::converse() {
   scope_.cancel();
   co_await scope_.join();
   sending_.clear();
-  receiving_.clear();
+  std::exchange(receiving_, {}).clear();  // a subscriber that takes the rest tells us
   co_return ended;
 }
 

@@ -98,6 +98,7 @@ class TcpSession : public std::enable_shared_from_this<TcpSession> {
   Result<> on_loss(std::uint32_t channel, wire::Bytes payload);
   /// Null: a channel that has ended. Errors: kBadInput: one that there never was.
   Result<std::shared_ptr<ReceiveChannel>> receiver(std::uint32_t channel) const;
+  void forget_receiver(std::uint32_t channel);
   void finish_message(std::uint32_t number, ReceiveChannel& channel, std::int64_t stamp_ns);
 
   [[nodiscard]] bool joins(const PortInfo& port) const;

@@ -77,12 +77,10 @@ void TcpSession::port_closed(const PortInfo& port) {
     return send_control();
   }
   for (auto entry = receiving_.begin(); entry != receiving_.end();) {
-    if (entry->second->subscriber() != port.id) {
-      ++entry;
-      continue;
-    }
-    wire::append(control_, wire::FrameType::unsubscribe, entry->first, entry->second->last_account());
-    entry = receiving_.erase(entry);
+    const auto here = entry++;
+    if (here->second->subscriber() != port.id) continue;
+    wire::append(control_, wire::FrameType::unsubscribe, here->first, here->second->last_account());
+    forget_receiver(here->first);
     send_control();
   }
 }
@@ -94,6 +92,10 @@ void TcpSession::subscribe(const wire::Advertise& publisher, const LocalPort& su
         *this, fmt::format("topic {}: hub {} announces messages of up to {} bytes; at most {} are taken: "
                            "TcpHubOptions::max_message_bytes",
                            publisher.topic, peer_.hub, publisher.max_bytes, options_.max_message_bytes));
+  }
+  if (receiving_.size() >= options_.max_ports || last_requested_ == UINT32_MAX) {
+    return owner_.complain(*this, fmt::format("hub {}: more than {} channels: TcpHubOptions::max_ports",
+                                              peer_.hub, options_.max_ports));
   }
   const std::uint32_t number = ++last_requested_;
   if (publisher.layout.hash == subscriber.layout.hash) {
@@ -202,7 +204,7 @@ Result<> TcpSession::on_refuse(std::uint32_t channel, wire::Bytes payload) {
   if (!frame) return frame.error();
   const auto known = receiver(channel);
   if (!known) return known.error();
-  receiving_.erase(channel);
+  forget_receiver(channel);
   if (!frame->text.empty()) owner_.complain(*this, frame->text);
   return {};
 }
@@ -238,7 +240,7 @@ Result<> TcpSession::on_loss(std::uint32_t channel, wire::Bytes payload) {
 
 Result<> TcpSession::on_end(std::uint32_t channel, wire::Bytes payload) {
   Result<> counted = on_loss(channel, payload);
-  if (counted) receiving_.erase(channel);
+  if (counted) forget_receiver(channel);
   return counted;
 }
 
@@ -249,6 +251,9 @@ Result<std::shared_ptr<ReceiveChannel>> TcpSession::receiver(std::uint32_t chann
   const auto found = receiving_.find(channel);
   return found == receiving_.end() ? nullptr : found->second;
 }
+
+// Out of the map before it dies: a subscriber that takes the rest tells us, and is looked up there.
+void TcpSession::forget_receiver(std::uint32_t channel) { static_cast<void>(receiving_.extract(channel)); }
 
 void TcpSession::finish_message(std::uint32_t number, ReceiveChannel& channel, std::int64_t stamp_ns) {
   if (!receiving_.contains(number)) return;  // the subscriber went while the message came

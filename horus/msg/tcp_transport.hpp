@@ -72,7 +72,7 @@ class TcpTransport final : public Transport,
   [[nodiscard]] Duration jittered(Duration pause);
 
   Result<> admit(TcpSession& session) override;
-  void complain(TcpSession& session, const std::string& problem) override;
+  void complain(TcpSession& session, const std::string& words) override;
   [[nodiscard]] const LocalPorts& ports() const override { return ports_; }
   [[nodiscard]] bool is_neighbour(const wire::Greeting& peer) const override;
   [[nodiscard]] Connection* find(const TcpSession& session) noexcept;

@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::size_t kFailuresKept = 8;
 constexpr std::size_t kProblemsKept = 8;                     // of one peer
+constexpr std::size_t kLongestProblem = 4096;                // bytes
 constexpr std::size_t kProblemsTold = 1024;                  // each once; then no more
 constexpr Duration kRefusalEvery = std::chrono::seconds(1);  // lines in the log about refused connections
 
@@ -54,7 +55,8 @@ Result<> TcpTransport::admit(TcpSession& session) {
   return {};
 }
 
-void TcpTransport::complain(TcpSession& session, const std::string& problem) {
+void TcpTransport::complain(TcpSession& session, const std::string& words) {
+  const std::string problem = words.substr(0, kLongestProblem);  // it may be a peer's
   if (told_.size() < kProblemsTold && told_.insert(problem).second)
     log_warning(fmt::format("hub {}: {}", hub_, problem));
   Connection* connection = find(session);

@@ -91,8 +91,7 @@ void Scheduler::open_port(NodeBase& node, const NodeBase::NodePort& node_port) {
     const auto& subscriber = out ? other : port;
     check_types(*publisher, *subscriber,
                 fmt::format("{}.{} to {}.{}", wanted.from, wanted.out, wanted.to, wanted.in));
-    msg::connect_here(publisher->outbox(), subscriber->shared_inbox())
-        .or_throw();
+    msg::connect_here(publisher->outbox(), subscriber->shared_inbox()).or_throw();
   }
 }
 

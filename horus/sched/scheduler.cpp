@@ -373,7 +373,7 @@ struct StuckTimer : io::Timer {
         return;
       }
       log_error("the shutdown did not end in time; still waiting:\n" + dump_tasks());
-      std::_Exit(kExitStuck);
+      io::Reactor::current()->backend().exit_now(kExitStuck);
     };
   }
 };
@@ -383,6 +383,11 @@ struct StuckTimer : io::Timer {
 // --- Running ----------------------------------------------------------------------------------------------------------
 
 Task<int> Scheduler::run_async() { return run_limited(Duration::max(), false); }
+
+Task<int> Scheduler::run_main(Duration limit) {
+  apply_thread_settings();
+  return run_limited(limit, true);
+}
 
 Task<int> Scheduler::run_limited(Duration limit, bool own_signals) {
   check_not_running("run");
@@ -461,10 +466,14 @@ Task<> Scheduler::watch_signals() {
   auto second = co_await watching_on;
   if (!second) co_return;
   for (auto& record : nodes_) record->node->enter_safe_state();
-  std::_Exit(128 + second->number);
+  reactor_->backend().exit_now(128 + second->number);
 }
 
 void Scheduler::apply_thread_settings() {
+  // A simulated process shares its thread with others.
+  if (io::Reactor* reactor = io::Reactor::current();
+      reactor != nullptr && reactor->backend().has_virtual_clock())
+    return;
   if (config_.timer_slack)
     ::prctl(PR_SET_TIMERSLACK, static_cast<unsigned long>(config_.timer_slack->count()), 0, 0, 0);
   if (config_.lock_memory && ::mlockall(MCL_CURRENT | MCL_FUTURE) != 0) {

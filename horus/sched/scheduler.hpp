@@ -110,6 +110,9 @@ class HORUS_API Scheduler {
   /// The primitive under both, for a reactor of your own: ends after stop() or when its task is asked to stop. Touches
   /// no signals. One run at a time.
   Task<int> run_async();
+  /// What run() and run_for() do, as a task of a reactor of your own: ends after stop(), SIGINT, SIGTERM or `limit`. For
+  /// programs whose main is a task, so that a simulated world can run it (docs/simulation.md).
+  Task<int> run_main(Duration limit = Duration::max());
   /// Starts the nodes if they are not yet started, releases every node once, and waits for those ticks.
   /// Gives 0, or 1 when a node could not start. The nodes are shut down by the next run, or with the scheduler.
   int tick_once();

@@ -23,7 +23,9 @@ thread_local std::size_t left_open = 0;
 // Constructed before the backend and destroyed after it.
 struct WorldAlone {
   struct Lonely final : detail::Context {
-    using Context::Context;
+    Lonely(detail::Engine& engine, detail::Host& host, const Costs& costs) : Context(engine, 1, host, costs) {
+      process_ = &engine.processes().add(host, "alone");
+    }
     ~Lonely() { alive_.reset(); }
   };
 
@@ -31,7 +33,7 @@ struct WorldAlone {
   Costs costs;
   Lonely context;
 
-  explicit WorldAlone(std::uint64_t seed) : engine(seed), context(engine, 1, engine.host("10.0.0.1"), costs) {
+  explicit WorldAlone(std::uint64_t seed) : engine(seed), context(engine, engine.host("10.0.0.1"), costs) {
     context.host().disk = disk_of_thread();
   }
   WorldAlone(const WorldAlone&) = delete;
@@ -48,6 +50,8 @@ class BackendAlone final : private WorldAlone, public detail::SimBackend {
       : WorldAlone(seed), SimBackend(WorldAlone::engine, WorldAlone::context, config) {
     kernel().run_alone();
     engine().end_at_violations();
+    for (std::size_t i = 0; i < 3; ++i)
+      kernel().install(static_cast<int>(i), WorldAlone::context.process().standard[i].object());
   }
   detail::Engine& engine() noexcept { return WorldAlone::engine; }
   detail::Context& context() noexcept { return WorldAlone::context; }

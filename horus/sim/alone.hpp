@@ -17,7 +17,8 @@ namespace horus::sim {
 ///
 /// Semantics: one host, 10.0.0.1. It begins anew with each reactor, except its disk, which the reactors of a thread have
 /// one after the other. Seeds come from HORUS_SIM_SEED (1). With HORUS_SIM_FAULTS set the seed chooses a subset of
-/// Faults::unspecified, short transfers left out. Threads, child processes and signals are the real ones and do not wake it.
+/// Faults::unspecified, short transfers left out. It is the only process: there are no programs to start, and a signal
+/// that nobody waits for ends the real one. Threads do not wake it.
 /// Errors: none. A wait that nothing can ever end stops the program with a message.
 /// Thread safety: the reactor's thread.
 HORUS_API Result<std::unique_ptr<io::Backend>> make_backend_alone(const io::ReactorConfig& config);

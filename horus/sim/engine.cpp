@@ -28,7 +28,8 @@ void draw(Random& random, std::initializer_list<unsigned*> rates) {
 Faults Faults::swarm(Random& random) {
   Faults faults = unspecified(random);
   draw(random, {&faults.datagram_loss, &faults.datagram_duplicate, &faults.datagram_late,
-                &faults.slow_segment, &faults.disk_error, &faults.disk_full});
+                &faults.slow_segment, &faults.disk_error, &faults.disk_full, &faults.spawn_failure,
+                &faults.slow_start, &faults.child_death});
   return faults;
 }
 
@@ -183,6 +184,11 @@ std::size_t Engine::reset_connections(const Host& one, const Host& other) {
   }
   for (const auto& stream : between) stream->reset();
   return between.size();
+}
+
+const std::vector<std::string>* Engine::addresses_of(const std::string& name) const {
+  const auto found = names_.find(name);
+  return found == names_.end() ? nullptr : &found->second;
 }
 
 std::uint16_t Engine::free_port(const Host& host, bool stream) noexcept {

@@ -16,23 +16,28 @@
 #include <horus/sim/file_system.hpp>
 #include <horus/sim/objects.hpp>
 #include <horus/sim/ports.hpp>
+#include <horus/sim/process_table.hpp>
 #include <horus/sim/random.hpp>
 
 namespace horus::sim::detail {
 
 class Stream;
+class UnixSocket;
 
 /// A machine of the simulated network: one address, its ports.
 struct Host {
   std::string address;  // numeric, without port
   Ports tcp{Ports::Protocol::tcp};
   Ports udp{Ports::Protocol::udp};
+  // Unix sockets, by the file that they are bound to or by their abstract name.
+  std::map<std::uint64_t, UnixSocket*> bound_files;
+  std::map<std::string, UnixSocket*> bound_names;
   std::uint16_t next_port = 32768;
   FileSystem disk;
 };
 
 /// What was simulated, folded into one number: equal programs with equal seeds have equal traces.
-enum class Trace : std::uint8_t { turn, attempt, arrival, fault, offload, node, ended };
+enum class Trace : std::uint8_t { turn, attempt, arrival, fault, offload, node, ended, signal, spawn };
 
 class Engine {
  public:
@@ -84,8 +89,13 @@ class Engine {
   [[nodiscard]] bool partitioned(const Host& one, const Host& other) const noexcept;
   /// Breaks every connection between the two.
   std::size_t reset_connections(const Host& one, const Host& other);
+  /// A name that everybody resolves; the addresses in the order in which they were given.
+  void add_name(const std::string& name, const std::string& address) { names_[name].push_back(address); }
+  [[nodiscard]] const std::vector<std::string>* addresses_of(const std::string& name) const;
   std::uint16_t free_port(const Host& host, bool stream) noexcept;
   void add_connection(const std::shared_ptr<Stream>& stream);
+
+  [[nodiscard]] ProcessTable& processes() noexcept { return processes_; }
 
  private:
   struct Event {
@@ -119,6 +129,8 @@ class Engine {
   std::map<std::string, std::unique_ptr<Host>> hosts_;
   std::vector<Partition> partitions_;
   std::vector<std::weak_ptr<Stream>> connections_;
+  std::map<std::string, std::vector<std::string>> names_;
+  ProcessTable processes_{*this};
 };
 
 }  // namespace horus::sim::detail

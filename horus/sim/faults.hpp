@@ -35,6 +35,9 @@ struct Faults {
   unsigned slow_segment = 0;        ///< a piece of a stream is lost once and sent again 200 ms later
   unsigned disk_error = 0;          ///< a read, write or fsync of a file fails with EIO
   unsigned disk_full = 0;           ///< a write to a file fails with ENOSPC
+  unsigned spawn_failure = 0;       ///< a child process cannot be started: EAGAIN
+  unsigned slow_start = 0;          ///< a child that was started takes up to 2 s before its program runs
+  unsigned child_death = 0;         ///< a child is killed within 10 s after its start
   // What the seam leaves unspecified on purpose (horus/io/backend.hpp).
   unsigned completions_mixed = 0;  ///< completions of different operations come in another order
   unsigned completion_late = 0;    ///< one comes up to a millisecond after the others

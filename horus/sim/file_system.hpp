@@ -18,6 +18,7 @@
 
 namespace horus::sim::detail {
 
+class FifoChannel;
 inline constexpr std::uint32_t kDirectSector = 512;  // bytes: what direct I/O must be aligned to
 
 /// Of /dev.
@@ -32,6 +33,7 @@ struct Inode {
   Contents data;                                          // of a file
   std::string target;                                     // of a symbolic link
   std::map<std::string, std::shared_ptr<Inode>> entries;  // of a directory
+  std::weak_ptr<FifoChannel> fifo;                        // of a FIFO that somebody has open
   // What a power cut leaves.
   Contents durable_data;
   std::map<std::string, std::shared_ptr<Inode>> durable_entries;
@@ -83,6 +85,8 @@ class FileSystem {
   void remove_tree(std::string_view path);
   int rename(std::string_view from, std::string_view to, unsigned flags);
   int make_directory(std::string_view path, mode_t mode, std::int64_t now_ns);
+  /// A FIFO, a socket's file, a device: `mode` says which. Gives its inode's number.
+  int make_node(std::string_view path, mode_t mode, std::int64_t now_ns, std::uint64_t& number);
   int make_link(std::string_view existing, std::string_view path);
   int make_symbolic_link(std::string_view target, std::string_view path, std::int64_t now_ns);
   ssize_t read_link(std::string_view path, char* target, std::size_t size);

@@ -7,10 +7,11 @@
 
 namespace horus::sim::detail {
 
-Instance::Instance(Engine& engine, std::uint64_t number, std::string name, Host& host,
+Instance::Instance(Engine& engine, std::uint64_t number, SimProcess& process,
                    const std::map<std::string, Distribution, std::less<>>& costs,
                    const std::function<std::unique_ptr<io::Backend>(std::unique_ptr<io::Backend>)>& wrap)
-    : Context(engine, number, host, costs), name_(std::move(name)) {
+    : Context(engine, number, process.host, costs), name_(process.name), child_(process.parent != 0) {
+  process_ = &process;
   io::ReactorConfig config;
   config.submission_entries = 64;
   config.completion_entries = 256;
@@ -21,6 +22,11 @@ Instance::Instance(Engine& engine, std::uint64_t number, std::string name, Host&
   auto checked = std::make_unique<ProcessBackend>(std::move(seen), engine, *this, backend_->kernel(), name_);
   process_backend_ = checked.get();
   const io::CurrentReactor nobody(nullptr);
+  for (std::size_t i = 0; i < process.standard.size(); ++i) {
+    Held& stream = process.standard[i];
+    if (stream.object()) kernel().install(static_cast<int>(i), stream.object());
+    stream.reset();
+  }
   reactor_ = std::make_unique<io::Reactor>(std::move(checked), config);
 }
 
@@ -32,12 +38,45 @@ void Instance::start(const std::function<Task<int>()>& main) {
   wake();
 }
 
+namespace {
+
+Launch launch_of(const SimProcess& process) {
+  Launch launch;
+  launch.arguments = process.arguments;
+  launch.directory = process.directory;
+  for (const std::string& variable : process.environment) {
+    const std::size_t equals = variable.find('=');
+    launch.environment[variable.substr(0, equals)] = variable.substr(equals + 1);
+  }
+  return launch;
+}
+
+// The descriptors 0, 1 and 2 belong to the streams; a closed one gives a closed stream.
+io::Descriptor standard(SimProvider& kernel, int fd) {
+  return kernel.find(fd) == nullptr ? io::Descriptor() : io::Descriptor(fd);
+}
+
+}  // namespace
+
+void Instance::start(const Program& program) {
+  as_current([&] {
+    Launch launch = launch_of(*process_);
+    launch.in = io::PipeReader(standard(kernel(), 0), "standard input");
+    launch.out = io::PipeWriter(standard(kernel(), 1), "standard output");
+    launch.err = io::PipeWriter(standard(kernel(), 2), "standard error");
+    scope_ = std::make_unique<Scope>(name_);
+    main_ = scope_->spawn(program(std::move(launch)), name_);
+  });
+  wake();
+}
+
 bool Instance::has_work() noexcept {
+  if (process_->frozen && !killed_) return false;
   return state_ != State::ended && (woken_ || reactor_->has_work() || kernel().has_candidates());
 }
 
 std::int64_t Instance::wake_time() noexcept {
-  if (state_ == State::ended) return kNever;
+  if (state_ == State::ended || (process_->frozen && !killed_)) return kNever;
   const std::int64_t deadline = reactor_->next_deadline();
   return deadline == kNever ? kNever : std::max(deadline, busy_until_);
 }
@@ -69,6 +108,7 @@ void Instance::ask_to_stop() {
 void Instance::kill() {
   if (state_ == State::ended) return;
   killed_ = true;
+  engine_.processes().end(*process_, CLD_KILLED, SIGKILL);
   kernel().cut_off();
   kernel().close_all();
   state_ = State::running;
@@ -100,7 +140,15 @@ void Instance::end() {
   backend_ = nullptr;
   alive_.reset();
   state_ = State::ended;
+  for (const SimProcess* child : engine_.processes().children_of(*process_)) {
+    if (!child->ended) left_children_.push_back(child->name);
+  }
+  engine_.processes().end(*process_, CLD_EXITED, exit_code_ & 0xff);
   engine_.trace(Trace::ended, number_, static_cast<std::uint32_t>(exit_code_));
+}
+
+void Instance::thaw() {
+  if (process_->frozen) engine_.processes().deliver(*process_, SIGCONT, nullptr, nullptr);
 }
 
 Instance::~Instance() = default;

@@ -11,7 +11,7 @@
 #include <sys/epoll.h>
 
 #include <horus/base/assert.hpp>
-#include <horus/sim/stream.hpp>
+#include <horus/sim/transcript.hpp>
 
 namespace horus::sim::detail {
 namespace {
@@ -46,13 +46,23 @@ int SimProvider::add(std::shared_ptr<Object> object) {
   if (!has_room()) return -EMFILE;
   std::size_t fd = kFirstDescriptor;
   while (fd < table_.size() && table_[fd].object) ++fd;
-  if (fd >= table_.size()) table_.resize(fd + 1);
-  Entry& entry = table_[fd];
-  entry.watched = 0;
-  entry.object = std::move(object);
-  entry.object->opened_as(*this, static_cast<int>(fd));
-  ++open_;
+  install(static_cast<int>(fd), object);
   return static_cast<int>(fd);
+}
+
+void SimProvider::install(int fd, const std::shared_ptr<Object>& object) {
+  const auto place = static_cast<std::size_t>(fd);
+  if (place >= table_.size()) table_.resize(place + 1);
+  Entry& entry = table_[place];
+  HORUS_ASSERT(!entry.object, "a descriptor of a simulated process was given twice");
+  entry.watched = 0;
+  entry.object = object;
+  entry.object->opened_as(*this, fd);
+  if (place >= kFirstDescriptor) ++open_;
+}
+
+std::shared_ptr<Object> SimProvider::shared(int fd) noexcept {
+  return find(fd) == nullptr ? nullptr : table_[static_cast<std::size_t>(fd)].object;
 }
 
 int SimProvider::duplicate(int fd) {
@@ -74,7 +84,7 @@ int SimProvider::close(int fd) noexcept {
   entry.object.reset();
   entry.watched = 0;
   ++entry.generation;
-  --open_;
+  if (static_cast<std::size_t>(fd) >= kFirstDescriptor) --open_;
   object->closed_as(*this, fd);
   return 0;
 }
@@ -162,6 +172,20 @@ bool SimProvider::whim(Whim which) noexcept {
   return true;
 }
 
+Object* SimProvider::receiver(int fd) noexcept {
+  Object* object = find(fd);
+  Transcript* transcript = object == nullptr ? nullptr : object->incoming();
+  if (transcript != nullptr) transcript->receives(context_.number());
+  return object;
+}
+
+Object* SimProvider::sender(int fd) noexcept {
+  Object* object = find(fd);
+  Transcript* transcript = object == nullptr ? nullptr : object->outgoing();
+  if (transcript != nullptr) transcript->sends(context_.number());
+  return object;
+}
+
 ssize_t SimProvider::moved(const char* what, int fd, ssize_t result) noexcept {
   std::uint64_t detail = static_cast<std::uint64_t>(fd) << 32;
   detail ^= static_cast<std::uint32_t>(result);
@@ -170,59 +194,31 @@ ssize_t SimProvider::moved(const char* what, int fd, ssize_t result) noexcept {
 }
 
 ssize_t SimProvider::receive(int fd, void* data, std::size_t size, int flags) noexcept {
-  Object* object = find(fd);
+  Object* object = receiver(fd);
   if (object == nullptr) return -EBADF;
-  const bool stream = dynamic_cast<Stream*>(object) != nullptr;
+  const bool stream = object->is_byte_stream();
   iovec part{data, stream ? shortened(size) : size};
   msghdr message = message_of(&part, 1);
   return moved("receive", fd, object->receive(message, flags));
 }
 
 ssize_t SimProvider::send(int fd, const void* data, std::size_t size, int flags) noexcept {
-  Object* object = find(fd);
+  Object* object = sender(fd);
   if (object == nullptr) return -EBADF;
-  const bool stream = dynamic_cast<Stream*>(object) != nullptr;
+  const bool stream = object->is_byte_stream();
   iovec part{const_cast<void*>(data), stream ? shortened(size) : size};
   const msghdr message = message_of(&part, 1);
   return moved("send", fd, object->send(message, flags));
 }
 
-ssize_t SimProvider::receive_message(int fd, msghdr& message, int flags) noexcept {
-  Object* object = find(fd);
-  if (object == nullptr) return -EBADF;
-  if (dynamic_cast<Stream*>(object) != nullptr) {
-    auto parts = shortened(message.msg_iov, message.msg_iovlen);
-    msghdr some = message;
-    some.msg_iov = parts.data();
-    const ssize_t result = object->receive(some, flags);
-    message.msg_namelen = some.msg_namelen;
-    message.msg_controllen = some.msg_controllen;
-    message.msg_flags = some.msg_flags;
-    return moved("receive", fd, result);
-  }
-  return moved("receive", fd, object->receive(message, flags));
-}
-
-ssize_t SimProvider::send_message(int fd, const msghdr& message, int flags) noexcept {
-  Object* object = find(fd);
-  if (object == nullptr) return -EBADF;
-  if (dynamic_cast<Stream*>(object) != nullptr) {
-    auto parts = shortened(message.msg_iov, message.msg_iovlen);
-    msghdr some = message;
-    some.msg_iov = parts.data();
-    return moved("send", fd, object->send(some, flags));
-  }
-  return moved("send", fd, object->send(message, flags));
-}
-
 ssize_t SimProvider::read(int fd, const iovec* parts, int count, std::int64_t,
                           io::DescriptorTraits&) noexcept {
-  Object* object = find(fd);
+  Object* object = receiver(fd);
   if (object == nullptr) return -EBADF;
   if (object->kind() == Object::Kind::file) return -EAGAIN;  // a thread's work
   if (count == 1) {
-    const bool counter = object->kind() == Object::Kind::counter;
-    iovec part{parts->iov_base, counter ? parts->iov_len : shortened(parts->iov_len)};
+    const bool whole = !object->is_byte_stream();
+    iovec part{parts->iov_base, whole ? parts->iov_len : shortened(parts->iov_len)};
     msghdr message = message_of(&part, 1);
     return moved("read", fd, object->receive(message, 0));
   }
@@ -232,12 +228,12 @@ ssize_t SimProvider::read(int fd, const iovec* parts, int count, std::int64_t,
 
 ssize_t SimProvider::write(int fd, const iovec* parts, int count, std::int64_t,
                            io::DescriptorTraits&) noexcept {
-  Object* object = find(fd);
+  Object* object = sender(fd);
   if (object == nullptr) return -EBADF;
   if (object->kind() == Object::Kind::file) return -EAGAIN;  // a thread's work
   if (count == 1) {
-    const bool counter = object->kind() == Object::Kind::counter;
-    iovec part{parts->iov_base, counter ? parts->iov_len : shortened(parts->iov_len)};
+    const bool whole = !object->is_byte_stream();
+    iovec part{parts->iov_base, whole ? parts->iov_len : shortened(parts->iov_len)};
     const msghdr message = message_of(&part, 1);
     return moved("write", fd, object->send(message, 0));
   }

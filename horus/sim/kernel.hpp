@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -38,6 +39,8 @@ class Context {
   void after(Duration delay, std::function<void()> action);
   /// Calls `action` with the process's reactor as the thread's current one.
   virtual void enter(const std::function<void()>& action) { action(); }
+  /// Itself in the table of processes; set before anything runs.
+  [[nodiscard]] SimProcess& process() noexcept { return *process_; }
   /// Its backend is gone, and left so many descriptors open.
   void left_open(std::size_t descriptors) noexcept {
     leaked_ = descriptors;
@@ -53,6 +56,7 @@ class Context {
   const std::uint64_t number_;
   Host& host_;
   const std::map<std::string, Distribution, std::less<>>& costs_;
+  SimProcess* process_ = nullptr;
   std::int64_t busy_until_ = 0;
   bool woken_ = false;
   std::size_t leaked_ = 0;
@@ -97,9 +101,13 @@ class SimProvider final : public io::Provider {
   // --- The table of descriptors.
   /// The lowest free number; -EMFILE when there are too many.
   int add(std::shared_ptr<Object> object);
+  /// At a certain number, which is free.
+  void install(int fd, const std::shared_ptr<Object>& object);
   int duplicate(int fd);
+  [[nodiscard]] std::shared_ptr<Object> shared(int fd) noexcept;
   [[nodiscard]] bool has_room() const noexcept;
   [[nodiscard]] Object* find(int fd) noexcept;
+  /// Without the three standard ones.
   [[nodiscard]] std::size_t open_descriptors() const noexcept { return open_; }
   /// As the kernel does at the end of a process.
   void close_all() noexcept;
@@ -121,6 +129,9 @@ class SimProvider final : public io::Provider {
     std::uint32_t generation = 0;
     bool candidate = false;
   };
+  // What `fd` names, about to take or give bytes.
+  [[nodiscard]] Object* receiver(int fd) noexcept;
+  [[nodiscard]] Object* sender(int fd) noexcept;
   ssize_t moved(const char* what, int fd, ssize_t result) noexcept;
   [[nodiscard]] std::size_t shortened(std::size_t size) noexcept;
   std::vector<iovec> shortened(const iovec* parts, std::size_t count) noexcept;
@@ -129,14 +140,15 @@ class SimProvider final : public io::Provider {
   std::int32_t perform(const io_uring_sqe& entry);
   ssize_t transfer(const io_uring_sqe& entry, const iovec* parts, std::size_t count, bool writing);
   int open(const io_uring_sqe& entry);
+  int give_rights(msghdr& message, std::vector<Held>& rights, std::size_t room);
 
   Engine& engine_;
   Context& context_;
   std::vector<Entry> table_;
+  std::size_t open_ = 0;  // without the three standard ones
   std::vector<int> candidates_;
   std::vector<io::BlockingOperation*> started_;
   io::RemoteList finished_;
-  std::size_t open_ = 0;
   std::uint64_t retry_ticks_ = 0;
   bool ticking_ = false;
   bool cut_off_ = false;

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <horus/sim/fifo.hpp>
 #include <horus/sim/kernel.hpp>
 
 namespace horus::sim::detail {
@@ -51,7 +52,12 @@ int SimProvider::open(const io_uring_sqe& entry) {
   const int result =
       context_.host().disk.open(engine_, directory_of(*this, entry.fd), path_of(entry.addr),
                                 static_cast<int>(entry.open_flags), entry.len, context_.now(), file);
-  return result < 0 ? result : add(std::move(file));
+  if (result < 0) return result;
+  if (S_ISSOCK(file->inode()->mode)) return -ENXIO;
+  if (!S_ISFIFO(file->inode()->mode)) return add(std::move(file));
+  std::shared_ptr<Object> end;
+  const int opened = FifoEnd::open(engine_, *file->inode(), static_cast<int>(entry.open_flags), end);
+  return opened < 0 ? opened : add(std::move(end));
 }
 
 std::int32_t SimProvider::perform(const io_uring_sqe& entry) {

@@ -91,7 +91,16 @@ std::shared_ptr<Object> Object::accept(int& error) {
 void Object::opened_as(SimProvider& kernel, int fd) { references_.push_back({&kernel, fd}); }
 void Object::closed_as(SimProvider& kernel, int fd) {
   std::erase_if(references_, [&](const Reference& one) { return one.kernel == &kernel && one.fd == fd; });
-  if (references_.empty()) closed();
+  if (references_.empty() && held_ == 0) closed();
+}
+void Object::let_go() {
+  if (--held_ == 0 && references_.empty()) closed();
+}
+ssize_t Object::send_with(const msghdr& message, int flags, std::vector<Held>&&) {
+  return send(message, flags);
+}
+ssize_t Object::receive_with(msghdr& message, int flags, std::vector<Held>&) {
+  return receive(message, flags);
 }
 void Object::changed() noexcept {
   for (const Reference& one : references_) one.kernel->touch(one.fd);

@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <fcntl.h>
@@ -20,7 +21,9 @@
 namespace horus::sim::detail {
 
 class Engine;
+class Held;
 class SimProvider;
+class Transcript;
 struct Host;
 
 // Bytes and addresses of messages.
@@ -71,6 +74,16 @@ class Object : public std::enable_shared_from_this<Object> {
   [[nodiscard]] virtual const io::Address* local() const noexcept { return nullptr; }
   [[nodiscard]] virtual const io::Address* peer() const noexcept { return nullptr; }
 
+  /// Descriptors that travel with a message (SCM_RIGHTS). What cannot carry any drops them.
+  virtual ssize_t send_with(const msghdr& message, int flags, std::vector<Held>&& rights);
+  virtual ssize_t receive_with(msghdr& message, int flags, std::vector<Held>& rights);
+  /// What it receives and sends may be cut anywhere.
+  [[nodiscard]] virtual bool is_byte_stream() const noexcept { return false; }
+  /// What its operations give and take, for the checks at the seam. Null where the bytes of several senders mix, and
+  /// while there is no connection.
+  [[nodiscard]] virtual Transcript* incoming() const noexcept { return nullptr; }
+  [[nodiscard]] virtual Transcript* outgoing() const noexcept { return nullptr; }
+
   /// O_NONBLOCK and the like, as F_GETFL gives them.
   [[nodiscard]] virtual int flags() const noexcept { return O_RDWR | flags_; }
   void set_flags(int flags) noexcept { flags_ = flags; }
@@ -83,13 +96,42 @@ class Object : public std::enable_shared_from_this<Object> {
   void changed() noexcept;
 
  private:
+  friend class Held;
   struct Reference {
     SimProvider* kernel;
     int fd;
   };
+  void let_go();
+
   Engine& engine_;
   int flags_ = 0;
   std::vector<Reference> references_;
+  int held_ = 0;
+};
+
+/// Keeps an object open without a descriptor: on its way to another process.
+class Held {
+ public:
+  Held() noexcept = default;
+  explicit Held(std::shared_ptr<Object> object) noexcept : object_(std::move(object)) {
+    if (object_) ++object_->held_;
+  }
+  Held(Held&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
+  Held& operator=(Held&& other) noexcept {
+    if (this != &other) {
+      reset();
+      object_ = std::exchange(other.object_, nullptr);
+    }
+    return *this;
+  }
+  ~Held() { reset(); }
+  void reset() noexcept {
+    if (const auto object = std::exchange(object_, nullptr)) object->let_go();
+  }
+  [[nodiscard]] const std::shared_ptr<Object>& object() const noexcept { return object_; }
+
+ private:
+  std::shared_ptr<Object> object_;
 };
 
 /// eventfd.

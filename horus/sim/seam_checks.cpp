@@ -11,7 +11,7 @@
 
 #include <fmt/format.h>
 
-#include <horus/sim/stream.hpp>
+#include <horus/sim/transcript.hpp>
 
 namespace horus::sim::detail {
 namespace {
@@ -158,7 +158,7 @@ void SeamChecks::submitted(const io_uring_sqe& entry) {
   const bool peeks = message && (entry.msg_flags & MSG_PEEK) != 0;
   if (!regions.empty() || operation.group != 0) {
     if (Object* object = kernel_.find(entry.fd)) operation.object = object->shared_from_this();
-    operation.streams = !peeks && dynamic_cast<Stream*>(operation.object.get()) != nullptr;
+    operation.streams = !peeks && operation.object && operation.object->is_byte_stream();
     const auto direction = operation.receives ? WatchedBuffer::Direction::in : WatchedBuffer::Direction::out;
     operation.buffer = WatchedBuffer(direction, std::move(regions), operation.number);
   }
@@ -220,8 +220,7 @@ bool SeamChecks::told(Operation& operation, std::int32_t result, std::uint32_t f
 }
 
 void SeamChecks::follow(const Operation& operation, const std::string& bytes) {
-  auto& stream = static_cast<Stream&>(*operation.object);
-  Transcript* transcript = operation.receives ? stream.incoming() : stream.outgoing();
+  Transcript* transcript = operation.receives ? operation.object->incoming() : operation.object->outgoing();
   if (transcript == nullptr) return;
   if (operation.receives ? transcript->received(bytes) : transcript->sent(bytes)) return;
   violated(fmt::format("a stream gave other bytes than it took, behind byte {} ({}, {} bytes)",

@@ -18,8 +18,6 @@
 
 namespace horus::sim::detail {
 
-class Stream;
-
 /// Memory that an operation works on, for as long as it does. What it receives into is scrambled meanwhile: who reads too
 /// early reads nonsense. Long buffers are looked at near both ends only.
 class WatchedBuffer {

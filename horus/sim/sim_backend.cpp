@@ -12,20 +12,30 @@
 
 #include <horus/sim/datagram.hpp>
 #include <horus/sim/stream.hpp>
+#include <horus/sim/unix_socket.hpp>
 
 namespace horus::sim::detail {
+
 SimBackend::SimBackend(Engine& engine, Context& context, const io::ReactorConfig& config)
     : KernelHolder(engine, context),
       Interpreter(config.submission_entries, config.completion_entries, KernelHolder::provider),
       engine_(engine),
       context_(context) {}
 
-SimBackend::~SimBackend() { context_.left_open(provider.open_descriptors()); }
+SimBackend::~SimBackend() {
+  context_.left_open(provider.open_descriptors());
+  provider.close_all();
+}
 
 std::int64_t SimBackend::now_ns() noexcept { return context_.now(); }
 void SimBackend::spend(std::string_view node) noexcept { context_.spend_for(node); }
 
 int SimBackend::socket(int domain, int type, int) noexcept {
+  if (domain == AF_UNIX) {
+    const int kind = type & 0xF;
+    if (kind != SOCK_STREAM && kind != SOCK_SEQPACKET && kind != SOCK_DGRAM) return -ESOCKTNOSUPPORT;
+    return provider.add(std::make_shared<UnixSocket>(engine_, context_.host(), kind, context_.process().pid));
+  }
   if (domain != AF_INET && domain != AF_INET6) return -EAFNOSUPPORT;
   switch (type & 0xF) {
     case SOCK_STREAM: return provider.add(std::make_shared<Stream>(engine_, Object::Kind::socket, domain));
@@ -74,10 +84,12 @@ int SimBackend::pipe(int ends[2], int flags) noexcept {
   return ends[1];
 }
 int SimBackend::socket_pair(int ends[2], int, int type) noexcept {
-  if ((type & 0xF) != SOCK_STREAM) return -EPROTONOSUPPORT;
-  auto one = std::make_shared<Stream>(engine_, Object::Kind::socket, AF_UNIX);
-  auto other = std::make_shared<Stream>(engine_, Object::Kind::socket, AF_UNIX);
-  Stream::join(one, other);
+  const int kind = type & 0xF;
+  if (kind != SOCK_STREAM && kind != SOCK_SEQPACKET && kind != SOCK_DGRAM) return -ESOCKTNOSUPPORT;
+  const pid_t owner = context_.process().pid;
+  auto one = std::make_shared<UnixSocket>(engine_, context_.host(), kind, owner);
+  auto other = std::make_shared<UnixSocket>(engine_, context_.host(), kind, owner);
+  UnixSocket::join(one, other);
   ends[0] = provider.add(one);
   if (ends[0] < 0) return ends[0];
   ends[1] = provider.add(other);

@@ -3,7 +3,9 @@
 // One thread, the world's. Owned by its reactor.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -30,6 +32,7 @@ class SimBackend : private KernelHolder, public io::Interpreter {
 
   [[nodiscard]] bool has_virtual_clock() const noexcept override { return true; }
   [[nodiscard]] std::int64_t now_ns() noexcept override;
+  [[nodiscard]] std::int64_t wall_clock_ns() noexcept override;
   void spend(std::string_view node) noexcept override;
   int socket(int domain, int type, int protocol) noexcept override;
   int bind(int fd, const sockaddr* address, socklen_t size) noexcept override;
@@ -54,10 +57,29 @@ class SimBackend : private KernelHolder, public io::Interpreter {
   bool run_job(io::ThreadPool& pool, io::ThreadPool::Job& job) noexcept override;
   bool take_job_back(io::ThreadPool& pool, io::ThreadPool::Job& job) noexcept override;
   void random_bytes(void* out, std::size_t size) noexcept override;
+  int make_fifo(const char* path, mode_t mode) noexcept override;
+  int use_fifo(int fd) noexcept override;
+  int set_pipe_room(int fd, std::size_t bytes) noexcept override;
+  int control_device(int fd, unsigned long request, void* argument) noexcept override;
+  Result<std::vector<io::Address>> look_up(const std::string& host, std::uint16_t port) override;
+  Result<pid_t> spawn(const io::ProcessOptions& options, const std::array<int, 3>& descriptors) override;
+  pid_t process_id() noexcept override;
+  void exit_now(int code) noexcept override;
+  int send_signal(pid_t pid, int number, const std::int32_t* value) noexcept override;
+  int claim_signals(io::SignalClaim& claim) noexcept override;
+  void release_signals(const io::SignalClaim& claim) noexcept override;
+  int open_process(pid_t pid) noexcept override;
+  int signal_process(int pidfd, int number) noexcept override;
+  int reap(int pidfd, siginfo_t& info) noexcept override;
+  void reap_killed(pid_t pid) noexcept override;
+  void await_end(int, int) noexcept override {}  // a killed process has ended
 
  private:
   Engine& engine_;
   Context& context_;
+  [[nodiscard]] ProcessTable& table() noexcept { return engine_.processes(); }
+  [[nodiscard]] Held stream_for(const io::ProcessOptions& options, std::size_t index, int fd);
+
   std::vector<io::ThreadPool::Job*> jobs_;
 };
 

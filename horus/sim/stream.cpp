@@ -46,8 +46,7 @@ std::uint32_t Stream::ready() const noexcept {
   const bool socket = kind_ == Kind::socket;
   if (unread() > 0) events |= EPOLLIN;
   if (ended_ || shut_read_) events |= socket ? EPOLLIN | EPOLLRDHUP : EPOLLHUP;
-  const bool abandoned = family_ == AF_UNIX && state_ == State::connected && !peer_;
-  if (socket && ((ended_ && shut_write_) || abandoned)) events |= EPOLLHUP;
+  if (socket && ended_ && shut_write_) events |= EPOLLHUP;
   if (!shut_write_) {
     const Stream* to = peer_.get();
     if (to == nullptr) {
@@ -107,7 +106,7 @@ ssize_t Stream::send(const msghdr& message, int) {
   return static_cast<ssize_t>(sent);
 }
 
-// To the other end: at once on a pipe or socket pair, over the network otherwise, in order.
+// To the other end: at once on a pipe, over the network otherwise, in order.
 void Stream::send_segment(Segment segment) noexcept {
   Stream& to = *peer_;
   to.on_the_way_ += segment.data.size();
@@ -355,7 +354,7 @@ int Stream::get_option(int level, int option, void* value, socklen_t* size) {
     case SO_ERROR: answer = error_ != 0 ? std::exchange(error_, 0) : std::exchange(connect_error_, 0); break;
     case SO_TYPE: answer = SOCK_STREAM; break;
     case SO_DOMAIN: answer = family_; break;
-    case SO_PROTOCOL: answer = family_ == AF_UNIX ? 0 : IPPROTO_TCP; break;
+    case SO_PROTOCOL: answer = IPPROTO_TCP; break;
     case SO_ACCEPTCONN: answer = state_ == State::listening ? 1 : 0; break;
     default: return options_.get(level, option, value, size);
   }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Byte streams of the simulated world: TCP connections and listeners, socket pairs, pipes.
+// Byte streams of the simulated world: TCP connections and listeners, pipes.
 // One thread, the world's. Descriptors and segments on their way share them; the last descriptor's end closes.
 #pragma once
 
@@ -16,7 +16,7 @@
 
 namespace horus::sim::detail {
 
-/// One end of a byte stream: a TCP connection, a Unix one, a pipe.
+/// One end of a byte stream: a TCP connection, a pipe.
 class Stream final : public Object {
  public:
   enum class State : std::uint8_t { fresh, listening, connecting, connected, failed, closed };
@@ -27,6 +27,7 @@ class Stream final : public Object {
   static void join(const std::shared_ptr<Stream>& one, const std::shared_ptr<Stream>& other) noexcept;
 
   [[nodiscard]] Kind kind() const noexcept override { return kind_; }
+  [[nodiscard]] bool is_byte_stream() const noexcept override { return true; }
   [[nodiscard]] std::uint32_t ready() const noexcept override;
   ssize_t receive(msghdr& message, int flags) override;
   ssize_t send(const msghdr& message, int flags) override;
@@ -51,9 +52,8 @@ class Stream final : public Object {
   /// The connection breaks: both sides see ECONNRESET, without a word on the way.
   void reset() noexcept;
   [[nodiscard]] const std::shared_ptr<Stream>& other_end() const noexcept { return peer_; }
-  /// What its operations give and take, for the checks at the seam. Null while there is no connection.
-  [[nodiscard]] Transcript* incoming() const noexcept { return incoming_.get(); }
-  [[nodiscard]] Transcript* outgoing() const noexcept { return outgoing_.get(); }
+  [[nodiscard]] Transcript* incoming() const noexcept override { return incoming_.get(); }
+  [[nodiscard]] Transcript* outgoing() const noexcept override { return outgoing_.get(); }
   void set_capacity(std::size_t bytes) noexcept { capacity_ = bytes; }
 
  private:

@@ -15,6 +15,7 @@
 #include <horus/io/backend.hpp>
 #include <horus/io/tcp.hpp>
 #include <horus/sim/faults.hpp>
+#include <horus/sim/program.hpp>
 #include <horus/sim/random.hpp>
 #include <horus/task/task.hpp>
 
@@ -77,6 +78,12 @@ class HORUS_API World {
   /// throws (its peer has gone) is nobody's failure.
   World& tcp_peer(std::string address, Conversation conversation);
 
+  /// A program that processes of every host can start with `io::Process`: `play` is its main function. Where a host's disk
+  /// has a file at `path` as well, its permissions count (EACCES, without x); a file alone is no program (ENOEXEC).
+  /// How it ends is its parent's business, never a failure of the run.
+  World& program(const std::string& path, Program play);
+  /// A name that `io::resolve` and `TcpStream::connect` know; every process's own name is one too.
+  World& name(const std::string& name, const std::string& address);
   /// Whatever `wrap` makes stands between the reactor of each life of a process and the simulated kernel: a fault of
   /// your own. The world's checks see what it does.
   World& backend(const std::string& process, BackendWrap wrap);
@@ -88,12 +95,15 @@ class HORUS_API World {
 
   /// A file on a host's disk, named by a process or an address: put there before the run, and durable.
   World& file(const std::string& host, const std::string& path, const std::string& contents);
+  /// What a process has written to its standard output and error: the last 64 KiB of its present or last life.
+  [[nodiscard]] std::string output(const std::string& process) const;
   /// What a file holds now; none: there is no such file.
   [[nodiscard]] std::optional<std::string> file(const std::string& host, const std::string& path);
 
   /// Chaos, as the seed chooses: until `until` a random subset of the small faults, partitions, resets, and kills of
   /// processes that start again; then all is well. Call it when all processes have been added.
-  /// `kills`: processes that may be killed; they must be able to start again.
+  /// `kills`: processes that may be killed; they must be able to start again. A program's path means its children, which
+  /// nobody but their parent starts again.
   World& swarm(Duration until, std::vector<std::string> kills = {});
 
   /// `holds` is asked after every step of the world.
@@ -112,6 +122,9 @@ class HORUS_API World {
     /// Kills a process as SIGKILL does: its descriptors close at that moment. (Its coroutines are asked to stop, and
     /// run to their end cut off from the world.)
     At& kill(std::string process);
+    /// Sends a signal to a process, as kill(1) does; unless it waits for it with a SignalSet, SIGTERM ends it like
+    /// `kill`. SIGSTOP freezes it until SIGCONT. To a program's path: to all who run it.
+    At& signal(std::string process, int number);
     /// Cuts the power of a host: its processes die, and what they wrote and did not sync may be lost, page by page
     /// and name by name.
     At& cut_power(std::string host);

@@ -25,7 +25,7 @@ TEST_CASE("every virtual function of a backend is forwarded") {
   const std::string seam = text_of("horus/io/backend.hpp");
   const std::string forwarding = text_of("horus/io/forwarding_backend.hpp");
   REQUIRE_FALSE(seam.empty());
-  const std::regex declaration(R"(virtual [\w:*& ]*?[*& ](\w+)\()");
+  const std::regex declaration(R"(virtual [\w:*&<> ]*?[*&> ](\w+)\()");
   int count = 0;
   for (std::sregex_iterator it(seam.begin(), seam.end(), declaration), end; it != end; ++it, ++count) {
     const std::string name = (*it)[1];

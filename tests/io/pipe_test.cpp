@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <horus/io/pipe.hpp>
 
-#include <cstdlib>
-#include <filesystem>
 #include <string>
 
 #include <fcntl.h>
@@ -13,25 +11,19 @@
 #include <horus/io/time.hpp>
 #include <horus/task/scope.hpp>
 
+#include "../support/through_backend.hpp"
+
 using horus::Result;
 using horus::Task;
 using horus::io::Fifo;
 using horus::io::FifoEnd;
 using horus::io::PipeReader;
 using horus::io::PipeWriter;
+using horus::testing::Folder;
 using namespace horus::literals;
 namespace io = horus::io;
 
 namespace {
-
-struct Folder {
-  std::string path = (std::filesystem::temp_directory_path() / "horus-pipe-XXXXXX").string();
-  Folder() { REQUIRE(::mkdtemp(path.data()) != nullptr); }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  ~Folder() { std::filesystem::remove_all(path); }
-  [[nodiscard]] std::string operator/(const char* name) const { return path + "/" + name; }
-};
 
 Task<Result<std::string>> line_of(PipeReader& reader) {
   auto line = co_await reader.read_line();
@@ -217,6 +209,7 @@ TEST_CASE("what cannot be opened says its path") {
 }
 
 TEST_CASE("standard input and output are copies whose flags nobody changes") {
+  NEEDS_REAL_KERNEL("the program's own descriptors 0 and 1");
   int in[2];
   int out[2];
   REQUIRE(::pipe2(in, O_CLOEXEC) == 0);

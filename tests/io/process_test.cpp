@@ -16,6 +16,8 @@
 #include <horus/io/time.hpp>
 #include <horus/task/scope.hpp>
 
+#include "../support/real_kernel.hpp"
+
 using horus::Result;
 using horus::Task;
 using horus::io::ExitStatus;
@@ -62,9 +64,11 @@ TEST_CASE("a program that does not exist is an error with its name and advice") 
     CHECK(missing.code() == ENOENT);
     CHECK(missing.error().message() ==
           "spawn horus-no-such-program: no such file or directory (is the program installed and on PATH?)");
-    auto forbidden_task = io::run_process(ProcessOptions("/etc/passwd"));
-    auto forbidden = co_await forbidden_task;
-    CHECK(forbidden.code() == EACCES);
+    if (!horus::testing::simulated()) {
+      auto forbidden_task = io::run_process(ProcessOptions("/etc/passwd"));
+      auto forbidden = co_await forbidden_task;
+      CHECK(forbidden.code() == EACCES);
+    }
     auto nowhere_task = Process::spawn(ProcessOptions("true").with_directory("/no/such/folder"));
     auto nowhere = co_await nowhere_task;
     CHECK(nowhere.code() == ENOENT);
@@ -83,6 +87,7 @@ TEST_CASE("a program that does not exist is an error with its name and advice") 
 }
 
 TEST_CASE("a conversation through pipes goes line by line") {
+  NEEDS_REAL_KERNEL("foreign programs (tests/sim/children_test.cpp)");
   auto body = []() -> Task<> {
     auto spawning = spawn(ProcessOptions("cat").with_input(Redirect::pipe()).with_output(Redirect::pipe()));
     auto cat = co_await spawning;
@@ -118,6 +123,7 @@ TEST_CASE("a conversation through pipes goes line by line") {
 }
 
 TEST_CASE("a child that never reads, or closes its input early, does not hang or kill the caller") {
+  NEEDS_REAL_KERNEL("foreign programs (tests/sim/children_test.cpp)");
   auto body = []() -> Task<> {
     const std::string much(500'000, 'x');
     auto ignoring = output_of(shell("exec 0<&-; echo closed"), much);
@@ -142,6 +148,7 @@ TEST_CASE("a child that never reads, or closes its input early, does not hang or
 }
 
 TEST_CASE("kill ends a child, and a cancelled wait leaves it running") {
+  NEEDS_REAL_KERNEL("foreign programs (tests/sim/children_test.cpp)");
   auto body = []() -> Task<> {
     auto spawning = spawn(ProcessOptions("sleep", "1000"));
     auto sleeper = co_await spawning;
@@ -165,6 +172,7 @@ TEST_CASE("kill ends a child, and a cancelled wait leaves it running") {
 }
 
 TEST_CASE("terminate asks, waits, and kills only who does not listen") {
+  NEEDS_REAL_KERNEL("foreign programs (tests/sim/children_test.cpp)");
   auto body = []() -> Task<> {
     auto polite_task = spawn(
         shell("trap 'exit 7' TERM; echo ready; while :; do sleep 0.01; done").with_output(Redirect::pipe()));
@@ -193,6 +201,7 @@ TEST_CASE("terminate asks, waits, and kills only who does not listen") {
 }
 
 TEST_CASE("a group dies with its grandchildren") {
+  NEEDS_REAL_KERNEL("foreign programs (tests/sim/children_test.cpp)");
   // The pipe's writers are the child and its grandchildren: its end tells that all of them are dead.
   for (const int way : {0, 1, 2, 3}) {
     CAPTURE(way);
@@ -233,6 +242,7 @@ TEST_CASE("a group dies with its grandchildren") {
 }
 
 TEST_CASE("kill_group without an own group is refused: it would hit the caller") {
+  NEEDS_REAL_KERNEL("foreign programs (tests/sim/children_test.cpp)");
   auto body = []() -> Task<> {
     auto spawning = spawn(ProcessOptions("sleep", "1000"));
     auto sleeper = co_await spawning;
@@ -243,6 +253,7 @@ TEST_CASE("kill_group without an own group is refused: it would hit the caller")
 }
 
 TEST_CASE("destroying the Process of a running child kills it, also when the reactor ends at once") {
+  NEEDS_REAL_KERNEL("foreign programs (tests/sim/children_test.cpp)");
   {
     auto body = []() -> Task<> {
       auto spawning = spawn(ProcessOptions("sleep", "1000"));
@@ -280,6 +291,7 @@ TEST_CASE("destroying the Process of a running child kills it, also when the rea
 }
 
 TEST_CASE("a status that somebody else took is an error that says so") {
+  NEEDS_REAL_KERNEL("foreign programs (tests/sim/children_test.cpp)");
   auto body = []() -> Task<> {
     auto spawning = spawn(ProcessOptions("true"));
     auto child = co_await spawning;
@@ -294,6 +306,7 @@ TEST_CASE("a status that somebody else took is an error that says so") {
 }
 
 TEST_CASE("many children leave no descriptor behind") {
+  NEEDS_REAL_KERNEL("foreign programs (tests/sim/children_test.cpp)");
   auto body = []() -> Task<> {
     auto warm_up = output_of(shell("echo x"), "y");
     auto first = co_await warm_up;

@@ -18,6 +18,8 @@
 #include <horus/io/time.hpp>
 #include <horus/task/scope.hpp>
 
+#include "../support/real_kernel.hpp"
+
 using horus::Task;
 using horus::io::ExitStatus;
 using horus::io::Process;
@@ -56,6 +58,7 @@ struct Folder {
 }  // namespace
 
 TEST_CASE("a child's output, error output and exit code come back") {
+  NEEDS_REAL_KERNEL("foreign programs (tests/sim/children_test.cpp)");
   auto body = []() -> Task<> {
     auto running = output_of(shell("echo out; echo err >&2; exit 3"));
     auto output = co_await running;
@@ -74,6 +77,7 @@ TEST_CASE("a child's output, error output and exit code come back") {
 }
 
 TEST_CASE("a program is found on PATH, and input and output larger than a pipe flow both ways") {
+  NEEDS_REAL_KERNEL("foreign programs (tests/sim/children_test.cpp)");
   auto body = []() -> Task<> {
     const std::string much(500'000, 'x');
     auto running = output_of(ProcessOptions("cat"), much);
@@ -86,6 +90,7 @@ TEST_CASE("a program is found on PATH, and input and output larger than a pipe f
 }
 
 TEST_CASE("children start with default dispositions, an empty mask and no descriptor but three") {
+  NEEDS_REAL_KERNEL("foreign programs (tests/sim/children_test.cpp)");
   auto body = []() -> Task<> {
     struct sigaction pipe{};
     REQUIRE(::sigaction(SIGPIPE, nullptr, &pipe) == 0);
@@ -118,6 +123,7 @@ TEST_CASE("children start with default dispositions, an empty mask and no descri
 }
 
 TEST_CASE("environment and directory are as asked for") {
+  NEEDS_REAL_KERNEL("foreign programs (tests/sim/children_test.cpp)");
   REQUIRE(::setenv("HORUS_TEST_INHERITED", "yes", 1) == 0);
   const Folder folder;
   auto body = [&]() -> Task<> {
@@ -143,6 +149,7 @@ TEST_CASE("environment and directory are as asked for") {
 }
 
 TEST_CASE("standard descriptors go where the options send them") {
+  NEEDS_REAL_KERNEL("foreign programs (tests/sim/children_test.cpp)");
   const Folder folder;
   auto body = [&]() -> Task<> {
     auto merging =
@@ -172,6 +179,7 @@ TEST_CASE("standard descriptors go where the options send them") {
 }
 
 TEST_CASE("standard output and error may be swapped") {
+  NEEDS_REAL_KERNEL("foreign programs (tests/sim/children_test.cpp)");
   auto body = []() -> Task<> {
     int ends[2];
     REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
@@ -193,6 +201,7 @@ TEST_CASE("standard output and error may be swapped") {
 }
 
 TEST_CASE("a child that closes its output early is waited for") {
+  NEEDS_REAL_KERNEL("foreign programs (tests/sim/children_test.cpp)");
   auto body = []() -> Task<> {
     auto running = output_of(shell("exec >&- 2>&-; exit 5"));
     auto output = co_await running;
@@ -203,6 +212,7 @@ TEST_CASE("a child that closes its output early is waited for") {
 }
 
 TEST_CASE("a child that writes without end is killed at the limit") {
+  NEEDS_REAL_KERNEL("foreign programs (tests/sim/children_test.cpp)");
   auto body = []() -> Task<> {
     auto running = io::run_process(ProcessOptions("yes"), {}, 100'000);
     auto endless = co_await running;
@@ -219,6 +229,7 @@ TEST_CASE("a child that writes without end is killed at the limit") {
 }
 
 TEST_CASE("output that a grandchild holds open does not hold up the caller for ever") {
+  NEEDS_REAL_KERNEL("foreign programs (tests/sim/children_test.cpp)");
   auto body = []() -> Task<> {
     const std::int64_t before = horus::now_ns();
     // The grandchild ends by itself when its standard input, which the test holds, ends.
@@ -238,6 +249,7 @@ TEST_CASE("output that a grandchild holds open does not hold up the caller for e
 }
 
 TEST_CASE("stopping the task kills the child and leaves no zombie") {
+  NEEDS_REAL_KERNEL("foreign programs (tests/sim/children_test.cpp)");
   auto body = []() -> Task<> {
     auto late = co_await horus::with_timeout(20ms, io::run_process(ProcessOptions("sleep", "1000")));
     CHECK(late.code() == ETIMEDOUT);
@@ -249,6 +261,7 @@ TEST_CASE("stopping the task kills the child and leaves no zombie") {
 }
 
 TEST_CASE("children run side by side") {
+  NEEDS_REAL_KERNEL("foreign programs (tests/sim/children_test.cpp)");
   auto body = []() -> Task<> {
     horus::Scope scope;
     std::vector<horus::Spawned<ProcessOutput>> running;

@@ -14,6 +14,8 @@
 #include <horus/io/time.hpp>
 #include <horus/task/scope.hpp>
 
+#include "../support/real_kernel.hpp"
+
 using horus::Result;
 using horus::Task;
 using horus::io::FlowControl;
@@ -73,6 +75,7 @@ Task<Result<std::string>> line_of(SerialPort& port) {
 }  // namespace
 
 TEST_CASE("bytes pass a serial port unchanged in both directions") {
+  NEEDS_REAL_KERNEL("a pseudo terminal");
   auto body = []() -> Task<> {
     const Wire wire;
     auto opening = open(wire.path);
@@ -100,6 +103,7 @@ TEST_CASE("bytes pass a serial port unchanged in both directions") {
 }
 
 TEST_CASE("speed, parity, stop bits and flow control are set as asked") {
+  NEEDS_REAL_KERNEL("a pseudo terminal");
   auto body = []() -> Task<> {
     const Wire wire;
     {
@@ -121,6 +125,7 @@ TEST_CASE("speed, parity, stop bits and flow control are set as asked") {
 }
 
 TEST_CASE("the settings of before come back on close, destruction and assignment") {
+  NEEDS_REAL_KERNEL("a pseudo terminal");
   auto body = []() -> Task<> {
     const Wire wire;
     const termios before = wire.settings();
@@ -148,6 +153,7 @@ TEST_CASE("the settings of before come back on close, destruction and assignment
 }
 
 TEST_CASE("what is no terminal, does not exist or cannot be set up is an error with its path") {
+  NEEDS_REAL_KERNEL("a pseudo terminal");
   auto body = []() -> Task<> {
     const Wire wire;
     const termios before = wire.settings();
@@ -177,6 +183,7 @@ TEST_CASE("what is no terminal, does not exist or cannot be set up is an error w
 }
 
 TEST_CASE("what came in before the open is dropped") {
+  NEEDS_REAL_KERNEL("a pseudo terminal");
   auto body = []() -> Task<> {
     const Wire wire;
     REQUIRE(::write(wire.device, "half a li", 9) == 9);
@@ -190,6 +197,7 @@ TEST_CASE("what came in before the open is dropped") {
 }
 
 TEST_CASE("a device that is unplugged ends the pending read") {
+  NEEDS_REAL_KERNEL("a pseudo terminal");
   auto body = []() -> Task<> {
     Wire wire;
     auto opening = open(wire.path);
@@ -211,6 +219,7 @@ TEST_CASE("a device that is unplugged ends the pending read") {
 }
 
 TEST_CASE("a read that was stopped in time loses nothing") {
+  NEEDS_REAL_KERNEL("a pseudo terminal");
   auto body = []() -> Task<> {
     const Wire wire;
     auto opening = open(wire.path);

@@ -10,19 +10,19 @@
 #include <vector>
 
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <doctest/doctest.h>
 
 #include <horus/base/log.hpp>
-#include <horus/io/poll.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/io/time.hpp>
 #include <horus/io/unix.hpp>
 #include <horus/msg/hub.hpp>
 #include <horus/msg/shm_frames.hpp>
 #include <horus/msg/shm_transport.hpp>
+
+#include "nursery.hpp"
 
 namespace {
 
@@ -73,25 +73,6 @@ Task<bool> eventually(Condition condition) {
     co_await horus::sleep(1ms);
   }
   co_return false;
-}
-
-// Runs `body` in a child process, which ends with its result.
-template <class Body>
-pid_t in_child(Body body) {
-  const pid_t child = ::fork();
-  REQUIRE(child >= 0);
-  if (child != 0) return child;
-  int code = 99;
-  try {
-    code = body();
-  } catch (...) {
-  }
-  ::_exit(code);
-}
-int exit_code(pid_t child) {
-  int status = 0;
-  REQUIRE(::waitpid(child, &status, 0) == child);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
 }
 
 TEST_SUITE("msg/shm_hub") {
@@ -222,17 +203,17 @@ TEST_SUITE("msg/shm_hub") {
       CHECK((*far.try_recv())->number == 1);
       co_return;
     });
-    const pid_t child = in_child([&] {
-      return horus::io::run([&]() -> Task<int> {
+    Nursery nursery({[&] {
+      horus::io::run([&]() -> Task<> {
         Hub base = Hub::shm("base", folder.options()).or_throw();
         auto link = base.create_link<Reading>("data", "rover");
         auto message = co_await link.recv();
         Reading answer{.number = message.value()->number + 1};
         link.send(answer);
         static_cast<void>(co_await eventually([&] { return !link.connected(); }));
-        co_return 0;
       });
-    });
+    }});
+    nursery.bear(0);
     horus::io::run([&]() -> Task<> {
       Hub rover = Hub::shm("rover", folder.options()).or_throw();
       auto link = rover.create_link<Reading>("data", "base");
@@ -242,28 +223,24 @@ TEST_SUITE("msg/shm_hub") {
       auto answer = co_await link.recv();
       CHECK(answer.value()->number == 42);
     });
-    CHECK(exit_code(child) == 0);
   }
 
   TEST_CASE("a killed publisher is seen, nothing that it sent is torn, and its successor is met") {
     const Folder folder;
-    const auto publish = [&] {
-      return in_child([&]() -> int {
-        return horus::io::run([&]() -> Task<int> {
-          Hub hub = Hub::shm("rover", folder.options()).or_throw();
-          auto out = hub.advertise<Reading>("imu");
-          for (std::int64_t i = 1;; ++i) {
-            Reading reading{.number = i};
-            for (std::int64_t& copy : reading.copies) copy = i;
-            out.send(reading);
-            if (i % 64 == 0) co_await horus::yield();
-            if (i % 4096 == 0) co_await horus::sleep(100us);
-          }
-          co_return 0;
-        });
+    Nursery nursery({[&] {
+      horus::io::run([&]() -> Task<> {
+        Hub hub = Hub::shm("rover", folder.options()).or_throw();
+        auto out = hub.advertise<Reading>("imu");
+        for (std::int64_t i = 1;; ++i) {
+          Reading reading{.number = i};
+          for (std::int64_t& copy : reading.copies) copy = i;
+          out.send(reading);
+          if (i % 64 == 0) co_await horus::yield();
+          if (i % 4096 == 0) co_await horus::sleep(100us);
+        }
       });
-    };
-    pid_t child = publish();
+    }});
+    pid_t child = nursery.bear(0);
     horus::io::run([&]() -> Task<> {
       Hub hub = Hub::shm("rover", folder.options()).or_throw();
       auto in = hub.subscribe<Reading>("imu", SubscribeOptions().with_depth(64));
@@ -279,10 +256,9 @@ TEST_SUITE("msg/shm_hub") {
           auto message = co_await in.recv();
           check(message.value());
         }
-        ::kill(child, SIGKILL);
-        CHECK(exit_code(child) == 1000 + SIGKILL);
+        Nursery::kill(child);
         const auto before = horus::now_ns();
-        while (in.publishers() > 0) {
+        while (in.metrics().publishers_died < static_cast<std::uint64_t>(life)) {
           while (auto message = in.try_recv()) check(*message);
           co_await horus::sleep(1ms);
           if (horus::now_ns() - before > 5'000'000'000) break;
@@ -290,45 +266,42 @@ TEST_SUITE("msg/shm_hub") {
         CHECK(whole);
         CHECK(in.publishers() == 0);
         CHECK(in.metrics().publishers_died == static_cast<std::uint64_t>(life));
-        child = publish();
+        child = nursery.bear(0);
       }
     });
-    ::kill(child, SIGKILL);
-    exit_code(child);
+    Nursery::kill(child);
   }
 
   TEST_CASE("a killed subscriber's slots come back, and the account stays whole") {
     const Folder folder;
+    Nursery nursery({[&] {
+      horus::io::run([&]() -> Task<> {
+        Hub hub = Hub::shm("rover", folder.options()).or_throw();
+        auto in = hub.subscribe<Reading>("imu");
+        auto ready = hub.advertise<std::string>("ready");
+        std::vector<horus::Sample<Reading>> held;
+        for (int i = 0; i < 5; ++i) {
+          auto message = co_await in.recv();
+          held.push_back(std::move(message.value()));
+        }
+        ready.send("holding five");
+        co_await horus::sleep(1h);
+      });
+    }});
     horus::io::run([&]() -> Task<> {
       Hub hub = Hub::shm("rover", folder.options()).or_throw();
       auto out = hub.advertise<Reading>("imu", horus::AdvertiseOptions().with_max_queued(40));
+      auto ready = hub.subscribe<std::string>("ready");
       for (int life = 0; life < 10; ++life) {
-        int pipe[2];
-        REQUIRE(::pipe(pipe) == 0);
-        const pid_t child = in_child([&] {
-          return horus::io::run([&]() -> Task<int> {
-            Hub hub = Hub::shm("rover", folder.options()).or_throw();
-            auto in = hub.subscribe<Reading>("imu");
-            std::vector<horus::Sample<Reading>> held;
-            for (int i = 0; i < 5; ++i) {
-              auto message = co_await in.recv();
-              held.push_back(std::move(message.value()));
-            }
-            static_cast<void>(::write(pipe[1], "x", 1));
-            co_await horus::sleep(1h);
-            co_return 0;
-          });
-        });
-        const bool met = co_await eventually([&] { return out.subscribers() == 1; });
+        const pid_t child = nursery.bear(0);
+        const bool met =
+            co_await eventually([&] { return out.subscribers() == 1 && ready.publishers() == 1; });
         REQUIRE(met);
         for (int i = 0; i < 100; ++i) out.send({.number = i});
-        auto ready = co_await horus::io::wait_readable(pipe[0]);
-        CHECK(ready.ok());
-        ::close(pipe[0]);
-        ::close(pipe[1]);
+        auto holding = co_await ready.recv();
+        CHECK(holding.ok());
         for (int i = 0; i < 20; ++i) out.send({.number = i});
-        ::kill(child, SIGKILL);
-        CHECK(exit_code(child) == 1000 + SIGKILL);
+        Nursery::kill(child);
         const bool gone = co_await eventually([&] { return out.subscribers() == 0; });
         CHECK(gone);
         const auto metrics = out.metrics();
@@ -340,20 +313,22 @@ TEST_SUITE("msg/shm_hub") {
 
   TEST_CASE("what a dead process left in the directory is cleared away") {
     const Folder folder;
-    const pid_t child = in_child([&] {
-      return horus::io::run([&]() -> Task<int> {
+    Nursery nursery({[&] {
+      horus::io::run([&]() -> Task<> {
         Hub hub = Hub::shm("rover", folder.options()).or_throw();
-        ::kill(::getpid(), SIGKILL);
-        co_return 0;
+        Nursery::kill(::getpid());
+        co_return;
       });
-    });
-    CHECK(exit_code(child) == 1000 + SIGKILL);
+    }});
     const auto count = [&] {
       return std::distance(std::filesystem::directory_iterator(folder.path()),
                            std::filesystem::directory_iterator());
     };
-    CHECK(count() == 1);
+    const pid_t child = nursery.bear(0);
     horus::io::run([&]() -> Task<> {
+      const bool dead = co_await eventually([&] { return ::kill(child, 0) != 0; });
+      CHECK(dead);
+      CHECK(count() == 1);
       Hub hub = Hub::shm("rover", folder.options()).or_throw();
       const bool cleared = co_await eventually([&] { return count() == 1; });
       CHECK(cleared);
@@ -387,7 +362,7 @@ TEST_SUITE("msg/shm_hub") {
       future.version = 99;
       shm::Hello polite;
       polite.hub = "rover";
-      polite.instance = "someone";
+      polite.instance = horus::msg::socket_prefix("rover") + "1.1";
       std::vector<std::vector<std::byte>> greetings;
       const auto text = [](std::string_view words) {
         const auto bytes = std::as_bytes(std::span(words));

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Hubs over real TCP on the loopback. What needs time to pass is in tcp_faults_test.cpp, in virtual time.
+#include <atomic>
 #include <cerrno>
 #include <cstdint>
+#include <iterator>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
@@ -160,7 +163,8 @@ TEST_SUITE("msg/tcp_hub") {
       horus::Scope scope("test");
       auto sender = scope.spawn([&]() -> Task<> {
         for (std::int64_t i = 0; i < 100; ++i) {
-          auto sent = co_await out.send_wait({.number = i});
+          const Reading reading{.number = i};
+          auto sent = co_await out.send_wait(reading);
           CHECK(sent.ok());
           const auto metrics = out.metrics();
           CHECK(metrics.queued + metrics.in_flight <= 3);
@@ -388,7 +392,8 @@ TEST_SUITE("msg/tcp_hub") {
             const bool met = co_await soon([&] { return out.subscribers() == 1; });
             CHECK(met);
             for (std::int64_t i = 0; i < 2000; ++i) {
-              auto sent = co_await out.send_wait({.number = i});
+              const Reading reading{.number = i};
+              auto sent = co_await out.send_wait(reading);
               CHECK(sent.ok());
             }
             const bool settled = co_await soon([&] { return out.metrics().delivered == 2000; });
@@ -485,8 +490,33 @@ TEST_SUITE("msg/tcp_hub") {
       CHECK(refused("10.1.2.3:80", TcpHubOptions().with_role(TcpRole::listen), EPERM).find("unencrypted") !=
             std::string::npos);
       CHECK(refused("somewhere", {}, EINVAL).find("127.0.0.1:8080") != std::string::npos);
-      CHECK(refused("127.0.0.1:0", TcpHubOptions().with_idle_limit(0ms), EINVAL).find("idle_limit") !=
-            std::string::npos);
+      TcpHubOptions wrong[12];
+      wrong[0].max_message_bytes = 0;
+      wrong[1].max_greeting_bytes = 1;
+      wrong[2].max_outbound_bytes = 1;
+      wrong[3].max_connections = 0;
+      wrong[4].max_connections_per_address = 0;
+      wrong[5].max_ports = 0;
+      wrong[6].peers.resize(1000);
+      wrong[7].handshake_limit = 0ms;
+      wrong[8].idle_limit = 1ms;
+      wrong[9].retry_first = 0ms;
+      wrong[10].retry_most = 1ms;
+      wrong[11].linger = -1ms;
+      const char* names[] = {"max_message_bytes",
+                             "max_greeting_bytes",
+                             "max_outbound_bytes",
+                             "max_connections is",
+                             "max_connections_per_address",
+                             "max_ports",
+                             "peers",
+                             "handshake_limit",
+                             "idle_limit",
+                             "retry_first",
+                             "retry_most",
+                             "linger"};
+      for (std::size_t i = 0; i < std::size(wrong); ++i)
+        CHECK(refused("127.0.0.1:0", wrong[i], EINVAL).find(names[i]) != std::string::npos);
       CHECK_FALSE(Hub::tcp("127.0.0.1:0", "", {}).ok());
       CHECK(Hub::tcp("0.0.0.0:0", "rover", TcpHubOptions().with_insecure()).ok());
       const Hub hub = listening("rover");

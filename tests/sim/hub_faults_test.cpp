@@ -148,15 +148,17 @@ Outcome meet(const std::function<Task<>(RawPeer&)>& talk, const TcpHubOptions& o
 bool has(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
 
 // After a greeting the peer sends `bytes`; gives what the hub said about it.
-Outcome meet_with(const Buffer& bytes) {
-  return meet([&](RawPeer& peer) -> Task<> {
-    return [](RawPeer& with, const Buffer& what) -> Task<> {
-      auto greeting = with.greet();
-      co_await greeting;
-      auto sending = with.send(what);
-      co_await sending;
-    }(peer, bytes);
-  });
+Outcome meet_with(const Buffer& bytes, const TcpHubOptions& options = listening()) {
+  return meet(
+      [&](RawPeer& peer) -> Task<> {
+        return [](RawPeer& with, const Buffer& what) -> Task<> {
+          auto greeting = with.greet();
+          co_await greeting;
+          auto sending = with.send(what);
+          co_await sending;
+        }(peer, bytes);
+      },
+      options);
 }
 
 void check_refused(const Buffer& bytes, std::string_view why) {
@@ -440,6 +442,46 @@ TEST_SUITE("sim/hub_faults") {
     for (const std::string& problem : seen.problems)
       told = told || has(problem, "TcpHubOptions::max_connections)");
     CHECK(told);
+  }
+
+  TEST_CASE("a peer that announces more publishers than the hub takes, or asks for too much, is refused") {
+    TcpHubOptions options = listening();
+    options.max_ports = 3;
+    Buffer bytes;
+    for (std::uint64_t i = 0; i < 4; ++i) {
+      wire::Advertise publisher;
+      publisher.publisher = i;
+      publisher.topic = "map" + std::to_string(i);
+      publisher.layout = horus::layout_of<std::string>();
+      wire::append(bytes, publisher);
+    }
+    const Outcome outcome = meet_with(bytes, options);
+    CHECK(has(outcome.heard, "more than 3 publishers: TcpHubOptions::max_ports"));
+
+    // Answers pile up faster than they can leave.
+    options = listening();
+    options.max_outbound_bytes = 65536;
+    bytes.clear();
+    for (std::uint32_t i = 1; i < 20000; ++i) {
+      wire::Subscribe subscribe;
+      subscribe.publisher = 999999;
+      subscribe.depth = 1;
+      subscribe.layout.name = "t";
+      wire::append(bytes, i, subscribe);
+    }
+    const Outcome flooded = meet(
+        [&](RawPeer& peer) -> Task<> {
+          return [](RawPeer& with, const Buffer& what) -> Task<> {
+            auto greeting = with.greet();
+            co_await greeting;
+            auto sent = co_await with.stream().write_all(horus::io::Bytes(what));
+            static_cast<void>(sent);  // the hub ends it meanwhile
+          }(peer, bytes);
+        },
+        options);
+    REQUIRE_FALSE(flooded.seen.problems.empty());
+    CHECK_MESSAGE(has(flooded.seen.problems.back(), "TcpHubOptions::max_outbound_bytes"),
+                  flooded.seen.problems.back());
   }
 
   TEST_CASE(

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Messages through a pair of Unix sockets.
+//
+//   pubsub_unix --transport stream|seqpacket   …and the options of pubsub_load.hpp
+//
+// A message is copied into the kernel and out of it. --mode poll spins on recv and send that do not block.
+
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
+#include <vector>
+
+#include <sys/socket.h>
+
+#include "../common/pubsub_blocking.hpp"
+
+namespace {
+
+class UnixPeer {
+ public:
+  explicit UnixPeer(const bench::PubsubOptions& options) : options_(options) {
+    const bool stream = options.transport == "stream";
+    if (!stream && options.transport != "seqpacket")
+      bench::fail("--transport wants stream or seqpacket, not '" + options.transport + "'");
+    if (::socketpair(AF_UNIX, stream ? SOCK_STREAM : SOCK_SEQPACKET, 0, sockets_) != 0)
+      bench::fail("socketpair", errno);
+  }
+
+  class End {
+   public:
+    End(UnixPeer& peer, bench::Side side)
+        : socket_(peer.sockets_[side == bench::Side::echo ? 1 : 0]),
+          flags_(peer.options_.poll ? MSG_DONTWAIT : 0),
+          out_(peer.options_.size),
+          in_(peer.options_.size) {}
+
+    void send(std::uint64_t number) {
+      std::memcpy(out_.data(), &number, sizeof number);
+      for (std::size_t done = 0; done < out_.size();)
+        done += moved("send", ::send(socket_, out_.data() + done, out_.size() - done, flags_));
+    }
+    std::uint64_t receive() {
+      for (std::size_t done = 0; done < in_.size();)
+        done += moved("receive", ::recv(socket_, in_.data() + done, in_.size() - done, flags_));
+      std::uint64_t number = 0;
+      std::memcpy(&number, in_.data(), sizeof number);
+      return number;
+    }
+
+   private:
+    static std::size_t moved(const char* what, ssize_t bytes) {
+      if (bytes > 0) return static_cast<std::size_t>(bytes);
+      if (bytes < 0 && (errno == EAGAIN || errno == EINTR)) return 0;
+      bench::fail(what, bytes < 0 ? errno : EPIPE);
+    }
+
+    const int socket_;
+    const int flags_;
+    std::vector<std::byte> out_;
+    std::vector<std::byte> in_;
+  };
+
+ private:
+  const bench::PubsubOptions options_;
+  int sockets_[2] = {-1, -1};
+};
+
+}  // namespace
+
+int main(int argc, char** argv) { return bench::run_blocking_pubsub<UnixPeer>(argc, argv, "stream"); }
