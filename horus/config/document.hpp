@@ -12,6 +12,7 @@
 
 #include <horus/base/export.hpp>
 #include <horus/base/result.hpp>
+#include <horus/config/reader.hpp>
 #include <horus/config/tree.hpp>
 
 namespace horus::config {
@@ -21,8 +22,6 @@ inline constexpr int kMaxNesting = 16;  ///< sections and lists within each othe
 inline constexpr std::size_t kMaxValues = 65536;
 
 enum class Format : std::uint8_t { toml, yaml };
-
-class Reader;
 
 /// The contents of a configuration file.
 ///

@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include <horus/config/document.hpp>
+
 namespace horus::config {
 namespace {
 

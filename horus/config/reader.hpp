@@ -17,10 +17,11 @@
 #include <horus/base/clock.hpp>
 #include <horus/base/export.hpp>
 #include <horus/base/result.hpp>
-#include <horus/config/document.hpp>
 #include <horus/config/tree.hpp>
 
 namespace horus::config {
+
+class Document;
 
 /// Takes the values of a section's keys into variables, which keep their values where a key is missing.
 ///

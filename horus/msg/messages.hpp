@@ -39,7 +39,7 @@ constexpr bool set_text(Text<N>& field, std::string_view value) noexcept {
 /// When and in which frame something was measured.
 struct Header {
   std::int64_t stamp_ns =
-      0;                ///< nanoseconds; of horus::now(), or of the clock that several machines agreed upon
+      0;  ///< nanoseconds; of horus::now_ns(), or of the clock that several machines agreed upon
   Text<32> frame_id{};  ///< "base_link"
 
   [[nodiscard]] constexpr std::string_view frame() const noexcept { return text(frame_id); }

@@ -2,11 +2,12 @@
 #include <horus/config/reader.hpp>
 
 #include <chrono>
-#include <functional>
 #include <string>
 #include <vector>
 
 #include <doctest/doctest.h>
+
+#include <horus/config/document.hpp>
 
 using namespace std::chrono_literals;
 using horus::config::Document;
