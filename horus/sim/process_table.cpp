@@ -114,6 +114,7 @@ std::vector<SimProcess*> ProcessTable::children_of(const SimProcess& parent) {
 
 std::vector<SimProcess*> ProcessTable::all() {
   std::vector<SimProcess*> everybody;
+  everybody.reserve(processes_.size());
   for (const auto& [pid, process] : processes_) everybody.push_back(process.get());
   return everybody;
 }
