@@ -51,8 +51,9 @@ Inlet::Outcome Inlet::take(Arrival& arrival) noexcept {
         (element_bytes_ == 0 ? entry.tail_bytes != 0 : entry.tail_bytes % element_bytes_ != 0))
       return Outcome::broken;
     ++held_;
-    if (number + 1 < pushed_seen_) __builtin_prefetch(data(memory_.load(number + 1).slot));
-    arrival = {this, data(entry.slot), entry.slot, entry.tail_bytes, number, entry.stamp_ns};
+    arrival = {this,       slots_->data() + std::size_t{entry.slot} * stride_,
+               entry.slot, entry.tail_bytes,
+               number,     entry.stamp_ns};
     tell_room();
     return Outcome::taken;
   }

@@ -74,9 +74,6 @@ class HORUS_API Inlet {
 
  private:
   ~Inlet() = default;
-  [[nodiscard]] const std::byte* data(std::uint32_t slot) const noexcept {
-    return slots_->data() + std::size_t{slot} * stride_;
-  }
   void tell_room() noexcept;
   void grow_busy() noexcept;
   void end() noexcept;

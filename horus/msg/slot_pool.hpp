@@ -56,7 +56,6 @@ class SlotPool {
     const std::uint32_t slot = free_.back();
     free_.pop_back();
     users_[slot] = 1;
-    if (!free_.empty()) __builtin_prefetch(data(free_.back()), 1);  // it may be in a reader's cache
     return slot;
   }
   void add_user(std::uint32_t slot) noexcept { ++users_[slot]; }
