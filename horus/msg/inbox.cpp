@@ -9,7 +9,6 @@
 
 #include <horus/base/log.hpp>
 #include <horus/io/reactor.hpp>
-#include <horus/msg/far_fence.hpp>
 #include <horus/msg/outlet.hpp>
 
 namespace horus::msg {
@@ -152,7 +151,7 @@ void Inbox::arrived() noexcept {
 void Inbox::look() noexcept {
   if (announced_) {
     announced_ = false;
-    for (Inlet* inlet : links_) inlet->wake_up();
+    for (Inlet* inlet : links_) inlet->set_asleep(false);
   }
   arrived();
   if (waiters_.empty()) io::Lookout::unlink();
@@ -164,13 +163,11 @@ bool Inbox::before_sleep() noexcept {
     return false;
   }
   announced_ = true;
-  bool for_both = false;
   for (Inlet* inlet : links_) {
-    if (!inlet->same_thread()) for_both = inlet->fall_asleep() || for_both;
+    if (!inlet->same_thread()) inlet->set_asleep(true);
   }
   // Pairs with the one in Outlet::notify().
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (for_both && !far_fence()) return true;  // by the next time nobody counts on it any more
   return std::any_of(links_.begin(), links_.end(),
                      [](const Inlet* inlet) { return !inlet->empty() || inlet->publisher_closed(); });
 }

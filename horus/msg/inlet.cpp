@@ -4,15 +4,12 @@
 #include <algorithm>
 
 #include <horus/base/assert.hpp>
-#include <horus/msg/far_fence.hpp>
 #include <horus/msg/outlet.hpp>
 
 namespace horus::msg {
 namespace {
 
 constexpr int kTries = 1000;  // a publisher overtakes us each time, or plays with us
-constexpr std::uint64_t kBusy =
-    64;  // messages between two sleeps: a far fence costs as much as some fifty others
 
 }  // namespace
 
@@ -37,7 +34,6 @@ Inlet::Outcome Inlet::take(Arrival& arrival) noexcept {
       pushed_seen_ = state.pushed.load(std::memory_order_acquire);
       if (pushed_seen_ == number) return Outcome::none;
       if (pushed_seen_ - number > memory_.depth) continue;
-      if (!busy_ && pushed_seen_ - busy_since_ >= kBusy) grow_busy();
     }
     if (held_ >= max_held_) return Outcome::too_many_held;
     const Entry entry = memory_.load(number);
@@ -58,13 +54,6 @@ Inlet::Outcome Inlet::take(Arrival& arrival) noexcept {
     return Outcome::taken;
   }
   return Outcome::broken;
-}
-
-void Inlet::grow_busy() noexcept {
-  busy_since_ = pushed_seen_;
-  if (same_thread_ || !can_far_fence()) return;
-  busy_ = true;
-  memory_.state->subscriber_busy.store(1, std::memory_order_relaxed);
 }
 
 void Inlet::tell_room() noexcept {

@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <utility>
 
 #include <horus/base/export.hpp>
 #include <horus/msg/link_memory.hpp>
@@ -62,20 +61,17 @@ class HORUS_API Inlet {
            memory_.state->refused.load(std::memory_order_relaxed);
   }
   [[nodiscard]] std::uint64_t queued() const noexcept;
-  /// Before a fence and a last look at the queue. True when that must be a far fence.
-  [[nodiscard]] bool fall_asleep() noexcept {
-    busy_since_ = pushed_seen_;
-    memory_.state->subscriber_busy.store(0, std::memory_order_relaxed);
-    memory_.state->subscriber_asleep.store(1, std::memory_order_relaxed);
-    return std::exchange(busy_, false);
+  void set_asleep(bool asleep) noexcept {
+    memory_.state->subscriber_asleep.store(asleep ? 1 : 0, std::memory_order_relaxed);
   }
-  void wake_up() noexcept { memory_.state->subscriber_asleep.store(0, std::memory_order_relaxed); }
+  [[nodiscard]] bool asleep() const noexcept {
+    return memory_.state->subscriber_asleep.load(std::memory_order_relaxed) != 0;
+  }
   [[nodiscard]] const LinkMemory& memory() const noexcept { return memory_; }
 
  private:
   ~Inlet() = default;
   void tell_room() noexcept;
-  void grow_busy() noexcept;
   void end() noexcept;
 
   LinkMemory memory_;
@@ -89,8 +85,6 @@ class HORUS_API Inlet {
   std::uint32_t held_ = 0;
   std::uint64_t pushed_seen_ = 0;
   std::uint64_t returned_ = 0;
-  std::uint64_t busy_since_ = 0;  // pushed when we slept last
-  bool busy_ = false;             // many messages since then: the publisher makes no fences
   bool same_thread_;
   bool let_go_ = false;
 };

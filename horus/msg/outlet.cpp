@@ -5,7 +5,6 @@
 #include <bit>
 #include <utility>
 
-#include <horus/msg/far_fence.hpp>
 #include <horus/msg/inbox.hpp>
 
 namespace horus::msg {
@@ -41,7 +40,6 @@ Outlet::Outlet(LinkMemory memory, Overflow overflow, std::shared_ptr<Bell> bell,
       overflow_(overflow),
       bell_(std::move(bell)),
       neighbour_(neighbour),
-      reached_by_far_fences_(neighbour == nullptr && horus::msg::reached_by_far_fences()),
       slots_(memory_.return_capacity),
       queue_(memory_.capacity),
       marks_((slots_ + 63) / 64) {}
@@ -77,12 +75,8 @@ Outlet::Outcome Outlet::push(const Entry& entry, std::uint32_t& victim) noexcept
 
 void Outlet::notify() noexcept {
   if (neighbour_ != nullptr) return neighbour_->arrived();
-  // Pairs with the fence in Inbox::before_sleep(): it sees the message, or we see that it sleeps. A fence here waits for
-  // the message to leave this CPU, which is most of what sending costs; a busy subscriber makes it for both of us.
-  const bool fenced_for =
-      reached_by_far_fences_ && memory_.state->subscriber_busy.load(std::memory_order_relaxed) != 0;
-  std::atomic_signal_fence(std::memory_order_seq_cst);
-  if (!fenced_for) std::atomic_thread_fence(std::memory_order_seq_cst);
+  // Pairs with the fence in Inbox::before_sleep(): it sees the message, or we see that it sleeps.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
   std::atomic<std::uint32_t>& asleep = memory_.state->subscriber_asleep;
   if (asleep.load(std::memory_order_relaxed) != 0 && asleep.exchange(0, std::memory_order_relaxed) != 0)
     bell_->ring();

@@ -81,11 +81,8 @@ class Outlet {
       if (unmark(slot)) release(slot);
     }
   }
-  [[nodiscard]] bool has_room() noexcept {
-    if (pushed_ - taken_seen_ >= memory_.depth) {
-      taken_seen_ = memory_.state->taken.load(std::memory_order_seq_cst);
-      if (pushed_ - taken_seen_ >= memory_.depth) return false;
-    }
+  [[nodiscard]] bool has_room() const noexcept {
+    if (pushed_ - memory_.state->taken.load(std::memory_order_seq_cst) >= memory_.depth) return false;
     return far_end == nullptr || pushed_ - memory_.state->overwritten.load(std::memory_order_relaxed) -
                                          far_end->delivered() - far_end->dropped() <
                                      memory_.depth;
@@ -133,7 +130,6 @@ class Outlet {
   Overflow overflow_;
   std::shared_ptr<Bell> bell_;
   Inbox* neighbour_;
-  bool reached_by_far_fences_;
   std::uint32_t slots_;
   std::uint64_t pushed_ = 0;
   std::uint64_t taken_seen_ = 0;  // taken, as last read
