@@ -9,7 +9,7 @@
 namespace horus::msg {
 namespace {
 
-constexpr int kTries = 1000;  // a publisher overtakes us each time, or plays with us
+constexpr int kTries = 1000;  // against a publisher that overtakes us each time
 
 }  // namespace
 
@@ -53,7 +53,7 @@ Inlet::Outcome Inlet::take(Arrival& arrival) noexcept {
     tell_room();
     return Outcome::taken;
   }
-  return Outcome::broken;
+  return Outcome::none;  // overtaken each time: there is always a newer one, for the next try
 }
 
 void Inlet::tell_room() noexcept {
