@@ -10,6 +10,16 @@
 namespace horus::msg {
 namespace {
 
+constexpr int kPatience = 32;  // pauses of the CPU, about a microsecond
+
+void pause_cpu() noexcept {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
 constexpr std::size_t aligned(std::size_t bytes) noexcept { return (bytes + 63) / 64 * 64; }
 
 }  // namespace
@@ -47,6 +57,7 @@ Outlet::Outlet(LinkMemory memory, Overflow overflow, std::shared_ptr<Bell> bell,
 Outlet::Outcome Outlet::push(const Entry& entry, std::uint32_t& victim) noexcept {
   LinkState& state = *memory_.state;
   Outcome outcome = Outcome::queued;
+  bool waited = false;
   if (pushed_ - taken_seen_ >= memory_.depth) [[unlikely]]
     taken_seen_ = state.taken.load(std::memory_order_acquire);
   while (pushed_ - taken_seen_ >= memory_.depth) [[unlikely]] {
@@ -54,6 +65,13 @@ Outlet::Outcome Outlet::push(const Entry& entry, std::uint32_t& victim) noexcept
     if (overflow_ == Overflow::drop_newest || pushed_ - taken_seen_ > memory_.depth) {
       state.refused.store(state.refused.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
       return Outcome::refused;
+    }
+    // A subscriber elsewhere that is about to take the oldest gets a moment to do so: a publisher that does nothing but
+    // send would overtake it again and again.
+    if (neighbour_ == nullptr && !std::exchange(waited, true)) {
+      for (int i = 0; i < kPatience; ++i) pause_cpu();
+      taken_seen_ = state.taken.load(std::memory_order_acquire);
+      continue;
     }
     if (!state.taken.compare_exchange_strong(taken_seen_, taken_seen_ + 1, std::memory_order_acq_rel,
                                              std::memory_order_acquire))
