@@ -32,6 +32,7 @@
 #include <horus/io/unix.hpp>
 #include <horus/io/unix_datagram.hpp>
 #include <horus/msg/hub.hpp>
+#include <horus/msg/messages.hpp>
 #include <horus/sched/node.hpp>
 #include <horus/sched/scheduler.hpp>
 #include <horus/sched/scheduler_config.hpp>

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // A node that publishes and one that waits for it. They meet because they name the same topic.
-#include <horus/msg/messages.hpp>
 
 #include <horus/horus.hpp>
 

@@ -18,6 +18,9 @@
 namespace horus::config {
 namespace {
 
+// Of an error message, bytes: names and parsers' words may come from the file.
+constexpr std::size_t kLongestPlace = 200;
+constexpr std::size_t kLongestProblem = 800;
 constexpr const char* kReading = "read the configuration";
 
 std::optional<Format> format_of(std::string_view path) {
@@ -93,8 +96,8 @@ Error Document::error(int line, std::string_view what, std::string_view problem)
   std::string text = name_;
   if (line > 0) text += fmt::format(":{}", line);
   text += ": ";
-  if (!what.empty()) text += fmt::format("{}: ", what);
-  return Error(kBadConfiguration, "", text.append(problem));
+  if (!what.empty()) text += in_a_line(what, kLongestPlace) + ": ";
+  return Error(kBadConfiguration, "", text + in_a_line(problem, kLongestProblem));
 }
 
 Result<Document> Document::load(const std::string& path) {

@@ -3,10 +3,18 @@
 #include <algorithm>
 #include <tuple>
 #include <utility>
+#include <vector>
 
 #include <horus/config/document.hpp>
 #include <horus/config/parsers.hpp>
 
+// toml++ 3.3 asserts what garbage breaks ("[ = "), and without assertions takes it for granted. Here it is an error in the
+// file, in every build.
+namespace horus::config {
+struct Surprise {};
+}  // namespace horus::config
+#undef NDEBUG
+#define TOML_ASSERT(condition) ((condition) ? void() : throw ::horus::config::Surprise())
 #define TOML_HEADER_ONLY 1
 #define TOML_ENABLE_FORMATTERS 0
 #include <toml++/toml.h>
@@ -120,6 +128,24 @@ Value convert(const toml::node& node, int depth, std::size_t& values) {
   return value;
 }
 
+// The line that a surprise comes from: the first that makes it when what follows is left away.
+int line_of_surprise(std::string_view text) {
+  std::vector<std::size_t> ends;  // of lines
+  for (std::size_t at = 0; (at = text.find('\n', at)) != std::string_view::npos; ++at) ends.push_back(at + 1);
+  const auto surprises = [&](std::size_t end) {
+    try {
+      static_cast<void>(toml::parse(text.substr(0, end)));
+    } catch (const Surprise&) {
+      return true;
+    } catch (const toml::parse_error&) {
+    }
+    return false;
+  };
+  const auto found =
+      std::partition_point(ends.begin(), ends.end(), [&](std::size_t end) { return !surprises(end); });
+  return static_cast<int>(found - ends.begin()) + 1;
+}
+
 }  // namespace
 
 Value parse_toml(std::string_view text) {
@@ -128,6 +154,8 @@ Value parse_toml(std::string_view text) {
     const toml::table table = toml::parse(text);
     std::size_t values = 0;
     return convert(table, 0, values);
+  } catch (const Surprise&) {
+    throw Problem{line_of_surprise(text), "not TOML"};
   } catch (const toml::parse_error& error) {
     throw Problem{line_of(error.source()), std::string(error.description())};
   }

@@ -41,26 +41,22 @@ const Entry* find(const Section& section, std::string_view key) noexcept {
   return found == section.end() ? nullptr : &*found;
 }
 
-std::string quoted(std::string_view text) {
-  std::string line = "\"";
+std::string in_a_line(std::string_view text, std::size_t most) {
+  std::string line;
   std::size_t shown = 0;
   for (const char c : text) {
     const bool starts = (static_cast<unsigned char>(c) & 0xc0) != 0x80;  // not in the middle of a character
-    if (shown++ >= kMostShown && starts) {
-      line += "…";
-      break;
-    }
-    if (c == '"' || c == '\\') {
-      line += '\\';
-      line += c;
-    } else if (static_cast<unsigned char>(c) < ' ' || c == 0x7f) {
+    if (shown++ >= most && starts) return line + "…";
+    if (static_cast<unsigned char>(c) < ' ' || c == 0x7f) {
       line += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
     } else {
       line += c;
     }
   }
-  return line + '"';
+  return line;
 }
+
+std::string quoted(std::string_view text) { return '"' + in_a_line(text, kMostShown) + '"'; }
 
 std::string describe(const Value& value) {
   struct Visitor {

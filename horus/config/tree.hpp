@@ -3,6 +3,7 @@
 // Plain values; any thread.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -35,7 +36,9 @@ struct Entry {
 HORUS_API const Entry* find(const Section& section, std::string_view key) noexcept;
 /// For people: `5`, `true`, `the text "fast"`, `a list`.
 HORUS_API std::string describe(const Value& value);
-/// In quotes; what does not fit a line of an error message is cut or escaped.
+/// Without control characters, and cut after `most` bytes.
+HORUS_API std::string in_a_line(std::string_view text, std::size_t most);
+/// The same in quotes, and short.
 HORUS_API std::string quoted(std::string_view text);
 /// The one of `names` that `wrong` was probably meant to be; empty when none is near.
 HORUS_API std::string nearest(std::string_view wrong, const std::vector<std::string>& names);

@@ -187,8 +187,9 @@ const Layout& layout_of() {
 
 /// Describes a message's fields, so that a mismatch names them and tools can read it; beside the struct, in its
 /// namespace: `HORUS_MESSAGE(WheelSpeeds, stamp_ns, left, right)`. At most 20 fields; a nested struct counts as one.
-#define HORUS_MESSAGE(type, ...)                                                    \
-  [[maybe_unused]] inline std::vector<::horus::Field> horus_describe(const type*) { \
-    return {HORUS_DETAIL_EXPAND(HORUS_DETAIL_FIELDS(type, __VA_ARGS__))};           \
-  }                                                                                 \
+#define HORUS_MESSAGE(type, ...)                                          \
+  template <int = 0>                                                      \
+  std::vector<::horus::Field> horus_describe(const type*) {               \
+    return {HORUS_DETAIL_EXPAND(HORUS_DETAIL_FIELDS(type, __VA_ARGS__))}; \
+  }                                                                       \
   static_assert(true, "a semicolon ends HORUS_MESSAGE")

@@ -117,6 +117,9 @@ TEST_SUITE("config/document") {
     CHECK(toml_error("a = 1\n[hub\n").starts_with("x.toml:2: "));
     CHECK(toml_error("a = 1\nb = 2\na = 3\n").starts_with("x.toml:3: "));  // twice
     CHECK(toml_error("a = \"no end").starts_with("x.toml:1: "));
+    CHECK(toml_error("a =n\n").find('\n') == std::string::npos);
+    CHECK(toml_error("a = 1\n\n[ = \nb = 2\n").starts_with("x.toml:3: "));
+    CHECK(toml_error("a = 1\n[ =").starts_with("x.toml:2: "));
     if (!horus::config::reads_yaml()) return;
     CHECK(yaml_error("a: 1\nb: [1, 2\n").starts_with("x.yaml:"));
     CHECK(yaml_error("a: 1\nb: 2\na: 3\n") == "x.yaml:3: the key \"a\" stands here twice, first in line 1");

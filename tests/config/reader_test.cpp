@@ -128,10 +128,11 @@ TEST_SUITE("config/reader") {
 
   TEST_CASE("odd and long texts are shown in a line") {
     CHECK(problem("loud = \"a\\nb\\u0007\\\"\"") ==
-          "x.toml:2: rover.base.loud: expected true or false, found the text \"a\\x0ab\\x07\\\"\"");
+          "x.toml:2: rover.base.loud: expected true or false, found the text \"a\\x0ab\\x07\"\"");
     CHECK(problem("loud = \"" + std::string(100, 'x') + "\"") ==
           "x.toml:2: rover.base.loud: expected true or false, found the text \"" + std::string(60, 'x') +
               "…\"");
+    CHECK(problem("\"a\\nb\" = 1").starts_with("x.toml:2: rover.base.a\\x0ab: unknown key ("));
     CHECK(problem("\"" + std::string(1000, 'x') + "\" = 1").find("unknown key (known: ") !=
           std::string::npos);
   }
