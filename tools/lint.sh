@@ -45,19 +45,20 @@ check_python() {
 }
 
 check_tidy() {
-  local files analyzer=()
+  local files checks=(--checks=-bugprone-suspicious-include)  # a unit includes sources
   case $scope in
     --all)
-      analyzer=('--checks=clang-analyzer-core.*,clang-analyzer-cplusplus.*,clang-analyzer-unix.*')
+      checks=('--checks=-bugprone-suspicious-include,clang-analyzer-core.*,clang-analyzer-cplusplus.*,clang-analyzer-unix.*')
       mapfile -t files < <(tree_files 'horus/*.cpp' 'tests/*.cpp' 'examples/*.cpp' 'benchmarks/*.cpp')
       ;;
     --changed) mapfile -t files < <({ git diff --name-only HEAD -- '*.cpp' && git ls-files --others --exclude-standard -- '*.cpp'; } | sort -u) ;;
     *) mapfile -t files < <(tree_files 'horus/*.cpp') ;;
   esac
   ((${#files[@]})) || return 0
-  # Only what the build directory compiles: the consumer and left-out examples have no compile command.
-  python3 tools/compiled_files.py "$dir/compile_commands.json" "${files[@]}" |
-    xargs -r -P "$(nproc)" -n 1 clang-tidy-19 -p "$dir" --quiet "${analyzer[@]}" 2> >(grep -vE 'warnings? generated|^Suppressed|^Use -' >&2)
+  local units=$dir/tidy
+  python3 tools/tidy_units.py "$dir" "$units" "${files[@]}" |
+    xargs -r -P "$(nproc)" -n 1 clang-tidy-19 -p "$units" --config-file=.clang-tidy --quiet "${checks[@]}" \
+      2> >(grep -vE 'warnings? generated|^Suppressed|^Use -' >&2)
 }
 
 run format check_format

@@ -20,6 +20,7 @@
 
 #include <fmt/format.h>
 
+#include <horus/base/counter.hpp>
 #include <horus/base/log.hpp>
 #include <horus/io/buffer_watch.hpp>
 
@@ -317,7 +318,7 @@ bool Reactor::take_posts() noexcept {
       work();
       work = Work();
     }
-    count(counters_.posts, taken);
+    horus::detail::count(counters_.posts, taken);
   }
   if (!lookouts_.empty()) look_out();
   RemoteWork* back = remote_.take();
@@ -366,7 +367,7 @@ bool Reactor::expire_timers() noexcept {
     auto& timer = static_cast<Timer&>(*entry);
     timer.expired(timer);
   }
-  if (expired > 0) count(counters_.timers, expired);
+  if (expired > 0) horus::detail::count(counters_.timers, expired);
   return expired > 0;
 }
 
@@ -403,7 +404,7 @@ std::size_t Reactor::resume_ready() noexcept {
       next->handle.resume();
     }
   }
-  count(counters_.resumes, resumed);
+  horus::detail::count(counters_.resumes, resumed);
   if (!migrations_.empty()) [[unlikely]]
     hand_over_migrations();
   return resumed;
@@ -461,7 +462,7 @@ void Reactor::sleep_until(std::int64_t deadline_ns) noexcept {
   if (!must_stay_awake() && !stop_is_news()) {
     const std::int64_t before = now_ns();
     enter(1, deadline_ns);
-    count(counters_.asleep_ns, static_cast<std::uint64_t>(now_ns() - before));
+    horus::detail::count(counters_.asleep_ns, static_cast<std::uint64_t>(now_ns() - before));
   } else {
     enter(0, 0);
   }
@@ -508,14 +509,14 @@ int Reactor::enter(std::uint32_t min_complete, std::int64_t deadline_ns) noexcep
 #endif
   std::atomic_ref(*rings_.sq_tail).store(sq_tail_, std::memory_order_release);
   const std::uint32_t to_submit = sq_tail_ - std::atomic_ref(*rings_.sq_head).load(std::memory_order_acquire);
-  count(counters_.enters);
-  count(counters_.operations, fresh);
+  horus::detail::count(counters_.enters);
+  horus::detail::count(counters_.operations, fresh);
   counters_.in_flight.store(in_flight_, std::memory_order_relaxed);
   const int result = backend_->enter(to_submit, min_complete, deadline_ns);
   const std::uint32_t flags =
       std::atomic_ref(*const_cast<std::uint32_t*>(rings_.sq_flags)).load(std::memory_order_relaxed);
   if ((flags & IORING_SQ_CQ_OVERFLOW) != 0) [[unlikely]]
-    count(counters_.overflows);
+    horus::detail::count(counters_.overflows);
   // EINTR, EAGAIN, EBUSY, ENOMEM: nothing is lost; the next turn reaps and calls again.
   if (result < 0 && result != -EINTR && result != -EAGAIN && result != -EBUSY && result != -ENOMEM) {
     HORUS_ASSERT(
@@ -538,7 +539,7 @@ void Reactor::take_completions() noexcept {
   std::uint32_t head = *rings_.cq_head;
   const std::uint32_t tail = std::atomic_ref(*rings_.cq_tail).load(std::memory_order_acquire);
   if (head == tail) return;
-  count(counters_.completions, tail - head);
+  horus::detail::count(counters_.completions, tail - head);
   for (; head != tail; ++head) {
     const io_uring_cqe& completion = rings_.cqes[head & cq_mask_];
     const std::uint64_t address = completion.user_data & ~std::uint64_t{7};
@@ -619,7 +620,7 @@ bool Reactor::flush() noexcept {
 void Reactor::enqueue(Operation& operation) noexcept {
   operation.state = Operation::State::queued;
   queued_.push_back(operation);
-  count(counters_.queued);
+  horus::detail::count(counters_.queued);
 }
 
 // Moves operations that had to wait into the ring, oldest first.

@@ -284,11 +284,6 @@ class HORUS_API Reactor {
   void end_background() noexcept;
   Scope& background();
 
-  // Written by the owner alone and read by anyone: a plain add with a relaxed store.
-  static void count(std::atomic<std::uint64_t>& counter, std::uint64_t change = 1) noexcept {
-    counter.store(counter.load(std::memory_order_relaxed) + change, std::memory_order_relaxed);
-  }
-
   ReactorConfig config_;
   std::unique_ptr<Backend> backend_;
   Rings rings_;

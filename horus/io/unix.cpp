@@ -16,13 +16,13 @@ namespace horus::io {
 
 namespace {
 
-Task<Result<UnixStream>> fail(Error error) { co_return error; }
+Task<Result<UnixStream>> not_connected(Error error) { co_return error; }
 
 // STATX of the file itself, not of what a link points to.
-class FileKind : public OperationAwaiter<FileKind> {
+class KindOfPath : public OperationAwaiter<KindOfPath> {
  public:
   static constexpr const char* kName = "stat";
-  explicit FileKind(const char* path) noexcept : path_(path) {}
+  explicit KindOfPath(const char* path) noexcept : path_(path) {}
   void prepare(io_uring_sqe& entry) noexcept {
     entry.opcode = IORING_OP_STATX;
     entry.fd = AT_FDCWD;
@@ -77,7 +77,7 @@ UnixStream::UnixStream(Descriptor descriptor, Ownership ownership)
 
 Task<Result<UnixStream>> UnixStream::connect(std::string name, Duration timeout) {
   auto address = detail::unix_address(name);
-  if (!address) return fail(address.error().on("connect", address.error().target()));
+  if (!address) return not_connected(address.error().on("connect", address.error().target()));
   return connect(*address, timeout);
 }
 
@@ -149,7 +149,7 @@ Task<Result<UnixListener>> UnixListener::replace(std::string name, UnixListenOpt
   if (listener.code() != EADDRINUSE) co_return std::move(listener);
   // Any file refuses a connection; only a socket may go.
   const std::string path = address->host();
-  FileKind asking(path.c_str());
+  KindOfPath asking(path.c_str());
   const bool is_socket = co_await asking;
   if (!is_socket) co_return std::move(listener);
   auto probing = UnixStream::connect(*address);

@@ -16,11 +16,11 @@ using detail::StreamHold;
 
 namespace {
 
-Error not_open(const char* operation) { return Error(EBADF, operation, "(the socket is not open)"); }
+Error socket_not_open(const char* operation) { return Error(EBADF, operation, "(the socket is not open)"); }
 
 Task<Result<std::size_t>> send_one(StreamHold state, Bytes bytes, Address to, std::vector<int> descriptors) {
   constexpr const char* kOperation = "send a datagram";
-  if (!state || state->closed) co_return not_open(kOperation);
+  if (!state || state->closed) co_return socket_not_open(kOperation);
   const std::string target = to.family() == AF_UNSPEC ? state->name() : to.to_string();
   if (descriptors.size() > kMaxPassedDescriptors) {
     co_return Error(EINVAL, kOperation,
@@ -41,7 +41,7 @@ Task<Result<std::size_t>> send_one(StreamHold state, Bytes bytes, Address to, st
 Task<Result<Datagram>> receive_one(StreamHold state, MutableBytes into, std::vector<Descriptor>* descriptors,
                                    std::size_t most) {
   constexpr const char* kOperation = "receive a datagram";
-  if (!state || state->closed) co_return not_open(kOperation);
+  if (!state || state->closed) co_return socket_not_open(kOperation);
   detail::RightsMessage message(into, most);
   detail::MessageTransfer receiving(state->fd(), false, message.header(), MSG_CMSG_CLOEXEC);
   const std::int32_t count = co_await receiving;
@@ -63,7 +63,7 @@ Task<Result<Datagram>> receive_one(StreamHold state, MutableBytes into, std::vec
 }
 
 Task<Result<>> connect_to(StreamHold state, Result<Address> peer) {
-  if (!state || state->closed) co_return not_open("connect");
+  if (!state || state->closed) co_return socket_not_open("connect");
   if (!peer) co_return peer.error().on("connect", peer.error().target());
   detail::ConnectSocket connecting(state->fd(), *peer);
   const std::int32_t result = co_await connecting;
@@ -154,7 +154,7 @@ Task<Result<Datagram>> UnixDatagram::recv_from(MutableBytes into, std::vector<De
 }
 
 Result<Address> UnixDatagram::local_address() const {
-  if (!is_open()) return not_open("local address");
+  if (!is_open()) return socket_not_open("local address");
   return detail::local_address_of(fd());
 }
 

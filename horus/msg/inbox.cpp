@@ -7,19 +7,12 @@
 
 #include <fmt/format.h>
 
+#include <horus/base/counter.hpp>
 #include <horus/base/log.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/msg/outlet.hpp>
 
 namespace horus::msg {
-namespace {
-
-void add(std::atomic<std::uint64_t>& counter, std::uint64_t change) noexcept {
-  counter.store(counter.load(std::memory_order_relaxed) + change, std::memory_order_relaxed);
-}
-
-}  // namespace
-
 Owner::Owner() noexcept
     : reactor(io::Reactor::current()),
       thread(horus::detail::thread_state.number),
@@ -78,8 +71,8 @@ void Inbox::drop_link(std::size_t index) noexcept {
   Inlet* inlet = links_[index];
   links_.erase(links_.begin() + static_cast<std::ptrdiff_t>(index));
   if (!inlet->same_thread()) --foreign_;
-  add(lost_, inlet->dropped());
-  if (inlet->publisher_died()) add(died_, 1);
+  horus::detail::count(lost_, inlet->dropped());
+  if (inlet->publisher_died()) horus::detail::count(died_);
   inlet->let_go();
 }
 
@@ -123,8 +116,8 @@ bool Inbox::has_message() {
 }
 
 void Inbox::record(const Arrival& arrival) {
-  add(received_, 1);
-  add(bytes_, std::uint64_t{layout_.head_bytes} + arrival.tail_bytes);
+  horus::detail::count(received_);
+  horus::detail::count(bytes_, std::uint64_t{layout_.head_bytes} + arrival.tail_bytes);
   if (arrival.stamp_ns == 0) [[likely]]
     return;
   const std::int64_t late_ns = std::max<std::int64_t>(now_ns() - arrival.stamp_ns, 0);
@@ -180,7 +173,7 @@ std::uint64_t Inbox::missed() const noexcept {
   return missed;
 }
 
-void Inbox::count_lost(std::uint64_t messages) noexcept { add(lost_, messages); }
+void Inbox::count_lost(std::uint64_t messages) noexcept { horus::detail::count(lost_, messages); }
 
 SubscriberMetrics Inbox::metrics() const {
   const std::lock_guard lock(mutex_);

@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include <horus/base/counter.hpp>
 #include <horus/base/log.hpp>
 #include <horus/io/reactor.hpp>
 
@@ -17,10 +18,6 @@ namespace {
 constexpr std::size_t kLargeSlot = 4096;     // bytes
 constexpr std::uint64_t kStampEvery = 16;    // messages: a look at the clock costs as much as sending one
 constexpr std::uint64_t kCollectEvery = 32;  // messages
-
-void add(std::atomic<std::uint64_t>& counter, std::uint64_t change) noexcept {
-  counter.store(counter.load(std::memory_order_relaxed) + change, std::memory_order_relaxed);
-}
 
 std::size_t max_bytes_of(const Layout& layout, const AdvertiseOptions& options) {
   if (options.max_bytes != 0) return options.max_bytes;
@@ -211,8 +208,8 @@ bool Outbox::publish(std::uint32_t slot, std::uint32_t tail_bytes) noexcept {
 bool Outbox::forward(std::uint32_t slot, std::uint32_t tail_bytes, std::int64_t stamp_ns) noexcept {
   if (changed_.load(std::memory_order_acquire)) [[unlikely]]
     adopt();
-  add(published_, 1);
-  add(bytes_, std::uint64_t{layout_.head_bytes} + tail_bytes);
+  horus::detail::count(published_);
+  horus::detail::count(bytes_, std::uint64_t{layout_.head_bytes} + tail_bytes);
   const Entry entry{slot, tail_bytes, stamp_ns};
   bool all = true;
   bool some_closed = false;
@@ -231,7 +228,7 @@ bool Outbox::forward(std::uint32_t slot, std::uint32_t tail_bytes, std::int64_t 
     link->notify();
   }
   give_back(slot);
-  if (!all) add(failures_, 1);
+  if (!all) horus::detail::count(failures_);
   if (collect_always_ || some_closed || published_.load(std::memory_order_relaxed) % kCollectEvery == 0)
     collect();
   return all;
@@ -247,7 +244,7 @@ void Outbox::check_size(std::size_t tail_bytes) const {
 bool Outbox::send_here(const void* head, const void* tail, std::size_t tail_bytes) noexcept {
   const std::uint32_t slot = take_slot();
   if (slot == SlotPool::kNone) {
-    add(failures_, 1);
+    horus::detail::count(failures_);
     return false;
   }
   std::byte* to = pool_.data(slot);

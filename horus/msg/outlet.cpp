@@ -63,7 +63,7 @@ Outlet::Outcome Outlet::push(const Entry& entry, std::uint32_t& victim) noexcept
   while (pushed_ - taken_seen_ >= memory_.depth) [[unlikely]] {
     // A subscriber that claims to have taken what was never sent harms only itself: this reads as full.
     if (overflow_ == Overflow::drop_newest || pushed_ - taken_seen_ > memory_.depth) {
-      state.refused.store(state.refused.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+      horus::detail::count(state.refused);
       return Outcome::refused;
     }
     // A subscriber elsewhere that is about to take the oldest gets a moment to do so: a publisher that does nothing but
@@ -78,7 +78,7 @@ Outlet::Outcome Outlet::push(const Entry& entry, std::uint32_t& victim) noexcept
       continue;  // the subscriber took it meanwhile
     const std::uint32_t oldest = queue_[taken_seen_ & (memory_.capacity - 1)];
     ++taken_seen_;
-    state.overwritten.store(state.overwritten.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    horus::detail::count(state.overwritten);
     // One that is not marked came back already: the subscriber turned its counter back, and harms only itself.
     if (!unmark(oldest)) continue;
     victim = oldest;

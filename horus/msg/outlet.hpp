@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include <horus/base/counter.hpp>
 #include <horus/msg/link_memory.hpp>
 #include <horus/msg/options.hpp>
 
@@ -98,10 +99,7 @@ class Outlet {
   }
   void close() noexcept;
   /// `messages` that should have come through this link were lost before it.
-  void count_lost(std::uint64_t messages) noexcept {
-    std::atomic<std::uint64_t>& refused = memory_.state->refused;
-    refused.store(refused.load(std::memory_order_relaxed) + messages, std::memory_order_relaxed);
-  }
+  void count_lost(std::uint64_t messages) noexcept { horus::detail::count(memory_.state->refused, messages); }
 
   [[nodiscard]] const LinkMemory& memory() const noexcept { return memory_; }
   [[nodiscard]] Overflow overflow() const noexcept { return overflow_; }

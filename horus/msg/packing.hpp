@@ -3,6 +3,7 @@
 // thread each.
 #pragma once
 
+#include <algorithm>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -11,7 +12,24 @@
 #include <string_view>
 #include <vector>
 
+#include <horus/base/error.hpp>
+
 namespace horus::msg {
+
+/// What another hub sent is not what a hub sends.
+inline Error malformed(std::string_view what) { return {kBadInput, "read from a hub", what}; }
+
+template <std::unsigned_integral N>
+void store(std::byte* to, N value) noexcept {
+  for (std::size_t i = 0; i < sizeof(N); ++i) to[i] = static_cast<std::byte>(value >> (8 * i));
+}
+template <std::unsigned_integral N>
+[[nodiscard]] N load(const std::byte* from) noexcept {
+  N value = 0;
+  for (std::size_t i = 0; i < sizeof(N); ++i)
+    value = static_cast<N>(value | N{std::to_integer<N>(from[i])} << (8 * i));
+  return value;
+}
 
 /// Appends values to a frame.
 class Packer {
@@ -20,14 +38,16 @@ class Packer {
 
   template <std::unsigned_integral N>
   Packer& number(N value) {
-    for (std::size_t i = 0; i < sizeof(N); ++i) into_.push_back(static_cast<std::byte>(value >> (8 * i)));
+    into_.resize(into_.size() + sizeof(N));
+    store(into_.data() + into_.size() - sizeof(N), value);
     return *this;
   }
-  /// At most 65535 bytes; what is longer is cut.
-  Packer& text(std::string_view value) {
-    value = value.substr(0, UINT16_MAX);
+  /// Text that is longer than `limit` bytes is cut.
+  Packer& text(std::string_view value, std::size_t limit = UINT16_MAX) {
+    value = value.substr(0, std::min<std::size_t>(limit, UINT16_MAX));
     number(static_cast<std::uint16_t>(value.size()));
-    for (const char c : value) into_.push_back(static_cast<std::byte>(c));
+    const auto* bytes = reinterpret_cast<const std::byte*>(value.data());
+    into_.insert(into_.end(), bytes, bytes + value.size());
     return *this;
   }
 
@@ -43,9 +63,7 @@ class Unpacker {
   template <std::unsigned_integral N>
   N number() noexcept {
     if (from_.size() < sizeof(N)) return fail(), N{0};
-    N value = 0;
-    for (std::size_t i = 0; i < sizeof(N); ++i)
-      value = static_cast<N>(value | N{std::to_integer<N>(from_[i])} << (8 * i));
+    const N value = load<N>(from_.data());
     from_ = from_.subspan(sizeof(N));
     return value;
   }
@@ -60,12 +78,13 @@ class Unpacker {
   [[nodiscard]] bool ok() const noexcept { return ok_; }
   /// Everything was there, and nothing is left.
   [[nodiscard]] bool complete() const noexcept { return ok_ && from_.empty(); }
-
- private:
+  /// What came is wrong in a way that only the caller knows.
   void fail() noexcept {
     ok_ = false;
     from_ = {};
   }
+
+ private:
   std::span<const std::byte> from_;
   bool ok_ = true;
 };

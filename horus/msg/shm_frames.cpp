@@ -16,7 +16,7 @@ void pack(Packer& out, const Hello& hello) {
 }
 void pack(Packer& out, const Publishes& frame) {
   out.number(static_cast<std::uint8_t>(Kind::publishes)).number(frame.publisher).text(frame.topic);
-  out.number(frame.layout_hash).text(std::string_view(frame.layout).substr(0, kMaxText));
+  out.number(frame.layout_hash).text(frame.layout, kMaxText);
   out.number(std::uint8_t{frame.link}).text(frame.peer);
 }
 void pack(Packer& out, const Gone& frame) {
@@ -32,16 +32,14 @@ void pack(Packer& out, const Connected& frame) {
 }
 void pack(Packer& out, const Refused& frame) {
   out.number(static_cast<std::uint8_t>(Kind::refused)).number(frame.publisher).number(frame.subscriber);
-  out.text(std::string_view(frame.reason).substr(0, kMaxText));
+  out.text(frame.reason, kMaxText);
 }
-
-Error bad(const char* what) { return {kBadInput, "read frame", what}; }
 
 // Ranges are checked here, so that nobody behind this has to.
 Result<Frame> unpack(Kind kind, Unpacker& in) {
   switch (kind) {
     case Kind::hello: {
-      if (in.number<std::uint32_t>() != kMagic) return bad("(not a Horus hub)");
+      if (in.number<std::uint32_t>() != kMagic) return malformed("(not a Horus hub)");
       Hello hello;
       hello.version = in.number<std::uint16_t>();
       if (in.ok() && hello.version != kVersion)
@@ -69,11 +67,11 @@ Result<Frame> unpack(Kind kind, Unpacker& in) {
       frame.max_held = in.number<std::uint32_t>();
       const auto overflow = in.number<std::uint8_t>();
       if (overflow > static_cast<std::uint8_t>(Overflow::drop_newest))
-        return bad("(an unknown overflow policy)");
+        return malformed("(an unknown overflow policy)");
       frame.overflow = static_cast<Overflow>(overflow);
       const auto in_range = [](std::uint32_t n) { return n >= 1 && n <= SubscribeOptions::kMaxDepth; };
       if (in.ok() && (!in_range(frame.depth) || !in_range(frame.max_held)))
-        return bad("(a queue out of range)");
+        return malformed("(a queue out of range)");
       return Frame(frame);
     }
     case Kind::connected: {
@@ -87,7 +85,7 @@ Result<Frame> unpack(Kind kind, Unpacker& in) {
                          frame.stride >= 64 && frame.stride % 64 == 0 &&
                          frame.stride <= AdvertiseOptions::kLargestMessage + 64 && frame.depth >= 1 &&
                          frame.depth <= SubscribeOptions::kMaxDepth;
-      if (in.ok() && !sound) return bad("(memory out of range)");
+      if (in.ok() && !sound) return malformed("(memory out of range)");
       return Frame(frame);
     }
     case Kind::refused: {
@@ -98,7 +96,7 @@ Result<Frame> unpack(Kind kind, Unpacker& in) {
       return Frame(std::move(frame));
     }
   }
-  return bad("(an unknown kind)");
+  return malformed("(an unknown kind)");
 }
 
 }  // namespace
@@ -107,8 +105,7 @@ std::vector<std::byte> encode(const Frame& frame) {
   std::vector<std::byte> bytes(4);
   Packer out(bytes);
   std::visit([&](const auto& value) { pack(out, value); }, frame);
-  const auto size = static_cast<std::uint32_t>(bytes.size() - 4);
-  for (std::size_t i = 0; i < 4; ++i) bytes[i] = static_cast<std::byte>(size >> (8 * i));
+  store(bytes.data(), static_cast<std::uint32_t>(bytes.size() - 4));
   return bytes;
 }
 
@@ -119,7 +116,7 @@ Result<Frame> decode(std::span<const std::byte> bytes) {
   if (!frame) return frame;
   const auto* hello = std::get_if<Hello>(&*frame);
   if (hello != nullptr && in.ok() && hello->version != kVersion) return frame;
-  if (!in.complete()) return bad(in.ok() ? "(longer than its fields)" : "(shorter than its fields)");
+  if (!in.complete()) return malformed(in.ok() ? "(longer than its fields)" : "(shorter than its fields)");
   return frame;
 }
 

@@ -7,14 +7,11 @@
 
 #include <fmt/format.h>
 
+#include <horus/msg/packing.hpp>
 #include <horus/msg/transport.hpp>
 
 namespace horus::msg {
-namespace {
-
-Error bad(std::string what) { return Error(kBadInput, "read from a hub", what); }
-
-}  // namespace
+namespace {}  // namespace
 
 Result<std::unique_ptr<ReceiveChannel>> ReceiveChannel::open(std::uint32_t /*number*/,
                                                              const wire::Advertise& publisher,
@@ -25,7 +22,7 @@ Result<std::unique_ptr<ReceiveChannel>> ReceiveChannel::open(std::uint32_t /*num
   const bool has_tail = subscriber.layout.element_bytes != 0;
   const std::size_t most =
       has_tail ? static_cast<std::size_t>(publisher.max_bytes) : subscriber.layout.head_bytes;
-  if (has_tail && most < subscriber.layout.tail_offset) return bad("(a topic of impossible size)");
+  if (has_tail && most < subscriber.layout.tail_offset) return malformed("(a topic of impossible size)");
   const std::uint32_t queued = (inbox->options().overflow == Overflow::latest ? 1 : inbox->options().depth) +
                                inbox->options().max_held;
   const AdvertiseOptions options =
@@ -45,12 +42,12 @@ Result<std::byte*> ReceiveChannel::begin(std::size_t size, const wire::DataPrefi
                                               : size >= layout.tail_offset && size <= most_ &&
                                                     (size - layout.tail_offset) % layout.element_bytes == 0;
   if (!fits) {
-    return bad(fmt::format("(topic {}: a message of {} bytes; it announced {} of at most {})",
-                           outbox_->topic(), size, layout.describe(), most_));
+    return malformed(fmt::format("(topic {}: a message of {} bytes; it announced {} of at most {})",
+                                 outbox_->topic(), size, layout.describe(), most_));
   }
   if (prefix.number != arrived_)
-    return bad(fmt::format("(topic {}: message {} came after {} others)", outbox_->topic(), prefix.number,
-                           arrived_));
+    return malformed(fmt::format("(topic {}: message {} came after {} others)", outbox_->topic(),
+                                 prefix.number, arrived_));
   if (auto counted = count_lost(prefix.lost); !counted) return counted.error();
   slot_ = outbox_->loan();
   if (slot_ == SlotPool::kNone) return nullptr;
@@ -73,7 +70,7 @@ void ReceiveChannel::abandon() noexcept {
 }
 
 Result<> ReceiveChannel::count_lost(std::uint64_t so_far) {
-  if (so_far < lost_before_) return bad("(lost messages that came back)");
+  if (so_far < lost_before_) return malformed("(lost messages that came back)");
   const std::uint64_t news = so_far - std::exchange(lost_before_, so_far);
   if (news > 0) outbox_->count_lost(news);
   return {};

@@ -12,6 +12,7 @@
 
 #include <horus/base/crc32c.hpp>
 #include <horus/io/time.hpp>
+#include <horus/msg/packing.hpp>
 
 namespace horus::msg {
 namespace {
@@ -21,8 +22,6 @@ constexpr std::size_t kWriteChunk = std::size_t{256} << 10;  // bytes per write,
 constexpr std::size_t kWriteParts = 16;
 constexpr Duration kFarewellLimit = std::chrono::milliseconds(200);
 static_assert(kReceiveBuffer >= wire::kHeaderBytes + wire::kLongestControl);
-
-Error bad(std::string_view what) { return Error(kBadInput, "read from a hub", what); }
 
 }  // namespace
 
@@ -157,7 +156,8 @@ Task<Result<>> TcpSession::read_frames() {
           handled = co_await reading;
         } else {
           const wire::Bytes payload = waiting.subspan(wire::kHeaderBytes, header->length);
-          if (!wire::is_intact(head, *header, payload)) co_return bad("(a frame with a wrong checksum)");
+          if (!wire::is_intact(head, *header, payload))
+            co_return malformed("(a frame with a wrong checksum)");
           begin_ += needed;
           handled = handle(*header, payload);
         }
@@ -184,7 +184,7 @@ Task<Result<>> TcpSession::read_message(const wire::Header& header, wire::Bytes 
   const std::uint32_t number = header.channel;
   const std::size_t size = header.length - wire::kDataPrefixBytes;
   if (size > options_.max_message_bytes)
-    co_return bad(fmt::format("(a message of {} bytes; at most {})", size, options_.max_message_bytes));
+    co_return malformed(fmt::format("(a message of {} bytes; at most {})", size, options_.max_message_bytes));
   const Result<std::shared_ptr<ReceiveChannel>> channel = receiver(number);
   if (!channel) co_return channel.error();
   const wire::DataPrefix prefix = wire::decode_data_prefix(head.subspan(wire::kHeaderBytes));
@@ -219,7 +219,7 @@ Task<Result<>> TcpSession::read_message(const wire::Header& header, wire::Bytes 
     begin_ += piece;
     done += piece;
   }
-  if (!wire::is_intact(header, sum)) co_return bad("(a message with a wrong checksum)");
+  if (!wire::is_intact(header, sum)) co_return malformed("(a message with a wrong checksum)");
   if (*channel != nullptr) finish_message(number, **channel, prefix.stamp_ns);
   co_return Result<>();
 }

@@ -7,14 +7,11 @@
 #include <fmt/format.h>
 
 #include <horus/io/reactor.hpp>
+#include <horus/msg/packing.hpp>
 #include <horus/msg/tcp_session.hpp>
 
 namespace horus::msg {
-namespace {
-
-Error bad(std::string_view what) { return Error(kBadInput, "read from a hub", what); }
-
-}  // namespace
+namespace {}  // namespace
 
 /// Rung on the subscriber's thread; heard on the session's.
 class TcpSession::TakenBell final : public Bell {
@@ -148,9 +145,9 @@ Result<> TcpSession::on_advertise(wire::Bytes payload) {
   auto frame = wire::decode_advertise(payload);
   if (!frame) return frame.error();
   if (publishers_.size() >= options_.max_ports)
-    return bad(fmt::format("(more than {} publishers: TcpHubOptions::max_ports)", options_.max_ports));
+    return malformed(fmt::format("(more than {} publishers: TcpHubOptions::max_ports)", options_.max_ports));
   const auto [entry, fresh] = publishers_.emplace(frame->publisher, std::move(*frame));
-  if (!fresh) return bad("(a publisher that was announced twice)");
+  if (!fresh) return malformed("(a publisher that was announced twice)");
   const wire::Advertise& publisher = entry->second;
   for (const auto& [id, port] : owner_.ports()) {
     if (port.info.direction == Direction::in && port.info.topic == publisher.topic &&
@@ -163,10 +160,10 @@ Result<> TcpSession::on_advertise(wire::Bytes payload) {
 Result<> TcpSession::on_subscribe(std::uint32_t channel, wire::Bytes payload) {
   const auto frame = wire::decode_subscribe(payload);
   if (!frame) return frame.error();
-  if (channel <= last_served_) return bad("(a channel that was asked for twice)");
+  if (channel <= last_served_) return malformed("(a channel that was asked for twice)");
   last_served_ = channel;
   if (sending_.size() >= options_.max_ports)
-    return bad(fmt::format("(more than {} channels: TcpHubOptions::max_ports)", options_.max_ports));
+    return malformed(fmt::format("(more than {} channels: TcpHubOptions::max_ports)", options_.max_ports));
   const auto found = owner_.ports().find(frame->publisher);
   const LocalPort* port = found == owner_.ports().end() ? nullptr : &found->second;
   if (port == nullptr || port->info.direction != Direction::out || !joins(port->info)) {
@@ -212,7 +209,7 @@ Result<> TcpSession::on_refuse(std::uint32_t channel, wire::Bytes payload) {
 Result<> TcpSession::on_unsubscribe(std::uint32_t channel, wire::Bytes payload) {
   const auto frame = wire::decode_account(payload);
   if (!frame) return frame.error();
-  if (channel > last_served_) return bad("(a channel that there never was)");
+  if (channel > last_served_) return malformed("(a channel that there never was)");
   const auto found = sending_.find(channel);
   if (found == sending_.end()) return {};
   Result<> settled = found->second->settle(*frame);
@@ -225,7 +222,7 @@ Result<> TcpSession::on_unsubscribe(std::uint32_t channel, wire::Bytes payload) 
 Result<> TcpSession::on_account(std::uint32_t channel, wire::Bytes payload) {
   const auto frame = wire::decode_account(payload);
   if (!frame) return frame.error();
-  if (channel > last_served_) return bad("(a channel that there never was)");
+  if (channel > last_served_) return malformed("(a channel that there never was)");
   const auto found = sending_.find(channel);
   return found == sending_.end() ? Result<>() : found->second->settle(*frame);
 }
@@ -247,7 +244,7 @@ Result<> TcpSession::on_end(std::uint32_t channel, wire::Bytes payload) {
 // --- Channels ---------------------------------------------------------------------------------------------------------
 
 Result<std::shared_ptr<ReceiveChannel>> TcpSession::receiver(std::uint32_t channel) const {
-  if (channel == 0 || channel > last_requested_) return bad("(a channel that nobody asked for)");
+  if (channel == 0 || channel > last_requested_) return malformed("(a channel that nobody asked for)");
   const auto found = receiving_.find(channel);
   return found == receiving_.end() ? nullptr : found->second;
 }

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include <horus/base/crc32c.hpp>
+#include <horus/msg/packing.hpp>
 
 namespace horus::msg::wire {
 namespace {
@@ -16,77 +17,30 @@ constexpr std::string_view kMagic = "HORUSHUB";
 constexpr std::uint8_t kByteOrder = std::endian::native == std::endian::little ? 1 : 2;  // of messages
 constexpr std::size_t kChecked = 12;  // bytes of a header under its checksum
 
-Error bad(std::string_view what) { return Error(kBadInput, "read from a hub", what); }
-
-template <class T>
-void store(std::byte* to, T value) noexcept {
-  for (std::size_t i = 0; i < sizeof(T); ++i) to[i] = static_cast<std::byte>(value >> (8 * i) & 0xff);
-}
-template <class T>
-T load(const std::byte* from) noexcept {
-  T value = 0;
-  for (std::size_t i = 0; i < sizeof(T); ++i)
-    value = static_cast<T>(value | static_cast<T>(from[i]) << (8 * i));
-  return value;
-}
-
 // A peer's words may go into the log.
 void make_one_line(std::string& text) {
   std::replace_if(text.begin(), text.end(), [](char c) { return (c >= 0 && c < ' ') || c == 0x7f; }, ' ');
 }
 
-class Writer {
+class Writer : public Packer {
  public:
-  explicit Writer(Buffer& to) noexcept : to_(to) {}
-  template <class T>
-  Writer& number(T value) {
-    to_.resize(to_.size() + sizeof(T));
-    store(to_.data() + to_.size() - sizeof(T), value);
-    return *this;
-  }
-  Writer& text(std::string_view text, std::size_t most) {
-    text = text.substr(0, most);
-    number(static_cast<std::uint16_t>(text.size()));
-    const auto* bytes = reinterpret_cast<const std::byte*>(text.data());
-    to_.insert(to_.end(), bytes, bytes + text.size());
-    return *this;
-  }
+  using Packer::Packer;
   Writer& layout(const Layout& layout) {
     number(layout.hash).number(layout.head_bytes).number(layout.alignment).number(layout.element_bytes);
-    return text(layout.name, kLongestName).text(layout.fields, kLongestFields);
+    text(layout.name, kLongestName).text(layout.fields, kLongestFields);
+    return *this;
   }
-
- private:
-  Buffer& to_;
 };
 
-// Once something was wrong, everything that follows is empty.
-class Reader {
+class Reader : public Unpacker {
  public:
-  explicit Reader(Bytes bytes) noexcept : bytes_(bytes) {}
-  template <class T>
-  T number() noexcept {
-    if (!has(sizeof(T))) return 0;
-    const T value = load<T>(bytes_.data());
-    bytes_ = bytes_.subspan(sizeof(T));
-    return value;
-  }
-  std::string text(std::size_t most) {
-    const auto size = number<std::uint16_t>();
-    if (size > most || !has(size)) {
-      bad_ = true;
-      return {};
-    }
-    std::string text(reinterpret_cast<const char*>(bytes_.data()), size);
-    bytes_ = bytes_.subspan(size);
-    return text;
-  }
+  using Unpacker::Unpacker;
   // A name that may stand in a log line.
   std::string name() {
     std::string name = text(kLongestName);
     const bool printable =
         std::all_of(name.begin(), name.end(), [](char c) { return c >= ' ' && c != 0x7f; });
-    if (name.empty() || !printable) bad_ = true;
+    if (name.empty() || !printable) fail();
     return name;
   }
   Layout layout() {
@@ -100,16 +54,6 @@ class Reader {
     make_one_line(layout.fields);
     return layout;
   }
-  // Everything was there, and nothing more.
-  [[nodiscard]] bool complete() const noexcept { return !bad_ && bytes_.empty(); }
-
- private:
-  bool has(std::size_t size) noexcept {
-    if (bytes_.size() < size) bad_ = true;
-    return !bad_;
-  }
-  Bytes bytes_;
-  bool bad_ = false;
 };
 
 void store_header(std::byte* to, std::uint32_t length, FrameType type, std::uint32_t channel) noexcept {
@@ -135,7 +79,7 @@ void append_frame(Buffer& to, FrameType type, std::uint32_t channel, Fill&& fill
 
 template <class T>
 Result<T> whole(const Reader& reader, T value, const char* frame) {
-  if (!reader.complete()) return bad(fmt::format("(a broken {} frame)", frame));
+  if (!reader.complete()) return malformed(fmt::format("(a broken {} frame)", frame));
   return value;
 }
 
@@ -169,29 +113,31 @@ Buffer encode(const Greeting& greeting) {
 
 Result<Preamble> decode_preamble(Bytes bytes, std::size_t limit) {
   if (bytes.size() != kPreambleBytes || std::memcmp(bytes.data(), kMagic.data(), kMagic.size()) != 0)
-    return bad("(what answers there is no hub of Horus)");
+    return malformed("(what answers there is no hub of Horus)");
   const auto version = load<std::uint16_t>(bytes.data() + 8);
   if (version != kVersion) {
-    return bad(
+    return malformed(
         fmt::format("(it speaks version {} of the protocol, this end version {}: update the older program)",
                     version, kVersion));
   }
-  if (static_cast<std::uint8_t>(bytes[10]) != kByteOrder) return bad("(its machine has another byte order)");
+  if (static_cast<std::uint8_t>(bytes[10]) != kByteOrder)
+    return malformed("(its machine has another byte order)");
   const Preamble preamble{load<std::uint32_t>(bytes.data() + 12), load<std::uint32_t>(bytes.data() + 16)};
   if (preamble.body_bytes > limit)
-    return bad(fmt::format("(a greeting of {} bytes; at most {})", preamble.body_bytes, limit));
+    return malformed(fmt::format("(a greeting of {} bytes; at most {})", preamble.body_bytes, limit));
   return preamble;
 }
 
 Result<Greeting> decode_greeting(const Preamble& preamble, Bytes body) {
-  if (is_checked() && crc32c(body) != preamble.checksum) return bad("(a greeting with a wrong checksum)");
+  if (is_checked() && crc32c(body) != preamble.checksum)
+    return malformed("(a greeting with a wrong checksum)");
   Reader reader(body);
   Greeting greeting;
   greeting.instance = reader.number<std::uint64_t>();
   greeting.process = reader.number<std::uint32_t>();
   greeting.idle_ms = reader.number<std::uint32_t>();
   greeting.hub = reader.name();
-  if (greeting.idle_ms == 0) return bad("(a greeting without an idle limit)");
+  if (greeting.idle_ms == 0) return malformed("(a greeting without an idle limit)");
   return whole(reader, std::move(greeting), "greeting");
 }
 
@@ -200,7 +146,8 @@ Result<Greeting> decode_greeting(const Preamble& preamble, Bytes body) {
 void append(Buffer& to, const Advertise& frame) {
   append_frame(to, FrameType::advertise, 0, [&](Writer& writer) {
     writer.number(frame.publisher).number(std::uint8_t{frame.link}).number(frame.max_bytes);
-    writer.text(frame.topic, kLongestName).layout(frame.layout);
+    writer.text(frame.topic, kLongestName);
+    writer.layout(frame.layout);
   });
 }
 void append(Buffer& to, const Withdraw& frame) {
@@ -243,7 +190,7 @@ std::array<std::byte, kHeaderBytes + kDataPrefixBytes> data_head(std::uint32_t c
 }
 
 Result<Header> decode_header(Bytes bytes) {
-  if (bytes.size() != kHeaderBytes) return bad("(a frame without a header)");
+  if (bytes.size() != kHeaderBytes) return malformed("(a frame without a header)");
   Header header;
   header.length = load<std::uint32_t>(bytes.data());
   const auto type = static_cast<std::uint8_t>(bytes[4]);
@@ -251,13 +198,13 @@ Result<Header> decode_header(Bytes bytes) {
   header.checksum = load<std::uint32_t>(bytes.data() + kChecked);
   const bool zeros = bytes[5] == std::byte{0} && bytes[6] == std::byte{0} && bytes[7] == std::byte{0};
   if (type < 1 || type > static_cast<std::uint8_t>(kLastFrameType) || !zeros)
-    return bad(fmt::format("(a frame of unknown type {})", type));
+    return malformed(fmt::format("(a frame of unknown type {})", type));
   header.type = static_cast<FrameType>(type);
   if (header.type == FrameType::data) {
     if (header.length < kDataPrefixBytes)
-      return bad(fmt::format("(a message frame of {} bytes)", header.length));
+      return malformed(fmt::format("(a message frame of {} bytes)", header.length));
   } else if (header.length > kLongestControl) {
-    return bad(fmt::format("(a frame of {} bytes; at most {})", header.length, kLongestControl));
+    return malformed(fmt::format("(a frame of {} bytes; at most {})", header.length, kLongestControl));
   }
   return header;
 }
@@ -281,7 +228,7 @@ Result<Advertise> decode_advertise(Bytes payload) {
   frame.max_bytes = reader.number<std::uint64_t>();
   frame.topic = reader.name();
   frame.layout = reader.layout();
-  if (link > 1) return bad("(a broken advertise frame)");
+  if (link > 1) return malformed("(a broken advertise frame)");
   return whole(reader, std::move(frame), "advertise");
 }
 
@@ -301,7 +248,7 @@ Result<Subscribe> decode_subscribe(Bytes payload) {
   frame.layout = reader.layout();
   if (overflow > static_cast<std::uint8_t>(Overflow::drop_newest) || frame.depth < 1 ||
       frame.depth > SubscribeOptions::kMaxDepth)
-    return bad("(a subscribe frame with options out of range)");
+    return malformed("(a subscribe frame with options out of range)");
   return whole(reader, std::move(frame), "subscribe");
 }
 
@@ -312,7 +259,7 @@ Result<Account> decode_account(Bytes payload) {
   frame.delivered = reader.number<std::uint64_t>();
   frame.dropped = reader.number<std::uint64_t>();
   if (frame.delivered > frame.arrived || frame.dropped > frame.arrived - frame.delivered)
-    return bad("(an account that does not add up)");
+    return malformed("(an account that does not add up)");
   return whole(reader, frame, "account");
 }
 

@@ -46,7 +46,6 @@ namespace {
 
 constexpr std::int64_t kBoot_ns =
     1'000'000'000'000;  // a monotonic clock of a machine that was started a while ago
-constexpr std::int64_t kRetransmit_ns = 200'000'000;
 constexpr std::size_t kFaultsKept = 1000;
 constexpr std::uint16_t kFirstPort = 32768;
 constexpr std::uint16_t kLastPort = 60999;

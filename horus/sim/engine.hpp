@@ -24,6 +24,9 @@ namespace horus::sim::detail {
 class Stream;
 class UnixSocket;
 
+/// How long a lost segment waits to be sent again.
+inline constexpr std::int64_t kRetransmit_ns = 200'000'000;
+
 /// A machine of the simulated network: one address, its ports.
 struct Host {
   std::string address;  // numeric, without port

@@ -10,7 +10,7 @@
 
 namespace horus::sim::detail {
 namespace {
-constexpr std::size_t kRoom = 65536;
+constexpr std::size_t kPipeRoom = 65536;
 constexpr std::size_t kAtomic = 4096;  // PIPE_BUF: such a write is whole or waits
 }  // namespace
 
@@ -48,7 +48,7 @@ std::uint32_t FifoEnd::ready() const noexcept {
   std::uint32_t events = 0;
   if (reads_ && !channel_->data.empty()) events |= EPOLLIN;
   if (reads_ && channel_->writers == 0 && channel_->writers_ever != writers_before_) events |= EPOLLHUP;
-  if (writes_ && channel_->data.size() + kAtomic <= kRoom) events |= EPOLLOUT;
+  if (writes_ && channel_->data.size() + kAtomic <= kPipeRoom) events |= EPOLLOUT;
   if (writes_ && channel_->readers == 0) events |= EPOLLERR;
   return events;
 }
@@ -66,7 +66,7 @@ ssize_t FifoEnd::send(const msghdr& message, int) {
   if (!writes_) return -EBADF;
   if (channel_->readers == 0) return -EPIPE;
   const std::size_t wanted = size_of(message);
-  const std::size_t room = kRoom - channel_->data.size();
+  const std::size_t room = kPipeRoom - channel_->data.size();
   if (room == 0 || (wanted <= kAtomic && room < wanted)) return -EAGAIN;
   const std::string data = gather(message, room);
   channel_->data += data;

@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 44;  // of one file, as ext4 has it
 
-std::size_t size_of(const iovec* parts, std::size_t count) noexcept {
+std::size_t total_size(const iovec* parts, std::size_t count) noexcept {
   std::size_t size = 0;
   for (std::size_t i = 0; i < count; ++i) size += parts[i].iov_len;
   return size;
@@ -64,7 +64,7 @@ ssize_t OpenFile::write_at(const iovec* parts, std::size_t count, std::int64_t o
   std::uint64_t at = offset < 0 ? position_ : static_cast<std::uint64_t>(offset);
   if (append) at = inode_->data.size();
   if (misaligned(parts, count, at)) return -EINVAL;
-  const std::size_t size = size_of(parts, count);
+  const std::size_t size = total_size(parts, count);
   if (inode_->device == Device::full) return -ENOSPC;
   if (inode_->device != Device::none) return static_cast<ssize_t>(size);
   if (at > kMostBytes || size > kMostBytes - at) return -EFBIG;

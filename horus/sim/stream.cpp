@@ -17,7 +17,6 @@ namespace {
 
 constexpr std::int64_t kConnectLimit_ns = 127'000'000'000;  // tcp_syn_retries 6
 constexpr std::int64_t kSynRetry_ns = 1'000'000'000;
-constexpr std::int64_t kRetransmit_ns = 200'000'000;
 
 }  // namespace
 

@@ -18,9 +18,9 @@
 namespace horus::sim::detail {
 namespace {
 
-constexpr std::size_t kRoom = 212992;         // net.core.wmem_default
+constexpr std::size_t kSocketRoom = 212992;   // net.core.wmem_default
 constexpr std::size_t kDatagramsQueued = 11;  // net.unix.max_dgram_qlen and the one on its way
-constexpr std::size_t kLargestMessage = kRoom - 32;
+constexpr std::size_t kLargestMessage = kSocketRoom - 32;
 
 // "" when the address has no name, as a socket that was never bound.
 std::string name_of(const io::Address& address) {
@@ -57,7 +57,7 @@ void UnixSocket::join(const std::shared_ptr<UnixSocket>& one,
 
 bool UnixSocket::has_room(std::size_t size) const noexcept {
   if (is_datagram() && queue_.size() >= kDatagramsQueued) return false;
-  return type_ == SOCK_STREAM ? queued_ < kRoom : queue_.empty() || queued_ + size <= kRoom;
+  return type_ == SOCK_STREAM ? queued_ < kSocketRoom : queue_.empty() || queued_ + size <= kSocketRoom;
 }
 
 std::uint32_t UnixSocket::ready() const noexcept {
@@ -181,7 +181,7 @@ ssize_t UnixSocket::send_with(const msghdr& message, int, std::vector<Held>&& ri
   }
   full_.reset();
   Message piece;
-  piece.data = gather(message, type_ == SOCK_STREAM ? kRoom - to->queued_ : size);
+  piece.data = gather(message, type_ == SOCK_STREAM ? kSocketRoom - to->queued_ : size);
   piece.from = local_;
   piece.rights = std::move(rights);
   const std::size_t sent = piece.data.size();
