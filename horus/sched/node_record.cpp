@@ -20,18 +20,6 @@ std::shared_ptr<msg::Port> NodeBase::add_port(std::shared_ptr<msg::Port> port) {
 Task<> Node::init() { co_return; }
 Task<> Node::shutdown() { co_return; }
 
-const char* to_string(NodeState state) noexcept {
-  switch (state) {
-    case NodeState::added: return "added";
-    case NodeState::initialising: return "initialising";
-    case NodeState::running: return "running";
-    case NodeState::stopping: return "stopping";
-    case NodeState::stopped: return "stopped";
-    case NodeState::failed: return "failed";
-  }
-  return "?";
-}
-
 namespace detail {
 
 NodeRecord::NodeRecord(std::unique_ptr<NodeBase> owned, std::size_t position)

@@ -7,11 +7,9 @@
 
 #include <horus/base/export.hpp>
 #include <horus/base/histogram.hpp>
+#include <horus/sched/states.hpp>
 
 namespace horus {
-
-enum class NodeState : std::uint8_t { added, initialising, running, stopping, stopped, failed };
-HORUS_API const char* to_string(NodeState state) noexcept;
 
 /// Counters and timings of one node since its scheduler started. Durations are nanoseconds.
 ///
