@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// In the browser: from the arrays of timeline_page.cpp to lanes that can be searched, and words for times.
 #include <horus/sched/timeline_page.hpp>
 
 namespace horus::detail {
@@ -61,24 +62,27 @@ function unpack(node) {
   for (let i = 0; i < node.bands.length; i += 4) {
     const [begin, end, kind, detail] = node.bands.slice(i, i + 4);
     const style = bandStyle(kind, detail);
-    const word = kind === CIRCUIT ? "circuit " + data.circuits[detail].replace("_", " ") : data.states[detail];
-    bands.push({begin, end, kind, word, style});
+    bands.push({begin, end, kind, word: markWord(kind, detail), style});
   }
   return {name: node.name, rate: node.rate, deadline: node.deadline, executor: node.executor, runs, ticks, marks, bands};
+}
+
+function markWord(kind, detail) {
+  const of = (words) => words[detail] || "?";
+  return kind === SKIPPED ? of(data.outcomes) : kind === DEADLINE ? "deadline missed" : kind === BUDGET ? "budget missed" :
+    kind === CIRCUIT ? "circuit " + of(data.circuits).replace("_", " ") : kind === STATE ? of(data.states) :
+    kind === WATCHDOG ? "watchdog: " + of(data.watchdog) : "safe state";
 }
 
 // What shades a lane; the ordinary states do not.
 function bandStyle(kind, detail) {
   if (kind === CIRCUIT) return [null, "open", "half", "open"][detail];
-  return {paused: "paused", restarting: "restarting", stuck: "stuck", stopped: "stopped", failed: "open"}[data.states[detail]];
+  const styles = {paused: "paused", restarting: "restarting", stuck: "stuck", stopped: "stopped", failed: "open"};
+  return styles[data.states[detail]];
 }
 
 const lanes = data.nodes.map(unpack);
 data.nodes = null;
-const markWord = (kind, detail) =>
-  kind === SKIPPED ? data.outcomes[detail] : kind === DEADLINE ? "deadline missed" : kind === BUDGET ? "budget missed" :
-  kind === CIRCUIT ? "circuit " + data.circuits[detail].replace("_", " ") : kind === STATE ? data.states[detail] :
-  kind === WATCHDOG ? "watchdog: " + data.watchdog[detail] : "safe state";
 
 // --- Words for times -------------------------------------------------------------------------------------------------
 function duration(ns) {

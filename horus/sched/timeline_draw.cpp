@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+// In the browser: the axis, the lanes and their marks. What is dense is drawn in columns, so that the work of a picture
+// grows with what is visible and not with what was recorded.
 #include <horus/sched/timeline_page.hpp>
 
 namespace horus::detail {
@@ -78,8 +80,10 @@ function axisMarks() {
   const base = unit[0] === "s" ? 0 : Math.max(0, Math.floor(view.from / (unit[1] * 1000)) * unit[1] * 1000);
   const decimals = Math.max(0, Math.ceil(Math.log10(unit[1] / step) - 1e-9));
   const marks = [];
-  for (let time = Math.ceil(view.from / step) * step; time <= view.to; time += step)
-    marks.push({time, text: (base ? "+" : "") + ((time - base) / unit[1]).toFixed(decimals).replace(/^-0(\.0*)?$/, "0") + " " + unit[0]});
+  for (let time = Math.ceil(view.from / step) * step; time <= view.to; time += step) {
+    const number = ((time - base) / unit[1]).toFixed(decimals).replace(/^-0(\.0*)?$/, "0");
+    marks.push({time, text: (base ? "+" : "") + number + " " + unit[0]});
+  }
   return {base, marks};
 }
 
@@ -140,7 +144,8 @@ function drawTicks(pen, lane, first, last, row) {
   });
   fillBars(pen, bars.pale, OK, () => {
     for (let i = first; i < last; ++i)
-      if (ticks.outcome[i] === 0 && ticks.lateness[i] >= 0) bar(pen, ticks.begin[i] + ticks.lateness[i], ticks.end[i], row);
+      if (ticks.outcome[i] === 0 && ticks.lateness[i] >= 0)
+        bar(pen, ticks.begin[i] + ticks.lateness[i], ticks.end[i], row);
   });
   if (!lane.deadline || (view.to - view.from) / (width - left) > lane.deadline / 12) return;
   for (let i = first; i < last; ++i) {
@@ -238,14 +243,18 @@ const overlaps = (lane, band, kind) =>
 // --- Marks -----------------------------------------------------------------------------------------------------------
 // Skips are hollow, each reason with its own shape.
 function skipShape(pen, reason, x, y) {
+  const line = ([dx, dy], ...rest) => {
+    pen.moveTo(x + dx, y + dy);
+    for (const [right, down] of rest) pen.lineTo(x + right, y + down);
+  };
   pen.strokeStyle = colours.skip;
   pen.lineWidth = 1.2;
   pen.beginPath();
   if (reason === "in flight") pen.arc(x, y, 3, 0, 7);
   else if (reason === "circuit open") pen.rect(x - 2.6, y - 2.6, 5.2, 5.2);
-  else if (reason === "paused") { pen.moveTo(x - 1.8, y - 3); pen.lineTo(x - 1.8, y + 3); pen.moveTo(x + 1.8, y - 3); pen.lineTo(x + 1.8, y + 3); }
-  else if (reason === "miss") { pen.moveTo(x - 3.2, y - 2.6); pen.lineTo(x + 3.2, y - 2.6); pen.lineTo(x, y + 3); pen.closePath(); }
-  else { pen.moveTo(x - 2.6, y - 2.6); pen.lineTo(x + 2.6, y + 2.6); pen.moveTo(x - 2.6, y + 2.6); pen.lineTo(x + 2.6, y - 2.6); }
+  else if (reason === "paused") line([-1.8, -3], [-1.8, 3]), line([1.8, -3], [1.8, 3]);
+  else if (reason === "miss") line([-3.2, -2.6], [3.2, -2.6], [0, 3], [-3.2, -2.6]);
+  else line([-2.6, -2.6], [2.6, 2.6]), line([-2.6, 2.6], [2.6, -2.6]);
   pen.stroke();
 }
 const reasonOf = (outcome) => (/\((.*)\)/.exec(data.outcomes[outcome] || "") || ["", "?"])[1];
@@ -281,9 +290,11 @@ function drawMarks(pen, lane, y, labels) {
     else if (kind === DEADLINE) missShape(pen, kind, x, row.miss);
     else if (kind === BUDGET) missShape(pen, kind, x, row.miss);
     else {
-      const colour = kind === SAFE ? colours.safe : [colours.skip, colours.flag, colours.flag, colours.isolated][detail];
+      const steps = [colours.skip, colours.flag, colours.flag, colours.isolated];
+      const colour = kind === SAFE ? colours.safe : steps[detail] || colours.skip;
       flagShape(pen, colour, x, y, row.top + row.height);
-      labels.push({x: x + 11, flag: true, room: Infinity, text: kind === SAFE ? "safe state" : data.watchdog[detail], colour});
+      const text = kind === SAFE ? "safe state" : data.watchdog[detail] || "?";
+      labels.push({x: x + 11, flag: true, room: Infinity, text, colour});
     }
   }
 }

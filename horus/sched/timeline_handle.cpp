@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// In the browser: what the pointer and the keyboard do, the tooltip and the legend.
 #include <horus/sched/timeline_page.hpp>
 
 namespace horus::detail {
@@ -102,7 +103,8 @@ function describeColumn(lane, from, to) {
   const [firstRun, lastRun] = visible(lane.runs, {from, to});
   for (let i = firstRun; i < lastRun; ++i)
     execution += Math.min(lane.runs.end[i], to) - Math.max(lane.runs.begin[i], from);
-  const facts = [["from", instant(Math.max(from, 0))], ["for", duration(Math.round(to - from))], ["ticks", last - first]];
+  const facts = [["from", instant(Math.max(from, 0))], ["for", duration(Math.round(to - from))]];
+  facts.push(["ticks", last - first]);
   if (counts[FAILED]) facts.push(["failed", counts[FAILED]]);
   if (counts[CANCELLED]) facts.push(["cancelled", counts[CANCELLED]]);
   if (last > first) facts.push(["longest response", duration(longest)]);
@@ -119,7 +121,8 @@ function describe(lane, x) {
     facts.push(...(tick >= 0 ? describeTick(lane.ticks, tick) : [["at", instant(Math.max(time, 0))]]));
   }
   for (const band of lane.bands)
-    if (band.style && band.begin <= time && time < band.end) facts.push([band.word, "for " + duration(band.end - band.begin)]);
+    if (band.style && band.begin <= time && time < band.end)
+      facts.push([band.word, "for " + duration(band.end - band.begin)]);
   const counts = new Map();
   const end = lowerBound(lane.marks.begin, time + 5 * pixel);
   for (let i = lowerBound(lane.marks.begin, time - 5 * pixel); i < end; ++i) {
@@ -139,7 +142,8 @@ function point(event) {
   const heading = document.createElement("b"), list = document.createElement("dl");
   heading.textContent = lane.name;
   const facts = event.offsetX >= left ? describe(lane, event.offsetX) :
-    [["rate", lane.rate], ["deadline", lane.deadline ? duration(lane.deadline) : "none"], ["executor", lane.executor || "–"]];
+    [["rate", lane.rate], ["deadline", lane.deadline ? duration(lane.deadline) : "none"],
+      ["executor", lane.executor || "–"]];
   for (const [term, value] of facts) {
     list.append(document.createElement("dt"), document.createElement("dd"));
     list.children[list.children.length - 2].textContent = term;
@@ -147,7 +151,8 @@ function point(event) {
   }
   tip.replaceChildren(heading, list);
   const {width: wide, height: high} = tip.getBoundingClientRect();
-  tip.style.left = Math.max(4, event.clientX + 16 + wide > innerWidth ? event.clientX - wide - 12 : event.clientX + 16) + "px";
+  const beyond = event.clientX + 16 + wide > innerWidth;
+  tip.style.left = Math.max(4, beyond ? event.clientX - wide - 12 : event.clientX + 16) + "px";
   tip.style.top = Math.max(4, Math.min(event.clientY + 16, innerHeight - high - 8)) + "px";
 }
 

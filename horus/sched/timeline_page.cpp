@@ -76,6 +76,7 @@ std::string facts_text(const Timeline& timeline, const TimelineLanes& sorted) {
     const LaneSums sums = lane_sums(lane);
     all.ticks += sums.ticks;
     all.failed += sums.failed;
+    all.cancelled += sums.cancelled;
     all.skipped += sums.skipped;
     misses += lane.deadline_misses;
   }
@@ -86,6 +87,7 @@ std::string facts_text(const Timeline& timeline, const TimelineLanes& sorted) {
     if (count > 0) out += fmt::format(" · {} {}", readable_count(count), what);
   };
   add(all.failed, "failed");
+  add(all.cancelled, "cancelled");
   add(all.skipped, "skipped");
   add(misses, "deadline misses");
   add(sorted.emergency_stops.size(),

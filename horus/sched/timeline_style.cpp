@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// How the page of a timeline looks, on light and on dark screens.
 #include <horus/sched/timeline_page.hpp>
 
 namespace horus::detail {
@@ -30,7 +31,7 @@ body { margin: 0; padding: 16px 20px 28px; background: var(--page); color: var(-
   font: 14px/1.45 system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
 header { display: flex; flex-wrap: wrap; align-items: baseline; gap: 2px 18px; margin-bottom: 10px; }
 h1 { font-size: 20px; margin: 0; }
-header p { margin: 0; color: var(--faint); flex: 1; }
+header p { margin: 0; color: var(--faint); flex: 1 1 360px; }
 nav { display: flex; gap: 4px; align-items: baseline; white-space: nowrap; }
 nav[hidden] { display: none; }
 nav span { color: var(--faint); font-size: 12px; margin-right: 6px; }
