@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+// Schedulers from configuration files: `[scheduler]`, `[executor.NAME]`, `[node.NAME]`.
+#include <array>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <horus/config/document.hpp>
+#include <horus/config/reader.hpp>
+#include <horus/sched/scheduler_config.hpp>
+
+namespace horus {
+namespace {
+
+using std::chrono::hours;
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+// What a configuration may hold; the others' owners look into theirs.
+constexpr std::array<std::string_view, 5> kKnownSections{"scheduler", "executor", "node", "hub", "log"};
+constexpr Duration kLongest = hours(24);
+constexpr std::uint64_t kMostProcessors = 4095;
+
+bool has(const config::Reader& section, std::string_view key) {
+  return config::find(section.contents(), key) != nullptr;
+}
+
+// An optional setting takes a value where its key is there.
+template <class T, class Read>
+void take(const config::Reader& section, std::string_view key, std::optional<T>& into, T start, Read&& read) {
+  if (has(section, key)) read(into.emplace(std::move(start)));
+}
+void take_flag(config::Reader& section, std::string_view key, std::optional<bool>& into) {
+  take(section, key, into, false, [&](bool& value) { section.flag(key, value); });
+}
+void take_ms(config::Reader& section, std::string_view key, std::optional<Duration>& into, Duration least,
+             Duration most) {
+  take(section, key, into, least, [&](Duration& value) { section.milliseconds(key, value, least, most); });
+}
+
+void take_rate(config::Reader& section, std::string_view key, Rate& into) {
+  section.number(key, into.hz, 1e-3, NodeSettings::kMaxRate_hz);
+}
+void take_us(config::Reader& section, std::string_view key, Duration& into, std::uint64_t most) {
+  std::uint64_t us = static_cast<std::uint64_t>(into.count() / 1000);
+  section.integer(key, us, 0, most);
+  if (has(section, key)) into = microseconds(us);
+}
+void take_processor(config::Reader& section, std::optional<int>& into) {
+  take(section, "cpu", into, 0, [&](int& value) { section.integer("cpu", value, 0, kMostProcessors); });
+}
+
+void take_reaction(config::Reader& section, std::string_view key, std::optional<Miss>& into, bool budget) {
+  if (!has(section, key)) return;
+  Miss miss = Miss::warn;
+  if (budget) {
+    section.choice(key, miss,
+                   {{"warn", Miss::warn},
+                    {"skip", Miss::skip},
+                    {"degrade", Miss::degrade},
+                    {"safe_mode", Miss::safe_mode},
+                    {"stop", Miss::stop}});
+  } else {
+    section.choice(key, miss,
+                   {{"warn", Miss::warn},
+                    {"skip", Miss::skip},
+                    {"degrade", Miss::degrade},
+                    {"cancel", Miss::cancel},
+                    {"safe_mode", Miss::safe_mode},
+                    {"stop", Miss::stop}});
+  }
+  into = miss;
+}
+
+void read_scheduler(config::Reader& section, SchedulerConfig& config) {
+  take_rate(section, "tick_rate", config.tick_rate);
+  section.choice(
+      "policy", config.policy,
+      {{"priority", Policy::priority}, {"rate_monotonic", Policy::rate_monotonic}, {"edf", Policy::edf}});
+  section.choice("admission", config.admission,
+                 {{"off", Admission::off}, {"warn", Admission::warn}, {"refuse", Admission::refuse}});
+
+  section.flag("circuit_breaker", config.circuit_breaker);
+  section.integer("max_failures", config.circuit.max_failures, 1, 1000);
+  section.integer("circuit_window", config.circuit.window, 0, 1000);
+  section.number("circuit_window_share", config.circuit.window_share, 0.01, 1);
+  section.integer("circuit_window_least", config.circuit.window_least, 1, 1000);
+  section.milliseconds("circuit_open_ms", config.circuit.open_for, milliseconds(1), kLongest);
+  section.milliseconds("circuit_longest_open_ms", config.circuit.longest_open, milliseconds(1), kLongest);
+  section.integer("circuit_close_after", config.circuit.close_after, 1, 1000);
+
+  section.flag("auto_restart", config.auto_restart);
+  section.milliseconds("restart_delay_ms", config.restart.first_delay, milliseconds(0), kLongest);
+  section.milliseconds("restart_longest_delay_ms", config.restart.longest_delay, milliseconds(0), kLongest);
+  section.number("restart_jitter", config.restart.jitter, 0, 0.5);
+  section.milliseconds("restart_healthy_after_ms", config.restart.healthy_after, milliseconds(0), kLongest);
+  section.integer("max_restarts", config.restart.most, 0, 1'000'000);
+  section.milliseconds("restart_within_ms", config.restart.within, milliseconds(1), kLongest);
+
+  section.flag("deadline_monitoring", config.deadline_monitoring);
+  section.flag("watchdog_enabled", config.watchdog_enabled);
+  section.milliseconds("watchdog_timeout_ms", config.watchdog_timeout, NodeSettings::kLeastWatchdog,
+                       NodeSettings::kMostWatchdog);
+  section.flag("exit_when_blocked", config.exit_when_blocked);
+
+  take_us(section, "spin_us", config.spin, 10'000);
+  take_us(section, "busy_poll_us", config.reactor.busy_poll, 1'000'000);
+  if (has(section, "timer_slack_ns")) {
+    std::uint64_t ns = 0;
+    section.integer("timer_slack_ns", ns, 1, 1'000'000'000);
+    config.timer_slack = Duration(ns);
+  }
+  section.flag("lock_memory", config.lock_memory);
+  section.integer("rt_priority", config.fifo_priority, 0, 99);
+  take_processor(section, config.cpu);
+  section.choice("backend", config.reactor.backend,
+                 {{"automatic", io::BackendChoice::automatic},
+                  {"uring", io::BackendChoice::uring},
+                  {"epoll", io::BackendChoice::epoll}});
+
+  section.milliseconds("finish_limit_ms", config.finish_limit, milliseconds(0), seconds(60));
+  section.milliseconds("shutdown_limit_ms", config.shutdown_limit, milliseconds(0), seconds(60));
+  section.integer("timeline_events", config.timeline_events, 0, 100'000'000);
+  section.integer("seed", config.seed, 0, INT64_MAX);
+}
+
+void read_executor(config::Reader& section, ExecutorConfig& executor) {
+  enum class Scheduling : std::uint8_t { other, fifo };
+  take_processor(section, executor.cpu);
+  Scheduling scheduling = Scheduling::other;
+  section.choice("scheduling", scheduling, {{"other", Scheduling::other}, {"fifo", Scheduling::fifo}});
+  section.integer("rt_priority", executor.rt_priority, 1, 99);
+  take_us(section, "spin_us", executor.spin, 10'000);
+  if (scheduling == Scheduling::fifo && executor.rt_priority == 0) executor.rt_priority = 50;
+  if (scheduling == Scheduling::other && executor.rt_priority != 0)
+    section.complain("rt_priority", "needs scheduling = \"fifo\"");
+}
+
+void read_node(config::Reader& section, NodeOverrides& node) {
+  take(section, "rate_hz", node.rate, Rate(100), [&](Rate& rate) { take_rate(section, "rate_hz", rate); });
+  take(section, "priority", node.priority, NodeSettings::kDefaultPriority,
+       [&](int& value) { section.integer("priority", value, 0, 1'000'000); });
+  take_ms(section, "deadline_ms", node.deadline, Duration::zero(), NodeSettings::kMaxDeadline);
+  take_ms(section, "budget_ms", node.budget, Duration::zero(), NodeSettings::kMaxDeadline);
+  take_reaction(section, "on_miss", node.on_miss, false);
+  take_reaction(section, "on_budget", node.on_budget, true);
+  take(section, "overrun", node.overrun, Overrun::skip, [&](Overrun& value) {
+    section.choice("overrun", value,
+                   {{"skip", Overrun::skip}, {"queue", Overrun::queue}, {"cancel", Overrun::cancel}});
+  });
+  take_ms(section, "watchdog_ms", node.watchdog, NodeSettings::kLeastWatchdog, NodeSettings::kMostWatchdog);
+  if (node.watchdog) node.watchdog_enabled = true;
+  take_flag(section, "watchdog_enabled", node.watchdog_enabled);
+  take_flag(section, "critical", node.critical);
+  take_flag(section, "miss_is_failure", node.miss_is_failure);
+  take_flag(section, "circuit_breaker", node.circuit_breaker);
+  take_flag(section, "auto_restart", node.auto_restart);
+  take_flag(section, "logging_enabled", node.logging_enabled);
+  take(section, "executor", node.executor, std::string(),
+       [&](std::string& value) { section.text("executor", value); });
+}
+
+}  // namespace
+
+Result<SchedulerConfig> SchedulerConfig::from_file(const std::string& path) {
+  auto document = config::Document::load(path);
+  if (!document) return document.error();
+  if (auto known = document->check_sections(kKnownSections); !known) return known.error();
+
+  auto section = document->section("scheduler");
+  if (!section) return section.error();
+  std::string preset = "standard";
+  section->choice("preset", preset,
+                  {{"standard", std::string("standard")},
+                   {"high_performance", std::string("high_performance")},
+                   {"low_latency", std::string("low_latency")},
+                   {"power_saving", std::string("power_saving")},
+                   {"realtime", std::string("realtime")}});
+  auto config = named(preset);
+  if (!config) return config;
+  read_scheduler(*section, *config);
+  if (auto sound = section->finish(); !sound) return sound.error();
+
+  for (const std::string& name : document->names("executor")) {
+    auto part = document->section("executor", name);
+    if (!part) return part.error();
+    read_executor(*part, config->executors[name]);
+    if (auto sound = part->finish(); !sound) return sound.error();
+  }
+  for (const std::string& name : document->names("node")) {
+    auto part = document->section("node", name);
+    if (!part) return part.error();
+    NodeOverrides& node = config->nodes[name];
+    read_node(*part, node);
+    if (node.executor && !config->executors.contains(*node.executor))
+      part->complain("executor",
+                     "\"" + *node.executor + "\" has no section [executor." + *node.executor + "]");
+    if (auto sound = part->finish(); !sound) return sound.error();
+  }
+  return config;
+}
+
+}  // namespace horus
