@@ -39,6 +39,6 @@ int main() {
   const int code = scheduler.run_for(400ms);
   const auto camera = scheduler.statistics("camera");
   fmt::print("{} ticks meanwhile, {} skipped\n", camera->total_ticks,
-             camera->skipped_in_flight + camera->skipped_late);
+             camera->ticks_skipped);
   return code;
 }

@@ -395,11 +395,14 @@ std::size_t Reactor::resume_ready() noexcept {
     if (next == nullptr) break;
     ++resumed;
     const Chain* chain = next->promise != nullptr ? next->promise->chain : nullptr;
-    if (std::int64_t* account = chain != nullptr ? chain->execution_account() : nullptr) {
+    if (ExecutionAccount* account = chain != nullptr ? chain->execution_account() : nullptr) {
       const std::int64_t start = now_ns();
       horus::detail::thread_state.running_since_ns = start;
+      account->resumed(*chain, start);
       next->handle.resume();
-      *account += now_ns() - start;
+      const std::int64_t end = now_ns();
+      Chain::end_stretch(end);
+      account->ran(start, end);
     } else {
       next->handle.resume();
     }

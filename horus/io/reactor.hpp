@@ -119,6 +119,8 @@ class HORUS_API Reactor {
   std::size_t run_once(Duration timeout = Duration::zero());
   /// Ends `run()`. Any thread, also a signal handler; the loop wakes.
   void stop() noexcept;
+  /// Ends the loop's sleep, whatever for: its lookouts look. Any thread, also a signal handler.
+  void interrupt() noexcept { signal_wake(); }
   [[nodiscard]] bool stopping() const noexcept { return stop_.load(std::memory_order_relaxed); }
 
   /// Runs `work` on the reactor's thread, in order per posting thread. False when the mailbox is full: nothing was

@@ -208,6 +208,11 @@ bool Outbox::publish(std::uint32_t slot, std::uint32_t tail_bytes) noexcept {
 bool Outbox::forward(std::uint32_t slot, std::uint32_t tail_bytes, std::int64_t stamp_ns) noexcept {
   if (changed_.load(std::memory_order_acquire)) [[unlikely]]
     adopt();
+  if (muted_.load(std::memory_order_relaxed)) [[unlikely]] {
+    give_back(slot);
+    horus::detail::count(failures_);
+    return false;
+  }
   horus::detail::count(published_);
   horus::detail::count(bytes_, std::uint64_t{layout_.head_bytes} + tail_bytes);
   const Entry entry{slot, tail_bytes, stamp_ns};

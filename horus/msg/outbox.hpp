@@ -86,6 +86,8 @@ class HORUS_API Outbox final : public std::enable_shared_from_this<Outbox> {
   /// Throws Error(EMSGSIZE) for a tail that is too long.
   void check_size(std::size_t tail_bytes) const;
   [[nodiscard]] PublisherMetrics metrics() const;
+  /// Muted, it sends nothing: every message counts as a send failure.
+  void mute(bool muted) noexcept { muted_.store(muted, std::memory_order_relaxed); }
 
   [[nodiscard]] const std::string& topic() const noexcept { return topic_; }
   [[nodiscard]] const Layout& layout() const noexcept { return layout_; }
@@ -120,6 +122,7 @@ class HORUS_API Outbox final : public std::enable_shared_from_this<Outbox> {
   std::atomic<std::uint64_t> failures_{0};
 
   std::atomic<bool> changed_{false};
+  std::atomic<bool> muted_{false};
   mutable std::mutex mutex_;  // of what follows, and of links_ against metrics()
   std::vector<std::shared_ptr<Outlet>> links_;
   std::vector<std::shared_ptr<Outlet>> fresh_;

@@ -58,8 +58,9 @@ Scheduler& Scheduler::connect(std::string_view from, std::string_view out, std::
     if (find_node(name) != nullptr) continue;
     std::string names;
     for (const std::string& known : node_list()) names += (names.empty() ? "" : ", ") + known;
-    throw Error(ENOENT, "connect", fmt::format("node \"{}\" (there are: {})", name, names));
+    throw Error(EINVAL, "connect", fmt::format("node \"{}\" (there are: {})", name, names));
   }
+  const std::lock_guard lock(wiring_);
   Connection wanted{std::string(from), std::string(out), std::string(to), std::string(in)};
   const auto publisher = find_port(wanted.from, wanted.out, msg::Direction::out);
   const auto subscriber = find_port(wanted.to, wanted.in, msg::Direction::in);
@@ -95,11 +96,46 @@ void Scheduler::open_port(NodeBase& node, const NodeBase::NodePort& node_port) {
   }
 }
 
+void Scheduler::add_port(NodeBase& node, const std::shared_ptr<msg::Port>& port) {
+  const std::lock_guard lock(wiring_);
+  std::erase_if(node.ports_, [](const NodeBase::NodePort& other) { return other.port.expired(); });
+  node.ports_.push_back({port->info().topic, port});
+  open_port(node, node.ports_.back());
+}
+
+// A port that an earlier run opened is stale, and must not meet a fresh one.
+void Scheduler::close_stale_ports() {
+  const std::lock_guard lock(wiring_);
+  for (auto& record : nodes_) {
+    for (const auto& port : record->node->ports_) {
+      if (const auto stale = port.port.lock()) stale->close();
+    }
+  }
+}
+
+void Scheduler::open_ports(const std::vector<detail::NodeRecord*>& nodes) {
+  const std::lock_guard lock(wiring_);
+  for (detail::NodeRecord* record : nodes) {
+    record->node->scheduler_ = this;
+    for (const auto& port : record->node->ports_) open_port(*record->node, port);
+  }
+}
+
+void Scheduler::mute(NodeBase& node, bool muted) {
+  const std::lock_guard lock(wiring_);
+  for (const auto& port : node.ports_) {
+    const auto alive = port.port.lock();
+    if (alive == nullptr || alive->info().direction != msg::Direction::out) continue;
+    if (const auto outbox = alive->shared_outbox()) outbox->mute(muted);
+  }
+}
+
 void Scheduler::check_connections() const {
+  const std::lock_guard lock(wiring_);
   for (const Connection& wanted : connections_) {
     const auto check = [&](const std::string& node, const std::string& port, msg::Direction direction) {
       if (find_port(node, port, direction) != nullptr) return;
-      throw Error(ENOENT, "connect",
+      throw Error(EINVAL, "connect",
                   fmt::format("{}.{} to {}.{} (node \"{}\" {} no \"{}\")", wanted.from, wanted.out, wanted.to,
                               wanted.in, node, word_for(direction), port));
     };

@@ -19,6 +19,9 @@
 namespace horus {
 
 class Scheduler;
+namespace detail {
+class Executor;
+}
 
 /// What Node and PlainNode have in common: a name, and a scope for work that goes on across ticks.
 class HORUS_API NodeBase {
@@ -68,6 +71,7 @@ class HORUS_API NodeBase {
  private:
   friend class Scheduler;
   friend class NodeBuilder;
+  friend class detail::Executor;
   // A port by the name that the node gave it.
   struct NodePort {
     std::string name;

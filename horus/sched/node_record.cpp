@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <horus/sched/node_record.hpp>
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include <horus/base/log.hpp>
 #include <horus/io/reactor.hpp>
+#include <horus/io/time.hpp>
+#include <horus/sched/executor.hpp>
 #include <horus/sched/scheduler.hpp>
 
 namespace horus {
@@ -12,27 +16,36 @@ namespace horus {
 NodeBase::~NodeBase() = default;
 
 std::shared_ptr<msg::Port> NodeBase::add_port(std::shared_ptr<msg::Port> port) {
-  std::erase_if(ports_, [](const NodePort& other) { return other.port.expired(); });
-  ports_.push_back({port->info().topic, port});
-  if (scheduler_ != nullptr) scheduler_->open_port(*this, ports_.back());
+  if (scheduler_ != nullptr) {
+    scheduler_->add_port(*this, port);
+  } else {
+    ports_.push_back({port->info().topic, port});
+  }
   return port;
 }
 Task<> Node::init() { co_return; }
 Task<> Node::shutdown() { co_return; }
 
-const char* to_string(NodeState state) noexcept {
-  switch (state) {
-    case NodeState::added: return "added";
-    case NodeState::initialising: return "initialising";
-    case NodeState::running: return "running";
-    case NodeState::stopping: return "stopping";
-    case NodeState::stopped: return "stopped";
-    case NodeState::failed: return "failed";
-  }
-  return "?";
+namespace detail {
+namespace {
+
+constexpr std::int64_t kStuckAfter_ns = 100'000'000;  // from a tick's cancellation
+constexpr std::int64_t kFirstRetry_ns = 10'000'000;   // between ticks of a failing event-driven node
+constexpr std::int64_t kLastRetry_ns = 1'000'000'000;
+
+std::uint64_t hash_of(const std::string& name, std::uint64_t seed) noexcept {
+  std::uint64_t hash = 0xcbf29ce484222325 ^ seed;  // FNV-1a
+  for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+  return hash;
 }
 
-namespace detail {
+std::uint64_t at_least_zero(std::int64_t ns) noexcept { return ns > 0 ? static_cast<std::uint64_t>(ns) : 0; }
+
+std::string in_ms(std::int64_t ns) { return fmt::format("{:.3g} ms", static_cast<double>(ns) / 1e6); }
+
+double ms_of(Duration duration) noexcept { return static_cast<double>(duration.count()) / 1e6; }
+
+}  // namespace
 
 NodeRecord::NodeRecord(std::unique_ptr<NodeBase> owned, std::size_t position)
     : node(std::move(owned)),
@@ -42,18 +55,210 @@ NodeRecord::NodeRecord(std::unique_ptr<NodeBase> owned, std::size_t position)
   HORUS_ASSERT((coroutine_node == nullptr) != (plain_node == nullptr),
                "a node derives from Node or from PlainNode");
   ended.set();
+  const auto expires = [this](NodeTimer& timer, void (*call)(io::Timer&) noexcept) {
+    timer.record = this;
+    timer.expired = call;
+  };
+  expires(deadline_timer_, &on_deadline);
+  expires(stuck_timer_, &on_stuck);
+  expires(queued_timer_, &on_queued);
 }
 
-void NodeRecord::set_name(const std::string& name) {
-  node_name_ = name;
-  statistics.name = name;
+void NodeRecord::set_name(const std::string& name) { node_name_ = name; }
+
+// --- Life -------------------------------------------------------------------------------------------------------------
+
+void NodeRecord::prepare(Executor& on, const SchedulerConfig& config) {
+  executor = &on;
+  if (plain_node != nullptr && !periodic()) settings.rate = config.tick_rate;
+  if (!settings.watchdog_enabled) settings.watchdog_enabled = config.watchdog_enabled;
+  if (!settings.watchdog) settings.watchdog = config.watchdog_timeout;
+  const auto refuse = [this](const std::string& why) {
+    throw Error(EINVAL, "start", fmt::format("node \"{}\" ({})", node_name_, why));
+  };
+  if (*settings.watchdog_enabled && periodic() && *settings.watchdog < 3 * settings.rate.period()) {
+    refuse(fmt::format("its watchdog of {} is shorter than 3 periods of {}: set at least {}",
+                       in_ms(settings.watchdog->count()), in_ms(settings.rate.period().count()),
+                       in_ms(3 * settings.rate.period().count())));
+  }
+  if (settings.on_budget == Miss::cancel)
+    refuse("on_budget cannot be cancel, which needs a suspension point: use another reaction, or a deadline");
+  CircuitConfig circuit = config.circuit;
+  circuit.enabled = settings.circuit_breaker.value_or(config.circuit_breaker);
+  breaker_ = CircuitBreaker(circuit);
+  RestartConfig restart = config.restart;
+  restart.enabled = settings.auto_restart.value_or(config.auto_restart);
+  restarts_ = RestartPolicy(restart, hash_of(node_name_, config.seed));
+  deadline_ns_ = config.deadline_monitoring ? settings.deadline.count() : 0;
+  budget_ns_ = config.deadline_monitoring ? settings.budget.count() : 0;
+  divider_ = RateDivider();
+  divisor_ = 1;
+  retry_ns_ = 0;
+  skip_next_ = safe_episode_ = missed_ = false;
+  queued_for_ = -1;
+  vitals.timeout_ns.store(*settings.watchdog_enabled ? settings.watchdog->count() : 0,
+                          std::memory_order_relaxed);
+  vitals.in_safe_state.store(false, std::memory_order_relaxed);
+}
+
+void NodeRecord::set_state(NodeState state) noexcept {
+  state_ = state;
+  if (executor != nullptr && io::Reactor::current() != nullptr) {
+    const std::int64_t now = horus::now_ns();
+    record_event(TimelineEvent::Kind::state, now, now, static_cast<std::uint8_t>(state));
+    update_clock(now);
+  }
+  if (state_ == NodeState::running) {
+    runnable.set();
+  } else if (state_ != NodeState::stuck) {
+    runnable.reset();
+  }
+}
+
+void NodeRecord::begin_life(bool after_restart) noexcept {
+  const std::int64_t now = horus::now_ns();
+  life_began_ns_ = now;
+  restarts_.started(now);
+  if (after_restart) {
+    const CircuitState before = breaker_.state();
+    breaker_.half_open(now);
+    breaker_changed(before, now);
+  }
+  set_state(paused_ ? NodeState::paused : NodeState::running);
+}
+
+void NodeRecord::end_life() noexcept {
+  cancel(queued_timer_);
+  cancel(stuck_timer_);
+  vitals.fed_ns.store(0, std::memory_order_relaxed);
+  forget_tick();
+}
+
+void NodeRecord::pause(bool paused) noexcept {
+  paused_ = paused;
+  if (paused && state_ == NodeState::running) set_state(NodeState::paused);
+  if (!paused && state_ == NodeState::paused) set_state(NodeState::running);
+}
+
+void NodeRecord::force_open() noexcept {
+  const CircuitState before = breaker_.state();
+  const std::int64_t now = horus::now_ns();
+  breaker_.force_open(now);
+  breaker_changed(before, now);
+}
+
+void NodeRecord::reset_circuit() noexcept {
+  const CircuitState before = breaker_.state();
+  const std::int64_t now = horus::now_ns();
+  breaker_.reset(now);
+  retry_ns_ = 0;
+  breaker_changed(before, now);
+  if (state_ == NodeState::running) runnable.set();
+}
+
+void NodeRecord::settings_changed() noexcept {
+  if (executor == nullptr) return;  // prepare() will see them
+  const SchedulerConfig& config = executor->scheduler().config();
+  deadline_ns_ = config.deadline_monitoring ? settings.deadline.count() : 0;
+  budget_ns_ = config.deadline_monitoring ? settings.budget.count() : 0;
+  vitals.timeout_ns.store(*settings.watchdog_enabled ? settings.watchdog->count() : 0,
+                          std::memory_order_relaxed);
+  vitals.fed_ns.store(0, std::memory_order_relaxed);
+  if (state_ != NodeState::added) update_clock(horus::now_ns());
+}
+
+void NodeRecord::breaker_changed(CircuitState before, std::int64_t now) noexcept {
+  const CircuitState after = breaker_.state();
+  if (after == before) return;
+  record_event(TimelineEvent::Kind::circuit, now, now, static_cast<std::uint8_t>(after));
+  update_clock(now);
+  if (!logs()) return;
+  if (after == CircuitState::closed) log_info(fmt::format("{}: works again; circuit closed", node_name_));
+  if (after == CircuitState::half_open)
+    log_info(fmt::format("{}: circuit half open; the next {} ticks decide", node_name_,
+                         breaker_.config().close_after));
+  if (after == CircuitState::forced_open) log_warning(fmt::format("{}: circuit opened by hand", node_name_));
+}
+
+// --- Watchdog ---------------------------------------------------------------------------------------------------------
+
+void NodeRecord::feed(std::int64_t now) noexcept {
+  if (vitals.timeout_ns.load(std::memory_order_relaxed) == 0) return;
+  vitals.fed_ns.store(now, std::memory_order_relaxed);
+  if (vitals.step.load(std::memory_order_relaxed) == WatchdogStep::well) [[likely]]
+    return;
+  vitals.step.store(WatchdogStep::well, std::memory_order_relaxed);
+  if (seen_step_ == WatchdogStep::well) ++account_.watchdog_expirations;  // while the loop was blocked
+  seen_step_ = WatchdogStep::well;
+  account_.watchdog_expired = false;
+  executor->scheduler().mute(*node, false);
+  record_event(TimelineEvent::Kind::watchdog, now, now, 0);
+  if (logs()) log_info(fmt::format("{}: ticks again; watchdog fed", node_name_));
+}
+
+// Frozen while the node is not meant to tick.
+void NodeRecord::update_clock(std::int64_t now) noexcept {
+  const bool meant =
+      (state_ == NodeState::running || state_ == NodeState::stuck) &&
+      (breaker_.state() == CircuitState::closed || breaker_.state() == CircuitState::half_open);
+  const std::int64_t fed = vitals.fed_ns.load(std::memory_order_relaxed);
+  if (meant && fed == 0) vitals.fed_ns.store(now, std::memory_order_relaxed);
+  if (!meant && fed != 0) vitals.fed_ns.store(0, std::memory_order_relaxed);
+}
+
+void NodeRecord::climb_ladder() noexcept {
+  const WatchdogStep step = vitals.step.load(std::memory_order_acquire);
+  while (seen_step_ < step) {
+    seen_step_ = static_cast<WatchdogStep>(static_cast<int>(seen_step_) + 1);
+    const std::int64_t now = horus::now_ns();
+    const std::int64_t fed = vitals.fed_ns.load(std::memory_order_relaxed);
+    record_event(TimelineEvent::Kind::watchdog, now, now, static_cast<std::uint8_t>(seen_step_));
+    const std::string where = in_flight_ ? awaiting() : std::string("no tick in flight");
+    const std::string since = fed == 0 ? "a while" : in_ms(now - fed);
+    switch (seen_step_) {
+      case WatchdogStep::well: break;
+      case WatchdogStep::warned:
+        account_.watchdog_expired = true;
+        ++account_.watchdog_expirations;
+        if (logs())
+          log_warning(
+              fmt::format("{}: watchdog expired: no successful tick for {} ({})", node_name_, since, where));
+        break;
+      case WatchdogStep::unhealthy:
+        if (logs())
+          log_warning(fmt::format("{}: unhealthy: no successful tick for {} ({}); its tick is cancelled",
+                                  node_name_, since, where));
+        cancel_tick(TickOutcome::cancelled_watchdog);
+        break;
+      case WatchdogStep::isolated:
+        log_error(fmt::format("{}: isolated: no successful tick for {} ({}); its outputs are muted{}",
+                              node_name_, since, where,
+                              settings.critical ? ", and as it is critical: emergency stop" : ""));
+        cancel_tick(TickOutcome::cancelled_watchdog);
+        executor->scheduler().mute(*node, true);
+        enter_safe_state();
+        if (settings.critical) executor->scheduler().emergency_stop();
+        break;
+    }
+  }
+}
+
+bool NodeRecord::enter_safe_state() noexcept {
+  if (vitals.in_safe_state.exchange(true, std::memory_order_acq_rel)) return false;
+  node->enter_safe_state();
+  safe_states_.fetch_add(1, std::memory_order_relaxed);
+  if (executor != nullptr && executor->is_here()) {
+    const std::int64_t now = horus::now_ns();
+    record_event(TimelineEvent::Kind::safe_state, now, now, 0);
+  }
+  return true;
 }
 
 // --- Grid -------------------------------------------------------------------------------------------------------------
 
 std::int64_t NodeRecord::grid_point(std::uint64_t k) const noexcept {
-  return grid_start_ +
-         static_cast<std::int64_t>(static_cast<long double>(k) * 1e9L / static_cast<long double>(rate.hz));
+  return grid_start_ + static_cast<std::int64_t>(static_cast<long double>(k) * 1e9L /
+                                                 static_cast<long double>(settings.rate.hz));
 }
 
 void NodeRecord::start_grid(std::int64_t start_ns) noexcept {
@@ -62,30 +267,101 @@ void NodeRecord::start_grid(std::int64_t start_ns) noexcept {
   next_release_ = start_ns;
 }
 
+// While the node is slowed down its grid is every `divisor_`-th point of the full one.
 std::int64_t NodeRecord::advance_grid(std::int64_t now_ns) noexcept {
   std::uint64_t k = grid_index_;
-  if (grid_point(k + 1) <= now_ns) {
+  if (grid_point(k + divisor_) <= now_ns) {
     const auto behind =
-        static_cast<long double>(now_ns - grid_start_) * static_cast<long double>(rate.hz) / 1e9L;
-    k = std::max(k, static_cast<std::uint64_t>(behind));
-    while (grid_point(k + 1) <= now_ns) ++k;
-    while (k > grid_index_ && grid_point(k) > now_ns) --k;
+        static_cast<long double>(now_ns - grid_start_) * static_cast<long double>(settings.rate.hz) / 1e9L;
+    k = std::max(k, static_cast<std::uint64_t>(behind) / divisor_ * divisor_);
+    while (grid_point(k + divisor_) <= now_ns) k += divisor_;
+    while (k > grid_index_ && grid_point(k) > now_ns) k -= divisor_;
   }
-  statistics.skipped_late += k - grid_index_;
-  statistics.grid_points += k - grid_index_;
-  grid_index_ = k + 1;
+  const std::uint64_t late = (k - grid_index_) / divisor_;
+  account_.outcomes[static_cast<std::size_t>(TickOutcome::skipped_late)] += late;
+  account_.ticks_skipped += late;
+  account_.grid_points += late;
+  divisor_ = divider_.divisor();
+  grid_index_ = (k / divisor_ + 1) * divisor_;
   next_release_ = grid_point(grid_index_);
   return grid_point(k);
+}
+
+std::int64_t NodeRecord::absolute_deadline() const noexcept {
+  const std::int64_t relative =
+      settings.deadline.count() > 0 ? settings.deadline.count() : settings.rate.period().count();
+  return saturating_add(next_release_, relative);
+}
+
+// --- Releases ---------------------------------------------------------------------------------------------------------
+
+void NodeRecord::skip(TickOutcome why, std::int64_t grid_ns) noexcept {
+  ++account_.grid_points;
+  ++account_.ticks_skipped;
+  ++account_.outcomes[static_cast<std::size_t>(why)];
+  record_event(TimelineEvent::Kind::skipped, grid_ns, grid_ns, static_cast<std::uint8_t>(why));
+}
+
+std::int64_t NodeRecord::offer(std::int64_t grid_ns, std::int64_t now_ns) noexcept {
+  if (state_ != NodeState::running || executor->scheduler().emergency_stopped()) [[unlikely]] {
+    const bool paused = state_ == NodeState::paused || state_ == NodeState::running;
+    skip(state_ == NodeState::stuck ? TickOutcome::skipped_in_flight
+         : paused                   ? TickOutcome::skipped_paused
+                                    : TickOutcome::skipped_circuit_open,
+         grid_ns);
+    return now_ns;
+  }
+  if (in_flight_) {
+    if (settings.overrun == Overrun::skip || queued_for_ >= 0) {
+      skip(TickOutcome::skipped_in_flight, grid_ns);
+    } else {
+      queued_for_ = grid_ns;
+      if (settings.overrun == Overrun::cancel) cancel_tick(TickOutcome::cancelled_overrun);
+    }
+    return now_ns;
+  }
+  if (skip_next_) {
+    skip_next_ = false;
+    skip(TickOutcome::skipped_miss, grid_ns);
+    return now_ns;
+  }
+  if (breaker_.state() != CircuitState::closed) [[unlikely]] {
+    const CircuitState before = breaker_.state();
+    const bool may = breaker_.admit(now_ns);
+    breaker_changed(before, now_ns);
+    if (!may) {
+      skip(TickOutcome::skipped_circuit_open, grid_ns);
+      return now_ns;
+    }
+  }
+  return release(grid_ns, now_ns);
+}
+
+std::int64_t NodeRecord::rest(std::int64_t now_ns) noexcept {
+  if (breaker_.state() == CircuitState::open) {
+    const std::int64_t until = breaker_.reopens_at();
+    return until == kNever ? kNever : std::max<std::int64_t>(until - now_ns, 0);
+  }
+  if (breaker_.state() == CircuitState::forced_open) return kNever;
+  if (account_.consecutive_failures == 0) {
+    retry_ns_ = 0;
+    return 0;
+  }
+  retry_ns_ = retry_ns_ == 0 ? kFirstRetry_ns : std::min(retry_ns_ * 2, kLastRetry_ns);
+  return retry_ns_;
 }
 
 // --- Ticks ------------------------------------------------------------------------------------------------------------
 
 std::int64_t NodeRecord::release(std::int64_t grid_ns, std::int64_t now_ns) noexcept {
-  ++statistics.grid_points;
-  ++statistics.total_ticks;
+  ++account_.grid_points;
+  ++account_.total_ticks;
   released_for_ = grid_ns;
   tick_start_ = now_ns;
-  statistics.release_lateness.record(static_cast<std::uint64_t>(std::max<std::int64_t>(now_ns - grid_ns, 0)));
+  missed_ = false;
+  account_.release_lateness.record(at_least_zero(now_ns - grid_ns));
+  executor->vitals.since_ns.store(now_ns, std::memory_order_relaxed);
+  executor->vitals.running.store(this, std::memory_order_relaxed);
   io::Reactor::current()->spend(node_name_);
   if (plain_node != nullptr) {
     std::exception_ptr failure;
@@ -95,91 +371,243 @@ std::int64_t NodeRecord::release(std::int64_t grid_ns, std::int64_t now_ns) noex
       failure = std::current_exception();
     }
     const std::int64_t end = horus::now_ns();
-    account(std::move(failure), end, end - now_ns);
+    executor->vitals.running.store(nullptr, std::memory_order_relaxed);
+    record_event(TimelineEvent::Kind::ran, now_ns, end, 0);
+    settle(std::move(failure), end, end - now_ns);
     return end;
   }
   in_flight_ = true;
+  ran_noted_ = false;
   ended.reset();
   reset_stop();
   execution_ns_ = 0;
-  charge_to(&execution_ns_);
+  charge_to(this);
   thread_state.running_since_ns = now_ns;
+  thread_state.suspended = nullptr;
   try {
     task_ = coroutine_node->tick();
   } catch (...) {  // a tick that is not itself a coroutine threw before it made one
     in_flight_ = false;
     ended.set();
     const std::int64_t end = horus::now_ns();
-    account(std::current_exception(), end, end - now_ns);
+    executor->vitals.running.store(nullptr, std::memory_order_relaxed);
+    settle(std::current_exception(), end, end - now_ns);
     return end;
   }
   task_.start(*this);
   if (!in_flight_) {
+    executor->vitals.running.store(nullptr, std::memory_order_relaxed);
     task_ = Task<>();
     return tick_start_;  // finished() left the time of the end here
   }
   list_root(*this);
   const std::int64_t suspended_at = horus::now_ns();
-  execution_ns_ += suspended_at - now_ns;
+  end_stretch(suspended_at);
+  ran(now_ns, suspended_at);
+  if (deadline_ns_ > 0) insert(deadline_timer_, saturating_add(grid_ns, deadline_ns_));
   return suspended_at;
+}
+
+void NodeRecord::resumed(const Chain& chain, std::int64_t now_ns) noexcept {
+  executor->vitals.since_ns.store(now_ns, std::memory_order_relaxed);
+  executor->vitals.running.store(this, std::memory_order_relaxed);
+  const WaitRecord& wait = chain.wait();
+  if (wait.kind == nullptr || wait.innermost == nullptr) return;
+  const PromiseBase* promise = wait.innermost;
+  while (promise->parent != nullptr) promise = promise->parent;
+  awaits_.add(wait.kind, promise->where.file_name(), promise->where.line(), now_ns - wait.since_ns);
+}
+
+void NodeRecord::ran(std::int64_t begin_ns, std::int64_t end_ns) noexcept {
+  executor->vitals.running.store(nullptr, std::memory_order_relaxed);
+  if (ran_noted_) {  // the tick ended in this stretch
+    ran_noted_ = false;
+    return;
+  }
+  execution_ns_ += end_ns - begin_ns;
+  record_event(TimelineEvent::Kind::ran, begin_ns, end_ns, 0);
 }
 
 // The tick's root coroutine has ended: inside the start, or inside a later resumption by the loop.
 std::coroutine_handle<> NodeRecord::finished() noexcept {
   const std::int64_t end = horus::now_ns();
-  const std::int64_t execution = execution_ns_ + (end - thread_state.running_since_ns);
+  const std::int64_t begin = thread_state.running_since_ns;
+  const bool at_once = !ListHook<RootTag>::linked();
   ListHook<RootTag>::unlink();
   in_flight_ = false;
-  account(task_.outcome().exception(), end, execution);
+  ran_noted_ = !at_once;  // the loop tells of this stretch once more, when the coroutine has returned to it
+  cancel(deadline_timer_);
+  cancel(stuck_timer_);
+  record_event(TimelineEvent::Kind::ran, begin, end, 0);
+  settle(task_.outcome().exception(), end, execution_ns_ + (end - begin));
   tick_start_ = end;
+  if (state_ == NodeState::stuck) {
+    if (logs()) log_info(fmt::format("{}: its cancelled tick has ended at last", node_name_));
+    set_state(after_stuck_ == NodeState::running && paused_ ? NodeState::paused : after_stuck_);
+  }
+  if (queued_for_ >= 0) insert(queued_timer_, end);
   ended.set();
   return std::noop_coroutine();
 }
 
-void NodeRecord::account(std::exception_ptr failure, std::int64_t end_ns,
-                         std::int64_t execution_ns) noexcept {
-  const auto duration = [](std::int64_t ns) {
-    return static_cast<std::uint64_t>(std::max<std::int64_t>(ns, 0));
-  };
-  const std::int64_t response = end_ns - released_for_;
-  statistics.execution.record(duration(execution_ns));
-  statistics.suspended.record(duration(end_ns - tick_start_ - execution_ns));
-  statistics.response.record(duration(response));
-  if (!failure) [[likely]] {
-    ++statistics.successful_ticks;
-    statistics.consecutive_failures = 0;
-    if (periodic() && static_cast<double>(response) * rate.hz <= 1e9) ++statistics.on_time_ticks;
-    return;
-  }
-  if (stop_requested() && is_cancellation(failure)) {
-    ++statistics.cancelled_ticks;
-    return;
-  }
-  ++statistics.failed_ticks;
-  ++statistics.consecutive_failures;
-  report_failure(failure);
+void NodeRecord::on_queued(io::Timer& timer) noexcept {
+  NodeRecord& self = *static_cast<NodeTimer&>(timer).record;
+  const std::int64_t grid = std::exchange(self.queued_for_, -1);
+  if (grid < 0 || self.in_flight_) return;
+  self.task_ = Task<>();
+  self.offer(grid, horus::now_ns());
 }
 
-// The first failure, then at most one line per second: a sensor that is gone must not flood the log.
-void NodeRecord::report_failure(const std::exception_ptr& failure) noexcept {
-  constexpr std::int64_t kQuiet = 1'000'000'000;
+void NodeRecord::cancel_tick(TickOutcome reason) noexcept {
+  if (!in_flight_ || stop_requested()) return;
+  reason_ = reason;
+  if (reason != TickOutcome::cancelled_shutdown)
+    insert(stuck_timer_, saturating_add(horus::now_ns(), kStuckAfter_ns));
+  request_stop();
+}
+
+void NodeRecord::on_stuck(io::Timer& timer) noexcept {
+  NodeRecord& self = *static_cast<NodeTimer&>(timer).record;
+  if (self.in_flight_ && self.state_ == NodeState::running) self.set_stuck(NodeState::running);
+}
+
+void NodeRecord::set_stuck(NodeState afterwards) noexcept {
+  after_stuck_ = afterwards;
+  set_state(NodeState::stuck);
+  log_error(fmt::format(
+      "{}: stuck: its tick was cancelled and has not ended ({}); it is not released again before it has",
+      node_name_, awaiting()));
+}
+
+void NodeRecord::on_deadline(io::Timer& timer) noexcept {
+  NodeRecord& self = *static_cast<NodeTimer&>(timer).record;
+  if (!self.in_flight_ || self.missed_) return;
+  const std::int64_t now = horus::now_ns();
+  self.missed_ = true;
+  self.miss(false, now, now - self.released_for_);
+}
+
+void NodeRecord::miss(bool budget, std::int64_t now, std::int64_t took_ns) noexcept {
+  record_event(budget ? TimelineEvent::Kind::budget_miss : TimelineEvent::Kind::deadline_miss, now, now, 0);
+  ++(budget ? account_.budget_misses : account_.deadline_misses);
+  const Miss reaction = budget ? settings.on_budget : settings.on_miss;
+  const std::int64_t limit = budget ? budget_ns_ : deadline_ns_;
+  std::string done;
+  switch (reaction) {
+    case Miss::warn: break;
+    case Miss::skip:
+      skip_next_ = periodic();
+      done = "; its next release is skipped";
+      break;
+    case Miss::degrade:
+      if (divider_.missed() && logs())
+        log_warning(fmt::format("{}: slowed down to {:g} Hz, for {} misses in a row", node_name_,
+                                settings.rate.hz / divider_.divisor(), RateDivider::kMissesToSlow));
+      break;
+    case Miss::cancel:
+      if (in_flight_) done = "; cancelled";
+      break;
+    case Miss::safe_mode:
+      if (!std::exchange(safe_episode_, true)) {
+        enter_safe_state();
+        done = "; safe state";
+      }
+      break;
+    case Miss::stop: done = "; the scheduler stops"; break;
+  }
+  QuietLog& quiet = budget ? budget_log_ : deadline_log_;
+  if (logs() && quiet.may(now)) {
+    const std::string waits = in_flight_ ? ", " + awaiting() : std::string();
+    const std::string text = budget ? fmt::format("{}: ran for {}, its budget is {}{}", node_name_,
+                                                  in_ms(took_ns), in_ms(limit), done)
+                                    : fmt::format("{}: missed its deadline of {}: {} after its release{}{}",
+                                                  node_name_, in_ms(limit), in_ms(took_ns), waits, done);
+    log_warning(text + quiet.more());
+  }
+  if (reaction == Miss::cancel && in_flight_) cancel_tick(TickOutcome::cancelled_deadline);
+  if (reaction == Miss::stop) executor->scheduler().stop();
+}
+
+// The account of a tick that has ended.
+void NodeRecord::settle(std::exception_ptr failure, std::int64_t end_ns, std::int64_t execution_ns) noexcept {
+  const std::int64_t response = end_ns - released_for_;
+  account_.last_tick_ns = execution_ns;
+  account_.execution.record(at_least_zero(execution_ns));
+  account_.suspended.record(at_least_zero(end_ns - tick_start_ - execution_ns));
+  account_.response.record(at_least_zero(response));
+  TickOutcome outcome = TickOutcome::ok;
+  if (failure) [[unlikely]]
+    outcome = stop_requested() && is_cancellation(failure) ? reason_ : TickOutcome::failed;
+  ++account_.outcomes[static_cast<std::size_t>(outcome)];
+  record_event(TimelineEvent::Kind::tick, released_for_, end_ns, static_cast<std::uint8_t>(outcome));
+
+  if (deadline_ns_ > 0) {
+    if (!missed_ && response > deadline_ns_) {
+      missed_ = true;
+      miss(false, end_ns, response);
+    }
+  }
+  const bool over_budget = budget_ns_ > 0 && execution_ns > budget_ns_;
+  if (over_budget) miss(true, end_ns, execution_ns);
+  if (!missed_ && !over_budget) {
+    if (divider_.divisor() > 1 && divider_.kept() && logs())
+      log_info(fmt::format("{}: in time again; back to {:g} Hz", node_name_,
+                           settings.rate.hz / divider_.divisor()));
+    safe_episode_ = false;
+  }
+
+  if (outcome == TickOutcome::ok) [[likely]] {
+    ++account_.successful_ticks;
+    account_.consecutive_failures = 0;
+    if (periodic() && static_cast<double>(response) * settings.rate.hz <= 1e9) ++account_.on_time_ticks;
+    feed(end_ns);
+    if (!safe_episode_ && !executor->scheduler().emergency_stopped())
+      vitals.in_safe_state.store(false, std::memory_order_relaxed);
+    const CircuitState before = breaker_.state();
+    breaker_.succeeded(end_ns);
+    if (breaker_.state() != before) breaker_changed(before, end_ns);
+    return;
+  }
+  const bool failed = outcome == TickOutcome::failed || outcome == TickOutcome::cancelled_watchdog ||
+                      (settings.miss_is_failure && outcome != TickOutcome::cancelled_shutdown);
+  if (outcome == TickOutcome::failed) {
+    ++account_.failed_ticks;
+    report_failure(failure, end_ns);
+  } else {
+    ++account_.cancelled_ticks;
+  }
+  if (!failed) return;
+  ++account_.total_failures;
+  ++account_.consecutive_failures;
+  const CircuitState before = breaker_.state();
+  const bool opens = breaker_.failed(end_ns);
+  if (opens) opened(end_ns);
+  breaker_changed(before, end_ns);
+}
+
+void NodeRecord::opened(std::int64_t now) noexcept {
+  const bool restart = restarts_itself();
+  if (restart) breaker_.hold();
+  if (logs()) {
+    log_warning(fmt::format("{}: {} failures in a row; circuit open, {}", node_name_,
+                            account_.consecutive_failures,
+                            restart ? std::string("it is restarted")
+                                    : fmt::format("tried again in {}", in_ms(breaker_.reopens_at() - now))));
+  }
+  if (restart) executor->restart(*this, false);
+}
+
+void NodeRecord::report_failure(const std::exception_ptr& failure, std::int64_t now) noexcept {
   try {
     std::string line;
     const bool expected = describe_failure(failure, line);
-    statistics.last_error = line;
-    const std::int64_t now = horus::now_ns();
-    if (last_report_ns_ == INT64_MIN || now - last_report_ns_ >= kQuiet) {
-      const std::string more =
-          unreported_ == 0 ? std::string() : fmt::format(" ({} more since)", unreported_);
+    account_.last_error = line;
+    if (logs() && failure_log_.may(now)) {
       if (expected) {
-        log_warning(fmt::format("{}: tick failed: {}{}", node_name_, line, more));
+        log_warning(fmt::format("{}: tick failed: {}{}", node_name_, line, failure_log_.more()));
       } else {
-        log_error(fmt::format("{}: tick threw an exception: {}{}", node_name_, line, more));
+        log_error(fmt::format("{}: tick threw an exception: {}{}", node_name_, line, failure_log_.more()));
       }
-      last_report_ns_ = now;
-      unreported_ = 0;
-    } else {
-      ++unreported_;
     }
     node->on_error(failure);
   } catch (const std::exception& error) {
@@ -187,6 +615,64 @@ void NodeRecord::report_failure(const std::exception_ptr& failure) noexcept {
   } catch (...) {
     log_error(node_name_ + ": on_error threw");
   }
+}
+
+// --- Small things -----------------------------------------------------------------------------------------------------
+
+void NodeRecord::record_event(TimelineEvent::Kind kind, std::int64_t begin_ns, std::int64_t end_ns,
+                              std::uint8_t detail) noexcept {
+  if (executor != nullptr)
+    executor->timeline.add({begin_ns, end_ns, static_cast<std::uint32_t>(index), kind, detail});
+}
+
+void NodeRecord::insert(NodeTimer& timer, std::int64_t deadline_ns) noexcept {
+  io::TimerQueue& timers = io::Reactor::current()->timers();
+  if (timer.pending()) timers.cancel(timer);
+  timers.insert(timer, deadline_ns);
+}
+
+void NodeRecord::cancel(NodeTimer& timer) noexcept {
+  if (timer.pending()) io::Reactor::current()->timers().cancel(timer);
+}
+
+std::string NodeRecord::awaiting() const {
+  const Waiter* waiter = leaf();
+  if (waiter == nullptr || waiter->kind == nullptr) return "about to go on";
+  const PromiseBase* promise = waiter->promise;
+  while (promise != nullptr && promise->parent != nullptr) promise = promise->parent;
+  if (promise == nullptr) return fmt::format("awaiting {}", waiter->kind->name);
+  std::string_view file = promise->where.file_name();
+  if (const auto slash = file.rfind('/'); slash != std::string_view::npos) file.remove_prefix(slash + 1);
+  return fmt::format("awaiting {} at {}:{}", waiter->kind->name, file, promise->where.line());
+}
+
+NodeStatistics NodeRecord::statistics() const {
+  NodeStatistics all = account_;
+  all.name = node_name_;
+  all.executor = settings.executor;
+  all.priority = settings.priority;
+  all.rate_hz = settings.rate.hz;
+  all.tick_rate_hz = settings.rate.hz / divider_.divisor();
+  all.logging_enabled = settings.logging_enabled;
+  all.state = state_;
+  all.deadline_ms = ms_of(settings.deadline);
+  all.budget_ms = ms_of(settings.budget);
+  const bool live = io::Reactor::current() != nullptr;
+  const std::int64_t now = live ? horus::now_ns() : monotonic_ns();
+  all.circuit_state = breaker_.state();
+  all.circuit_opens = breaker_.opens();
+  all.circuit_rejected = breaker_.rejected();
+  all.circuit_open_ns = breaker_.time_open(now);
+  all.restarts = restarts_.restarts();
+  all.watchdog_enabled = settings.watchdog_enabled.value_or(false);
+  all.watchdog_timeout_ms = ms_of(settings.watchdog.value_or(NodeSettings::kDefaultWatchdog));
+  const std::int64_t fed = vitals.fed_ns.load(std::memory_order_relaxed);
+  all.watchdog_time_since_feed_ms =
+      fed == 0 || !all.watchdog_enabled ? 0 : static_cast<double>(now - fed) / 1e6;
+  all.safe_states = safe_states_.load(std::memory_order_relaxed);
+  if (life_began_ns_ != 0) all.uptime_seconds = static_cast<double>(now - life_began_ns_) / 1e9;
+  all.awaits = awaits_.list();
+  return all;
 }
 
 bool describe_failure(const std::exception_ptr& failure, std::string& line) {

@@ -3,8 +3,10 @@
 #include <horus/sched/scheduler.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <future>
+#include <thread>
 #include <typeinfo>
 
 #include <cxxabi.h>
@@ -17,12 +19,15 @@
 #include <horus/base/log.hpp>
 #include <horus/io/signals.hpp>
 #include <horus/io/time.hpp>
+#include <horus/sched/executor.hpp>
 #include <horus/sched/node_record.hpp>
+#include <horus/sched/safety_monitor.hpp>
 #include <horus/task/shield.hpp>
 #include <horus/task/when_any.hpp>
 
 namespace horus {
 
+using detail::Executor;
 using detail::NodeRecord;
 
 namespace {
@@ -32,9 +37,6 @@ constexpr Duration kStopLimit =
     std::chrono::milliseconds(4900);  // everything after the stop request, and then
 constexpr Duration kLastMoment =
     std::chrono::milliseconds(100);  // for what a blocked loop had kept from running
-constexpr Duration kFirstRetry = std::chrono::milliseconds(10);
-constexpr Duration kLastRetry = std::chrono::seconds(1);  // between ticks of a failing event-driven node
-constexpr int kUnsuspendedTicks = 1000;                   // in a row, then one warning
 
 // "rover::(anonymous namespace)::ImuReader" → "imu_reader".
 std::string snake_case_of(const NodeBase& node) {
@@ -56,25 +58,69 @@ std::string snake_case_of(const NodeBase& node) {
   return name;
 }
 
-bool by_priority(const NodeRecord* a, const NodeRecord* b) {
-  return a->priority != b->priority ? a->priority < b->priority : a->index < b->index;
+// Priorities and affinity of the thread that calls it; what the system refuses is said once.
+void set_thread(int rt_priority, std::optional<int> cpu) {
+  if (cpu) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    if (*cpu >= 0 && *cpu < CPU_SETSIZE) CPU_SET(static_cast<unsigned>(*cpu), &set);
+    if (::sched_setaffinity(0, sizeof set, &set) != 0) {
+      log_warning(
+          fmt::format("pinning to processor {} was refused: {} (taskset -p {} shows those that are allowed)",
+                      *cpu, describe_code(errno), ::getpid()));
+    }
+  }
+  if (rt_priority > 0) {
+    sched_param parameter{};
+    parameter.sched_priority = rt_priority;
+    // Children and helper threads start as ordinary ones: a camera program must not starve the machine.
+    if (::sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &parameter) != 0) {
+      log_warning("SCHED_FIFO was refused: " + describe_code(errno) +
+                  " (needs CAP_SYS_NICE or a higher ulimit -r)");
+    }
+  }
 }
-bool later(const NodeRecord* a, const NodeRecord* b) { return a->next_release() > b->next_release(); }
+
+Error refuse(const char* what, const NodeRecord& record, const std::string& why) {
+  return Error(EINVAL, what, fmt::format("node \"{}\" ({})", record.node_name(), why));
+}
+
+Result<> check_deadline(const char* what, const NodeRecord& record, Duration deadline) {
+  if (deadline >= Duration::zero() && deadline <= NodeSettings::kMaxDeadline) return {};
+  return refuse(what, record, fmt::format("{} ms: 0 to 10000", static_cast<double>(deadline.count()) / 1e6));
+}
+
+Result<> check_watchdog(const NodeRecord& record, Duration timeout) {
+  if (timeout >= NodeSettings::kLeastWatchdog && timeout <= NodeSettings::kMostWatchdog) return {};
+  return refuse("watchdog", record,
+                fmt::format("{} ms: 10 to 60000", static_cast<double>(timeout.count()) / 1e6));
+}
 
 }  // namespace
+
+/// A thread of its own, with its executor.
+struct Scheduler::Companion {
+  explicit Companion(Executor& its) : executor(its) {}
+  Executor& executor;
+  std::thread thread;
+  Event go;              // on its loop
+  bool wanted = false;   // go means: release
+  Event started, ended;  // on the loop of the first executor
+  bool ok = false;
+};
 
 // --- Building ---------------------------------------------------------------------------------------------------------
 
 NodeBuilder& NodeBuilder::rate(Rate rate) {
-  if (!(rate.hz > 0 && rate.hz <= 100'000)) {
+  if (!(rate.hz > 0 && rate.hz <= NodeSettings::kMaxRate_hz)) {
     throw Error(EINVAL, "rate",
                 fmt::format("{} Hz of node \"{}\": above 0 up to 100000", rate.hz, record_.node_name()));
   }
-  record_.rate = rate;
+  record_.settings.rate = rate;
   return *this;
 }
 NodeBuilder& NodeBuilder::priority(int priority) {
-  record_.priority = priority;
+  record_.settings.priority = priority;
   return *this;
 }
 NodeBuilder& NodeBuilder::name(std::string name) {
@@ -84,20 +130,84 @@ NodeBuilder& NodeBuilder::name(std::string name) {
   record_.set_name(record_.node->name_);
   return *this;
 }
+NodeBuilder& NodeBuilder::deadline(Duration deadline) {
+  check_deadline("deadline", record_, deadline).or_throw();
+  record_.settings.deadline = deadline;
+  return *this;
+}
+NodeBuilder& NodeBuilder::budget(Duration budget) {
+  check_deadline("budget", record_, budget).or_throw();
+  record_.settings.budget = budget;
+  return *this;
+}
+NodeBuilder& NodeBuilder::on_miss(Miss reaction) {
+  record_.settings.on_miss = reaction;
+  return *this;
+}
+NodeBuilder& NodeBuilder::on_budget(Miss reaction) {
+  if (reaction == Miss::cancel)
+    throw refuse("on_budget", record_,
+                 "cancel needs a suspension point: use another reaction, or a deadline");
+  record_.settings.on_budget = reaction;
+  return *this;
+}
+NodeBuilder& NodeBuilder::overrun(Overrun reaction) {
+  record_.settings.overrun = reaction;
+  return *this;
+}
+NodeBuilder& NodeBuilder::watchdog(Duration timeout) {
+  check_watchdog(record_, timeout).or_throw();
+  record_.settings.watchdog_enabled = true;
+  record_.settings.watchdog = timeout;
+  return *this;
+}
+NodeBuilder& NodeBuilder::critical(bool critical) {
+  record_.settings.critical = critical;
+  return *this;
+}
+NodeBuilder& NodeBuilder::miss_is_failure(bool counts) {
+  record_.settings.miss_is_failure = counts;
+  return *this;
+}
+NodeBuilder& NodeBuilder::circuit_breaker(bool enabled) {
+  record_.settings.circuit_breaker = enabled;
+  return *this;
+}
+NodeBuilder& NodeBuilder::auto_restart(bool enabled) {
+  record_.settings.auto_restart = enabled;
+  return *this;
+}
+NodeBuilder& NodeBuilder::executor(std::string name) {
+  record_.settings.executor = std::move(name);
+  return *this;
+}
+NodeBuilder& NodeBuilder::logging(bool enabled) {
+  record_.settings.logging_enabled = enabled;
+  return *this;
+}
 NodeBase& NodeBuilder::node() const noexcept { return *record_.node; }
 
 Scheduler::Scheduler(SchedulerConfig config) : config_(std::move(config)) {
   config_.reactor.timer_spin = std::max(config_.reactor.timer_spin, config_.spin);
+  executors_.push_back(
+      std::make_unique<Executor>(*this, "", ExecutorConfig{config_.cpu, config_.fifo_priority, {}}));
+  main_ = executors_.front().get();
+  monitor_ = std::make_unique<detail::SafetyMonitor>();
 }
 
 Scheduler::~Scheduler() {
-  HORUS_ASSERT(reactor_ == nullptr, "a Scheduler died while it ran; stop() it and let run_async() end first");
-  if (started_ && own_reactor_) own_reactor_->run(stop_nodes(), "scheduler");
+  HORUS_ASSERT(!running_.load(), "a Scheduler died while it ran; stop() it and let run_async() end first");
+  if (started_ && own_reactor_) {
+    Executor& main = *executors_.front();
+    own_reactor_->run(main.stop_nodes(), "scheduler");
+  }
+  executors_.clear();
   nodes_.clear();  // before the reactor: what nodes hold is closed through it
 }
 
 void Scheduler::check_not_running(const char* what) const {
-  if (reactor_ != nullptr) throw Error(EBUSY, what, "(the scheduler is running; do it before the run)");
+  if (running_.load(std::memory_order_relaxed))
+    throw Error(EBUSY, what, "(the scheduler is running; do it before the run)");
 }
 
 void Scheduler::check_name(const NodeRecord& record, const std::string& name) const {
@@ -142,222 +252,102 @@ void Scheduler::settle_names() {
 }
 
 Scheduler& Scheduler::tick_rate(Rate rate) {
-  if (!(rate.hz > 0 && rate.hz <= 100'000)) {
+  if (!(rate.hz > 0 && rate.hz <= NodeSettings::kMaxRate_hz)) {
     throw Error(EINVAL, "tick_rate", fmt::format("{} Hz: above 0 up to 100000", rate.hz));
   }
   config_.tick_rate = rate;
   return *this;
 }
 
-// --- Starting and stopping nodes --------------------------------------------------------------------------------------
+Scheduler& Scheduler::executor(std::string name, ExecutorConfig config) {
+  check_not_running("executor");
+  if (name.empty()) throw Error(EINVAL, "executor", "(its name is empty)");
+  if (config.rt_priority < 0 || config.rt_priority > 99)
+    throw Error(EINVAL, "executor", fmt::format("{} (rt_priority {}: 0 to 99)", name, config.rt_priority));
+  config_.executors[std::move(name)] = config;
+  return *this;
+}
 
-Task<bool> Scheduler::start_nodes() {
+// Who runs where; checks what only now can be checked.
+void Scheduler::settle(bool threads) {
   settle_names();
-  for (auto& record : nodes_) {
-    if (record->plain_node != nullptr && !record->periodic()) record->rate = config_.tick_rate;
-    record->statistics.priority = record->priority;
-    record->statistics.rate_hz = record->rate.hz;
+  const std::lock_guard lock(mutex_);
+  for (const auto& [name, overrides] : config_.nodes) {
+    if (find_node(name) != nullptr) continue;
+    std::string names;
+    for (const auto& record : nodes_) names += (names.empty() ? "" : ", ") + record->node_name();
+    throw Error(EINVAL, "configure", fmt::format("node \"{}\" (there are: {})", name, names));
   }
-  started_ = true;
-  try {
-    // A port that an earlier run opened is stale, and must not meet a fresh one.
-    for (auto& record : nodes_) {
-      for (const auto& port : record->node->ports_) {
-        if (const auto stale = port.port.lock()) stale->close();
-      }
-    }
-    for (auto& record : nodes_) {
-      record->node->scheduler_ = this;
-      for (const auto& port : record->node->ports_) open_port(*record->node, port);
-    }
-  } catch (const Error& error) {
-    log_error(error.message());
-    co_return false;
-  }
+  Executor& main = *executors_.front();
+  executors_.resize(1);
+  main.nodes.clear();
   for (auto& record : nodes_) {
-    record->statistics.state = NodeState::initialising;
-    std::exception_ptr failure;
-    try {
-      if (record->plain_node != nullptr) {
-        record->plain_node->init();
+    config_.override(record->node_name(), record->settings);
+    const std::string& wanted = record->settings.executor;
+    if (!wanted.empty() && !config_.executors.contains(wanted)) {
+      std::string names;
+      for (const auto& [name, config] : config_.executors) names += (names.empty() ? "" : ", ") + name;
+      throw Error(
+          EINVAL, "start",
+          fmt::format("executor \"{}\" of node \"{}\" ({})", wanted, record->node_name(),
+                      names.empty() ? "none is described: Scheduler::executor" : "there are: " + names));
+    }
+    Executor* on = &main;
+    if (threads && !wanted.empty()) {
+      const auto found = std::find_if(executors_.begin() + 1, executors_.end(),
+                                      [&](const auto& executor) { return executor->name() == wanted; });
+      if (found != executors_.end()) {
+        on = found->get();
       } else {
-        auto init = record->coroutine_node->init();
-        co_await init;
+        on = executors_.emplace_back(std::make_unique<Executor>(*this, wanted, config_.executors.at(wanted)))
+                 .get();
       }
-    } catch (...) {
-      failure = std::current_exception();
     }
-    if (failure) {
-      record->statistics.state = NodeState::failed;
-      if (detail::is_cancellation(failure)) co_return false;
-      std::string line;
-      detail::describe_failure(failure, line);
-      record->statistics.last_error = line;
-      log_error(fmt::format("{}: init failed: {}", record->node_name(), line));
-      co_return false;
+    record->prepare(*on, config_);
+    on->nodes.push_back(record.get());
+  }
+  for (auto& executor : executors_) executor->timeline.reserve(config_.timeline_events);
+  settled_ = true;
+}
+
+Schedulability Scheduler::check() const {
+  Schedulability result;
+  std::map<std::string, Schedulability::Share> shares;
+  std::map<std::string, std::size_t> counts;
+  for (const auto& record : nodes_) {
+    NodeSettings settings = record->settings;
+    config_.override(record->node_name(), settings);
+    const double hz = settings.rate.hz > 0            ? settings.rate.hz
+                      : record->plain_node != nullptr ? config_.tick_rate.hz
+                                                      : 0;
+    if (hz == 0) continue;
+    Schedulability::Share& share = shares[settings.executor];
+    if (settings.budget <= Duration::zero()) {
+      ++share.unknown;
+      continue;
     }
-    record->statistics.state = NodeState::running;
+    share.utilisation += static_cast<double>(settings.budget.count()) / 1e9 * hz;
+    ++counts[settings.executor];
   }
-  try {
-    check_connections();
-  } catch (const Error& error) {
-    log_error(error.message());
-    co_return false;
-  }
-  co_return true;
-}
-
-namespace {
-
-Task<> wait_for_end(NodeRecord& record) { co_await record.ended.wait(); }
-
-Task<> shut_down(NodeRecord& record) {
-  if (record.plain_node != nullptr) {
-    record.plain_node->shutdown();
-  } else {
-    auto shutdown = record.coroutine_node->shutdown();
-    co_await shutdown;
-  }
-}
-
-Task<> join_scope(Scope& scope) {
-  scope.cancel();
-  co_await scope.join();
-  scope.reset();
-}
-
-}  // namespace
-
-// Ticks of periodic nodes get time to finish; an event-driven one waits for input that may never come, so it is asked
-// to stop at once. Then the background work, then shutdown() in reverse order.
-Task<> Scheduler::stop_nodes() {
-  if (!started_) co_return;
-  const std::int64_t finish_by = saturating_add(now_ns(), config_.finish_limit.count());
-  for (auto& record : nodes_) {
-    if (record->in_flight() && !record->periodic()) record->request_stop();
-  }
-  for (auto& record : nodes_) {
-    if (!record->in_flight()) continue;
-    if (record->periodic()) {
-      auto wait = wait_for_end(*record);
-      auto finished =
-          co_await with_timeout(Duration(std::max<std::int64_t>(finish_by - now_ns(), 0)), std::move(wait));
-      if (!finished) record->request_stop();
+  for (auto& [name, share] : shares) {
+    share.executor = name;
+    const auto n = static_cast<double>(std::max<std::size_t>(counts[name], 1));
+    // Liu and Layland's bound for rate-monotonic priorities; ticks are not preempted, so it is a hint in any case.
+    share.bound = config_.policy == Policy::rate_monotonic ? n * (std::pow(2.0, 1 / n) - 1) : 1.0;
+    if (share.utilisation > share.bound) {
+      result.schedulable = false;
+      result.problem +=
+          fmt::format("{}the budgets of {} add up to {:.0f} % of its time, and {} can keep up with {:.0f} %",
+                      result.problem.empty() ? "" : "; ",
+                      name.empty() ? "the scheduler's thread" : "executor \"" + name + "\"",
+                      100 * share.utilisation, to_string(config_.policy), 100 * share.bound);
     }
-    co_await record->ended.wait();
+    result.executors.push_back(share);
   }
-  for (auto position = nodes_.rbegin(); position != nodes_.rend(); ++position) {
-    NodeRecord& record = **position;
-    record.forget_tick();
-    const bool was_running = record.statistics.state == NodeState::running;
-    std::exception_ptr failure;
-    try {
-      co_await join_scope(record.node->scope_);
-      if (was_running) {
-        record.statistics.state = NodeState::stopping;
-        auto shutdown = shut_down(record);
-        auto done = co_await with_timeout(config_.shutdown_limit, std::move(shutdown));
-        std::move(done).or_throw();
-      }
-    } catch (...) {
-      failure = std::current_exception();
-    }
-    if (failure) {
-      std::string line;
-      detail::describe_failure(failure, line);
-      log_error(fmt::format("{}: shutdown failed: {}", record.node_name(), line));
-    }
-    if (was_running) record.statistics.state = NodeState::stopped;
-    record.node->scheduler_ = nullptr;
-  }
-  started_ = false;
+  return result;
 }
 
-// --- Releasing --------------------------------------------------------------------------------------------------------
-
-void Scheduler::release_due(std::int64_t now) {
-  due_.clear();
-  while (!releases_.empty() && releases_.front()->next_release() <= now) {
-    std::pop_heap(releases_.begin(), releases_.end(), later);
-    due_.push_back(releases_.back());
-    releases_.pop_back();
-  }
-  std::sort(due_.begin(), due_.end(), by_priority);
-  for (NodeRecord* record : due_) {
-    const std::int64_t grid_point = record->advance_grid(now);
-    if (record->in_flight()) {
-      ++record->statistics.grid_points;
-      ++record->statistics.skipped_in_flight;
-    } else {
-      now = record->release(grid_point, now);
-    }
-    releases_.push_back(record);
-    std::push_heap(releases_.begin(), releases_.end(), later);
-  }
-}
-
-Task<> Scheduler::release_loop() {
-  const std::int64_t start = now_ns();
-  for (auto& record : nodes_) {
-    if (!record->periodic()) continue;
-    record->start_grid(start);
-    releases_.push_back(record.get());
-  }
-  std::make_heap(releases_.begin(), releases_.end(), later);
-  while (!releases_.empty()) {
-    // Also when it has come already: an overloaded loop must still see its timers, its completions and a stop.
-    co_await sleep_until(TimePoint(Duration(releases_.front()->next_release())));
-    release_due(now_ns());
-    co_await yield();
-  }
-}
-
-namespace {
-
-// An event-driven node: again as soon as it has ended, through the ready list. One that fails is tried again after a
-// pause that doubles up to a second, or a dead peer would keep the processor busy.
-Task<> event_loop(NodeRecord& record) {
-  Duration retry = kFirstRetry;
-  int unsuspended = 0;
-  while (true) {
-    const std::int64_t now = now_ns();
-    record.release(now, now);
-    if (record.in_flight()) {
-      unsuspended = 0;
-      co_await record.ended.wait();
-    } else {
-      if (++unsuspended == kUnsuspendedTicks) {
-        log_warning(
-            fmt::format("{}: {} ticks in a row awaited nothing; give the node a rate, or await its input",
-                        record.node_name(), kUnsuspendedTicks));
-      }
-      co_await sleep(Duration::zero());  // rather than a yield: the loop turns, and a stop is heard
-    }
-    if (record.last_tick_failed()) {
-      co_await sleep(retry);
-      retry = std::min(retry * 2, kLastRetry);
-    } else {
-      retry = kFirstRetry;
-    }
-  }
-}
-
-Task<int> wait_for(Event& event) {
-  co_await event.wait();
-  co_return 0;
-}
-
-}  // namespace
-
-Task<> Scheduler::release_all_once() {
-  const std::int64_t now = now_ns();
-  std::vector<NodeRecord*> order;
-  order.reserve(nodes_.size());
-  for (auto& record : nodes_) order.push_back(record.get());
-  std::sort(order.begin(), order.end(), by_priority);
-  for (NodeRecord* record : order) record->release(now, now_ns());
-  for (NodeRecord* record : order) co_await record->ended.wait();
-}
+// --- Running ----------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -378,9 +368,26 @@ struct StuckTimer : io::Timer {
   }
 };
 
-}  // namespace
+Task<int> wait_for(Event& event) {
+  co_await event.wait();
+  co_return 0;
+}
 
-// --- Running ----------------------------------------------------------------------------------------------------------
+Task<> join_all(Scope& scope) {
+  scope.cancel();
+  co_await scope.join();
+  scope.reset();
+}
+
+// Nodes in order, unless somebody says stop first.
+Task<bool> start_unless_stopped(Executor& executor) {
+  auto starting = executor.start_nodes();
+  auto stopping = wait_for(executor.stop);
+  auto race = co_await when_any(std::move(starting), std::move(stopping));
+  co_return race.index == 0 && std::get<0>(race.outcomes).value.value_or(false);
+}
+
+}  // namespace
 
 Task<int> Scheduler::run_async() { return run_limited(Duration::max(), false); }
 
@@ -389,62 +396,167 @@ Task<int> Scheduler::run_main(Duration limit) {
   return run_limited(limit, true);
 }
 
+void Scheduler::run_companion(Companion& companion) {
+  Executor& main = *executors_.front();
+  const ExecutorConfig& config = companion.executor.config();
+  ::pthread_setname_np(::pthread_self(), companion.executor.name().substr(0, 15).c_str());
+  try {
+    set_thread(config.rt_priority, config.cpu);
+    if (config_.timer_slack)
+      ::prctl(PR_SET_TIMERSLACK, static_cast<unsigned long>(config_.timer_slack->count()), 0, 0, 0);
+    io::ReactorConfig reactor_config = config_.reactor;
+    if (config.spin > Duration::zero()) reactor_config.timer_spin = config.spin;
+    io::Reactor reactor(reactor_config);
+    reactor.run(live(companion), "executor");
+  } catch (const std::exception& error) {
+    log_error(fmt::format("executor {}: {}", companion.executor.name(), error.what()));
+  }
+  main.tell([&companion] {
+    companion.started.set();
+    companion.ended.set();
+  });
+}
+
+// The life of a companion's nodes, on its loop.
+Task<> Scheduler::live(Companion& companion) {
+  Executor& executor = companion.executor;
+  executor.attach();
+  auto starting = start_unless_stopped(executor);
+  const bool ok = co_await starting;
+  executors_.front()->tell([&companion, ok] {
+    companion.ok = ok;
+    companion.started.set();
+  });
+  co_await companion.go.wait();
+  if (companion.wanted) {
+    auto releasing = executor.release();
+    co_await releasing;
+  }
+  auto stopping = executor.stop_nodes();
+  co_await stopping;
+  executor.detach();
+}
+
+// True when every node of every executor has started.
+Task<bool> Scheduler::start_all() {
+  Executor& main = *executors_.front();
+  close_stale_ports();
+  for (std::size_t i = 1; i < executors_.size(); ++i) {
+    companions_.push_back(std::make_unique<Companion>(*executors_[i]));
+    Companion& companion = *companions_.back();
+    companion.thread = std::thread([this, &companion] { run_companion(companion); });
+  }
+  started_ = true;
+  auto starting = start_unless_stopped(main);
+  bool ok = co_await starting;
+  for (auto& companion : companions_) {
+    co_await companion->started.wait();
+    ok = ok && companion->ok;
+  }
+  if (!ok) co_return false;
+  try {
+    check_connections();
+  } catch (const Error& error) {
+    log_error(error.message());
+    co_return false;
+  }
+  co_return true;
+}
+
 Task<int> Scheduler::run_limited(Duration limit, bool own_signals) {
   check_not_running("run");
-  {
-    const std::lock_guard lock(mutex_);
-    reactor_ = io::Reactor::current();
-    if (stop_requested_.load(std::memory_order_relaxed)) stop_event_->set();
+  io::Reactor& reactor = *io::Reactor::current();
+  const bool real_time = !reactor.backend().has_virtual_clock();
+  try {
+    if (!started_) settle(real_time);
+  } catch (const Error& error) {
+    log_error(error.message());
+    co_return 1;
   }
-  Scope scope("scheduler");
+  if (config_.admission != Admission::off) {
+    const Schedulability fits = check();
+    if (!fits.schedulable) {
+      if (config_.admission == Admission::refuse) {
+        log_error("not schedulable: " + fits.problem);
+        co_return 1;
+      }
+      log_warning("perhaps not schedulable: " + fits.problem);
+    }
+  }
+  running_.store(true, std::memory_order_relaxed);
+  Executor& main = *executors_.front();
+  main.attach();
+  if (real_time) {
+    std::vector<Executor*> all;
+    for (auto& executor : executors_) all.push_back(executor.get());
+    monitor_->start(std::move(all), emergency_, stop_requested_, own_signals, config_.exit_when_blocked);
+  }
+  Scope beside("watchdog");
+  if (!real_time) static_cast<void>(beside.spawn(watch_ladders()));
   Scope signals("signals");  // watched to the very end: a second one must still be heard
   if (own_signals) static_cast<void>(signals.spawn(watch_signals()));
   int code = 0;
   bool ready = started_;
   if (!ready) {
-    auto starting = start_nodes();
-    auto stopping = wait_for(*stop_event_);
-    auto race = co_await when_any(std::move(starting), std::move(stopping));
-    const auto& outcome = std::get<0>(race.outcomes);
-    ready = outcome.value.value_or(false) && race.index == 0;
-    if (!ready && race.index == 0) code = 1;
+    auto starting = start_all();
+    ready = co_await shield(std::move(starting));
+    if (!ready && !stop_is_requested()) code = 1;
+  }
+  for (auto& companion : companions_) {
+    companion->executor.tell([to = companion.get(), ready] {
+      to->wanted = ready;
+      to->go.set();
+    });
   }
   if (ready) {
-    for (auto& record : nodes_) {
-      if (!record->periodic())
-        static_cast<void>(scope.spawn(event_loop(*record), record->node_name() + " loop"));
+    Scope clock("limit");
+    if (limit != Duration::max()) {
+      static_cast<void>(clock.spawn([](Duration after, Event& stop) -> Task<> {
+        co_await sleep(after);
+        stop.set();
+      }(limit, main.stop)));
     }
-    // Last: the grid begins when every event-driven node has started its first tick.
-    static_cast<void>(scope.spawn(release_loop(), "releases"));
-    try {
-      if (limit == Duration::max()) {
-        co_await stop_event_->wait();
-      } else {
-        auto stopping = wait_for(*stop_event_);
-        static_cast<void>(co_await with_timeout(limit, std::move(stopping)));
-      }
-    } catch (const Error&) {
-      // The task that runs us was asked to stop: the same as stop().
-    }
+    auto releasing = main.release();
+    co_await releasing;
+    auto joining = join_all(clock);
+    co_await shield(std::move(joining));
   }
   // Whoever asked, from here on nobody can cut the shutdown short but its own limits.
+  stop_requested_.store(true, std::memory_order_release);
+  for (auto& executor : executors_) executor->poke();
   StuckTimer stuck;
-  if (own_signals) reactor_->timers().insert(stuck, saturating_add(now_ns(), kStopLimit.count()));
-  auto joining = join_scope(scope);
-  co_await shield(std::move(joining));
-  auto stopping_nodes = stop_nodes();
+  if (own_signals) reactor.timers().insert(stuck, saturating_add(now_ns(), kStopLimit.count()));
+  auto stopping_nodes = main.stop_nodes();
   co_await shield(std::move(stopping_nodes));
-  if (own_signals) reactor_->timers().cancel(stuck);
-  auto joining_signals = join_scope(signals);
-  co_await shield(std::move(joining_signals));
-  releases_.clear();
-  {
-    const std::lock_guard lock(mutex_);
-    reactor_ = nullptr;
-    stop_requested_.store(false, std::memory_order_relaxed);
-    stop_event_ = std::make_shared<Event>();
+  for (auto& companion : companions_) {
+    auto ending = wait_for(companion->ended);
+    co_await shield(std::move(ending));
+    companion->thread.join();
   }
+  companions_.clear();
+  started_ = false;
+  if (own_signals) reactor.timers().cancel(stuck);
+  auto joining = join_all(beside);
+  co_await shield(std::move(joining));
+  auto joining_signals = join_all(signals);
+  co_await shield(std::move(joining_signals));
+  monitor_->stop();
+  main.detach();
+  stop_requested_.store(false, std::memory_order_relaxed);
+  running_.store(false, std::memory_order_relaxed);
   co_return code;
+}
+
+// Where time is virtual nothing blocks, and there are no threads: the loop looks itself.
+Task<> Scheduler::watch_ladders() {
+  while (true) {
+    std::vector<Executor*> all;
+    for (auto& executor : executors_) all.push_back(executor.get());
+    co_await sleep(Duration(detail::SafetyMonitor::period_of(all)));
+    for (Executor* executor : all) {
+      if (detail::SafetyMonitor::scan(*executor, now_ns())) executor->poke();
+    }
+  }
 }
 
 // The first SIGINT or SIGTERM stops gracefully; the second goes straight to the safe states and out.
@@ -465,8 +577,8 @@ Task<> Scheduler::watch_signals() {
   auto watching_on = signals.next();
   auto second = co_await watching_on;
   if (!second) co_return;
-  for (auto& record : nodes_) record->node->enter_safe_state();
-  reactor_->backend().exit_now(128 + second->number);
+  for (auto& record : nodes_) record->enter_safe_state();
+  io::Reactor::current()->backend().exit_now(128 + second->number);
 }
 
 void Scheduler::apply_thread_settings() {
@@ -480,15 +592,7 @@ void Scheduler::apply_thread_settings() {
     log_warning("mlockall was refused: " + describe_code(errno) +
                 " (needs CAP_IPC_LOCK or a higher ulimit -l)");
   }
-  if (config_.fifo_priority > 0) {
-    sched_param parameter{};
-    parameter.sched_priority = config_.fifo_priority;
-    // Children and helper threads start as ordinary ones: a camera program must not starve the machine.
-    if (::sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &parameter) != 0) {
-      log_warning("SCHED_FIFO was refused: " + describe_code(errno) +
-                  " (needs CAP_SYS_NICE or a higher ulimit -r)");
-    }
-  }
+  set_thread(config_.fifo_priority, config_.cpu);
 }
 
 int Scheduler::run_on_own_reactor(Duration limit, bool own_signals) {
@@ -513,26 +617,119 @@ int Scheduler::tick_once() {
     own_reactor_ = std::make_unique<io::Reactor>(config_.reactor);
     reactor = own_reactor_.get();
   }
-  if (!started_ && !reactor->run(start_nodes(), "scheduler")) {
-    reactor->run(stop_nodes(), "scheduler");
+  Executor& main = *executors_.front();
+  try {
+    if (!started_) settle(false);
+  } catch (const Error& error) {
+    log_error(error.message());
     return 1;
   }
-  reactor->run(release_all_once(), "scheduler");
-  return 0;
+  return reactor->run(
+      [](Scheduler& self, Executor& here) -> Task<int> {
+        here.attach();
+        bool ready = self.started_;
+        if (!ready) {
+          auto starting = self.start_all();
+          ready = co_await starting;
+        }
+        if (ready) {
+          auto releasing = here.release_once();
+          co_await releasing;
+        } else {
+          auto stopping = here.stop_nodes();
+          co_await stopping;
+          self.started_ = false;
+        }
+        here.detach();
+        co_return ready ? 0 : 1;
+      }(*this, main),
+      "scheduler");
 }
 
+// --- From anywhere ----------------------------------------------------------------------------------------------------
+
 void Scheduler::stop() noexcept {
-  const std::lock_guard lock(mutex_);
-  stop_requested_.store(true, std::memory_order_relaxed);
-  if (reactor_ == nullptr) return;
-  if (io::Reactor::current() == reactor_) {
-    stop_event_->set();
-    static_cast<void>(
-        reactor_->post([] {}));  // inside another loop only a post makes it look; a full mailbox does too
-    return;
+  stop_requested_.store(true, std::memory_order_release);
+  main_->poke();
+}
+
+void Scheduler::emergency_stop() noexcept {
+  emergency_.store(true, std::memory_order_release);
+  monitor_->notify();
+  main_->poke();
+}
+
+void Scheduler::reset_emergency_stop() noexcept {
+  for (const auto& record : nodes_) record->vitals.in_safe_state.store(false, std::memory_order_relaxed);
+  emergency_.store(false, std::memory_order_release);
+  main_->poke();
+}
+
+void Scheduler::pass_on(const Executor& from) noexcept {
+  if (&from != executors_.front().get()) return;
+  for (std::size_t i = 1; i < executors_.size(); ++i) executors_[i]->poke();
+}
+
+Result<NodeRecord*> Scheduler::known_node(const char* what, std::string_view name) const {
+  if (NodeRecord* record = find_node(name)) return record;
+  std::string names;
+  for (const auto& record : nodes_) names += (names.empty() ? "" : ", ") + record->node_name();
+  return Error(EINVAL, what, fmt::format("node \"{}\" (there are: {})", name, names));
+}
+
+Result<> Scheduler::control(const char* what, std::string_view name, std::function<void(NodeRecord&)> work) {
+  auto record = known_node(what, name);
+  if (!record) return record.error();
+  Executor* executor = nullptr;
+  {
+    const std::lock_guard lock(mutex_);
+    executor = (*record)->executor;
   }
-  // A full mailbox means a busy loop, which takes its posts soon. The run may have ended by then, hence the shared event.
-  while (!reactor_->post([event = stop_event_] { event->set(); })) ::sched_yield();
+  if (executor == nullptr) {
+    work(**record);
+  } else if (executor->is_here()) {
+    work(**record);
+  } else {
+    executor->tell([work = std::move(work), record = *record] { work(*record); });
+  }
+  return {};
+}
+
+Result<> Scheduler::pause(std::string_view node) {
+  return control("pause", node, [](NodeRecord& record) { record.pause(true); });
+}
+Result<> Scheduler::resume(std::string_view node) {
+  return control("resume", node, [](NodeRecord& record) { record.pause(false); });
+}
+Result<> Scheduler::restart(std::string_view node) {
+  return control("restart", node, [](NodeRecord& record) {
+    if (record.executor != nullptr && record.executor->is_here()) record.executor->restart(record, true);
+  });
+}
+Result<> Scheduler::open_circuit(std::string_view node) {
+  return control("open circuit", node, [](NodeRecord& record) { record.force_open(); });
+}
+Result<> Scheduler::reset_circuit(std::string_view node) {
+  return control("reset circuit", node, [](NodeRecord& record) { record.reset_circuit(); });
+}
+Result<> Scheduler::set_node_deadline(std::string_view node, Duration deadline) {
+  auto record = known_node("set_node_deadline", node);
+  if (!record) return record.error();
+  if (auto sound = check_deadline("set_node_deadline", **record, deadline); !sound) return sound;
+  return control("set_node_deadline", node, [deadline](NodeRecord& of) {
+    of.settings.deadline = deadline;
+    of.settings_changed();
+  });
+}
+Result<> Scheduler::set_node_watchdog(std::string_view node, bool enabled, Duration timeout) {
+  auto record = known_node("set_node_watchdog", node);
+  if (!record) return record.error();
+  if (auto sound = check_watchdog(**record, timeout); !sound) return sound;
+  return control("set_node_watchdog", node, [enabled, timeout](NodeRecord& of) {
+    of.settings.watchdog_enabled = enabled;
+    of.settings.watchdog = timeout;
+    of.settings_changed();
+  });
 }
 
 // --- Questions --------------------------------------------------------------------------------------------------------
@@ -544,21 +741,51 @@ std::vector<std::string> Scheduler::node_list() const {
   return names;
 }
 
-std::vector<NodeStatistics> Scheduler::collect() const {
-  std::vector<NodeStatistics> all;
-  all.reserve(nodes_.size());
-  for (const auto& record : nodes_) all.push_back(record->statistics);
-  return all;
+// Asks every executor on its own thread, one after another, and waits for the answers.
+void Scheduler::ask_each(const std::function<void(Executor&)>& question) const {
+  std::vector<Executor*> all;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& executor : executors_) all.push_back(executor.get());
+  }
+  for (Executor* executor : all) {
+    if (executor->is_here()) {
+      question(*executor);
+      continue;
+    }
+    std::promise<void> answered;
+    executor->tell([&] {
+      question(*executor);
+      answered.set_value();
+    });
+    answered.get_future().wait();
+  }
 }
 
 std::vector<NodeStatistics> Scheduler::statistics() const {
-  std::promise<std::vector<NodeStatistics>> answer;
-  {
-    const std::lock_guard lock(mutex_);
-    if (reactor_ == nullptr || io::Reactor::current() == reactor_) return collect();
-    while (!reactor_->post([this, &answer] { answer.set_value(collect()); })) ::sched_yield();
+  std::vector<NodeStatistics> all(nodes_.size());
+  if (!settled_) {
+    for (const auto& record : nodes_) all[record->index] = record->statistics();
+    return all;
   }
-  return answer.get_future().get();
+  ask_each([&](Executor& executor) {
+    for (const NodeRecord* record : executor.nodes) all[record->index] = record->statistics();
+  });
+  const std::lock_guard lock(wiring_);
+  for (const auto& record : nodes_) {
+    NodeStatistics& node = all[record->index];
+    for (const auto& port : record->node->ports_) {
+      const auto alive = port.port.lock();
+      if (alive == nullptr) continue;
+      if (const auto outbox = alive->shared_outbox()) node.messages_sent += outbox->metrics().published;
+      if (const auto inbox = alive->shared_inbox()) {
+        const SubscriberMetrics metrics = inbox->metrics();
+        node.messages_received += metrics.received;
+        node.messages_queued += metrics.queued;
+      }
+    }
+  }
+  return all;
 }
 
 std::optional<NodeStatistics> Scheduler::statistics(std::string_view name) const {
@@ -568,19 +795,80 @@ std::optional<NodeStatistics> Scheduler::statistics(std::string_view name) const
   return std::nullopt;
 }
 
+Timeline Scheduler::timeline() const {
+  Timeline timeline;
+  timeline.title = fmt::format("horus {}", config_.preset);
+  for (const auto& record : nodes_) {
+    timeline.nodes.push_back({record->node_name(), record->settings.rate.hz,
+                              record->settings.deadline.count(), record->settings.executor});
+  }
+  ask_each([&](Executor& executor) { executor.timeline.append_to(timeline); });
+  std::sort(timeline.events.begin(), timeline.events.end(),
+            [](const TimelineEvent& a, const TimelineEvent& b) {
+              return a.begin_ns != b.begin_ns ? a.begin_ns < b.begin_ns : a.end_ns < b.end_ns;
+            });
+  return timeline;
+}
+
+namespace {
+
+std::string in_us(std::uint64_t ns) {
+  if (ns < 10'000'000) return fmt::format("{:.1f} us", static_cast<double>(ns) / 1e3);
+  return fmt::format("{:.1f} ms", static_cast<double>(ns) / 1e6);
+}
+
+std::string rate_of(const NodeStatistics& node) {
+  return node.rate_hz == 0 ? "event" : fmt::format("{:g} Hz", node.tick_rate_hz);
+}
+
+}  // namespace
+
 std::string Scheduler::status() const {
   std::string table =
       fmt::format("{:<20} {:>8} {:>4} {:<12} {:>10} {:>8} {:>8} {:>10} {:>10}\n", "node", "rate", "prio",
                   "state", "ticks", "failed", "skipped", "late p99", "exec p99");
   for (const NodeStatistics& node : statistics()) {
-    const std::string rate = node.rate_hz == 0 ? "event" : fmt::format("{:g} Hz", node.rate_hz);
-    table += fmt::format("{:<20} {:>8} {:>4} {:<12} {:>10} {:>8} {:>8} {:>7.1f} us {:>7.1f} us\n", node.name,
-                         rate, node.priority, to_string(node.state), node.total_ticks, node.failed_ticks,
-                         node.skipped_in_flight + node.skipped_late,
-                         static_cast<double>(node.release_lateness.percentile(99)) / 1e3,
-                         static_cast<double>(node.execution.percentile(99)) / 1e3);
+    table += fmt::format("{:<20} {:>8} {:>4} {:<12} {:>10} {:>8} {:>8} {:>10} {:>10}\n", node.name,
+                         rate_of(node), node.priority, to_string(node.state), node.total_ticks,
+                         node.failed_ticks, node.ticks_skipped, in_us(node.release_lateness.percentile(99)),
+                         in_us(node.execution.percentile(99)));
   }
   return table;
+}
+
+std::string Scheduler::report(Detail detail) const {
+  const std::vector<NodeStatistics> nodes = statistics();
+  std::string text =
+      fmt::format("{:<20} {:>8} {:<12} {:<10} {:>9} {:>7} {:>7} {:>7} {:>7} {:>6} {:>9} {:>9} {:>9}\n",
+                  "node", "rate", "state", "circuit", "ticks", "failed", "cancel.", "skipped", "missed",
+                  "restr.", "late p99", "exec p99", "resp p99");
+  for (const NodeStatistics& node : nodes) {
+    text += fmt::format("{:<20} {:>8} {:<12} {:<10} {:>9} {:>7} {:>7} {:>7} {:>7} {:>6} {:>9} {:>9} {:>9}\n",
+                        node.name, rate_of(node), to_string(node.state), to_string(node.circuit_state),
+                        node.total_ticks, node.failed_ticks, node.cancelled_ticks, node.ticks_skipped,
+                        node.deadline_misses, node.restarts, in_us(node.release_lateness.percentile(99)),
+                        in_us(node.execution.percentile(99)), in_us(node.response.percentile(99)));
+  }
+  if (emergency_stopped()) text += "EMERGENCY STOP: no node is released until it is reset\n";
+  if (detail != Detail::awaits) return text;
+  text += fmt::format("\n{:<20} {:<24} {:<28} {:>9} {:>11} {:>11}\n", "node", "waits for", "at", "times",
+                      "total", "worst");
+  for (const NodeStatistics& node : nodes) {
+    for (const AwaitStatistics& wait : node.awaits) {
+      const auto slash = wait.place.rfind('/');
+      text += fmt::format("{:<20} {:<24} {:<28} {:>9} {:>11} {:>11}\n", node.name, wait.operation,
+                          slash == std::string::npos ? wait.place : wait.place.substr(slash + 1), wait.count,
+                          in_us(wait.total_ns), in_us(wait.worst_ns));
+    }
+  }
+  ask_each([&](Executor& executor) {
+    if (!executor.is_here()) return;
+    const auto loop = io::Reactor::current()->statistics();
+    text += fmt::format("\n{}: {} turns of the kernel, {} coroutines resumed, asleep for {}\n",
+                        executor.name().empty() ? "scheduler" : executor.name(), loop.enters, loop.resumes,
+                        in_us(loop.asleep_ns));
+  });
+  return text;
 }
 
 }  // namespace horus

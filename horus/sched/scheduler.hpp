@@ -6,6 +6,7 @@
 #include <atomic>
 #include <concepts>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -20,13 +21,16 @@
 #include <horus/sched/node.hpp>
 #include <horus/sched/scheduler_config.hpp>
 #include <horus/sched/statistics.hpp>
+#include <horus/sched/timeline.hpp>
 #include <horus/task/event.hpp>
 
 namespace horus {
 
 namespace detail {
+class Executor;
 class NodeRecord;
-}
+class SafetyMonitor;
+}  // namespace detail
 
 /// Configures a node that was just added: `scheduler.add<Gps>().rate(10_hz).priority(1)`. Use it before the run.
 class HORUS_API NodeBuilder {
@@ -37,6 +41,29 @@ class HORUS_API NodeBuilder {
   NodeBuilder& priority(int priority);
   /// Errors: Error(EEXIST) when another node was given the same name explicitly.
   NodeBuilder& name(std::string name);
+  /// Grid point → end of the tick, up to 10 s; 0: none. What is done about a miss: on_miss.
+  NodeBuilder& deadline(Duration deadline);
+  /// Execution of one tick, up to 10 s; 0: none. What is done about more: on_budget.
+  NodeBuilder& budget(Duration budget);
+  /// Default Miss::warn.
+  NodeBuilder& on_miss(Miss reaction);
+  /// Default Miss::warn; not Miss::cancel, which needs a suspension point.
+  NodeBuilder& on_budget(Miss reaction);
+  /// What is done with a grid point that comes while the last tick is in flight. Default Overrun::skip.
+  NodeBuilder& overrun(Overrun reaction);
+  /// Longest time between two successful ticks: 10 ms to 60 s, and at least 3 periods.
+  NodeBuilder& watchdog(Duration timeout = NodeSettings::kDefaultWatchdog);
+  /// Its watchdog and its last restart trip the emergency stop.
+  NodeBuilder& critical(bool critical = true);
+  /// Ticks that are cancelled by a deadline or an overrun count as failures.
+  NodeBuilder& miss_is_failure(bool counts = true);
+  NodeBuilder& circuit_breaker(bool enabled);
+  /// After too many failures: shutdown, a pause, a fresh init.
+  NodeBuilder& auto_restart(bool enabled = true);
+  /// The thread that runs it: one that Scheduler::executor or the configuration describes. Default: the scheduler's.
+  NodeBuilder& executor(std::string name);
+  /// Lines about this node in the log.
+  NodeBuilder& logging(bool enabled);
   [[nodiscard]] NodeBase& node() const noexcept;
 
  private:
@@ -47,14 +74,32 @@ class HORUS_API NodeBuilder {
   detail::NodeRecord& record_;
 };
 
-/// Runs nodes on one thread: periodic ones on an absolute grid, event-driven ones again and again.
+/// What declared budgets add up to, per executor.
+struct Schedulability {
+  struct Share {
+    std::string executor;
+    double utilisation = 0;   ///< sum of budget / period
+    double bound = 1;         ///< what the policy can schedule for certain
+    std::size_t unknown = 0;  ///< periodic nodes without a budget
+  };
+  std::vector<Share> executors;
+  bool schedulable = true;
+  std::string problem;  ///< for a person; empty when there is none
+};
+
+/// How much Scheduler::report() tells.
+enum class Detail : std::uint8_t { nodes, awaits };
+
+/// Runs nodes: periodic ones on an absolute grid, event-driven ones again and again. All on the thread that runs it,
+/// unless nodes name executors of their own.
 ///
 /// Semantics: a tick that suspends holds nobody up. Late work never shifts a grid and is never caught up in bursts.
 /// Nodes released at the same instant start by priority, then in the order of addition; coroutines that are ready
 /// to continue go first.
-/// Errors: configuration mistakes throw Error where they are made. `run` gives 0, or 1 when a node's init failed
-/// (logged in one line).
-/// Thread safety: build and run it on one thread; `stop`, `node_list`, `statistics` and `status` from any thread.
+/// Errors: configuration mistakes throw Error where they are made. `run` gives 0, or 1 when a node's init failed or
+/// settings contradict each other (logged in one line).
+/// Thread safety: build and run it on one thread. Any thread, also while it runs: `stop`, `emergency_stop`, `pause`,
+/// `resume`, `restart`, `set_node_deadline`, `set_node_watchdog`, the circuit's controls, and all queries.
 /// Example:
 /// ```
 /// horus::Scheduler scheduler(horus::SchedulerConfig::standard());
@@ -92,14 +137,24 @@ class HORUS_API Scheduler {
     }
   }
 
+  /// A scheduler as a configuration file describes it. Errors: SchedulerConfig::from_file, thrown.
+  static SchedulerConfig from_config(const std::string& path) {
+    return SchedulerConfig::from_file(path).or_throw();
+  }
+
   /// The rate of plain nodes that set none.
   Scheduler& tick_rate(Rate rate);
+  /// Describes a thread of its own for the nodes that name it. In a simulated world and by tick_once() everything runs
+  /// on one thread all the same.
+  Scheduler& executor(std::string name, ExecutorConfig config = {});
+  /// Whether the declared budgets fit; run() says so too, or refuses (SchedulerConfig::admission).
+  [[nodiscard]] Schedulability check() const;
 
   /// Where the nodes' topics meet; by default a hub of this scheduler alone. Before the run.
   Scheduler& use_hub(Hub hub);
   [[nodiscard]] const Hub& hub() const noexcept { return hub_; }
   /// What `from` publishes as `out` reaches what `to` subscribes as `in`, whatever the topics are called; `in` then hears
-  /// only what is connected to it. Before the run. Throws Error: ENOENT for a node that is not there, kTypeMismatch. A
+  /// only what is connected to it. Before the run. Throws Error: EINVAL for a node that is not there, kTypeMismatch. A
   /// port that no node has made by the end of its init() fails the run.
   Scheduler& connect(std::string_view from, std::string_view out, std::string_view to, std::string_view in);
 
@@ -117,8 +172,28 @@ class HORUS_API Scheduler {
   /// Gives 0, or 1 when a node could not start. The nodes are shut down by the next run, or with the scheduler.
   int tick_once();
   /// Ends the run gracefully: no more releases, ticks in flight finish, nodes shut down in reverse order. Any thread;
-  /// before a run it ends that run at once.
+  /// before a run it ends that run at once. Also from a signal handler.
   void stop() noexcept;
+
+  /// Latched until reset_emergency_stop(): no node is released, and every enter_safe_state() is called in priority order,
+  /// by the loop or, when that is blocked, by a thread of its own. Any thread, also a signal handler.
+  void emergency_stop() noexcept;
+  void reset_emergency_stop() noexcept;
+  [[nodiscard]] bool emergency_stopped() const noexcept { return emergency_.load(std::memory_order_acquire); }
+
+  // --- One node, by its name, while running or before. Errors: EINVAL, with the names that there are or the range.
+  /// It is not released any more; a tick in flight ends.
+  Result<> pause(std::string_view node);
+  Result<> resume(std::string_view node);
+  /// Cancel its tick, shutdown(), init(); its circuit is half-open then. Before the run: nothing.
+  Result<> restart(std::string_view node);
+  /// 0: none.
+  Result<> set_node_deadline(std::string_view node, Duration deadline);
+  Result<> set_node_watchdog(std::string_view node, bool enabled,
+                             Duration timeout = NodeSettings::kDefaultWatchdog);
+  /// Keeps it from ticking until reset_circuit().
+  Result<> open_circuit(std::string_view node);
+  Result<> reset_circuit(std::string_view node);
 
   /// Names in the order of addition. Any thread, once the nodes are added.
   [[nodiscard]] std::vector<std::string> node_list() const;
@@ -129,50 +204,74 @@ class HORUS_API Scheduler {
   [[nodiscard]] std::vector<NodeStatistics> statistics() const;
   /// A table of all nodes for a person.
   [[nodiscard]] std::string status() const;
+  /// The same with the account of faults, and with Detail::awaits where each node's time goes.
+  [[nodiscard]] std::string report(Detail detail = Detail::nodes) const;
+  /// What has happened lately: SchedulerConfig::timeline_events.
+  [[nodiscard]] Timeline timeline() const;
   [[nodiscard]] const SchedulerConfig& config() const noexcept { return config_; }
 
  private:
   friend class NodeBase;
   friend class NodeBuilder;
   friend class detail::NodeRecord;
+  friend class detail::Executor;
 
   struct Connection {
     std::string from, out, to, in;
   };
+  struct Companion;
 
   NodeBuilder adopt(std::unique_ptr<NodeBase> node);
   void check_not_running(const char* what) const;
   void check_name(const detail::NodeRecord& record, const std::string& name) const;
   void settle_names();
+  void settle(bool threads);
   [[nodiscard]] detail::NodeRecord* find_node(std::string_view name) const;
+  [[nodiscard]] Result<detail::NodeRecord*> known_node(const char* what, std::string_view name) const;
+  Result<> control(const char* what, std::string_view name, std::function<void(detail::NodeRecord&)> work);
+
+  // Ports; `wiring_` is held.
   [[nodiscard]] std::shared_ptr<msg::Port> find_port(const std::string& node, const std::string& port,
                                                      msg::Direction direction) const;
   void open_port(NodeBase& node, const NodeBase::NodePort& port);
+  // Ports; take `wiring_`.
+  void add_port(NodeBase& node, const std::shared_ptr<msg::Port>& port);
+  void close_stale_ports();
+  void open_ports(const std::vector<detail::NodeRecord*>& nodes);
+  void mute(NodeBase& node, bool muted);
   void check_connections() const;
+
   void apply_thread_settings();
   int run_on_own_reactor(Duration limit, bool own_signals);
   Task<int> run_limited(Duration limit, bool own_signals);
+  Task<bool> start_all();
   Task<> watch_signals();
-  Task<bool> start_nodes();
-  Task<> stop_nodes();
-  Task<> release_loop();
-  Task<> release_all_once();
-  void release_due(std::int64_t now_ns);
-  std::vector<NodeStatistics> collect() const;
+  Task<> watch_ladders();
+  void run_companion(Companion& companion);
+  Task<> live(Companion& companion);
+  [[nodiscard]] bool stop_is_requested() const noexcept {
+    return stop_requested_.load(std::memory_order_acquire);
+  }
+  // What the first executor heard, the others hear too.
+  void pass_on(const detail::Executor& from) noexcept;
+  void ask_each(const std::function<void(detail::Executor&)>& question) const;
 
   SchedulerConfig config_;
   std::unique_ptr<io::Reactor> own_reactor_;
   Hub hub_{"scheduler"};
   std::vector<Connection> connections_;
   std::vector<std::unique_ptr<detail::NodeRecord>> nodes_;
-  std::vector<detail::NodeRecord*> releases_;  // periodic nodes, a heap by next release
-  std::vector<detail::NodeRecord*> due_;
-  std::shared_ptr<Event> stop_event_ = std::make_shared<Event>();  // of this run
+  std::vector<std::unique_ptr<detail::Executor>> executors_;  // the first is that of the running thread
+  detail::Executor* main_ = nullptr;                          // that first one
+  std::vector<std::unique_ptr<Companion>> companions_;        // of the others, while running
+  std::unique_ptr<detail::SafetyMonitor> monitor_;
   std::atomic<bool> stop_requested_{false};
+  std::atomic<bool> emergency_{false};
+  std::atomic<bool> running_{false};
   bool started_ = false;
-  bool releasing_ = false;
-  mutable std::mutex mutex_;        // of reactor_, against a run that ends
-  io::Reactor* reactor_ = nullptr;  // while running
+  bool settled_ = false;
+  mutable std::mutex mutex_;   // of executors_, which a first run fills
+  mutable std::mutex wiring_;  // of the nodes' lists of ports
 };
 
 }  // namespace horus

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <horus/sched/scheduler_config.hpp>
 
+#include <cerrno>
+
 namespace horus {
 
 using namespace literals;
@@ -42,6 +44,16 @@ SchedulerConfig SchedulerConfig::realtime() {
   config.lock_memory = true;
   config.fifo_priority = 50;
   return config;
+}
+
+Result<SchedulerConfig> SchedulerConfig::named(const std::string& preset) {
+  if (preset == "standard") return standard();
+  if (preset == "high_performance") return high_performance();
+  if (preset == "low_latency") return low_latency();
+  if (preset == "power_saving") return power_saving();
+  if (preset == "realtime") return realtime();
+  return Error(EINVAL, "preset",
+               preset + " (there are standard, high_performance, low_latency, power_saving, realtime)");
 }
 
 }  // namespace horus

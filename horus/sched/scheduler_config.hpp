@@ -2,15 +2,33 @@
 // Settings of a scheduler, and the five presets. Plain data; copy freely.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <horus/base/export.hpp>
 #include <horus/base/literals.hpp>
+#include <horus/base/result.hpp>
 #include <horus/io/reactor_config.hpp>
+#include <horus/sched/circuit_breaker.hpp>
+#include <horus/sched/node_settings.hpp>
+#include <horus/sched/restart_policy.hpp>
+#include <horus/sched/states.hpp>
 
 namespace horus {
+
+/// How a thread runs that a scheduler starts.
+struct ExecutorConfig {
+  std::optional<int> cpu;  ///< the only processor it runs on; unset: any
+  int rt_priority = 0;     ///< SCHED_FIFO priority, 1 to 99; 0: an ordinary thread; a refusal is logged
+  Duration spin{0};        ///< poll instead of sleeping this long before a release
+};
+
+/// What Scheduler::check() finds.
+enum class Admission : std::uint8_t { off, warn, refuse };
 
 /// How a scheduler runs. Start from a preset and change what differs:
 /// `SchedulerConfig::low_latency().with_tick_rate(250_hz)`.
@@ -22,16 +40,44 @@ struct HORUS_API SchedulerConfig {
   static SchedulerConfig low_latency();       ///< 500 Hz, short spin, 1 ns timer slack
   static SchedulerConfig power_saving();      ///< 30 Hz, default timer slack
   static SchedulerConfig realtime();          ///< 1000 Hz, spin, locked memory and SCHED_FIFO where permitted
+  /// One of the five by its name. Errors: Error(EINVAL) that names them.
+  static Result<SchedulerConfig> named(const std::string& preset);
+  /// Reads `[scheduler]`, `[executor.NAME]` and `[node.NAME]` of a TOML or YAML file (docs/scheduler.toml shows every
+  /// key). Errors: kBadConfiguration with file, line and key; those of open(2).
+  static Result<SchedulerConfig> from_file(const std::string& path);
 
   std::string preset = "standard";
-  Rate tick_rate{100};                  ///< rate of plain nodes that set none
-  std::optional<Duration> timer_slack;  ///< of the thread that runs; unset: left alone
-  Duration spin{0};                     ///< poll instead of sleeping this long before a release
-  bool lock_memory = false;             ///< mlockall; a refusal is logged, not an error
-  int fifo_priority = 0;                ///< SCHED_FIFO priority, 1 to 99; 0: off; a refusal is logged
+  Rate tick_rate{100};                    ///< rate of plain nodes that set none
+  Policy policy = Policy::priority;       ///< who starts first
+  Admission admission = Admission::warn;  ///< of a set of nodes whose budgets do not fit
+  std::optional<Duration> timer_slack;    ///< of the thread that runs; unset: left alone
+  Duration spin{0};                       ///< poll instead of sleeping this long before a release
+  bool lock_memory = false;               ///< mlockall; a refusal is logged, not an error
+  int fifo_priority = 0;                  ///< SCHED_FIFO priority, 1 to 99; 0: off; a refusal is logged
+  std::optional<int> cpu;                 ///< the only processor that the run's thread uses; unset: any
+
+  bool circuit_breaker = true;
+  CircuitConfig circuit;
+  bool auto_restart = false;
+  RestartConfig restart;
+  bool deadline_monitoring = true;  ///< off: deadlines and budgets of nodes are not looked at
+  bool watchdog_enabled = false;    ///< of nodes that say nothing about theirs
+  Duration watchdog_timeout = NodeSettings::kDefaultWatchdog;
+  bool exit_when_blocked =
+      false;  ///< a thread blocked for three watchdog times ends the process with code 70
+
   Duration finish_limit{std::chrono::milliseconds(500)};  ///< at stop: time for ticks in flight
   Duration shutdown_limit{std::chrono::seconds(1)};       ///< at stop: time for each node's shutdown()
+  std::size_t timeline_events = 0;  ///< events kept for Scheduler::timeline(), 32 bytes each; 0: none
+  std::uint64_t seed = 1;           ///< of the restarts' jitter
   io::ReactorConfig reactor;
+  std::map<std::string, ExecutorConfig> executors;
+  std::map<std::string, NodeOverrides> nodes;  ///< by their names; they win over what the program says
+
+  /// Applies what `nodes` says about this one.
+  void override(const std::string& node, NodeSettings& settings) const {
+    if (const auto found = nodes.find(node); found != nodes.end()) found->second.apply_to(settings);
+  }
 
   SchedulerConfig& with_tick_rate(Rate rate) {
     tick_rate = rate;
@@ -45,6 +91,13 @@ struct HORUS_API SchedulerConfig {
     reactor.backend = choice;
     return *this;
   }
+  SchedulerConfig& with_timeline(std::size_t events) {
+    timeline_events = events;
+    return *this;
+  }
 };
+
+/// The five presets by the name that HORUS gives them: `RobotPreset::realtime()`.
+using RobotPreset = SchedulerConfig;
 
 }  // namespace horus

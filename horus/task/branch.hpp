@@ -39,7 +39,7 @@ class HORUS_API Join : public Waiter {
   bool run(std::coroutine_handle<Promise> parent, std::size_t count, ForEach&& for_each_branch) noexcept {
     remaining_ = count + 1;
     const bool stopping = !suspend(parent);
-    std::int64_t* const account =
+    ExecutionAccount* const account =
         promise != nullptr && promise->chain != nullptr ? promise->chain->execution_account() : nullptr;
     for_each_branch([&](auto& branch) {
       branch.charge_to(account);

@@ -11,6 +11,7 @@
 #include <source_location>
 #include <string>
 #include <type_traits>
+#include <utility>
 
 #include <horus/base/assert.hpp>
 #include <horus/base/export.hpp>
@@ -55,12 +56,34 @@ struct Waiter : Ready {
   void unsuspend() noexcept;
 };
 
+/// Who pays for the time that chains run, and learns what they wait for: a node, for its tick and all branches of it.
+/// The loop's thread.
+class ExecutionAccount {
+ public:
+  /// `chain` goes on; it waited since chain.wait().since_ns.
+  virtual void resumed(const Chain& chain, std::int64_t now_ns) noexcept = 0;
+  /// A stretch of running has ended.
+  virtual void ran(std::int64_t begin_ns, std::int64_t end_ns) noexcept = 0;
+
+ protected:
+  ~ExecutionAccount() = default;
+};
+
+/// What a chain with an account waits for, or waited for last.
+struct WaitRecord {
+  const WaitKind* kind = nullptr;          ///< null: it has not waited
+  const PromiseBase* innermost = nullptr;  ///< whose `where` is the place; alive while the chain waits
+  std::int64_t since_ns = 0;
+};
+
 /// One logical thread of control: a root coroutine and everything it awaits, of which exactly one leaf is
 /// suspended. Spawned tasks, ticks and the branches of when_all and when_any are chains.
 class HORUS_API Chain : public ListHook<RootTag> {
  public:
   Chain() = default;
-  virtual ~Chain() = default;
+  virtual ~Chain() {
+    if (detail::thread_state.suspended == this) detail::thread_state.suspended = nullptr;
+  }
 
   /// Asks the chain to stop: its current wait ends with ECANCELED where that is still possible, and so does every
   /// later one. Data that has already arrived is delivered. Idempotent. Owner thread only.
@@ -73,10 +96,15 @@ class HORUS_API Chain : public ListHook<RootTag> {
   /// What it waits for; null while it runs, is ready to run, or has ended.
   [[nodiscard]] const Waiter* leaf() const noexcept { return leaf_; }
   [[nodiscard]] virtual std::string name() const { return "task"; }
-  /// Where the loop adds the nanoseconds that this chain runs; null: nobody wants to know.
-  [[nodiscard]] std::int64_t* execution_account() const noexcept { return execution_ns_; }
+  /// Null: nobody wants to know.
+  [[nodiscard]] ExecutionAccount* execution_account() const noexcept { return account_; }
   /// Branches of a join charge the account of the chain that waits for them.
-  void charge_to(std::int64_t* account_ns) noexcept { execution_ns_ = account_ns; }
+  void charge_to(ExecutionAccount* account) noexcept { account_ = account; }
+  [[nodiscard]] const WaitRecord& wait() const noexcept { return wait_; }
+  /// The stretch in which a chain with an account was suspended ended at `now_ns`. For whoever resumed it.
+  static void end_stretch(std::int64_t now_ns) noexcept {
+    if (Chain* chain = std::exchange(detail::thread_state.suspended, nullptr)) chain->wait_.since_ns = now_ns;
+  }
 
   /// The root coroutine has ended and is suspended for the last time. Returns what runs next.
   virtual std::coroutine_handle<> finished() noexcept = 0;
@@ -86,8 +114,14 @@ class HORUS_API Chain : public ListHook<RootTag> {
 
  private:
   friend struct Waiter;
+  // Until its stretch ends, only the stretch's beginning is known.
+  void note_wait(const WaitKind* kind, const PromiseBase* innermost) noexcept {
+    wait_ = {kind, innermost, detail::thread_state.running_since_ns};
+    detail::thread_state.suspended = this;
+  }
   Waiter* leaf_ = nullptr;
-  std::int64_t* execution_ns_ = nullptr;
+  ExecutionAccount* account_ = nullptr;
+  WaitRecord wait_;
   bool stop_requested_ = false;
 };
 
@@ -145,6 +179,7 @@ inline bool Waiter::suspend(std::coroutine_handle<Promise> awaiting) noexcept {
     Chain* chain = promise->chain;
     if (chain != nullptr) [[likely]] {
       chain->leaf_ = this;
+      if (chain->account_ != nullptr) chain->note_wait(kind, promise);
       return !chain->stop_requested_;
     }
   }

@@ -71,6 +71,7 @@ struct ThreadState {
   ReadyList* ready = nullptr;
   io::Reactor* reactor = nullptr;
   IntrusiveList<Chain, RootTag>* roots = nullptr;
+  Chain* suspended = nullptr;         // the last chain with an account that was suspended in this stretch
   std::int64_t running_since_ns = 0;  // start of the resumption that is being charged to an account
   // Frames taken from operator new minus frames given back to it. Written by this thread alone, as `room` is; what is
   // alive is this balance minus what is kept, so that recycling a frame costs no count of its own.

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// The first line, then at most one per second: a sensor that is gone must not flood the log. One thread. Internal.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace horus::detail {
+
+class QuietLog {
+ public:
+  /// May a line be written now? Otherwise it is counted.
+  bool may(std::int64_t now_ns) noexcept {
+    if (wrote_ && now_ns - last_ns_ < kQuiet_ns) return ++held_back_, false;
+    wrote_ = true;
+    last_ns_ = now_ns;
+    return true;
+  }
+  /// What to append to the line: how many were held back before it.
+  std::string more() {
+    if (held_back_ == 0) return {};
+    return fmt::format(" ({} more since)", std::exchange(held_back_, 0));
+  }
+
+ private:
+  static constexpr std::int64_t kQuiet_ns = 1'000'000'000;
+  std::int64_t last_ns_ = 0;
+  std::uint64_t held_back_ = 0;
+  bool wrote_ = false;
+};
+
+}  // namespace horus::detail

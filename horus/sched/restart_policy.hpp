@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// When a node that failed may begin anew, and how often. A state machine over times that the caller gives; one thread.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+
+#include <horus/base/clock.hpp>
+#include <horus/base/export.hpp>
+
+namespace horus {
+
+struct RestartConfig {
+  bool enabled = false;
+  Duration first_delay{std::chrono::milliseconds(100)};  ///< before the first restart; doubles each time
+  Duration longest_delay{std::chrono::seconds(10)};
+  double jitter = 0.1;                               ///< share of the delay, either way, 0 to 0.5
+  Duration healthy_after{std::chrono::seconds(60)};  ///< a life so long makes the next delay the first again
+  std::uint32_t most = 5;  ///< restarts `within` this time; one more: the node stays stopped
+  Duration within{std::chrono::seconds(60)};
+};
+
+/// Back-off and intensity of restarts (Erlang's supervisors; jitter against nodes that restart in step).
+class HORUS_API RestartPolicy {
+ public:
+  RestartPolicy(const RestartConfig& config, std::uint64_t seed) noexcept : config_(config), random_(seed) {}
+
+  /// The node must begin anew: how long to wait first. Nothing: it did so too often, and shall stay stopped.
+  std::optional<Duration> next(std::int64_t now_ns);
+  /// Its new life has begun.
+  void started(std::int64_t now_ns) noexcept { started_ns_ = now_ns; }
+  [[nodiscard]] std::uint64_t restarts() const noexcept { return restarts_; }
+  [[nodiscard]] const RestartConfig& config() const noexcept { return config_; }
+
+ private:
+  RestartConfig config_;
+  std::uint64_t random_;
+  std::uint32_t attempt_ = 0;
+  std::int64_t started_ns_ = 0;
+  std::deque<std::int64_t> recent_;  // times of the restarts within the last `within`
+  std::uint64_t restarts_ = 0;
+};
+
+}  // namespace horus

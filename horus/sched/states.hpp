@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// The words of the scheduler: states of a node and of its circuit breaker, what a tick can end as, and what is done about
+// a miss. Plain values.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include <horus/base/export.hpp>
+
+namespace horus {
+
+enum class NodeState : std::uint8_t {
+  added,
+  initialising,
+  running,
+  paused,      ///< by pause(): not released
+  restarting,  ///< between two lives
+  stuck,       ///< its tick was cancelled and has not ended: neither released nor restarted until it has
+  stopping,
+  stopped,
+  failed,  ///< its init() failed and nobody restarts it
+};
+HORUS_API const char* to_string(NodeState state) noexcept;
+
+enum class CircuitState : std::uint8_t { closed, open, half_open, forced_open };
+HORUS_API const char* to_string(CircuitState state) noexcept;
+
+/// What a grid point ends as: exactly one of these.
+enum class TickOutcome : std::uint8_t {
+  ok,
+  failed,
+  cancelled_deadline,
+  cancelled_overrun,
+  cancelled_watchdog,
+  cancelled_shutdown,
+  skipped_in_flight,     ///< the previous tick had not ended
+  skipped_circuit_open,  ///< the circuit breaker was open, or the node was being restarted
+  skipped_paused,        ///< paused, or an emergency stop
+  skipped_miss,          ///< by Miss::skip, after a missed deadline
+  skipped_late,          ///< the loop came when the next grid point was due already
+};
+inline constexpr std::size_t kTickOutcomes = 11;
+HORUS_API const char* to_string(TickOutcome outcome) noexcept;
+
+/// What is done when a tick misses its deadline or its budget.
+enum class Miss : std::uint8_t {
+  warn,     ///< a line in the log, at most one per second and node
+  skip,     ///< and the next release is dropped
+  degrade,  ///< and after 3 in a row the rate is halved, down to an eighth; 50 clean ticks give one step back
+  cancel,   ///< and what the tick awaits is cancelled (deadlines only)
+  safe_mode,  ///< and enter_safe_state() is called, once per episode
+  stop,       ///< and the scheduler stops gracefully
+};
+HORUS_API const char* to_string(Miss miss) noexcept;
+
+/// What is done with a grid point that comes while the last tick is still in flight.
+enum class Overrun : std::uint8_t {
+  skip,    ///< it is dropped
+  queue,   ///< one waits, and starts late
+  cancel,  ///< the old tick is cancelled; this one starts when it has ended
+};
+HORUS_API const char* to_string(Overrun overrun) noexcept;
+
+/// Who starts first of those that are released at the same instant.
+enum class Policy : std::uint8_t {
+  priority,        ///< the lower number, then the order of addition
+  rate_monotonic,  ///< the higher rate
+  edf,             ///< the earlier deadline (without one: the next grid point)
+};
+HORUS_API const char* to_string(Policy policy) noexcept;
+
+}  // namespace horus

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+// What only real threads can show: a blocked loop, signals, executors.
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <doctest/doctest.h>
+
+#include <horus/base/log.hpp>
+#include <horus/io/time.hpp>
+#include <horus/sched/scheduler.hpp>
+
+using horus::PlainNode;
+using horus::Scheduler;
+using horus::Task;
+using namespace horus::literals;
+
+namespace {
+
+// Lines may come from the monitor's thread.
+struct SharedLog {
+  std::mutex mutex;
+  std::vector<std::string> lines;
+  horus::LogSink previous;
+  SharedLog() {
+    previous = horus::set_log_sink([this](horus::LogLevel, std::string_view line) {
+      const std::lock_guard lock(mutex);
+      lines.emplace_back(line);
+    });
+  }
+  ~SharedLog() { horus::set_log_sink(std::move(previous)); }
+  int count(const std::string& text) {
+    const std::lock_guard lock(mutex);
+    int found = 0;
+    for (const auto& line : lines) found += line.find(text) != std::string::npos ? 1 : 0;
+    return found;
+  }
+};
+
+// Keeps its thread until somebody lets go, or 10 s have passed.
+struct Blocker {
+  std::atomic<bool> blocking{false};
+  std::atomic<bool> released{false};
+  bool spin = false;
+  void block() {
+    const auto end = std::chrono::steady_clock::now() + 10s;
+    blocking.store(true);
+    while (!released.load() && std::chrono::steady_clock::now() < end) {
+      if (!spin) std::this_thread::sleep_for(1ms);
+    }
+  }
+};
+
+class Blocking : public PlainNode {
+ public:
+  Blocking(Blocker& blocker, std::atomic<int>& safe_states) : blocker_(blocker), safe_states_(safe_states) {}
+  void tick() override {
+    if (ticks_++ == 1) blocker_.block();
+  }
+  void enter_safe_state() noexcept override {
+    safe_states_.fetch_add(1);
+    blocker_.released.store(true);
+  }
+
+ private:
+  Blocker& blocker_;
+  std::atomic<int>& safe_states_;
+  int ticks_ = 0;
+};
+
+// Runs `child` in a process of its own; gives its wait status.
+template <class F>
+int status_of(F child) {
+  const pid_t pid = ::fork();
+  REQUIRE(pid >= 0);
+  if (pid == 0) {
+    ::alarm(30);
+    child();
+    ::_exit(99);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(pid, &status, 0) == pid);
+  return status;
+}
+
+}  // namespace
+
+TEST_CASE(
+    "a blocked thread is reported with its stack and whether it computes, and its safe state is entered") {
+  SharedLog log;
+  for (const bool spin : {true, false}) {
+    CAPTURE(spin);
+    Blocker blocker;
+    blocker.spin = spin;
+    std::atomic<int> safe_states{0};
+    Scheduler scheduler;
+    auto node = std::make_unique<Blocking>(blocker, safe_states);
+    scheduler.add(std::move(node)).rate(100_hz).watchdog(50ms);
+    int after = 0;
+    scheduler
+        .add("after",
+             [&] {
+               if (blocker.released.load() && ++after == 3) scheduler.stop();
+             })
+        .rate(100_hz);
+    CHECK(scheduler.run_for(20s) == 0);
+    CHECK(safe_states.load() >= 1);  // by the monitor, while the loop was blocked
+    CHECK(scheduler.statistics("blocking")->watchdog_expirations == 1);
+  }
+  CHECK(log.count("blocking: blocks its thread for") == 2);
+  CHECK(log.count("(it computes)") >= 1);
+}
+
+TEST_CASE("an emergency stop reaches the safe states within 50 ms while the loop is blocked") {
+  SharedLog log;
+  Blocker blocker;
+  std::atomic<int> safe_states{0};
+  Scheduler scheduler;
+  scheduler.add(std::make_unique<Blocking>(blocker, safe_states)).rate(100_hz);
+  std::atomic<std::int64_t> took_ns{0};
+  std::thread other([&] {
+    while (!blocker.blocking.load()) std::this_thread::yield();
+    const auto start = std::chrono::steady_clock::now();
+    scheduler.emergency_stop();
+    while (safe_states.load() == 0) std::this_thread::yield();
+    took_ns = (std::chrono::steady_clock::now() - start).count();
+    scheduler.stop();
+  });
+  CHECK(scheduler.run_for(20s) == 0);
+  other.join();
+  CHECK(safe_states.load() == 1);
+  MESSAGE("safe state after " << static_cast<double>(took_ns.load()) / 1e6 << " ms");
+  CHECK(took_ns.load() < 1'000'000'000);  // the benchmark says how much less
+}
+
+TEST_CASE("a critical node that blocks its thread can end the process for a supervisor, with code 70") {
+  const int status = status_of([] {
+    horus::set_log_sink([](horus::LogLevel, std::string_view) {});
+    horus::SchedulerConfig config;
+    config.exit_when_blocked = true;
+    Scheduler scheduler(config);
+    scheduler
+        .add("hung",
+             [ticks = 0]() mutable {
+               if (ticks++ == 1) std::this_thread::sleep_for(20s);
+             })
+        .rate(100_hz)
+        .watchdog(50ms);
+    scheduler.run();
+  });
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 70);
+}
+
+TEST_CASE("the second SIGTERM ends a process whose loop is blocked") {
+  const int status = status_of([] {
+    horus::set_log_sink([](horus::LogLevel, std::string_view) {});
+    Scheduler scheduler;
+    static std::atomic<int> safe_states{0};
+    class Stubborn : public PlainNode {
+     public:
+      void tick() override {
+        if (ticks_++ == 1) std::this_thread::sleep_for(20s);
+      }
+      void enter_safe_state() noexcept override { safe_states.fetch_add(1); }
+      int ticks_ = 0;
+    };
+    scheduler.add<Stubborn>().rate(100_hz);
+    std::thread([&] {
+      sigset_t all;
+      ::sigfillset(&all);
+      ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
+      std::this_thread::sleep_for(
+          100ms);  // the tick has begun; a signal that comes earlier is handled by the loop
+      while (true) {
+        ::kill(::getpid(), SIGTERM);
+        std::this_thread::sleep_for(100ms);
+      }
+    }).detach();
+    scheduler.run();
+  });
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 128 + SIGTERM);
+}
+
+TEST_CASE("stop() works from a signal handler and from eight threads at once") {
+  static Scheduler* target = nullptr;
+  struct sigaction handler{}, before{};
+  handler.sa_handler = [](int) { target->stop(); };
+  REQUIRE(::sigaction(SIGUSR1, &handler, &before) == 0);
+  {
+    Scheduler scheduler;
+    target = &scheduler;
+    scheduler
+        .add("node",
+             [ticks = 0]() mutable {
+               if (++ticks == 3) ::raise(SIGUSR1);
+             })
+        .rate(100_hz);
+    CHECK(scheduler.run_for(20s) == 0);
+    CHECK(scheduler.statistics("node")->total_ticks <= 4);
+  }
+  ::sigaction(SIGUSR1, &before, nullptr);
+  for (int round = 0; round < 20; ++round) {
+    Scheduler scheduler;
+    scheduler.add("node", [] {}).rate(1000_hz);
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 8; ++i) {
+      threads.emplace_back([&] {
+        static_cast<void>(scheduler.statistics());
+        scheduler.stop();
+      });
+    }
+    CHECK(scheduler.run_for(20s) == 0);
+    for (auto& thread : threads) thread.join();
+  }
+}
+
+TEST_CASE("nodes on executors of their own run on threads of their own, and talk with the others") {
+  struct Reading {
+    std::uint64_t number = 0;
+  };
+  SharedLog log;
+  std::atomic<std::uint64_t> heard{0};
+  std::atomic<pid_t> control_thread{0}, main_thread{0};
+  class Sensor : public PlainNode {
+   public:
+    explicit Sensor(std::atomic<pid_t>& thread) : thread_(thread) {}
+    void tick() override {
+      thread_.store(::gettid());
+      out_.send({++sent_});
+    }
+
+   private:
+    std::atomic<pid_t>& thread_;
+    horus::Publisher<Reading> out_ = advertise<Reading>("reading");
+    std::uint64_t sent_ = 0;
+  };
+  class Listener : public horus::Node {
+   public:
+    Listener(std::atomic<std::uint64_t>& heard, std::atomic<pid_t>& thread, Scheduler& scheduler)
+        : heard_(heard), thread_(thread), scheduler_(scheduler) {}
+    Task<> tick() override {
+      thread_.store(::gettid());
+      const auto reading = (co_await in_.recv()).or_throw();
+      heard_.store(reading->number);
+      if (reading->number >= 20) scheduler_.stop();
+    }
+
+   private:
+    std::atomic<std::uint64_t>& heard_;
+    std::atomic<pid_t>& thread_;
+    Scheduler& scheduler_;
+    horus::Subscriber<Reading> in_ = subscribe<Reading>("sample");
+  };
+  Scheduler scheduler;
+  scheduler.executor("control");
+  scheduler.add<Sensor>(control_thread).rate(200_hz).executor("control");
+  scheduler.add<Listener>(heard, main_thread, scheduler);
+  scheduler.connect("sensor", "reading", "listener", "sample");
+  std::thread asks([&] {
+    while (heard.load() < 10) {
+      CHECK(scheduler.statistics().size() == 2);
+      std::this_thread::yield();
+    }
+    scheduler.pause("sensor").or_throw();
+    while (scheduler.statistics("sensor")->state != horus::NodeState::paused) std::this_thread::yield();
+    scheduler.resume("sensor").or_throw();
+  });
+  CHECK(scheduler.run_for(30s) == 0);
+  asks.join();
+  CHECK(heard.load() >= 20);
+  CHECK(control_thread.load() != main_thread.load());
+  CHECK(main_thread.load() == ::gettid());
+  CHECK(scheduler.statistics("sensor")->messages_sent >= 20);
+  CHECK(scheduler.statistics("listener")->messages_received >= 20);
+  CHECK(scheduler.statistics("sensor")->executor == "control");
+}
+
+TEST_CASE("a node on another executor that cannot start ends the run") {
+  SharedLog log;
+  Scheduler scheduler;
+  class Broken : public horus::Node {
+   public:
+    Task<> init() override {
+      co_await horus::yield();
+      throw horus::Error(ECONNREFUSED, "connect", "10.0.0.9:1");
+    }
+    Task<> tick() override { co_return; }
+  };
+  scheduler.executor("other");
+  scheduler.add<Broken>().executor("other");
+  scheduler.add("fine", [] {});
+  CHECK(scheduler.run_for(20s) == 1);
+  CHECK(log.count("broken: init failed: connect 10.0.0.9:1") == 1);
+}
