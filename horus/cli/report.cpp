@@ -58,7 +58,7 @@ std::string counted(std::size_t count, const char* one, const char* many) {
   return count == 0 ? fmt::format("no {}", many) : fmt::format("{} {}", count, count == 1 ? one : many);
 }
 
-std::string quoted(std::string_view text) {
+std::string json_string(std::string_view text) {
   std::string out = "\"";
   for (const char letter : text) {
     if (letter == '"' || letter == '\\') {
@@ -110,12 +110,12 @@ std::string to_text(const Diagnosis& diagnosis, const TextStyle& style) {
 std::string to_json(const Diagnosis& diagnosis) {
   std::string out =
       fmt::format("{{\n  \"version\": {},\n  \"runs\": {},\n  \"backend\": {},\n  \"checks\": [",
-                  quoted(version()), !diagnosis.backend.empty(), quoted(diagnosis.backend));
+                  json_string(version()), !diagnosis.backend.empty(), json_string(diagnosis.backend));
   const char* separator = "\n";
   for (const Check& check : diagnosis.checks) {
     out += fmt::format("{}    {{\"name\": {}, \"verdict\": {}, \"sentence\": {}, \"remedy\": {}}}", separator,
-                       quoted(check.name), quoted(look_of(check.verdict).word), quoted(check.sentence),
-                       quoted(check.remedy));
+                       json_string(check.name), json_string(look_of(check.verdict).word),
+                       json_string(check.sentence), json_string(check.remedy));
     separator = ",\n";
   }
   return out + "\n  ]\n}\n";
