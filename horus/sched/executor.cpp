@@ -205,7 +205,8 @@ Task<bool> Executor::start_nodes() {
   }
   for (NodeRecord* record : nodes) {
     auto starting = start_node(*record);
-    if (!co_await starting) co_return false;
+    const bool started = co_await starting;
+    if (!started) co_return false;
   }
   co_return true;
 }

@@ -657,8 +657,7 @@ NodeStatistics NodeRecord::statistics() const {
   all.state = state_;
   all.deadline_ms = ms_of(settings.deadline);
   all.budget_ms = ms_of(settings.budget);
-  const bool live = io::Reactor::current() != nullptr;
-  const std::int64_t now = live ? horus::now_ns() : monotonic_ns();
+  const std::int64_t now = horus::now_ns();
   all.circuit_state = breaker_.state();
   all.circuit_opens = breaker_.opens();
   all.circuit_rejected = breaker_.rejected();

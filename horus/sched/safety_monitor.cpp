@@ -18,6 +18,7 @@
 
 #include <horus/base/clock.hpp>
 #include <horus/base/log.hpp>
+#include <horus/io/reactor.hpp>
 #include <horus/sched/executor.hpp>
 
 namespace horus::detail {
@@ -186,7 +187,7 @@ void SafetyMonitor::run() noexcept {
   static_cast<void>(::pthread_setschedparam(::pthread_self(), SCHED_FIFO, &parameter));  // when permitted
   while (!ending_.load(std::memory_order_acquire)) {
     const std::uint32_t seen = word_.load(std::memory_order_acquire);
-    look(monotonic_ns());
+    look(now_ns());
     if (ending_.load(std::memory_order_acquire)) break;
     std::int64_t wait = period_of(executors_);
     if (emergency_seen_ns_ != 0) wait = std::min<std::int64_t>(wait, kGrace_ns / 4);

@@ -22,6 +22,7 @@
 #include <horus/sched/executor.hpp>
 #include <horus/sched/node_record.hpp>
 #include <horus/sched/safety_monitor.hpp>
+#include <horus/sched/service_notifier.hpp>
 #include <horus/task/shield.hpp>
 #include <horus/task/when_any.hpp>
 
@@ -379,6 +380,14 @@ Task<> join_all(Scope& scope) {
   scope.reset();
 }
 
+// From the loop: one that hangs says nothing, and the service manager starts the process anew.
+Task<> feed_service(ServiceNotifier& service, Duration every) {
+  while (true) {
+    service.watchdog();
+    co_await sleep(every);
+  }
+}
+
 // Nodes in order, unless somebody says stop first.
 Task<bool> start_unless_stopped(Executor& executor) {
   auto starting = executor.start_nodes();
@@ -493,6 +502,11 @@ Task<int> Scheduler::run_limited(Duration limit, bool own_signals) {
   }
   Scope beside("watchdog");
   if (!real_time) static_cast<void>(beside.spawn(watch_ladders()));
+  // A service manager, where there is one.
+  std::optional<ServiceNotifier> service;
+  if (own_signals && real_time) service.emplace();
+  if (service && service->watchdog_interval())
+    static_cast<void>(beside.spawn(feed_service(*service, *service->watchdog_interval())));
   Scope signals("signals");  // watched to the very end: a second one must still be heard
   if (own_signals) static_cast<void>(signals.spawn(watch_signals()));
   int code = 0;
@@ -509,6 +523,7 @@ Task<int> Scheduler::run_limited(Duration limit, bool own_signals) {
     });
   }
   if (ready) {
+    if (service) service->ready();
     Scope clock("limit");
     if (limit != Duration::max()) {
       static_cast<void>(clock.spawn([](Duration after, Event& stop) -> Task<> {
@@ -522,6 +537,7 @@ Task<int> Scheduler::run_limited(Duration limit, bool own_signals) {
     co_await shield(std::move(joining));
   }
   // Whoever asked, from here on nobody can cut the shutdown short but its own limits.
+  if (service) service->stopping();
   stop_requested_.store(true, std::memory_order_release);
   for (auto& executor : executors_) executor->poke();
   StuckTimer stuck;
