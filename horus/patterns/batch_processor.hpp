@@ -44,7 +44,7 @@ struct BatchProcessorStatistics {
   std::uint64_t processed = 0;
   std::uint64_t failed = 0;   ///< items of batches that failed
   std::uint64_t dropped = 0;  ///< items that a stopped close() left
-  std::uint64_t refused = 0;  ///< items that found no room, or the processor closed
+  std::uint64_t refused = 0;  ///< items that found no room, waited in vain, or came after close()
   std::size_t pending = 0;    ///< collected or being processed
   std::size_t pending_high_water = 0;
   std::uint64_t batches = 0;  ///< that were processed
