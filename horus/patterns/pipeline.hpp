@@ -364,9 +364,10 @@ template <class Out, class F>
 auto& Flow<T>::append(std::string name, F function, const StageOptions& options) {
   check_unused();
   auto stage = std::make_unique<detail::Stage<T, Out, F>>(pipeline_, std::move(name), std::move(function),
-                                                          options, std::exchange(channel_, nullptr));
+                                                          options, channel_);
   auto& added = *stage;
   pipeline_.add(std::move(stage));
+  channel_ = nullptr;
   if (outlet_ != nullptr) outlet_->channel = added.input();
   return added;
 }

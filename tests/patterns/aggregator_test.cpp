@@ -129,9 +129,10 @@ TEST_CASE("names and places are bounded") {
   in_virtual_time([]() -> Task<> {
     Aggregator<int> aggregator(2, "start-up");
     aggregator.add("a", measure(1, 1ms));
-    CHECK_THROWS_WITH(aggregator.add("a", measure(1, 1ms)),
-                      "aggregate \"a\" in start-up (give one of the two another name, or take results() first): "
-                      "file exists");
+    CHECK_THROWS_WITH(
+        aggregator.add("a", measure(1, 1ms)),
+        "aggregate \"a\" in start-up (give one of the two another name, or take results() first): "
+        "file exists");
     CHECK_THROWS_AS(aggregator.add("", measure(1, 1ms)), horus::Error);
     aggregator.add("b", measure(2, 1ms));
     int code = 0;
