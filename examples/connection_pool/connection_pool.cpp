@@ -41,7 +41,7 @@ horus::Task<> ask(Pool& pool, int number, int& right) {
 }
 
 horus::Task<> run() {
-  auto listener = TcpListener::bind("127.0.0.1:0").or_throw();
+  auto listener = TcpListener::listen("127.0.0.1:0").or_throw();
   const std::string address = listener.local_address().to_string();
   int connections = 0;
   int right = 0;
