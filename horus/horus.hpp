@@ -33,6 +33,13 @@
 #include <horus/io/unix_datagram.hpp>
 #include <horus/msg/hub.hpp>
 #include <horus/msg/messages.hpp>
+#include <horus/patterns/aggregator.hpp>
+#include <horus/patterns/batch_processor.hpp>
+#include <horus/patterns/blocking_node.hpp>
+#include <horus/patterns/connection_pool.hpp>
+#include <horus/patterns/pipeline.hpp>
+#include <horus/patterns/polling_node.hpp>
+#include <horus/patterns/rate_limiter.hpp>
 #include <horus/sched/node.hpp>
 #include <horus/sched/scheduler.hpp>
 #include <horus/sched/scheduler_config.hpp>

@@ -14,9 +14,10 @@ BELOW = {
     "io": ["task", "base"],
     "msg": ["io", "task", "config", "base"],
     "sched": ["msg", "io", "task", "config", "base"],
+    "patterns": ["sched", "msg", "io", "task", "config", "base"],
     "sim": ["sched", "msg", "io", "task", "config", "base"],
-    "cli": ["sched", "msg", "io", "task", "config", "base"],
-    "py": ["sched", "msg", "io", "task", "config", "base"],
+    "cli": ["patterns", "sched", "msg", "io", "task", "config", "base"],
+    "py": ["patterns", "sched", "msg", "io", "task", "config", "base"],
 }
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*(<horus/([^>]+)>|"([^"]+)")')

@@ -131,7 +131,7 @@ Result<> Document::check_sections(std::span<const std::string_view> known) const
     if (section && std::find(known.begin(), known.end(), entry.key) != known.end()) continue;
     const std::string near = nearest(entry.key, names);
     const std::string advice =
-        near.empty() ? "(known: " + in_words(names) + ")" : "(did you mean " + quoted(near) + "?)";
+        near.empty() ? "(known: " + in_words(names) + ")" : "(did you mean " + in_quotes(near) + "?)";
     if (section) return error(entry.line, entry.key, "unknown section " + advice);
     return error(entry.line, entry.key,
                  near == entry.key ? "expected a section, found " + describe(entry.value)

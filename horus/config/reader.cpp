@@ -120,17 +120,17 @@ std::size_t Reader::one_of(std::string_view key, const std::vector<std::string>&
     if (found != words.end()) return static_cast<std::size_t>(found - words.begin());
   }
   std::string all;
-  for (const std::string& word : words) all += (all.empty() ? "" : ", ") + quoted(word);
+  for (const std::string& word : words) all += (all.empty() ? "" : ", ") + in_quotes(word);
   std::string problem = fmt::format("expected one of {}, found {}", all, describe(*value));
   if (const std::string near = text == nullptr ? std::string() : nearest(*text, words); !near.empty())
-    problem += fmt::format(" (did you mean {}?)", quoted(near));
+    problem += fmt::format(" (did you mean {}?)", in_quotes(near));
   complain(key, problem);
   return words.size();
 }
 
 void Reader::require(std::string_view key, std::string_view what) {
   if (find(*section_, key) == nullptr)
-    note(line_, "", fmt::format("the key {} is missing: {}", quoted(key), what));
+    note(line_, "", fmt::format("the key {} is missing: {}", in_quotes(key), what));
 }
 
 void Reader::refuse(std::string_view key, std::string_view why) {
@@ -147,7 +147,7 @@ Result<> Reader::finish() {
     std::string all;
     for (const std::string& key : asked_) all += (all.empty() ? "" : ", ") + key;
     const std::string near = nearest(entry.key, asked_);
-    const std::string advice = near.empty() ? "known: " + all : "did you mean " + quoted(near) + "?";
+    const std::string advice = near.empty() ? "known: " + all : "did you mean " + in_quotes(near) + "?";
     complain(entry.key, "unknown key (" + advice + ")");
   }
   return first_;

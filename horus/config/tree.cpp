@@ -56,7 +56,7 @@ std::string in_a_line(std::string_view text, std::size_t most) {
   return line;
 }
 
-std::string quoted(std::string_view text) { return '"' + in_a_line(text, kMostShown) + '"'; }
+std::string in_quotes(std::string_view text) { return '"' + in_a_line(text, kMostShown) + '"'; }
 
 std::string describe(const Value& value) {
   struct Visitor {
@@ -64,7 +64,7 @@ std::string describe(const Value& value) {
     std::string operator()(bool flag) const { return flag ? "true" : "false"; }
     std::string operator()(std::int64_t number) const { return std::to_string(number); }
     std::string operator()(double number) const { return fmt::format("{}", number); }
-    std::string operator()(const std::string& text) const { return "the text " + quoted(text); }
+    std::string operator()(const std::string& text) const { return "the text " + in_quotes(text); }
     std::string operator()(Date) const { return "a date"; }
     std::string operator()(const List&) const { return "a list"; }
     std::string operator()(const Section&) const { return "a section"; }

@@ -39,7 +39,7 @@ HORUS_API std::string describe(const Value& value);
 /// Without control characters, and cut after `most` bytes.
 HORUS_API std::string in_a_line(std::string_view text, std::size_t most);
 /// The same in quotes, and short.
-HORUS_API std::string quoted(std::string_view text);
+HORUS_API std::string in_quotes(std::string_view text);
 /// The one of `names` that `wrong` was probably meant to be; empty when none is near.
 HORUS_API std::string nearest(std::string_view wrong, const std::vector<std::string>& names);
 

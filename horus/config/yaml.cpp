@@ -106,7 +106,7 @@ class Builder final : public YAML::EventHandler {
     if (anchor != YAML::NullAnchor)
       throw Problem{mark.line + 1, "anchors and aliases are not taken here: write it out"};
     if (!tag.empty() && tag != "?" && tag != "!")
-      throw Problem{mark.line + 1, "tags are not taken here: " + quoted(tag)};
+      throw Problem{mark.line + 1, "tags are not taken here: " + in_quotes(tag)};
   }
   [[nodiscard]] bool expects_key() const {
     return !open_.empty() && !open_.back().has_key && std::holds_alternative<Section>(open_.back().value.is);
@@ -115,7 +115,7 @@ class Builder final : public YAML::EventHandler {
     auto& section = std::get<Section>(open_.back().value.is);
     if (const Entry* same = find(section, key); same != nullptr) {
       throw Problem{mark.line + 1,
-                    fmt::format("the key {} stands here twice, first in line {}", quoted(key), same->line)};
+                    fmt::format("the key {} stands here twice, first in line {}", in_quotes(key), same->line)};
     }
     section.push_back({key, mark.line + 1, {}});
     open_.back().has_key = true;

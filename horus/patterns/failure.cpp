@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <horus/patterns/failure.hpp>
+
+#include <cerrno>
+
+#include <fmt/format.h>
+
+#include <horus/base/log.hpp>
+#include <horus/io/reactor.hpp>
+
+namespace horus {
+
+Failure::Failure(std::exception_ptr thrown) : exception(std::move(thrown)) {
+  try {
+    std::rethrow_exception(exception);
+  } catch (const Error& error) {
+    text = error.message();
+    code = error.code();
+  } catch (const std::exception& error) {
+    text = error.what();
+  } catch (...) {
+    text = "an exception that is not a std::exception";
+  }
+}
+
+Failure::Failure(const Error& error)
+    : text(error.message()), exception(std::make_exception_ptr(error)), code(error.code()) {}
+
+bool Failure::cancelled() const noexcept { return code == ECANCELED; }
+
+Error Failure::or_rethrow() const {
+  try {
+    std::rethrow_exception(exception);
+  } catch (const Error& error) {
+    return error;
+  }
+}
+
+namespace detail {
+
+void FailureLog::report(const std::string& name, const char* what, const Failure& failure) noexcept {
+  constexpr std::int64_t kQuietNs = 1'000'000'000;
+  ++count_;
+  try {
+    last_ = failure.text;
+    const std::int64_t now = now_ns();
+    if (last_report_ns_ != INT64_MIN && now - last_report_ns_ < kQuietNs) {
+      ++unreported_;
+      return;
+    }
+    const std::string more = unreported_ == 0 ? std::string() : fmt::format(" ({} more since)", unreported_);
+    log_line(failure.code != 0 ? LogLevel::warning : LogLevel::error,
+             fmt::format("{}: {}: {}{}", name, what, failure.text, more));
+    last_report_ns_ = now;
+    unreported_ = 0;
+  } catch (...) {
+    ++unreported_;  // no memory for words; the count stands
+  }
+}
+
+}  // namespace detail
+}  // namespace horus
