@@ -2,7 +2,7 @@
 //
 // The scheduler under load: many nodes that await something in each tick, beside one 100 Hz controller.
 //
-//   nodes [--nodes 1000] [--rate 100] [--await-us 5000] [--seconds 5] [--idle] [--json]
+//   ticks [--nodes 1000] [--rate 100] [--await-us 5000] [--seconds 5] [--idle] [--json]
 //
 // Each node's tick awaits a timer of --await-us (a camera, a disk). --idle: event-driven nodes that wait for ever
 // instead. kept_pct: share of grid points whose tick succeeded before the next one. tick_ns: CPU time of one tick of a
@@ -84,6 +84,6 @@ int main(int argc, char** argv) try {
   }
   return code;
 } catch (const std::exception& error) {
-  fmt::print(stderr, "nodes: {}\n", error.what());
+  fmt::print(stderr, "ticks: {}\n", error.what());
   return 1;
 }
