@@ -38,7 +38,6 @@ int main() {
   scheduler.add<Camera>().rate(100_hz);
   const int code = scheduler.run_for(400ms);
   const auto camera = scheduler.statistics("camera");
-  fmt::print("{} ticks meanwhile, {} skipped\n", camera->total_ticks,
-             camera->ticks_skipped);
+  fmt::print("{} ticks meanwhile, {} skipped\n", camera->total_ticks, camera->ticks_skipped);
   return code;
 }

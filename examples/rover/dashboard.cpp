@@ -22,8 +22,7 @@ void sort_for_people(std::vector<horus::NodeStatistics>& nodes) {
 
 uint64_t missed_of(const horus::NodeStatistics& node) noexcept {
   if (node.rate_hz == 0) return 0;
-  const uint64_t settled =
-      node.ticks_skipped + node.successful_ticks + node.failed_ticks;
+  const uint64_t settled = node.ticks_skipped + node.successful_ticks + node.failed_ticks;
   return settled - std::min(node.on_time_ticks, settled);
 }
 

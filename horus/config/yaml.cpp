@@ -114,8 +114,8 @@ class Builder final : public YAML::EventHandler {
   void begin_entry(const YAML::Mark& mark, const std::string& key) {
     auto& section = std::get<Section>(open_.back().value.is);
     if (const Entry* same = find(section, key); same != nullptr) {
-      throw Problem{mark.line + 1,
-                    fmt::format("the key {} stands here twice, first in line {}", in_quotes(key), same->line)};
+      throw Problem{mark.line + 1, fmt::format("the key {} stands here twice, first in line {}",
+                                               in_quotes(key), same->line)};
     }
     section.push_back({key, mark.line + 1, {}});
     open_.back().has_key = true;

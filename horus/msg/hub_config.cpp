@@ -50,7 +50,8 @@ void read(config::Reader& section, TcpHubOptions& options) {
 // Keys that only the other modes have: they would be unknown, but there is more to say.
 void refuse_others(config::Reader& section, Mode mode) {
   constexpr std::array<std::string_view, 4> kNames{"inproc", "shm", "tcp", "global"};
-  const std::string why = "is not used with mode = " + config::in_quotes(kNames[static_cast<std::size_t>(mode)]);
+  const std::string why =
+      "is not used with mode = " + config::in_quotes(kNames[static_cast<std::size_t>(mode)]);
   const bool tcp = mode == Mode::tcp;
   const bool shm = mode == Mode::shm || mode == Mode::global;
   if (!tcp) {

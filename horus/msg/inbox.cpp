@@ -182,7 +182,10 @@ SubscriberMetrics Inbox::metrics() const {
   metrics.bytes = bytes_.load(std::memory_order_relaxed);
   metrics.dropped = missed();
   metrics.publishers_died = died_.load(std::memory_order_relaxed);
-  for (const Inlet* inlet : links_) metrics.queued += inlet->queued();
+  for (const Inlet* inlet : links_) {
+    metrics.queued += inlet->queued();
+    metrics.high_water = std::max(metrics.high_water, inlet->high_water());
+  }
   for (const auto* links : {&links_, &fresh_}) {
     metrics.publishers += static_cast<std::uint32_t>(std::count_if(
         links->begin(), links->end(), [](const Inlet* inlet) { return !inlet->publisher_closed(); }));

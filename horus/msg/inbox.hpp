@@ -32,6 +32,7 @@ struct SubscriberMetrics {
   std::uint64_t bytes = 0;            ///< of them
   std::uint64_t dropped = 0;          ///< lost on the way for want of room, or with a peer
   std::uint64_t queued = 0;           ///< now
+  std::uint64_t high_water = 0;       ///< the longest queue it has met, of those of its publishers
   std::uint64_t publishers_died = 0;  ///< processes that ended without a word
   std::uint32_t publishers = 0;       ///< connected now
   Histogram latency;                  ///< publish → take, nanoseconds, of every 16th message or so

@@ -33,7 +33,10 @@ Inlet::Outcome Inlet::take(Arrival& arrival) noexcept {
     if (pushed_seen_ - number - 1 >= memory_.depth) {  // nothing that we know of, or we were overtaken
       pushed_seen_ = state.pushed.load(std::memory_order_acquire);
       if (pushed_seen_ == number) return Outcome::none;
-      if (pushed_seen_ - number > memory_.depth) continue;
+      const std::uint64_t waiting = pushed_seen_ - number;
+      if (waiting > memory_.depth) continue;
+      if (waiting > high_water_.load(std::memory_order_relaxed))
+        high_water_.store(waiting, std::memory_order_relaxed);
     }
     if (held_ >= max_held_) return Outcome::too_many_held;
     const Entry entry = memory_.load(number);

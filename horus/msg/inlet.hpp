@@ -2,6 +2,7 @@
 // The subscriber's end of one link. Trusts nothing that its publisher wrote. The subscriber's thread. Internal.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -61,6 +62,10 @@ class HORUS_API Inlet {
            memory_.state->refused.load(std::memory_order_relaxed);
   }
   [[nodiscard]] std::uint64_t queued() const noexcept;
+  /// The longest queue that the subscriber has met. Any thread.
+  [[nodiscard]] std::uint64_t high_water() const noexcept {
+    return high_water_.load(std::memory_order_relaxed);
+  }
   void set_asleep(bool asleep) noexcept {
     memory_.state->subscriber_asleep.store(asleep ? 1 : 0, std::memory_order_relaxed);
   }
@@ -84,6 +89,7 @@ class HORUS_API Inlet {
   std::uint32_t max_held_;
   std::uint32_t held_ = 0;
   std::uint64_t pushed_seen_ = 0;
+  std::atomic<std::uint64_t> high_water_{0};
   std::uint64_t returned_ = 0;
   bool same_thread_;
   bool let_go_ = false;

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include <sched.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -65,6 +66,16 @@ Task<> call_shutdown(NodeRecord& record) {
 
 }  // namespace
 
+ThreadTimes ThreadTimes::now() {
+  rusage usage{};
+  ::getrusage(RUSAGE_THREAD, &usage);
+  const auto ns = [](const timeval& time) {
+    return time.tv_sec * std::int64_t{1'000'000'000} + time.tv_usec * 1000;
+  };
+  return {now_ns(), ns(usage.ru_utime), ns(usage.ru_stime),
+          static_cast<std::int64_t>(io::Reactor::current()->statistics().asleep_ns)};
+}
+
 Executor::~Executor() { ListHook<io::LookoutTag>::unlink(); }
 
 // --- Attached to a loop -----------------------------------------------------------------------------------------------
@@ -75,10 +86,11 @@ void Executor::attach() {
   thread_ = ::pthread_self();
   thread_id_ = ::gettid();
   safe_ = false;
+  attached_ = ThreadTimes::now();
   reactor_->watch(*this);
   attention_.store(true, std::memory_order_relaxed);  // whatever was asked for before
   const std::lock_guard lock(mutex_);
-  attached_ = true;
+  is_attached_ = true;
   poked_.store(reactor_, std::memory_order_seq_cst);
 }
 
@@ -86,7 +98,7 @@ void Executor::detach() {
   std::vector<std::function<void()>> left;
   {
     const std::lock_guard lock(mutex_);
-    attached_ = false;
+    is_attached_ = false;
     left.swap(commands_);
   }
   for (const auto& command : left) command();
@@ -110,7 +122,7 @@ void Executor::tell(std::function<void()> work) {
   while (true) {
     {
       const std::lock_guard lock(mutex_);
-      if (!attached_) break;
+      if (!is_attached_) break;
       if (commands_.size() < kMaxCommands) {
         commands_.push_back(std::move(work));
         attention_.store(true, std::memory_order_seq_cst);
@@ -161,6 +173,23 @@ void Executor::enter_safe_states() noexcept {
   std::vector<NodeRecord*> order = nodes;
   std::sort(order.begin(), order.end(), by_priority);
   for (NodeRecord* record : order) record->enter_safe_state();
+}
+
+std::string Executor::time_shares() const {
+  if (!is_here() || reactor_->backend().has_virtual_clock()) return {};
+  const ThreadTimes now = ThreadTimes::now();
+  const double wall = static_cast<double>(std::max<std::int64_t>(now.wall - attached_.wall, 1));
+  const auto percent = [wall](std::int64_t ns) { return 100 * static_cast<double>(ns) / wall; };
+  std::string text = fmt::format(
+      "\n{}: asleep {:.1f} %, in the kernel {:.1f} %, running {:.1f} %, of that in ticks:",
+      name_.empty() ? "the scheduler's thread" : "executor " + name_, percent(now.asleep - attached_.asleep),
+      percent(now.kernel - attached_.kernel), percent(now.user - attached_.user));
+  for (const NodeRecord* record : nodes) {
+    const Histogram& execution = record->statistics().execution;
+    const double share = 100 * execution.mean() * static_cast<double>(execution.count()) / wall;
+    if (share >= 0.05) text += fmt::format(" {} {:.1f} %", record->node_name(), share);
+  }
+  return text + "\n";
 }
 
 // --- Lives of nodes ---------------------------------------------------------------------------------------------------

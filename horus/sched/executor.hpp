@@ -24,6 +24,12 @@ class Scheduler;
 
 namespace horus::detail {
 
+/// Of the calling thread, nanoseconds.
+struct ThreadTimes {
+  std::int64_t wall = 0, user = 0, kernel = 0, asleep = 0;
+  static ThreadTimes now();
+};
+
 /// Lives as long as its scheduler; is attached to a reactor while a run lasts.
 class Executor final : public io::Lookout {
  public:
@@ -55,6 +61,8 @@ class Executor final : public io::Lookout {
   Task<> stop_nodes();
   /// Cancel, drain, shutdown(), wait, init(): beside everything else. Nothing when it is under way.
   void restart(NodeRecord& record, bool by_hand);
+  /// Where its thread's time went since it was attached, for people; empty when it is not.
+  [[nodiscard]] std::string time_shares() const;
   /// Set when this executor is to end.
   Event stop;
   void look() noexcept override;
@@ -89,6 +97,7 @@ class Executor final : public io::Lookout {
   pid_t thread_id_ = 0;
   Scope scope_{"scheduler"};
   Scope restarts_{"restarts", Failures::log};
+  ThreadTimes attached_;  // at attach()
   bool started_ = false;
   bool safe_ = false;                  // the emergency stop has been heard
   std::vector<NodeRecord*> releases_;  // periodic nodes, a heap by next release
@@ -96,7 +105,7 @@ class Executor final : public io::Lookout {
 
   std::mutex mutex_;  // of what follows
   std::vector<std::function<void()>> commands_;
-  bool attached_ = false;
+  bool is_attached_ = false;
   std::atomic<bool> attention_{false};
   std::atomic<io::Reactor*> poked_{nullptr};
   std::atomic<int> pokers_{0};

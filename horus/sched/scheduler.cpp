@@ -798,6 +798,7 @@ std::vector<NodeStatistics> Scheduler::statistics() const {
         const SubscriberMetrics metrics = inbox->metrics();
         node.messages_received += metrics.received;
         node.messages_queued += metrics.queued;
+        node.messages_high_water = std::max(node.messages_high_water, metrics.high_water);
       }
     }
   }
@@ -877,13 +878,14 @@ std::string Scheduler::report(Detail detail) const {
                           in_us(wait.total_ns), in_us(wait.worst_ns));
     }
   }
-  ask_each([&](Executor& executor) {
-    if (!executor.is_here()) return;
-    const auto loop = io::Reactor::current()->statistics();
-    text += fmt::format("\n{}: {} turns of the kernel, {} coroutines resumed, asleep for {}\n",
-                        executor.name().empty() ? "scheduler" : executor.name(), loop.enters, loop.resumes,
-                        in_us(loop.asleep_ns));
-  });
+  text += fmt::format("\n{:<20} {:>12} {:>12} {:>12} {:>12}\n", "node", "sent", "received", "queued now",
+                      "queued most");
+  for (const NodeStatistics& node : nodes) {
+    if (node.messages_sent + node.messages_received + node.messages_high_water == 0) continue;
+    text += fmt::format("{:<20} {:>12} {:>12} {:>12} {:>12}\n", node.name, node.messages_sent,
+                        node.messages_received, node.messages_queued, node.messages_high_water);
+  }
+  ask_each([&](Executor& executor) { text += executor.time_shares(); });
   return text;
 }
 

@@ -68,8 +68,9 @@ struct HORUS_API NodeStatistics {
 
   std::uint64_t messages_sent = 0;
   std::uint64_t messages_received = 0;
-  std::uint64_t messages_queued = 0;  ///< waiting in its subscribers' queues now
-  double uptime_seconds = 0;          ///< since its last init() ended
+  std::uint64_t messages_queued = 0;      ///< waiting in its subscribers' queues now
+  std::uint64_t messages_high_water = 0;  ///< the longest of those queues that it has met
+  double uptime_seconds = 0;              ///< since its last init() ended
 
   std::int64_t last_tick_ns = 0;        ///< execution of the last tick
   Histogram release_lateness;           ///< grid point → start of the tick

@@ -488,6 +488,47 @@ TEST_CASE("where the time goes: the planted bottleneck is on top of the node's a
   CHECK(awaits[0].worst_ns >= 7'000'000);
 }
 
+TEST_CASE("a report shows the node whose queue fills") {
+  struct Number {
+    int value = 0;
+  };
+  class Source : public horus::PlainNode {
+   public:
+    void tick() override {
+      for (int i = 0; i < 3; ++i) out_.send({i});
+    }
+
+   private:
+    horus::Publisher<Number> out_ = advertise<Number>("numbers");
+  };
+  class Sink : public horus::PlainNode {
+   public:
+    void tick() override {
+      while (in_.try_recv()) {
+      }
+    }
+
+   private:
+    horus::Subscriber<Number> in_ = subscribe<Number>("numbers");
+  };
+  std::string report;
+  const Run run = virtual_time::run({.build =
+                                         [](Scheduler& s) {
+                                           s.add<Source>().rate(100_hz).priority(0);
+                                           s.add<Sink>().rate(25_hz).priority(1);
+                                         },
+                                     .length = 995ms,
+                                     .beside = [&](Scheduler& s) -> Task<> {
+                                       co_await horus::sleep(500ms);
+                                       report = s.report(horus::Detail::awaits);
+                                     }});
+  CHECK(run.nodes.at("source").messages_sent == 300);
+  CHECK(run.nodes.at("sink").messages_received >= 290);
+  CHECK(run.nodes.at("sink").messages_high_water == 12);
+  CHECK(report.find("queued most") != std::string::npos);
+  CHECK(report.find("source") != std::string::npos);
+}
+
 TEST_CASE("budgets that do not fit are found before the run") {
   SchedulerConfig config;
   config.admission = horus::Admission::refuse;
