@@ -81,17 +81,18 @@ Executor::~Executor() { ListHook<io::LookoutTag>::unlink(); }
 // --- Attached to a loop -----------------------------------------------------------------------------------------------
 
 void Executor::attach() {
-  reactor_ = io::Reactor::current();
-  waker_ = reactor_->waker();
+  io::Reactor* const reactor = io::Reactor::current();
+  reactor_.store(reactor, std::memory_order_relaxed);
+  waker_ = reactor->waker();
   thread_ = ::pthread_self();
   thread_id_ = ::gettid();
   safe_ = false;
   attached_ = ThreadTimes::now();
-  reactor_->watch(*this);
+  reactor->watch(*this);
   attention_.store(true, std::memory_order_relaxed);  // whatever was asked for before
   const std::lock_guard lock(mutex_);
   is_attached_ = true;
-  poked_.store(reactor_, std::memory_order_seq_cst);
+  poked_.store(reactor, std::memory_order_seq_cst);
 }
 
 void Executor::detach() {
@@ -107,7 +108,7 @@ void Executor::detach() {
   ListHook<io::LookoutTag>::unlink();
   stop.reset();
   waker_.reset();
-  reactor_ = nullptr;
+  reactor_.store(nullptr, std::memory_order_relaxed);
 }
 
 void Executor::poke() noexcept {
@@ -176,7 +177,7 @@ void Executor::enter_safe_states() noexcept {
 }
 
 std::string Executor::time_shares() const {
-  if (!is_here() || reactor_->backend().has_virtual_clock()) return {};
+  if (!is_here() || io::Reactor::current()->backend().has_virtual_clock()) return {};
   const ThreadTimes now = ThreadTimes::now();
   const double wall = static_cast<double>(std::max<std::int64_t>(now.wall - attached_.wall, 1));
   const auto percent = [wall](std::int64_t ns) { return 100 * static_cast<double>(ns) / wall; };
@@ -241,6 +242,7 @@ Task<bool> Executor::start_nodes() {
 }
 
 void Executor::restart(NodeRecord& record, bool by_hand) {
+  if (stopping_) return;
   const NodeState state = record.state();
   if (state == NodeState::restarting || state == NodeState::stopping || state == NodeState::added) return;
   record.set_state(NodeState::restarting);
@@ -320,6 +322,7 @@ Task<> Executor::begin_anew(NodeRecord& record, bool by_hand) {
 // to stop at once. Then the background work, then shutdown() in reverse order.
 Task<> Executor::stop_nodes() {
   if (!started_) co_return;
+  stopping_ = true;
   auto ending_restarts = join_scope(restarts_);
   try {
     co_await ending_restarts;
@@ -360,7 +363,7 @@ Task<> Executor::stop_nodes() {
     }
     record.node->scheduler_ = nullptr;
   }
-  started_ = false;
+  started_ = stopping_ = false;
 }
 
 // --- Releasing --------------------------------------------------------------------------------------------------------

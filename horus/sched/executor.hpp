@@ -50,7 +50,8 @@ class Executor final : public io::Lookout {
   void attach();
   void detach();
   [[nodiscard]] bool is_here() const noexcept {
-    return reactor_ != nullptr && reactor_ == io::Reactor::current();
+    const io::Reactor* reactor = reactor_.load(std::memory_order_relaxed);
+    return reactor != nullptr && reactor == io::Reactor::current();
   }
   /// False when a node cannot start; it has been logged.
   Task<bool> start_nodes();
@@ -91,7 +92,7 @@ class Executor final : public io::Lookout {
   const std::string name_;
   const ExecutorConfig config_;
   Scheduler& scheduler_;
-  io::Reactor* reactor_ = nullptr;
+  std::atomic<io::Reactor*> reactor_{nullptr};  // the monitor asks is_here()
   std::shared_ptr<io::Waker> waker_;
   pthread_t thread_{};
   pid_t thread_id_ = 0;
@@ -99,6 +100,7 @@ class Executor final : public io::Lookout {
   Scope restarts_{"restarts", Failures::log};
   ThreadTimes attached_;  // at attach()
   bool started_ = false;
+  bool stopping_ = false;
   bool safe_ = false;                  // the emergency stop has been heard
   std::vector<NodeRecord*> releases_;  // periodic nodes, a heap by next release
   std::vector<NodeRecord*> due_;

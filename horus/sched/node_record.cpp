@@ -361,7 +361,7 @@ std::int64_t NodeRecord::release(std::int64_t grid_ns, std::int64_t now_ns) noex
   missed_ = false;
   account_.release_lateness.record(at_least_zero(now_ns - grid_ns));
   executor->vitals.since_ns.store(now_ns, std::memory_order_relaxed);
-  executor->vitals.running.store(this, std::memory_order_relaxed);
+  executor->vitals.running.store(this, std::memory_order_release);
   io::Reactor::current()->spend(node_name_);
   if (plain_node != nullptr) {
     std::exception_ptr failure;
@@ -410,7 +410,7 @@ std::int64_t NodeRecord::release(std::int64_t grid_ns, std::int64_t now_ns) noex
 
 void NodeRecord::resumed(const Chain& chain, std::int64_t now_ns) noexcept {
   executor->vitals.since_ns.store(now_ns, std::memory_order_relaxed);
-  executor->vitals.running.store(this, std::memory_order_relaxed);
+  executor->vitals.running.store(this, std::memory_order_release);
   const WaitRecord& wait = chain.wait();
   if (wait.kind == nullptr || wait.innermost == nullptr) return;
   const PromiseBase* promise = wait.innermost;

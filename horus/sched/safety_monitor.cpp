@@ -218,7 +218,7 @@ void SafetyMonitor::look(std::int64_t now) noexcept {
 
 void SafetyMonitor::look_at_blocked(Watch& watch, std::int64_t now) noexcept {
   const LoopVitals& vitals = watch.executor->vitals;
-  NodeRecord* record = vitals.running.load(std::memory_order_relaxed);
+  NodeRecord* record = vitals.running.load(std::memory_order_acquire);
   const std::int64_t since = vitals.since_ns.load(std::memory_order_relaxed);
   if (record == nullptr || now - since < kBlocked_ns) return;
   if (own_signals_) hear_signals();

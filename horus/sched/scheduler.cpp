@@ -199,7 +199,7 @@ Scheduler::Scheduler(SchedulerConfig config) : config_(std::move(config)) {
 Scheduler::~Scheduler() {
   HORUS_ASSERT(!running_.load(), "a Scheduler died while it ran; stop() it and let run_async() end first");
   if (started_ && own_reactor_) {
-    Executor& main = *executors_.front();
+    Executor& main = *main_;
     own_reactor_->run(main.stop_nodes(), "scheduler");
   }
   executors_.clear();
@@ -279,9 +279,8 @@ void Scheduler::settle(bool threads) {
     for (const auto& record : nodes_) names += (names.empty() ? "" : ", ") + record->node_name();
     throw Error(EINVAL, "configure", fmt::format("node \"{}\" (there are: {})", name, names));
   }
-  Executor& main = *executors_.front();
-  executors_.resize(1);
-  main.nodes.clear();
+  Executor& main = *main_;
+  for (auto& executor : executors_) executor->nodes.clear();  // they stay, for whoever still asks one
   for (auto& record : nodes_) {
     config_.override(record->node_name(), record->settings);
     const std::string& wanted = record->settings.executor;
@@ -406,7 +405,7 @@ Task<int> Scheduler::run_main(Duration limit) {
 }
 
 void Scheduler::run_companion(Companion& companion) {
-  Executor& main = *executors_.front();
+  Executor& main = *main_;
   const ExecutorConfig& config = companion.executor.config();
   ::pthread_setname_np(::pthread_self(), companion.executor.name().substr(0, 15).c_str());
   try {
@@ -432,7 +431,7 @@ Task<> Scheduler::live(Companion& companion) {
   executor.attach();
   auto starting = start_unless_stopped(executor);
   const bool ok = co_await starting;
-  executors_.front()->tell([&companion, ok] {
+  main_->tell([&companion, ok] {
     companion.ok = ok;
     companion.started.set();
   });
@@ -446,18 +445,25 @@ Task<> Scheduler::live(Companion& companion) {
   executor.detach();
 }
 
+void Scheduler::stop_companions() noexcept {
+  for (auto& companion : companions_) {
+    companion->executor.tell([to = &companion->executor] { to->stop.set(); });
+  }
+}
+
 // True when every node of every executor has started.
 Task<bool> Scheduler::start_all() {
-  Executor& main = *executors_.front();
   close_stale_ports();
   for (std::size_t i = 1; i < executors_.size(); ++i) {
+    if (executors_[i]->nodes.empty()) continue;
     companions_.push_back(std::make_unique<Companion>(*executors_[i]));
     Companion& companion = *companions_.back();
     companion.thread = std::thread([this, &companion] { run_companion(companion); });
   }
   started_ = true;
-  auto starting = start_unless_stopped(main);
+  auto starting = start_unless_stopped(*main_);
   bool ok = co_await starting;
+  if (!ok) stop_companions();
   for (auto& companion : companions_) {
     co_await companion->started.wait();
     ok = ok && companion->ok;
@@ -493,7 +499,7 @@ Task<int> Scheduler::run_limited(Duration limit, bool own_signals) {
     }
   }
   running_.store(true, std::memory_order_relaxed);
-  Executor& main = *executors_.front();
+  Executor& main = *main_;
   main.attach();
   if (real_time) {
     std::vector<Executor*> all;
@@ -633,7 +639,7 @@ int Scheduler::tick_once() {
     own_reactor_ = std::make_unique<io::Reactor>(config_.reactor);
     reactor = own_reactor_.get();
   }
-  Executor& main = *executors_.front();
+  Executor& main = *main_;
   try {
     if (!started_) settle(false);
   } catch (const Error& error) {
@@ -682,7 +688,7 @@ void Scheduler::reset_emergency_stop() noexcept {
 }
 
 void Scheduler::pass_on(const Executor& from) noexcept {
-  if (&from != executors_.front().get()) return;
+  if (&from != main_) return;
   for (std::size_t i = 1; i < executors_.size(); ++i) executors_[i]->poke();
 }
 
@@ -815,11 +821,14 @@ std::optional<NodeStatistics> Scheduler::statistics(std::string_view name) const
 Timeline Scheduler::timeline() const {
   Timeline timeline;
   timeline.title = fmt::format("horus {}", config_.preset);
-  for (const auto& record : nodes_) {
-    timeline.nodes.push_back({record->node_name(), record->settings.rate.hz,
-                              record->settings.deadline.count(), record->settings.executor});
-  }
-  ask_each([&](Executor& executor) { executor.timeline.append_to(timeline); });
+  timeline.nodes.resize(nodes_.size());
+  ask_each([&](Executor& executor) {
+    executor.timeline.append_to(timeline);
+    for (const NodeRecord* record : executor.nodes) {
+      timeline.nodes[record->index] = {record->node_name(), record->settings.rate.hz,
+                                       record->settings.deadline.count(), record->settings.executor};
+    }
+  });
   std::sort(timeline.events.begin(), timeline.events.end(),
             [](const TimelineEvent& a, const TimelineEvent& b) {
               return a.begin_ns != b.begin_ns ? a.begin_ns < b.begin_ns : a.end_ns < b.end_ns;

@@ -248,6 +248,7 @@ class HORUS_API Scheduler {
   Task<> watch_signals();
   Task<> watch_ladders();
   void run_companion(Companion& companion);
+  void stop_companions() noexcept;
   Task<> live(Companion& companion);
   [[nodiscard]] bool stop_is_requested() const noexcept {
     return stop_requested_.load(std::memory_order_acquire);
