@@ -31,8 +31,6 @@ Task<bool> CameraNode::start() {
   auto child = co_await spawning;
   if (child.code() == EAGAIN || child.code() == ENOMEM || child.code() == EMFILE) {
     trouble_.begins(child.error().message() + "; trying again");
-    auto pausing = pause();
-    co_await pausing;
     co_return false;
   }
   child_ = std::move(child).or_throw();
@@ -51,6 +49,8 @@ Task<> CameraNode::pause() {
 
 Task<> CameraNode::tick() {
   if (!child_.running()) {
+    auto pausing = pause();
+    co_await pausing;
     auto starting = start();
     const bool started = co_await starting;
     if (!started) co_return;
@@ -62,7 +62,7 @@ Task<> CameraNode::tick() {
     if (!count) {
       if (count.error().cancelled()) throw count.error();
       const bool hangs = count.code() == ETIMEDOUT;
-      auto end = bury(hangs                           ? "the camera program has sent nothing for 3 s"
+      auto end = bury(hangs                           ? "silent for 3 s"
                       : count.error().end_of_stream() ? ""
                                                       : count.error().message());
       co_await end;
@@ -101,17 +101,15 @@ void CameraNode::publish(const PpmHeader& header, std::span<const uint8_t> pixel
   pictures_.publish(std::move(*loan));
 }
 
-// The camera died or talks nonsense: say so once, let go of it, and have the next tick start it afresh, after a pause
-// that doubles.
+// The camera died or talks nonsense: let go of it and fail, which the scheduler tells. The next tick starts it afresh,
+// after a pause that doubles.
 Task<> CameraNode::bury(std::string why) {
   auto ending = child_.terminate(std::chrono::milliseconds(200));
   auto status = co_await ending;
-  if (why.empty())
-    why = status ? "the camera program stopped: " + status->to_string() : status.error().message();
-  trouble_.begins(why + "; starting it again");
+  if (why.empty()) why = status ? status->to_string() : status.error().message();
+  trouble_.begins_untold(why);
   child_ = horus::io::Process();
-  auto pausing = pause();
-  co_await pausing;
+  throw horus::Error(EPIPE, "read from", fmt::format("the camera program ({})", why));
 }
 
 Task<> CameraNode::shutdown() {

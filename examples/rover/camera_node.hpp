@@ -26,6 +26,9 @@ class CameraNode : public horus::Node {
   horus::Task<> tick() override;
   horus::Task<> shutdown() override;
 
+  /// What may happen to any program; the node notices like anybody.
+  void kill_program() { static_cast<void>(child_.kill_group()); }
+
  private:
   static constexpr size_t kReadSize = 256 * 1024;
   static constexpr horus::Duration kSilenceLimit = std::chrono::seconds(3);

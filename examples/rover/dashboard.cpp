@@ -71,11 +71,7 @@ RoverView Dashboard::look(const std::vector<horus::NodeStatistics>& nodes, int64
   view.drive.command_age_s = static_cast<double>(now_ns - world_.orders.received_ns) * 1e-9;
   view.drive.command_address = world_.command_address;
   view.log = {world_.log.path, world_.log.bytes, world_.log.records};
-  if (screen_ != nullptr) {
-    int64_t when_ns = 0;
-    std::string notice = screen_->latest_notice(when_ns);
-    if (now_ns - when_ns < kNoticeFor_ns) view.notice = std::move(notice);
-  }
+  if (screen_ != nullptr) view.notices = screen_->latest_notices(now_ns - kNoticeFor_ns);
   return view;
 }
 

@@ -7,6 +7,7 @@
 #include "command_node.hpp"
 #include "control_node.hpp"
 #include "dashboard.hpp"
+#include "faulty_nodes.hpp"
 #include "gps_node.hpp"
 #include "health_node.hpp"
 #include "inputs.hpp"
@@ -20,6 +21,10 @@ namespace rover {
 
 using namespace horus::literals;
 
+namespace {
+constexpr horus::Duration kReceiverPatience = 3_s;  // with a receiver that we do not know
+}
+
 std::vector<std::string> camera_command(const Options& options) {
   if (!options.camera_command.empty()) return {"/bin/sh", "-c", options.camera_command};
   return {options.camera_program};
@@ -29,23 +34,42 @@ horus::SchedulerConfig scheduler_config(bool realtime) {
   auto config = horus::SchedulerConfig::standard();
   config.timer_slack = 1_us;
   config.shutdown_limit = 3_s;  // the log's last words need a disk that may be busy
+  config.circuit.max_failures = 3;
+  config.circuit.close_after = 2;
   if (realtime) config.fifo_priority = kRealtimePriority;
   return config;
 }
 
 void add_nodes(horus::Scheduler& scheduler, World& world, const Options& options) {
-  if (world.gps.source.empty())
-    scheduler.add<ReceiverNode>(world).rate(horus::Rate(kReceiverRate_hz)).priority(40);
-  scheduler.add<ControlNode>(world).rate(kControlRate).priority(0);
-  scheduler.add<CameraNode>(world, camera_command(options)).priority(10);
+  const bool faults = options.faults;
+  const bool own_receiver = world.gps.source.empty();
+  if (own_receiver)
+    (faults ? scheduler.add<FaultyReceiver>(world) : scheduler.add<ReceiverNode>(world))
+        .rate(horus::Rate(kReceiverRate_hz))
+        .priority(40);
+  scheduler.add<ControlNode>(world).rate(kControlRate).priority(0).deadline(kControlRate.period());
+  auto camera_node = std::make_unique<CameraNode>(world, camera_command(options));
+  CameraNode& camera = *camera_node;
+  // Its pauses between two starts are its own.
+  scheduler.add(std::move(camera_node)).priority(10).circuit_breaker(false);
   if (options.nmea_file.empty()) {
-    scheduler.add<GpsNode>(world).priority(20);
+    const horus::Duration patience = faults         ? gps_watchdog_in(options.drive_seconds())
+                                     : own_receiver ? horus::Duration(1_s)
+                                                    : kReceiverPatience;
+    scheduler.add<GpsNode>(world).priority(20).watchdog(patience);
   } else {
     scheduler.add<GpsFileNode>(world).priority(20);
   }
   scheduler.add<CommandNode>(world, options.command_port).priority(25);
-  scheduler.add<HealthNode>(world).rate(2_hz).priority(50);
-  scheduler.add<LogNode>(world).rate(kLogRate).priority(60);
+  (faults ? scheduler.add<FaultyHealth>(world) : scheduler.add<HealthNode>(world))
+      .rate(2_hz)
+      .priority(50)
+      .auto_restart();
+  (faults ? scheduler.add<FaultyLog>(world) : scheduler.add<LogNode>(world))
+      .rate(kLogRate)
+      .priority(60)
+      .watchdog(200_ms);
+  if (faults) scheduler.add<FaultNode>(world, camera, options.drive_seconds()).priority(5);
 }
 
 namespace {
@@ -75,10 +99,13 @@ horus::Task<Journey> drive(World& world, const Options& options, Graph graph, ho
   graph(scheduler, world, options);
   std::optional<LiveScreen> screen;
   if (!title.empty()) {
-    if (options.view && LiveScreen::possible()) screen.emplace();
+    // Errors end the view, unless they are what the drive is about.
+    if (options.view && LiveScreen::possible())
+      screen.emplace(options.faults ? OnError::kNotice : OnError::kGiveUp);
     Dashboard dashboard(world, screen ? &*screen : nullptr, title, seconds);
     scheduler.add<ViewNode>(scheduler, std::move(dashboard)).rate(kFrameRate).priority(90);
   }
+  if (options.faults) world.faults.plan = fault_plan(seconds);
   const int64_t start = horus::now_ns();
   const horus::Duration limit =
       seconds > 0 ? horus::Duration(static_cast<int64_t>(seconds * 1e9)) : horus::Duration::max();
@@ -87,6 +114,11 @@ horus::Task<Journey> drive(World& world, const Options& options, Graph graph, ho
   journey.seconds = static_cast<double>(horus::now_ns() - start) * 1e-9;
   journey.interrupted = seconds == 0 || journey.seconds < seconds;
   journey.nodes = scheduler.statistics();
+  journey.report = scheduler.report(horus::Detail::awaits);
+  if (config.timeline_events > 0) {
+    journey.timeline = scheduler.timeline();
+    journey.timeline.title = "rover";
+  }
   co_return std::move(journey);
 }
 

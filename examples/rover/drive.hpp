@@ -25,6 +25,8 @@ struct Journey {
   bool interrupted = false;
   std::string how;  // backend and priority
   std::vector<horus::NodeStatistics> nodes;
+  std::string report;        // of the scheduler, with what its nodes waited for
+  horus::Timeline timeline;  // empty unless the configuration keeps one
 };
 
 /// The camera program and its arguments.

@@ -19,8 +19,7 @@ Task<> GpsNode::tick() {
     stream_ = std::move(*stream);
     world_.gps.connected = true;
   }
-  auto reading = stream_.read(buffer_).as_task();
-  auto count = co_await horus::with_timeout(kSilenceLimit, std::move(reading));
+  auto count = co_await stream_.read(buffer_);
   if (!count) {
     auto losing = lose(count.error());
     co_await losing;
@@ -33,13 +32,20 @@ Task<> GpsNode::tick() {
 
 // Says so once, and lets the next tick try again, after a pause that doubles.
 Task<> GpsNode::lose(const horus::Error& error) {
-  if (error.cancelled()) throw error;
+  if (error.cancelled()) {
+    disconnect();
+    throw error;
+  }
   trouble_.begins(error.on(error.operation(), world_.gps.source).message() + "; trying again");
-  stream_.reset();
-  world_.gps.connected = false;
+  disconnect();
   const horus::Duration pause = pause_;
   pause_ = std::min(pause_ * 2, kLastPause);
   co_await horus::sleep(pause);
+}
+
+void GpsNode::disconnect() noexcept {
+  stream_.reset();
+  world_.gps.connected = false;
 }
 
 Task<> GpsFileNode::init() {

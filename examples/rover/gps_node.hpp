@@ -20,18 +20,19 @@ namespace rover {
 
 class GpsNode : public horus::Node {
  public:
-  /// Connects to `world.gps.source`, again and again when it must.
+  /// Connects to `world.gps.source`, again and again when it must. A connection that says nothing is its watchdog's
+  /// business: a tick that is cancelled connects afresh.
   explicit GpsNode(World& world) : Node("gps"), world_(world) {}
 
   horus::Task<> tick() override;
 
  private:
   static constexpr horus::Duration kConnectLimit = std::chrono::seconds(3);
-  static constexpr horus::Duration kSilenceLimit = std::chrono::seconds(10);
   static constexpr horus::Duration kFirstPause = std::chrono::milliseconds(100);
   static constexpr horus::Duration kLastPause = std::chrono::seconds(2);
 
   horus::Task<> lose(const horus::Error& error);
+  void disconnect() noexcept;
 
   World& world_;
   horus::io::TcpStream stream_;

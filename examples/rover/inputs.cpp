@@ -49,8 +49,10 @@ void take_picture(Camera& camera, const PpmHeader& header, std::span<const uint8
   for (size_t i = 0; i < pixels.size(); i += stride, ++samples) sum += pixels[i];
   camera.brightness = samples > 0 ? static_cast<double>(sum) / static_cast<double>(samples) : 0;
   if (camera.last_ns > 0 && now_ns > camera.last_ns) {
-    const double rate = 1e9 / static_cast<double>(now_ns - camera.last_ns);
-    camera.pictures_per_s = camera.pictures_per_s == 0 ? rate : 0.9 * camera.pictures_per_s + 0.1 * rate;
+    // The mean of the intervals: two pictures that were read at once count as little as they should.
+    const double interval_s = static_cast<double>(now_ns - camera.last_ns) * 1e-9;
+    camera.pictures_per_s =
+        camera.pictures_per_s == 0 ? 1 / interval_s : 1 / (0.9 / camera.pictures_per_s + 0.1 * interval_s);
   }
   camera.last_ns = now_ns;
 }

@@ -16,6 +16,7 @@
 
 #include "dashboard.hpp"
 #include "drive.hpp"
+#include "fault_report.hpp"
 #include "inputs.hpp"
 #include "old_ways.hpp"
 #include "options.hpp"
@@ -24,6 +25,8 @@
 
 namespace rover {
 namespace {
+
+constexpr std::size_t kTimelineEvents = 1 << 17;  // 4 MiB: a few minutes
 
 double cpu_seconds() {
   rusage usage{};
@@ -59,7 +62,8 @@ Journey measured_drive(World& world, const Options& options, Way way, double sec
                           [](horus::Scheduler& scheduler, World& to, const Options& how) {
                             add_threaded_nodes(scheduler, to, how, camera_command(how));
                           }};
-  const auto config = scheduler_config(options.realtime && realtime_permitted());
+  auto config = scheduler_config(options.realtime && realtime_permitted());
+  if (!options.timeline_path.empty()) config.timeline_events = kTimelineEvents;
   horus::io::Reactor reactor(config.reactor);
   std::string title;
   if (viewed && way == Way::kHorus)
@@ -88,9 +92,41 @@ void print_result(const World& world, const Journey& journey, bool colours) {
                   world.drive.distance_m, world.drive.waypoints_reached, world.camera.pictures,
                   world.gps.epochs, journey.how);
   fmt::print("\n{}", table(title, table_rows(journey.nodes), colours));
+}
+
+void print_log(const World& world) {
   fmt::print("\nlog: {}, {} in {} records", world.log.path, bytes_text(world.log.bytes), world.log.records);
   if (world.log.lost > 0) fmt::print(", {} more lost", world.log.lost);
   fmt::print("\n");
+}
+
+/// Where each node's time went, on a screen that is wide enough for it.
+void print_report(const Journey& journey) {
+  const auto columns = static_cast<size_t>(LiveScreen::size().columns);
+  size_t widest = 0;
+  for (size_t begin = 0, end = 0; begin < journey.report.size(); begin = end + 1) {
+    end = std::min(journey.report.find('\n', begin), journey.report.size());
+    widest = std::max(widest, end - begin);
+  }
+  if (widest <= columns) fmt::print("\n{}", journey.report);
+}
+
+/// False when a fault was not noticed, contained and healed; an interrupted drive is not judged.
+bool print_faults(const World& world, const Journey& journey, bool colours) {
+  const std::vector<FaultOutcome> outcomes = fault_outcomes(world.faults.plan, journey.timeline);
+  if (!outcomes.empty()) fmt::print("\n{}", fault_table(outcomes, colours));
+  return journey.interrupted || (outcomes.size() == world.faults.plan.size() &&
+                                 std::ranges::all_of(outcomes, &FaultOutcome::overcome));
+}
+
+bool write_timeline(const Journey& journey, const std::string& path) {
+  const auto written = journey.timeline.write_html(path);
+  if (!written) {
+    fmt::print(stderr, "rover: {}\n", written.error().message());
+    return false;
+  }
+  fmt::print("timeline: {}\n", path);
+  return true;
 }
 
 /// The old ways, each with a world of its own; their logs are thrown away.
@@ -121,14 +157,25 @@ int run(Options options) {
   if (options.log_path.empty()) {
     options.log_path = std::filesystem::temp_directory_path() / "rover.log";
   }
+  if (options.faults && options.timeline_path.empty()) {
+    options.timeline_path = std::filesystem::path(options.log_path).replace_filename("rover.html");
+  }
   const bool colours = LiveScreen::possible() && LiveScreen::size().colours;
   World world;
   world.log.path = options.log_path;
   options.camera_program = std::filesystem::read_symlink("/proc/self/exe").parent_path() / "rover_camera";
   ComparisonRow row;
   const Journey journey = measured_drive(world, options, options.way, options.drive_seconds(), true, row);
-  if (journey.code == 0) print_result(world, journey, colours);
-  const std::string failed = what_failed(world, journey);
+  std::string failed = what_failed(world, journey);
+  if (journey.code == 0) {
+    print_result(world, journey, colours);
+    if (options.faults) print_report(journey);
+    if (options.faults && !print_faults(world, journey, colours))
+      failed = "a fault was not overcome (see the table)";
+    print_log(world);
+    if (!options.timeline_path.empty() && !write_timeline(journey, options.timeline_path))
+      failed = "the timeline could not be written";
+  }
   if (!failed.empty()) {
     std::fflush(stdout);
     fmt::print(stderr, "rover: {}\n", failed);

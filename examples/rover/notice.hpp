@@ -21,6 +21,8 @@ class Trouble {
     line_ = line;
     horus::log_warning(fmt::format("{}: {}", node_, line_));
   }
+  /// The same when somebody else tells it.
+  void begins_untold(std::string_view line) { line_ = line; }
   void is_over(std::string_view line) {
     if (line_.empty()) return;
     line_.clear();

@@ -7,6 +7,8 @@
 
 #include <fmt/format.h>
 
+#include "faults.hpp"
+
 namespace rover {
 
 namespace {
@@ -26,6 +28,8 @@ usage: rover [OPTIONS]
                          4 s, for each; there is none with --seconds 0 or after Ctrl-C)
   --no-realtime          keep to ordinary priority; without this the loop's thread gets SCHED_FIFO where
                          that is permitted (root, or ulimit -r), in all three ways alike
+  --faults               a drive of 6 to 60 s during which the camera dies, a node throws, the GPS falls silent
+                         and a node spins: each is noticed, contained and healed; without the comparison
   --blocking             drive the old way: each tick reads the camera and waits for the picture
   --threads              drive the other old way: a thread for each input and output, and locks
 
@@ -40,9 +44,12 @@ usage: rover [OPTIONS]
   --share NAME           the hub that rover_watch finds the pictures on; default: rover
   --no-share             keep the pictures to ourselves
   --log FILE             default: rover.log in $TMPDIR or /tmp
+  --timeline FILE        a picture of the drive, an HTML page; with --faults by default rover.html beside
+                         the log
 
 Exit code: 0 when the drive went through; 1 when a part could not start or failed for good (camera
-program missing, port taken, nothing but refusals from the log's disk); 2 for a wrong command line. A
+program missing, port taken, nothing but refusals from the log's disk) or a fault was not overcome; 2 for a
+wrong command line. A
 missing GPS receiver or a camera that dies now and then is life, not a failure.
 HORUS_IO=uring|epoll chooses the backend.
 )";
@@ -71,7 +78,8 @@ std::string_view name_of(Way way) noexcept {
 }
 
 double Options::compare_seconds() const noexcept {
-  return compare && way == Way::kHorus && seconds > 0 ? std::min(seconds / 5, kMostCompareSeconds) : 0;
+  return compare && !faults && way == Way::kHorus && seconds > 0 ? std::min(seconds / 5, kMostCompareSeconds)
+                                                                 : 0;
 }
 
 double Options::drive_seconds() const noexcept { return seconds - 2 * compare_seconds(); }
@@ -94,6 +102,8 @@ std::variant<Options, Farewell> parse_options(std::span<const char* const> argum
       options.compare = false;
     } else if (name == "--compare") {
       options.compare = true;
+    } else if (name == "--faults") {
+      options.faults = true;
     } else if (name == "--no-realtime") {
       options.realtime = false;
     } else if (name == "--no-share") {
@@ -115,6 +125,7 @@ std::variant<Options, Farewell> parse_options(std::span<const char* const> argum
                         : name == "--nmea-file"    ? &options.nmea_file
                         : name == "--share"        ? &options.share
                         : name == "--log"          ? &options.log_path
+                        : name == "--timeline"     ? &options.timeline_path
                                                    : nullptr;
     if (text == nullptr && name != "--seconds" && name != "--command-port") {
       return mistake(fmt::format("unknown option {}", argument));
@@ -139,6 +150,14 @@ std::variant<Options, Farewell> parse_options(std::span<const char* const> argum
   }
   if (!options.nmea_address.empty() && !options.nmea_file.empty()) {
     return mistake("--nmea and --nmea-file are two sources; give one of them");
+  }
+  if (options.faults) {
+    if (options.way != Way::kHorus) return mistake("--faults is for the drive with Horus");
+    if (!options.nmea_address.empty() || !options.nmea_file.empty())
+      return mistake("--faults silences a receiver of our own; leave --nmea and --nmea-file out");
+    if (options.seconds < kLeastFaultSeconds || options.seconds > kMostFaultSeconds)
+      return mistake(
+          fmt::format("--faults goes with --seconds {} to {}", kLeastFaultSeconds, kMostFaultSeconds));
   }
   return options;
 }

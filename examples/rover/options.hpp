@@ -18,6 +18,7 @@ struct Options {
   double seconds = 20;  // of the whole program; 0: until Ctrl-C
   Way way = Way::kHorus;
   bool compare = true;  // drive the old ways too
+  bool faults = false;  // play what goes wrong
   bool view = true;
   bool realtime = true;        // ask for real-time priority; it is often refused
   std::string camera_command;  // for sh -c; empty: rover_camera beside this program
@@ -27,6 +28,8 @@ struct Options {
   uint16_t command_port = 0;   // 0: the kernel chooses
   std::string share;           // name of a shared-memory hub for the pictures; empty: kept to ourselves
   std::string log_path;        // empty: rover.log in the folder for temporary files
+  std::string
+      timeline_path;  // the picture of the drive; empty: none, or rover.html beside the log with faults
 
   /// Seconds for each of the old ways at the end, and what remains for the drive itself.
   double compare_seconds() const noexcept;

@@ -56,7 +56,7 @@ void LiveScreen::restore() noexcept {
   static_cast<void>(::write(STDOUT_FILENO, text.data(), text.size()));
 }
 
-LiveScreen::LiveScreen() {
+LiveScreen::LiveScreen(OnError on_error) : on_error_(on_error) {
   struct sigaction action{};
   action.sa_handler = &die_politely;
   action.sa_flags = SA_RESETHAND;
@@ -70,24 +70,28 @@ LiveScreen::LiveScreen() {
 
 void LiveScreen::take_line(horus::LogLevel level, std::string_view line) {
   const std::lock_guard lock(mutex_);
-  if (level >= horus::LogLevel::error) {  // worse than a notice: it may be the last thing that we say
+  if (level >= horus::LogLevel::error && on_error_ == OnError::kGiveUp) {
     restore();
     fmt::print(stderr, "{}\n", line);
     return;
   }
-  latest_ns_ = horus::monotonic_ns();
+  Notice notice{horus::monotonic_ns(), std::string(line)};
   if (notices_.size() < kMostNotices) {
-    notices_.emplace_back(line);
+    notices_.push_back(std::move(notice));
   } else {
     ++dropped_;
-    notices_.back() = line;
+    notices_.back() = std::move(notice);
   }
 }
 
-std::string LiveScreen::latest_notice(int64_t& when_ns) const {
+std::vector<std::string> LiveScreen::latest_notices(int64_t since_ns) const {
   const std::lock_guard lock(mutex_);
-  when_ns = latest_ns_;
-  return notices_.empty() ? std::string() : notices_.back();
+  std::vector<std::string> latest;
+  for (size_t i = notices_.size() - std::min(notices_.size(), kMostLatest); i < notices_.size(); ++i) {
+    const Notice& notice = notices_[i];
+    if (notice.at_ns >= since_ns) latest.push_back(notice.line.substr(0, notice.line.find('\n')));
+  }
+  return latest;
 }
 
 void LiveScreen::close() {
@@ -95,7 +99,7 @@ void LiveScreen::close() {
   horus::set_log_sink(std::move(previous_));
   restore();
   for (const int signal : kFatal) ::signal(signal, SIG_DFL);
-  for (const std::string& notice : notices_) fmt::print(stderr, "{}\n", notice);
+  for (const Notice& notice : notices_) fmt::print(stderr, "{}\n", notice.line);
   if (dropped_ > 0) fmt::print(stderr, "and {} more lines like these\n", dropped_);
 }
 

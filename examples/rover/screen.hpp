@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -14,18 +15,21 @@
 
 namespace rover {
 
+/// An error may be the last thing that we say: give the terminal back for it. Or it is what the drive is about.
+enum class OnError : uint8_t { kGiveUp, kNotice };
+
 /// Takes the terminal over while it lives. Text between is written by whoever draws.
 class LiveScreen {
  public:
-  LiveScreen();
+  explicit LiveScreen(OnError on_error);
   LiveScreen(const LiveScreen&) = delete;
   LiveScreen& operator=(const LiveScreen&) = delete;
   ~LiveScreen() { close(); }
 
   /// Gives the terminal back, and then tells the notices once more, as ordinary lines.
   void close();
-  /// The last notice and when it came (CLOCK_MONOTONIC); empty when there was none.
-  std::string latest_notice(int64_t& when_ns) const;
+  /// The last few notices that came at `since_ns` (CLOCK_MONOTONIC) or later, oldest first; of each the first line.
+  std::vector<std::string> latest_notices(int64_t since_ns) const;
 
   /// False once the terminal was given back: an error that had to be seen came up.
   static bool shown() noexcept;
@@ -37,13 +41,18 @@ class LiveScreen {
 
  private:
   static constexpr size_t kMostNotices = 50;
+  static constexpr size_t kMostLatest = 4;
 
   void take_line(horus::LogLevel level, std::string_view line);
 
   mutable std::mutex mutex_;
-  std::vector<std::string> notices_;
+  struct Notice {
+    int64_t at_ns;
+    std::string line;
+  };
+  OnError on_error_;
+  std::vector<Notice> notices_;
   size_t dropped_ = 0;
-  int64_t latest_ns_ = 0;
   bool open_ = true;
   horus::LogSink previous_;
 };

@@ -253,9 +253,9 @@ std::string live_frame(const RoverView& view, const Screen& screen) {
                   fmt::format("{:<15}{}{}{}", bytes_text(view.log.bytes), colour.quiet,
                               harmless(view.log.path, 50), colour.plain),
                   colour);
-  if (!view.notice.empty()) {
-    append_labelled(details, "notice",
-                    fmt::format("{}{}{}", colour.notable, harmless(view.notice, 200), colour.plain), colour);
+  for (const std::string& notice : view.notices) {
+    append_labelled(details, &notice == view.notices.data() ? "notice" : "",
+                    fmt::format("{}{}{}", colour.notable, harmless(notice, 200), colour.plain), colour);
   }
 
   lines.push_back(fmt::format("  {}{:<11}{:>8}{:>10}{:>8}{:>10}   {}{}", colour.quiet, "node", "rate",

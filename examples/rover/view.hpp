@@ -71,7 +71,7 @@ struct RoverView {
   HealthView health;
   DriveView drive;
   LogView log;
-  std::string notice;  // a line that the program had to say; may be empty
+  std::vector<std::string> notices;  // lines that the program had to say, the newest last; may be empty
 };
 
 /// How large the terminal is and whether it wants colours (NO_COLOR).

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "faults.hpp"
 #include "nmea.hpp"
 
 namespace rover {
@@ -75,6 +76,7 @@ struct World {
   Drive drive;
   Log log;
   std::string command_address;  // where the command node listens
+  Faults faults;                // of a drive with --faults
 };
 
 /// The start of the drive when the rover plays its own receiver: the Royal Observatory's meridian.

@@ -30,7 +30,8 @@ namespace detail {
 namespace {
 
 constexpr std::int64_t kStuckAfter_ns = 100'000'000;  // from a tick's cancellation
-constexpr std::int64_t kFirstRetry_ns = 10'000'000;   // between ticks of a failing event-driven node
+constexpr std::uint64_t kMostLateEvents = 1000;  // of one stretch, in the timeline; the account has them all
+constexpr std::int64_t kFirstRetry_ns = 10'000'000;  // between ticks of a failing event-driven node
 constexpr std::int64_t kLastRetry_ns = 1'000'000'000;
 
 std::uint64_t hash_of(const std::string& name, std::uint64_t seed) noexcept {
@@ -41,7 +42,10 @@ std::uint64_t hash_of(const std::string& name, std::uint64_t seed) noexcept {
 
 std::uint64_t at_least_zero(std::int64_t ns) noexcept { return ns > 0 ? static_cast<std::uint64_t>(ns) : 0; }
 
-std::string in_ms(std::int64_t ns) { return fmt::format("{:.3g} ms", static_cast<double>(ns) / 1e6); }
+std::string in_ms(std::int64_t ns) {
+  const double ms = static_cast<double>(ns) / 1e6;
+  return ms < 100 ? fmt::format("{:.3g} ms", ms) : fmt::format("{:.0f} ms", ms);
+}
 
 double ms_of(Duration duration) noexcept { return static_cast<double>(duration.count()) / 1e6; }
 
@@ -185,10 +189,14 @@ void NodeRecord::breaker_changed(CircuitState before, std::int64_t now) noexcept
 void NodeRecord::feed(std::int64_t now) noexcept {
   if (vitals.timeout_ns.load(std::memory_order_relaxed) == 0) return;
   vitals.fed_ns.store(now, std::memory_order_relaxed);
-  if (vitals.step.load(std::memory_order_relaxed) == WatchdogStep::well) [[likely]]
+  if (vitals.step.load(std::memory_order_acquire) == WatchdogStep::well) [[likely]]
     return;
   vitals.step.store(WatchdogStep::well, std::memory_order_relaxed);
-  if (seen_step_ == WatchdogStep::well) ++account_.watchdog_expirations;  // while the loop was blocked
+  if (seen_step_ == WatchdogStep::well) {  // it expired while the loop was blocked
+    ++account_.watchdog_expirations;
+    const std::int64_t stepped = vitals.stepped_ns.load(std::memory_order_relaxed);
+    record_event(TimelineEvent::Kind::watchdog, stepped, stepped, 1);
+  }
   seen_step_ = WatchdogStep::well;
   account_.watchdog_expired = false;
   executor->scheduler().mute(*node, false);
@@ -278,6 +286,11 @@ std::int64_t NodeRecord::advance_grid(std::int64_t now_ns) noexcept {
     while (k > grid_index_ && grid_point(k) > now_ns) k -= divisor_;
   }
   const std::uint64_t late = (k - grid_index_) / divisor_;
+  for (std::uint64_t i = 0; i < std::min(late, kMostLateEvents); ++i) {
+    const std::int64_t grid = grid_point(grid_index_ + i * divisor_);
+    record_event(TimelineEvent::Kind::skipped, grid, grid,
+                 static_cast<std::uint8_t>(TickOutcome::skipped_late));
+  }
   account_.outcomes[static_cast<std::size_t>(TickOutcome::skipped_late)] += late;
   account_.ticks_skipped += late;
   account_.grid_points += late;

@@ -128,9 +128,9 @@ bool SafetyMonitor::scan(Executor& executor, std::int64_t now_ns) noexcept {
     const auto step = static_cast<WatchdogStep>(std::min<std::int64_t>(times, 3));
     WatchdogStep before = vitals.step.load(std::memory_order_relaxed);
     // A success between the two looks clears the ladder; one that this store overwrites is followed by the next look.
-    if (before < step && vitals.fed_ns.load(std::memory_order_relaxed) == fed &&
-        vitals.step.compare_exchange_strong(before, step, std::memory_order_release))
-      moved = true;
+    if (before >= step || vitals.fed_ns.load(std::memory_order_relaxed) != fed) continue;
+    vitals.stepped_ns.store(now_ns, std::memory_order_relaxed);
+    if (vitals.step.compare_exchange_strong(before, step, std::memory_order_release)) moved = true;
   }
   return moved;
 }

@@ -60,7 +60,8 @@ LaneSums lane_sums(const TimelineLane& lane) {
   };
   return {lane.ticks.size(), sum(TickOutcome::ok, TickOutcome::ok),
           sum(TickOutcome::failed, TickOutcome::failed),
-          sum(TickOutcome::cancelled_deadline, TickOutcome::cancelled_shutdown),
+          // Not those that a stop cut short: nothing went wrong with them.
+          sum(TickOutcome::cancelled_deadline, TickOutcome::cancelled_watchdog),
           sum(TickOutcome::skipped_in_flight, TickOutcome::skipped_late)};
 }
 

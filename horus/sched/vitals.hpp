@@ -16,7 +16,8 @@ struct NodeVitals {
   std::atomic<std::int64_t> timeout_ns{0};  ///< 0: no watchdog
   std::atomic<std::int64_t> fed_ns{0};      ///< last success; 0: its clock is frozen
   std::atomic<WatchdogStep> step{WatchdogStep::well};
-  std::atomic<bool> in_safe_state{false};  ///< whoever sets it calls the hook
+  std::atomic<std::int64_t> stepped_ns{0};  ///< when it last climbed
+  std::atomic<bool> in_safe_state{false};   ///< whoever sets it calls the hook
 };
 
 struct LoopVitals {

@@ -7,6 +7,7 @@
 #include <doctest/doctest.h>
 
 #include "controller.hpp"
+#include "faults.hpp"
 #include "inputs.hpp"
 #include "log_batch.hpp"
 #include "options.hpp"
@@ -82,6 +83,10 @@ TEST_CASE("the command line is read, mistakes are named") {
   CHECK(complaint({"--command-port", "70000"}).starts_with("2 rover: --command-port 70000"));
   CHECK(complaint({"--command-port", "1.5"}).starts_with("2 rover: --command-port 1.5"));
   CHECK(complaint({"--no-view=1"}).starts_with("2 rover: --no-view takes no value"));
+  CHECK(complaint({"--faults", "--threads"}).starts_with("2 rover: --faults is for the drive with Horus"));
+  CHECK(complaint({"--faults", "--nmea", "a:1"}).starts_with("2 rover: --faults silences"));
+  CHECK(
+      complaint({"--faults", "--seconds", "5"}).starts_with("2 rover: --faults goes with --seconds 6 to 60"));
   CHECK(complaint({"--nmea", "a:1", "--nmea-file", "b"}).starts_with("2 rover: --nmea and --nmea-file"));
 }
 
@@ -89,6 +94,9 @@ TEST_CASE("the comparison is part of the time that was asked for") {
   Options options;
   CHECK(options.compare_seconds() == 4);
   CHECK(options.drive_seconds() == 12);
+  options.faults = true;
+  CHECK(options.drive_seconds() == 20);
+  options.faults = false;
   options.seconds = 3;
   CHECK(options.drive_seconds() + 2 * options.compare_seconds() == doctest::Approx(3));
   options.compare = false;
@@ -96,6 +104,22 @@ TEST_CASE("the comparison is part of the time that was asked for") {
   options.seconds = 0;
   options.compare = true;
   CHECK(options.compare_seconds() == 0);
+}
+
+TEST_CASE("every fault strikes within the drive, and the receiver speaks again before the next one") {
+  for (const double seconds : {kLeastFaultSeconds, 20.0, kMostFaultSeconds}) {
+    const auto plan = fault_plan(seconds);
+    REQUIRE(plan.size() == 4);
+    for (size_t i = 0; i < plan.size(); ++i) {
+      CHECK(plan[i].struck_ns == 0);
+      CHECK((i == 0 ? horus::Duration(0) : plan[i - 1].at) < plan[i].at);
+      CHECK(static_cast<double>(plan[i].at.count()) * 1e-9 < seconds);
+    }
+    CHECK(plan[2].node == "gps");
+    CHECK(plan[2].at + silence_in(seconds) < plan[3].at);
+    CHECK(silence_in(seconds) > 2 * gps_watchdog_in(seconds));
+    CHECK(silence_in(seconds) < 3 * gps_watchdog_in(seconds));
+  }
 }
 
 TEST_CASE("what the receiver says is what the parser reads, everywhere around home") {

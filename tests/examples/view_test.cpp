@@ -135,7 +135,7 @@ TEST_CASE("the plain line is one line without control sequences") {
 
 TEST_CASE("a notice has a line of its own, and no place for control sequences") {
   RoverView view = a_drive();
-  view.notice = "gps: connect 127.0.0.1:1: refused\x1b[2J\n";
+  view.notices = {"gps: connect 127.0.0.1:1: refused\x1b[2J\n"};
   const std::string frame = live_frame(view, Screen{80, 24, false});
   CHECK(contains(frame, "notice     gps: connect 127.0.0.1:1: refused.[2J."));
 }

@@ -100,7 +100,7 @@ TEST_CASE(
     Blocker blocker;
     blocker.spin = spin;
     std::atomic<int> safe_states{0};
-    Scheduler scheduler;
+    Scheduler scheduler(horus::SchedulerConfig::standard().with_timeline(10'000));
     auto node = std::make_unique<Blocking>(blocker, safe_states);
     scheduler.add(std::move(node)).rate(100_hz).watchdog(50ms);
     int after = 0;
@@ -113,6 +113,16 @@ TEST_CASE(
     CHECK(scheduler.run_for(20s) == 0);
     CHECK(safe_states.load() >= 1);  // by the monitor, while the loop was blocked
     CHECK(scheduler.statistics("blocking")->watchdog_expirations == 1);
+    // The timeline knows when the monitor saw it, and the grid points that the others lost.
+    std::vector<int> steps;
+    std::uint64_t late = 0;
+    for (const horus::TimelineEvent& event : scheduler.timeline().events) {
+      if (event.kind == horus::TimelineEvent::Kind::watchdog) steps.push_back(event.detail);
+      if (event.kind == horus::TimelineEvent::Kind::skipped && event.node == 1) ++late;
+    }
+    CHECK(steps == std::vector<int>{1, 0});
+    CHECK(late > 2);
+    CHECK(late == scheduler.statistics("after")->count(horus::TickOutcome::skipped_late));
   }
   CHECK(log.count("blocking: blocks its thread for") == 2);
   CHECK(log.count("(it computes)") >= 1);
