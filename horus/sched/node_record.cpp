@@ -41,6 +41,16 @@ std::uint64_t hash_of(const std::string& name, std::uint64_t seed) noexcept {
 
 std::uint64_t at_least_zero(std::int64_t ns) noexcept { return ns > 0 ? static_cast<std::uint64_t>(ns) : 0; }
 
+bool is_reported(const std::exception_ptr& failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const ReportedFailure&) {
+    return true;
+  } catch (...) {
+    return false;
+  }
+}
+
 std::string in_ms(std::int64_t ns) { return fmt::format("{:.3g} ms", static_cast<double>(ns) / 1e6); }
 
 double ms_of(Duration duration) noexcept { return static_cast<double>(duration.count()) / 1e6; }
@@ -602,7 +612,7 @@ void NodeRecord::report_failure(const std::exception_ptr& failure, std::int64_t 
     std::string line;
     const bool expected = describe_failure(failure, line);
     account_.last_error = line;
-    if (logs() && failure_log_.may(now)) {
+    if (logs() && !is_reported(failure) && failure_log_.may(now)) {
       if (expected) {
         log_warning(fmt::format("{}: tick failed: {}{}", node_name_, line, failure_log_.more()));
       } else {
