@@ -56,16 +56,15 @@ class _Closing:
 
 
 class AsyncHelper(_Closing):
-    """Operations in background threads, each with an id of the caller's.
+    """Operations in background threads, each with an id of the caller's; an id may be used again before its result is seen.
 
-    At most `max_pending` operations wait or run; submit() raises RuntimeError beyond that, and ValueError for an id that is
-    pending. Results wait for check_completed() as long as it takes, and count as pending until then.
+    At most `max_pending` operations wait or run; submit() raises RuntimeError beyond that. Results wait for check_completed() as long as it takes, and count as pending until then.
     """
 
     def __init__(self, max_workers: int = 4, max_pending: int = MAX_PENDING) -> None:
         self.max_pending = _count("max_pending", max_pending, 1_000_000)
         self.executor = ThreadPoolExecutor(_count("max_workers", max_workers, MAX_WORKERS), "horus-async")
-        self.futures: Dict[Hashable, "Future[Any]"] = {}
+        self.futures: List[Tuple[Hashable, "Future[Any]"]] = []  # in the order of submission
         self._lock = threading.RLock()
         self._submitted = self._completed = self._failed = 0
 
@@ -73,12 +72,10 @@ class AsyncHelper(_Closing):
         """Starts func(*args, **kwargs) in a background thread."""
         _function("func", func)
         with self._lock:
-            if operation_id in self.futures:
-                raise ValueError(f"operation {operation_id!r} is pending; see is_pending(), or use another id")
             if len(self.futures) >= self.max_pending:
                 raise RuntimeError(f"{self.max_pending} operations are pending; call check_completed()")
             future = self.executor.submit(func, *args, **kwargs)
-            self.futures[operation_id] = future
+            self.futures.append((operation_id, future))
             self._submitted += 1
             return future
 
@@ -86,10 +83,9 @@ class AsyncHelper(_Closing):
         """(id, result, error) of each operation that has ended since the last call. Never blocks."""
         completed: List[Tuple[Any, Any, Optional[BaseException]]] = []
         with self._lock:
-            for operation_id, future in list(self.futures.items()):
-                if not future.done():
-                    continue
-                del self.futures[operation_id]
+            ended = [pair for pair in self.futures if pair[1].done()]
+            self.futures = [pair for pair in self.futures if pair not in ended]
+            for operation_id, future in ended:
                 error: Optional[BaseException]
                 if future.cancelled():
                     error = RuntimeError(f"operation {operation_id!r} was cancelled")
@@ -106,7 +102,8 @@ class AsyncHelper(_Closing):
 
     def is_pending(self, operation_id: Hashable) -> bool:
         """Whether the operation of this id is one of them."""
-        return operation_id in self.futures
+        with self._lock:
+            return any(pending == operation_id for pending, _ in self.futures)
 
     def get_stats(self) -> Dict[str, int]:
         """submitted = completed + failed + pending."""
@@ -116,7 +113,7 @@ class AsyncHelper(_Closing):
                 "completed": self._completed,
                 "failed": self._failed,
                 "pending": len(self.futures),
-                "running": sum(future.running() for future in self.futures.values()),
+                "running": sum(future.running() for _, future in self.futures),
             }
 
     def shutdown(self) -> None:
@@ -271,11 +268,12 @@ class BatchProcessor(_Closing):
             )
 
     def flush_async(self) -> Optional["Future[Any]"]:
-        """Starts a batch of at most `batch_size` items, unless one is under way or nothing waits: then None."""
+        """Starts a batch of all that waits, unless one is under way or nothing waits: then None."""
         with self._lock:
             if not self.buffer or self.pending_future is not None:
                 return None
-            batch = [self.buffer.popleft() for _ in range(min(self.batch_size, len(self.buffer)))]
+            batch = list(self.buffer)
+            self.buffer.clear()
             self._in_flight = len(batch)
             self.last_flush = time.monotonic()
             self.pending_future = self.executor.submit(self.process_batch, batch)
@@ -304,7 +302,7 @@ class BatchProcessor(_Closing):
         return result
 
     def force_flush(self) -> List[Any]:
-        """Processes all that waits, now, and waits for it; gives the results. Raises what process_batch raised."""
+        """Processes all that waits, now, and waits for it; gives the results, one per batch. Raises what process_batch raised."""
         results: List[Any] = []
         while True:
             with self._lock:

@@ -97,8 +97,10 @@ class Messages(unittest.TestCase):
         self.assertEqual((b.recv_all("latest"), b.recv_all("first")), ([3], [0, 1]))
         with self.assertRaisesRegex(ValueError, "overflow is one of drop_oldest, latest, drop_newest"):
             b.subscribe("other", overflow="block")
-        with self.assertRaisesRegex(ValueError, "subscribed to 'first' already"):
-            b.subscribe("first")
+        b.subscribe("first", depth=1)
+        a.send("first", 5)
+        a.send("first", 6)
+        self.assertEqual(b.recv_all("first"), [6])
 
     def test_connect_wires_ports_of_different_names_and_nothing_else_is_heard(self):
         scheduler, a, b = pair()

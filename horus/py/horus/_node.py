@@ -21,7 +21,7 @@ class _State:
         self.name: Optional[str] = None
         self.rate: Optional[float] = None
         self.functions: "dict[str, Callable[..., Any]]" = {}
-        self.wanted: "dict[str, Inbox]" = {}  # subscriptions from before it was added
+        self.wanted: "dict[str, tuple[int, str]]" = {}  # subscriptions from before it was added
         self.board: Optional[Board] = None
         self.logs = True
         self.logged_at: Optional[float] = None
@@ -146,15 +146,13 @@ class Node:
 
     def subscribe(self, topic: str, depth: int = DEPTH, overflow: str = "drop_oldest") -> None:
         """A queue of `depth` messages, 1 to 65536. Full, it loses its oldest ("drop_oldest"), all but the newest ("latest")
-        or what comes ("drop_newest"). ValueError when it has one for this topic."""
-        inbox = Inbox(depth, overflow)
+        or what comes ("drop_newest"). Called again, it changes the queue that there is."""
+        Inbox(depth, overflow)  # checks them
         _check.text("topic", topic)
-        if self._horus.board is not None:
-            self._horus.board.subscribe(self, topic, inbox)
-        elif topic in self._horus.wanted:
-            raise ValueError(f"the node has subscribed to {topic!r} already")
+        if self._horus.board is None:
+            self._horus.wanted[topic] = (depth, overflow)
         else:
-            self._horus.wanted[topic] = inbox
+            self._inbox(topic).shape(depth, overflow)
 
     # --- What the scheduler calls
 
@@ -174,8 +172,8 @@ class Node:
         self._horus.name = name
         self._horus.board = board
         self._horus.logs = logs
-        for topic, inbox in self._horus.wanted.items():
-            board.subscribe(self, topic, inbox)
+        for topic, (depth, overflow) in self._horus.wanted.items():
+            board.inbox(self, topic).shape(depth, overflow)
         self._horus.wanted.clear()
 
     def _check_methods(self) -> None:

@@ -19,13 +19,22 @@ class Inbox:
     """One subscriber's queue of one topic."""
 
     def __init__(self, depth: int = DEPTH, overflow: str = "drop_oldest") -> None:
-        if overflow not in OVERFLOWS:
-            raise ValueError(f"overflow is one of {', '.join(OVERFLOWS)}, not {overflow!r}")
-        self.depth = 1 if overflow == "latest" else _check.integer("depth", depth, 1, MAX_DEPTH)
-        self.overflow = overflow
         self.queue: "deque[Any]" = deque()
         self.sent = self.delivered = self.dropped = 0
         self.on_message: Optional[Callable[[], None]] = None
+        self.shape(depth, overflow)
+
+    def shape(self, depth: int, overflow: str) -> None:
+        """Sets what it holds; what is too much goes, the oldest first."""
+        if overflow not in OVERFLOWS:
+            raise ValueError(f"overflow is one of {', '.join(OVERFLOWS)}, not {overflow!r}")
+        _check.integer("depth", depth, 1, MAX_DEPTH)
+        with _lock:
+            self.depth = 1 if overflow == "latest" else depth
+            self.overflow = overflow
+            while len(self.queue) > self.depth:
+                self.queue.popleft()
+                self.dropped += 1
 
     def put(self, message: Any) -> bool:
         with _lock:
@@ -76,14 +85,12 @@ class Board:
         return queued
 
     def inbox(self, node: Any, topic: str) -> Inbox:
-        found = self._inboxes.get((node, topic))
-        return self.subscribe(node, topic, Inbox()) if found is None else found
-
-    def subscribe(self, node: Any, topic: str, inbox: Inbox) -> Inbox:
+        """The queue of a node for a topic, made by the first who asks."""
         with _lock:
-            if (node, topic) in self._inboxes:
-                raise ValueError(f"the node has subscribed to {topic!r} already")
-            self._inboxes[node, topic] = inbox
+            found = self._inboxes.get((node, topic))
+            if found is not None:
+                return found
+            inbox = self._inboxes[node, topic] = Inbox()
             self._topics[topic] = self._topics.get(topic, ()) + (inbox,)
             return inbox
 
