@@ -5,6 +5,7 @@
 
 #include <exception>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,6 +23,12 @@ class Scheduler;
 namespace detail {
 class Executor;
 }
+
+/// A failure that was logged where it happened: thrown by a tick it counts like any other, without a further line.
+class HORUS_API ReportedFailure : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
 
 /// What Node and PlainNode have in common: a name, and a scope for work that goes on across ticks.
 class HORUS_API NodeBase {

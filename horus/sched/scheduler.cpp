@@ -399,9 +399,9 @@ Task<bool> start_unless_stopped(Executor& executor) {
 
 Task<int> Scheduler::run_async() { return run_limited(Duration::max(), false); }
 
-Task<int> Scheduler::run_main(Duration limit) {
+Task<int> Scheduler::run_main(Duration limit, bool own_signals) {
   apply_thread_settings();
-  return run_limited(limit, true);
+  return run_limited(limit, own_signals);
 }
 
 void Scheduler::run_companion(Companion& companion) {

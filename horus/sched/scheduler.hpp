@@ -166,8 +166,9 @@ class HORUS_API Scheduler {
   /// no signals. One run at a time.
   Task<int> run_async();
   /// What run() and run_for() do, as a task of a reactor of your own: ends after stop(), SIGINT, SIGTERM or `limit`. For
-  /// programs whose main is a task, so that a simulated world can run it (docs/simulation.md).
-  Task<int> run_main(Duration limit = Duration::max());
+  /// programs whose main is a task, so that a simulated world can run it (docs/simulation.md). Without `own_signals` it
+  /// leaves SIGINT and SIGTERM to a host that has its own way with them.
+  Task<int> run_main(Duration limit = Duration::max(), bool own_signals = true);
   /// Starts the nodes if they are not yet started, releases every node once, and waits for those ticks.
   /// Gives 0, or 1 when a node could not start. The nodes are shut down by the next run, or with the scheduler.
   int tick_once();

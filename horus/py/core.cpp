@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// The module horus._core: what the Python package horus is made of. Its functions belong to the package, not to users.
+#include <cerrno>
+
+#include <horus/base/error.hpp>
+#include <horus/base/log.hpp>
+#include <horus/base/version.hpp>
+#include <horus/py/bindings.hpp>
+
+namespace horus::python {
+namespace {
+
+// An Error as the exception that a Python user expects: a wrong value, a wrong type, a wrong moment, or the system's no.
+void raise(const Error& error) {
+  const std::string message = error.message();
+  switch (error.code()) {
+    case EINVAL:
+    case EEXIST:
+    case kBadConfiguration: return PyErr_SetString(PyExc_ValueError, message.c_str());
+    case kTypeMismatch: return PyErr_SetString(PyExc_TypeError, message.c_str());
+    case EBUSY: return PyErr_SetString(PyExc_RuntimeError, message.c_str());
+    case ENOMEM: return PyErr_SetString(PyExc_MemoryError, message.c_str());
+    default: break;
+  }
+  if (error.code() >= kEndOfStream) return PyErr_SetString(PyExc_OSError, message.c_str());
+  // OSError(errno, text) is the right one of its subclasses.
+  PyErr_SetObject(PyExc_OSError, py::make_tuple(error.code(), message).ptr());
+}
+
+}  // namespace
+
+void bind_errors(py::module_& module) {
+  py::register_exception_translator([](std::exception_ptr failure) {
+    try {
+      if (failure) std::rethrow_exception(failure);
+    } catch (const Error& error) {
+      raise(error);
+    }
+  });
+  module.def("set_log_level", [](int level) {
+    set_log_level(level <= 10   ? LogLevel::debug
+                  : level <= 20 ? LogLevel::info
+                  : level <= 30 ? LogLevel::warning
+                                : LogLevel::error);
+  });
+}
+
+}  // namespace horus::python
+
+PYBIND11_MODULE(_core, module) {
+  module.attr("version") = horus::version();
+  horus::python::bind_errors(module);
+  horus::python::bind_config(module);
+  horus::python::bind_scheduler(module);
+}

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""AsyncNode and AsyncScheduler: nodes whose ticks are coroutines of asyncio, on one thread. The scheduler's reactor is one
+descriptor in asyncio's loop, whichever that is."""
+
+import asyncio
+import inspect
+from typing import Any, Callable, Optional
+
+from horus._node import Node
+from horus._scheduler import N, Scheduler, _seconds
+
+
+class AsyncNode(Node):
+    """A node whose tick awaits: `async def tick_async(self)`.
+
+    Without a rate it is event-driven: the next tick starts when the last one has ended. With one, grid points that come
+    while a tick is in flight are skipped (`overrun`). Nobody else waits for a tick that awaits. A deadline with
+    on_miss="cancel", the watchdog and the end of the run cancel the tick's task. `init()` and `shutdown()` may be async too.
+    """
+
+    async def tick_async(self) -> Any:
+        """Once per release."""
+        raise NotImplementedError(f"{type(self).__name__} has no tick_async()")
+
+    async def send_async(self, topic: str, message: Any) -> bool:
+        """The same as send(), which never blocks."""
+        return self.send(topic, message)
+
+    async def recv_async(self, topic: str, timeout: Optional[float] = None) -> Any:
+        """Waits for a message. One waiter per topic. Errors: TimeoutError after `timeout` seconds."""
+        inbox = self._inbox(topic)
+        loop = asyncio.get_running_loop()
+        come = asyncio.Event()
+        if inbox.on_message is not None:
+            raise RuntimeError(f"something waits for {topic!r} of node {self.name!r} already")
+        inbox.on_message = lambda: loop.call_soon_threadsafe(come.set)
+        try:
+            async with asyncio.timeout(timeout):
+                while not inbox.queue:
+                    come.clear()
+                    await come.wait()
+            return inbox.take()
+        finally:
+            inbox.on_message = None
+
+    def tick(self) -> Any:
+        raise TypeError("an AsyncNode ticks by tick_async()")
+
+    def _check_methods(self) -> None:
+        if not inspect.iscoroutinefunction(self.tick_async):
+            raise TypeError(f"tick_async() of node {self.name!r} is not async")
+
+    def _begin(self, phase: str, done: Callable[[bool, Optional[BaseException]], None]) -> Any:
+        """Starts a coroutine as a task; gives what cancels it, or None when there is nothing to wait for."""
+        work = self.tick_async() if phase == "tick" else getattr(self, phase)()
+        if not inspect.isawaitable(work):
+            return None
+        task = asyncio.ensure_future(work, loop=self._horus.loop)
+
+        def ended(_task: Any) -> None:
+            if task.cancelled():
+                done(True, None)
+            else:
+                done(False, task.exception())
+            self._horus.pump()
+
+        task.add_done_callback(ended)
+        return task.cancel
+
+
+class AsyncScheduler(Scheduler):
+    """A Scheduler inside asyncio's loop, for AsyncNodes and Nodes alike. One per thread at a time.
+
+        scheduler = horus.AsyncScheduler()
+        scheduler.add_async(CameraNode())
+        await scheduler.run_async()
+    """
+
+    def add_async(self, node: N, priority: Optional[int] = None, **options: Any) -> N:
+        """The same as add()."""
+        return self.add(node, priority, **options)
+
+    async def run_async(self, duration: Optional[float] = None) -> None:
+        """Runs until stop() or for `duration` seconds, then every node's shutdown(). Cancelling it does the same, and then
+        raises CancelledError; so does Ctrl-C under asyncio.run(). Errors: as Scheduler.run()."""
+        loop = asyncio.get_running_loop()
+        ended: "asyncio.Future[None]" = loop.create_future()
+
+        def pump() -> None:
+            if self._core.pump() and not ended.done():
+                ended.set_result(None)
+
+        for node in self._nodes:
+            node._horus.loop, node._horus.pump = loop, pump
+        fd = self._core.start_async(_seconds(duration))
+        loop.add_reader(fd, pump)
+        cancelled: Optional[asyncio.CancelledError] = None
+        try:
+            pump()
+            while not ended.done():
+                try:
+                    await asyncio.shield(ended)
+                except asyncio.CancelledError as error:
+                    cancelled = error
+                    self._core.stop()
+        finally:
+            loop.remove_reader(fd)
+            result = self._core.finish_async()
+            for node in self._nodes:
+                node._horus.loop = node._horus.pump = None
+        self._finish(result)
+        if cancelled is not None:
+            raise cancelled
+
+    def run(self, duration: Optional[float] = None) -> None:
+        """asyncio.run(self.run_async(duration))."""
+        asyncio.run(self.run_async(_seconds(duration)))
+
+    def tick_once(self) -> None:
+        raise TypeError("an AsyncScheduler runs inside asyncio's loop: run_async(duration)")
+
+    def _is_async(self, node: Node) -> bool:
+        return isinstance(node, AsyncNode)
+
+    def _check_node(self, node: Any) -> None:
+        if not isinstance(node, Node):
+            raise TypeError(f"node is a horus.Node or a horus.AsyncNode, not {type(node).__name__}")
+        node._check_methods()
+
+

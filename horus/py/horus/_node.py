@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Node: what users derive from, or make from a function. The scheduler calls it on the thread that runs; `send` and `recv`
+are free of threads."""
+
+import inspect
+import logging
+import re
+import time
+from typing import Any, Callable, Iterable, List, Optional
+
+from horus import _check
+from horus._topics import DEPTH, Board, Inbox
+
+_QUIET_SECONDS = 1.0  # between two tracebacks of one node
+
+
+class _State:
+    """What Horus keeps about a node; apart from the attributes of the user's class."""
+
+    def __init__(self) -> None:
+        self.name: Optional[str] = None
+        self.rate: Optional[float] = None
+        self.functions: "dict[str, Callable[..., Any]]" = {}
+        self.wanted: "dict[str, tuple[int, str]]" = {}  # subscriptions from before it was added
+        self.board: Optional[Board] = None
+        self.logs = True
+        self.logged_at: Optional[float] = None
+        self.held_back = 0
+        self.loop: Any = None  # of an AsyncNode, while it runs
+        self.pump: Any = None
+
+
+def _class_name(node: Any) -> str:
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", type(node).__name__)
+    return name.lower()
+
+
+class Node:
+    """A unit of work that the scheduler calls at a rate.
+
+    Derive from it and write `tick()`, or give a function, which takes the node: `Node("blink", tick=blink, rate=2)`.
+
+    `init()` runs once before the first tick, `shutdown()` once at the end, `on_error(error)` after a failed tick with what
+    it raised, `enter_safe_state()` at an emergency stop or when the watchdog gives the node up: put the hardware into a safe
+    state there and wait for nothing. That hook needs the interpreter, so a tick that holds it (a C call that does not
+    release the GIL) delays it; hooks that must not wait belong in C++.
+
+    A tick that raises is a failed tick: counted, and logged with its traceback as `horus.<name>`, at most once a second.
+
+    `rate` is in Hz, above 0 to 100 000; without one the scheduler's `tick_rate` holds. `subs` names topics to subscribe to
+    from the start, `pubs` those that it sends, for the reader.
+    Errors: TypeError and ValueError for wrong arguments.
+    """
+
+    _horus: _State
+
+    def __new__(cls, *_arguments: Any, **_keywords: Any) -> "Node":
+        node = super().__new__(cls)
+        node._horus = _State()  # here, so that a class that forgets super().__init__() works
+        return node
+
+    def __init__(
+        self,
+        name: Optional[str] = None,
+        tick: Optional[Callable[["Node"], Any]] = None,
+        rate: Optional[float] = None,
+        *,
+        init: Optional[Callable[["Node"], Any]] = None,
+        shutdown: Optional[Callable[["Node"], Any]] = None,
+        on_error: Optional[Callable[["Node", BaseException], Any]] = None,
+        subs: Iterable[str] = (),
+        pubs: Iterable[str] = (),
+    ) -> None:
+        state = self._horus
+        if name is not None:
+            state.name = _check.text("name", name)
+        if rate is not None:
+            state.rate = _check.number("rate", rate, 0.001, 100_000, "Hz")
+        given = {"tick": tick, "init": init, "shutdown": shutdown, "on_error": on_error}
+        for phase, function in given.items():
+            if function is not None:
+                state.functions[phase] = _check.function(phase, function)
+        for topics in (subs, pubs):
+            if isinstance(topics, str):
+                raise TypeError(f"subs and pubs are lists of topics, not the str {topics!r}")
+        for topic in subs:
+            self.subscribe(topic)
+        for topic in pubs:
+            _check.text("topic", topic)
+
+    # --- What users write
+
+    def init(self) -> Any:
+        """Once before the first tick. What it raises ends the run, unless the node restarts."""
+        return self._call("init")
+
+    def tick(self) -> Any:
+        """Once per release. Must return soon: everybody else on this scheduler waits."""
+        if "tick" not in self._horus.functions:
+            raise NotImplementedError(f"{type(self).__name__} has no tick(); write one, or Node(name, tick=function)")
+        return self._call("tick")
+
+    def shutdown(self) -> Any:
+        """Once at the end, nodes in reverse order, also after Ctrl-C."""
+        return self._call("shutdown")
+
+    def enter_safe_state(self) -> Any:
+        """At an emergency stop. May run on another thread while a tick hangs."""
+
+    def on_error(self, error: BaseException) -> Any:
+        """After a failed tick."""
+        if "on_error" in self._horus.functions:
+            self._horus.functions["on_error"](self, error)
+
+    # --- What users call
+
+    @property
+    def name(self) -> str:
+        """Given, or the class's in snake_case; the scheduler appends _2, _3 to repeats."""
+        return self._horus.name or _class_name(self)
+
+    @name.setter
+    def name(self, name: str) -> None:
+        if self._horus.board is not None:
+            raise RuntimeError(f"node {self.name!r} is in a scheduler; its name stays")
+        self._horus.name = _check.text("name", name)
+
+    def send(self, topic: str, message: Any) -> bool:
+        """Hands the object itself to every node that has subscribed to `topic`. Never blocks. Any thread.
+
+        False when a subscriber with overflow="drop_newest" had no room. RuntimeError before the node is in a scheduler.
+        """
+        return self._board().send(self, _check.text("topic", topic), message)
+
+    def recv(self, topic: str, default: Any = None) -> Any:
+        """The oldest message that waits, else `default`. The first call subscribes, unless `subs` or connect() did."""
+        return self._inbox(topic).take(default)
+
+    def recv_all(self, topic: str) -> List[Any]:
+        """Everything that waits, the oldest first."""
+        return self._inbox(topic).take_all()
+
+    def has_msg(self, topic: str) -> bool:
+        """Whether recv() would give a message."""
+        return bool(self._inbox(topic).queue)
+
+    def subscribe(self, topic: str, depth: int = DEPTH, overflow: str = "drop_oldest") -> None:
+        """A queue of `depth` messages, 1 to 65536. Full, it loses its oldest ("drop_oldest"), all but the newest ("latest")
+        or what comes ("drop_newest"). Called again, it changes the queue that there is."""
+        Inbox(depth, overflow)  # checks them
+        _check.text("topic", topic)
+        if self._horus.board is None:
+            self._horus.wanted[topic] = (depth, overflow)
+        else:
+            self._inbox(topic).shape(depth, overflow)
+
+    # --- What the scheduler calls
+
+    def _call(self, phase: str) -> Any:
+        function = self._horus.functions.get(phase)
+        return None if function is None else function(self)
+
+    def _board(self) -> Board:
+        if self._horus.board is None:
+            raise RuntimeError(f"node {self.name!r} is in no scheduler yet; messages begin with Scheduler.add()")
+        return self._horus.board
+
+    def _inbox(self, topic: str) -> Inbox:
+        return self._board().inbox(self, _check.text("topic", topic))
+
+    def _attach(self, name: str, board: Board, logs: bool) -> None:
+        self._horus.name = name
+        self._horus.board = board
+        self._horus.logs = logs
+        for topic, (depth, overflow) in self._horus.wanted.items():
+            board.inbox(self, topic).shape(depth, overflow)
+        self._horus.wanted.clear()
+
+    def _check_methods(self) -> None:
+        for phase in ("tick", "init", "shutdown"):
+            method = self._horus.functions.get(phase) or getattr(self, phase)
+            if inspect.iscoroutinefunction(method):
+                raise TypeError(
+                    f"{phase}() of node {self.name!r} is async: derive from horus.AsyncNode, write tick_async(), and add"
+                    " it to a horus.AsyncScheduler"
+                )
+
+    def _report(self, error: BaseException, phase: str) -> str:
+        """Logs a failure with its traceback, at most once a second for ticks; gives its line."""
+        line = "".join((type(error).__name__, ": " if str(error) else "", str(error)))
+        state = self._horus
+        if not state.logs:
+            return line
+        now = time.monotonic()
+        if phase == "tick" and state.logged_at is not None and now - state.logged_at < _QUIET_SECONDS:
+            state.held_back += 1
+            return line
+        more = f" ({state.held_back} more since)" if state.held_back else ""
+        if phase == "tick":
+            state.logged_at, state.held_back = now, 0
+        logging.getLogger(f"horus.{self.name}").error("%s failed: %s%s", phase, line, more, exc_info=error)
+        return line

@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scheduler: runs nodes on the thread that calls run(). The other methods may be called from any thread and from signal
+handlers, while it runs or before."""
+
+import os
+import signal
+import threading
+from typing import Any, Callable, Dict, List, Optional, Tuple, TypeVar, Union
+
+from horus import _check, _core
+from horus._config import ConfigLike, SchedulerConfig, core_of
+from horus._node import Node
+from horus._topics import Board
+
+N = TypeVar("N", bound=Node)
+_LONGEST_S = 1e9
+
+
+class _Signals:
+    """While it lasts, a signal wakes the loop, and SIGTERM, where it would kill, stops. Main thread only; else nothing."""
+
+    def __init__(self, stop: Callable[[], None]) -> None:
+        self._stop = stop
+        self.fd = -1
+
+    def __enter__(self) -> "_Signals":
+        if threading.current_thread() is not threading.main_thread():
+            return self
+        self.fd, self._write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._former_fd = signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
+        self._took_sigterm = signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+        if self._took_sigterm:
+            signal.signal(signal.SIGTERM, lambda number, frame: self._stop())
+        return self
+
+    def heard(self) -> None:
+        """Called by the loop; the signals' own handlers run on the way and may raise."""
+        try:
+            os.read(self.fd, 4096)
+        except BlockingIOError:
+            pass
+
+    def __exit__(self, *_error: Any) -> None:
+        if self.fd < 0:
+            return
+        if self._took_sigterm:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.set_wakeup_fd(self._former_fd)
+        os.close(self.fd)
+        os.close(self._write_fd)
+
+
+def _seconds(duration: Optional[float]) -> Optional[float]:
+    return None if duration is None else _check.number("duration", duration, 0, _LONGEST_S, "seconds")
+
+
+class Scheduler:
+    """Releases nodes at their rates, keeps account of them, and stops them in order.
+
+    `config`: a SchedulerConfig, or the path of a TOML or YAML file; the standard preset without one. As a context manager
+    it closes itself.
+
+        scheduler = horus.Scheduler(horus.SchedulerConfig.high_performance())
+        scheduler.add(Camera(), priority=1)
+        scheduler.run(duration=10.0)
+    """
+
+    def __init__(self, config: ConfigLike = None) -> None:
+        self._core = _core.Scheduler(core_of(config))
+        self._nodes: List[Node] = []
+        self._explicit: List[bool] = []
+        self._board = Board()
+
+    @classmethod
+    def from_config(cls, config: Union[SchedulerConfig, str, "os.PathLike[str]"]) -> Any:
+        """The same as Scheduler(config)."""
+        return cls(config)
+
+    # --- Building
+
+    def add(
+        self,
+        node: N,
+        priority: Optional[int] = None,
+        logging_enabled: bool = True,
+        *,
+        rate: Optional[float] = None,
+        deadline_ms: Optional[float] = None,
+        budget_ms: Optional[float] = None,
+        watchdog_ms: Optional[float] = None,
+        on_miss: str = "warn",
+        on_budget: str = "warn",
+        overrun: str = "skip",
+        critical: bool = False,
+        circuit_breaker: Optional[bool] = None,
+        auto_restart: Optional[bool] = None,
+    ) -> N:
+        """Adds a node, before the run, and gives it back.
+
+        priority: 0 first, 100 without one. rate: Hz, above 0 to 100 000. deadline_ms (grid point to end) and budget_ms
+        (execution): 0 to 10 000, 0: none. watchdog_ms: 10 to 60 000, at least 3 periods. on_miss, on_budget: warn, skip,
+        degrade, cancel (deadlines of AsyncNodes only), safe_mode, stop. overrun: skip, queue, cancel.
+        Errors: TypeError, ValueError (also for a name that is taken), RuntimeError while it runs.
+        """
+        self._check_node(node)
+        state = node._horus
+        if state.board is not None:
+            raise ValueError(f"node {node.name!r} is in a scheduler already")
+
+        def maybe(what: str, value: Optional[float], low: float, high: float, unit: str) -> Optional[float]:
+            return None if value is None else _check.number(what, value, low, high, unit)
+
+        explicit = state.name is not None
+        options: Dict[str, Any] = {
+            "rate": maybe("rate", state.rate if rate is None else rate, 0.001, 100_000, "Hz"),
+            "priority": None if priority is None else _check.integer("priority", priority, -(2**31), 2**31 - 1),
+            "deadline_ms": maybe("deadline_ms", deadline_ms, 0, 10_000, "ms"),
+            "budget_ms": maybe("budget_ms", budget_ms, 0, 10_000, "ms"),
+            "watchdog_ms": maybe("watchdog_ms", watchdog_ms, 10, 60_000, "ms"),
+            "on_miss": _check.text("on_miss", on_miss),
+            "on_budget": _check.text("on_budget", on_budget),
+            "overrun": _check.text("overrun", overrun),
+            "critical": _check.flag("critical", critical),
+            "circuit_breaker": None if circuit_breaker is None else _check.flag("circuit_breaker", circuit_breaker),
+            "auto_restart": None if auto_restart is None else _check.flag("auto_restart", auto_restart),
+            "logging": _check.flag("logging_enabled", logging_enabled),
+        }
+        if on_budget == "cancel":
+            raise ValueError("on_budget cannot be 'cancel', which needs a suspension point; use a deadline")
+        name = self._free_name(node.name, explicit)
+        self._core.add(node, name, self._is_async(node), **options)
+        self._nodes.append(node)
+        self._explicit.append(explicit)
+        node._attach(name, self._board, logging_enabled)
+        return node
+
+    def connect(self, source: str, out: str, target: str, into: str) -> None:
+        """What `source` sends as `out` reaches what `target` receives as `into`; that then hears only what is connected to
+        it. Nodes by their names. Errors: ValueError for a node that is not there."""
+        source_node, target_node = self._node(source), self._node(target)
+        self._board.connect(source_node, _check.text("out", out), target_node, _check.text("into", into))
+
+    # --- Running
+
+    def run(self, duration: Optional[float] = None) -> None:
+        """Runs until stop(), Ctrl-C, SIGTERM, or for `duration` seconds; then every node's shutdown(), in reverse order.
+
+        Ctrl-C raises KeyboardInterrupt, after the shutdown; it also interrupts a tick that takes long. A second one calls
+        every enter_safe_state() and interrupts the shutdown() that runs. Signal handlers of your own run as usual; they
+        may call stop(). When a node's init() raises, and it does not restart, run() raises that.
+        Errors: RuntimeError when the scheduler cannot start, or one runs on this thread.
+        """
+        with _Signals(self.stop) as signals:
+            result = self._core.run(_seconds(duration), signals.fd, signals.heard)
+        self._finish(result)
+
+    def tick_once(self) -> None:
+        """Starts the nodes where that has not been done, ticks each once, in order, and waits for them. run() or close()
+        shuts them down, on the same thread. Errors: as run()."""
+        self._finish(self._core.tick_once())
+
+    def close(self) -> None:
+        """Shuts down what tick_once() has started; nothing else."""
+        self._finish(self._core.close())
+
+    def stop(self) -> None:
+        """Ends the run gracefully. Any thread, any signal handler; before a run it ends that run at once."""
+        self._core.stop()
+
+    def emergency_stop(self) -> None:
+        """No node is released until reset_emergency_stop(), and every enter_safe_state() is called by priority."""
+        self._core.emergency_stop()
+
+    def reset_emergency_stop(self) -> None:
+        """Releases nodes again."""
+        self._core.reset_emergency_stop()
+
+    @property
+    def emergency_stopped(self) -> bool:
+        """Whether an emergency stop is in force."""
+        return bool(self._core.emergency_stopped())
+
+    # --- One node; ValueError names those that there are
+
+    def pause(self, name: str) -> None:
+        """Does not release it any more."""
+        self._core.pause(_check.text("name", name))
+
+    def resume(self, name: str) -> None:
+        """Releases it again."""
+        self._core.resume(_check.text("name", name))
+
+    def restart(self, name: str) -> None:
+        """shutdown(), then init(). Before the run: nothing."""
+        self._core.restart(_check.text("name", name))
+
+    def open_circuit(self, name: str) -> None:
+        """Keeps it from ticking until reset_circuit()."""
+        self._core.open_circuit(_check.text("name", name))
+
+    def reset_circuit(self, name: str) -> None:
+        """Closes its circuit breaker and forgets its failures."""
+        self._core.reset_circuit(_check.text("name", name))
+
+    def set_node_deadline(self, name: str, deadline_ms: Optional[float]) -> None:
+        """From the grid point to the end of a tick: above 0 to 10 000 ms; 0 or None: none."""
+        limit = 0.0 if deadline_ms is None else _check.number("deadline_ms", deadline_ms, 0, 10_000, "ms")
+        self._core.set_node_deadline(_check.text("name", name), limit)
+
+    def set_node_watchdog(self, name: str, enabled: bool, timeout_ms: float = 1000) -> None:
+        """Longest time between two successful ticks: 10 to 60 000 ms, and at least 3 periods."""
+        timeout = _check.number("timeout_ms", timeout_ms, 10, 60_000, "ms")
+        self._core.set_node_watchdog(_check.text("name", name), _check.flag("enabled", enabled), timeout)
+
+    # --- Questions
+
+    def get_node_names(self) -> List[str]:
+        """In the order of addition."""
+        return [node.name for node in self._nodes]
+
+    def get_node_stats(self, name: str) -> Dict[str, Any]:
+        """The account of one node, docs/python.md has its keys; ValueError when there is none of that name."""
+        return self._with_messages(self._core.statistics(self._node(name).name))
+
+    def get_all_nodes(self) -> List[Dict[str, Any]]:
+        """The accounts of all nodes, in the order of addition."""
+        return [self._with_messages(node) for node in self._core.all_statistics()]
+
+    def status(self) -> str:
+        """A table of all nodes for a person."""
+        return str(self._core.status())
+
+    # --- Inside
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_error: Any) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        core = getattr(self, "_core", None)
+        if core is not None:
+            core.close()
+
+    def _is_async(self, node: Node) -> bool:
+        return False
+
+    def _check_node(self, node: Any) -> None:
+        if not isinstance(node, Node):
+            raise TypeError(f"node is a horus.Node, not {type(node).__name__}")
+        if hasattr(node, "tick_async"):
+            raise TypeError(f"node {node.name!r} is a horus.AsyncNode: add it to a horus.AsyncScheduler")
+        node._check_methods()
+
+    def _finish(self, result: Tuple[int, Optional[BaseException]]) -> None:
+        code, error = result
+        if error is not None:
+            raise error
+        if code != 0:
+            raise RuntimeError("the scheduler could not start; the last line of the log says why")
+
+    def _free_name(self, name: str, explicit: bool) -> str:
+        names = self.get_node_names()
+        if name not in names:
+            return name
+        if not explicit:
+            return self._numbered(name, names)
+        other = names.index(name)
+        if self._explicit[other]:
+            raise ValueError(f"a node is named {name!r} already; give one of the two another name")
+        renamed = self._numbered(name, names)  # that one has its name from its class
+        self._core.rename(other, renamed)
+        self._nodes[other]._horus.name = renamed
+        return name
+
+    @staticmethod
+    def _numbered(name: str, names: List[str]) -> str:
+        count = 2
+        while f"{name}_{count}" in names:
+            count += 1
+        return f"{name}_{count}"
+
+    def _node(self, name: str) -> Node:
+        _check.text("name", name)
+        for node in self._nodes:
+            if node.name == name:
+                return node
+        raise ValueError(f"no node is named {name!r}; there are: {', '.join(self.get_node_names()) or 'none'}")
+
+    def _with_messages(self, stats: Dict[str, Any]) -> Dict[str, Any]:
+        stats.update(self._board.account(self._node(stats["name"])))
+        return stats
+
+
+def run(*nodes: Node, duration: Optional[float] = None, config: ConfigLike = None) -> None:
+    """Runs these nodes together: a Scheduler (an AsyncScheduler where one of them is an AsyncNode), add() and run()."""
+    from horus._async import AsyncNode, AsyncScheduler
+
+    if not nodes:
+        raise TypeError("run() needs at least one node")
+    kind = AsyncScheduler if any(isinstance(node, AsyncNode) for node in nodes) else Scheduler
+    scheduler = kind(config)
+    for node in nodes:
+        scheduler.add(node)
+    scheduler.run(duration)
+
+
+def set_log_level(level: int) -> None:
+    """Lines of Horus itself on stderr, from this level of `logging` on: logging.WARNING. Default: INFO, or HORUS_LOG."""
+    _core.set_log_level(_check.integer("level", level, 0, 100))

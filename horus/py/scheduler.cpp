@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: Apache-2.0
+// Scheduler for Python. It runs on the thread that calls run(), which gives the GIL away meanwhile; the other calls are
+// as free of threads as those of horus::Scheduler.
+#include <horus/sched/scheduler.hpp>
+
+#include <optional>
+#include <thread>
+
+#include <horus/base/log.hpp>
+#include <horus/io/poll.hpp>
+#include <horus/py/run.hpp>
+#include <horus/task/scope.hpp>
+
+#include <pybind11/stl.h>
+
+namespace horus::python {
+namespace {
+
+struct NodeOptions {
+  std::optional<double> rate, deadline_ms, budget_ms, watchdog_ms;
+  std::optional<int> priority;
+  std::optional<std::string> on_miss, on_budget, overrun;
+  std::optional<bool> critical, circuit_breaker, auto_restart, logging;
+};
+
+// One scheduler at a time per thread, as it has one reactor.
+thread_local bool runs_here = false;
+
+struct RunsHere {
+  RunsHere() {
+    if (runs_here)
+      throw std::runtime_error(
+          "a scheduler runs on this thread already; start this one on a thread of its own");
+    runs_here = true;
+  }
+  RunsHere(const RunsHere&) = delete;
+  RunsHere& operator=(const RunsHere&) = delete;
+  ~RunsHere() { runs_here = false; }
+};
+
+class CoreScheduler {
+ public:
+  explicit CoreScheduler(const SchedulerConfig& config)
+      : scheduler_(std::make_unique<Scheduler>(config)), run_(std::make_unique<Run>(*scheduler_)) {}
+  CoreScheduler(const CoreScheduler&) = delete;
+  CoreScheduler& operator=(const CoreScheduler&) = delete;
+  ~CoreScheduler();
+
+  // --- Building; with the GIL
+  std::size_t add(const py::object& node, const std::string& name, bool is_async, const NodeOptions& options);
+  void rename(std::size_t index, const std::string& name) { builders_.at(index).name(name); }
+
+  // --- Running; each gives (code, exception or None)
+  py::tuple run(std::optional<double> seconds, int signals_fd, const py::object& on_signal);
+  py::tuple tick_once();
+  /// Shuts down what tick_once() has started.
+  py::tuple close();
+
+  // --- Inside asyncio's loop
+  int start_async(std::optional<double> seconds);
+  bool pump();
+  py::tuple finish_async();
+
+  // --- Any thread
+  [[nodiscard]] Scheduler& scheduler() const noexcept { return *scheduler_; }
+
+ private:
+  py::tuple result(int code) { return py::make_tuple(code, run_->take_exception(code)); }
+  Task<int> main(Duration limit, int signals_fd);
+  Task<> hear_signals(int fd);
+  void take_signals();
+  int run_here(Duration limit, int signals_fd);
+  void check_thread() const;
+  static Duration limit_of(std::optional<double> seconds) {
+    return seconds ? from_ms(*seconds * 1e3) : Duration::max();
+  }
+
+  std::unique_ptr<Scheduler> scheduler_;
+  std::unique_ptr<Run> run_;
+  std::vector<NodeBuilder> builders_;
+  py::object on_signal_ = py::none();
+  std::optional<std::thread::id> started_on_;  // by tick_once(), and not shut down since
+  std::unique_ptr<io::Reactor> embedded_;
+  Spawned<int> session_;
+};
+
+CoreScheduler::~CoreScheduler() {
+  // Reactors die on their threads; what was left started elsewhere cannot be ended from here.
+  const bool elsewhere = started_on_ && *started_on_ != std::this_thread::get_id();
+  for (PythonPart* node : run_->nodes) node->release();
+  if (embedded_ || elsewhere) {
+    log_error(
+        "a Scheduler was dropped while its nodes were started: close() it on the thread of tick_once()");
+    static_cast<void>(embedded_.release());
+    static_cast<void>(scheduler_.release());
+    static_cast<void>(run_.release());
+  }
+}
+
+std::size_t CoreScheduler::add(const py::object& node, const std::string& name, bool is_async,
+                               const NodeOptions& options) {
+  const auto on_miss = parse("on_miss", options.on_miss.value_or("warn"), Miss::stop);
+  const auto on_budget = parse("on_budget", options.on_budget.value_or("warn"), Miss::stop);
+  const auto overrun = parse("overrun", options.overrun.value_or("skip"), Overrun::cancel);
+  NodeBuilder builder = is_async ? scheduler_->add(std::make_unique<AsyncNode>(name, node, *run_))
+                                 : scheduler_->add(std::make_unique<SyncNode>(name, node, *run_));
+  builders_.push_back(builder);
+  builder.on_miss(on_miss).on_budget(on_budget).overrun(overrun);
+  if (options.rate) builder.rate(Rate(*options.rate));
+  if (options.priority) builder.priority(*options.priority);
+  if (options.deadline_ms) builder.deadline(from_ms(*options.deadline_ms));
+  if (options.budget_ms) builder.budget(from_ms(*options.budget_ms));
+  if (options.watchdog_ms) builder.watchdog(from_ms(*options.watchdog_ms));
+  if (options.critical) builder.critical(*options.critical);
+  if (options.circuit_breaker) builder.circuit_breaker(*options.circuit_breaker);
+  if (options.auto_restart) builder.auto_restart(*options.auto_restart);
+  if (options.logging) builder.logging(*options.logging);
+  return builders_.size() - 1;
+}
+
+void CoreScheduler::check_thread() const {
+  if (started_on_ && *started_on_ != std::this_thread::get_id())
+    throw std::runtime_error("tick_once() has started the nodes on another thread; go on there");
+}
+
+// --- Running ----------------------------------------------------------------------------------------------------------
+
+// Python's own handlers run when Python code runs; its C handler writes to this descriptor, so that a sleeping loop hears.
+Task<> CoreScheduler::hear_signals(int fd) {
+  while (true) {
+    auto readable = co_await io::wait_readable(fd);
+    if (!readable) co_return;
+    take_signals();
+  }
+}
+
+void CoreScheduler::take_signals() {
+  const py::gil_scoped_acquire gil;
+  try {
+    on_signal_();
+  } catch (py::error_already_set& error) {
+    run_->interrupt(error.value());
+  }
+}
+
+Task<int> CoreScheduler::main(Duration limit, int signals_fd) {
+  Scope signals("Python's signals");
+  if (signals_fd >= 0) static_cast<void>(signals.spawn(hear_signals(signals_fd)));
+  auto running = scheduler_->run_main(limit, false);
+  const int code = co_await running;
+  signals.cancel();
+  co_await signals.join();
+  co_return code;
+}
+
+int CoreScheduler::run_here(Duration limit, int signals_fd) {
+  std::optional<io::Reactor> reactor;
+  io::Reactor* current = io::Reactor::current();  // that of an earlier tick_once()
+  if (current == nullptr) current = &reactor.emplace(scheduler_->config().reactor);
+  run_->start_safe_state_thread();
+  const int code = current->run(main(limit, signals_fd), "scheduler");
+  run_->stop_safe_state_thread();
+  started_on_.reset();
+  return code;
+}
+
+py::tuple CoreScheduler::run(std::optional<double> seconds, int signals_fd, const py::object& on_signal) {
+  const RunsHere here;
+  check_thread();
+  on_signal_ = on_signal;
+  int code = 0;
+  {
+    const py::gil_scoped_release away;
+    code = run_here(limit_of(seconds), signals_fd);
+  }
+  on_signal_ = py::none();
+  return result(code);
+}
+
+py::tuple CoreScheduler::tick_once() {
+  const RunsHere here;
+  check_thread();
+  int code = 0;
+  {
+    const py::gil_scoped_release away;
+    code = scheduler_->tick_once();
+  }
+  started_on_.reset();
+  if (code == 0) started_on_ = std::this_thread::get_id();
+  return result(code);
+}
+
+py::tuple CoreScheduler::close() {
+  if (!started_on_) return result(0);
+  const RunsHere here;
+  check_thread();
+  int code = 0;
+  {
+    const py::gil_scoped_release away;
+    scheduler_->stop();
+    code = run_here(Duration::max(), -1);
+  }
+  return result(code);
+}
+
+// --- Inside asyncio's loop --------------------------------------------------------------------------------------------
+
+int CoreScheduler::start_async(std::optional<double> seconds) {
+  if (io::Reactor::current() != nullptr)
+    throw std::runtime_error(
+        "a scheduler lives on this thread already; run the other on a thread of its own");
+  const py::gil_scoped_release away;
+  embedded_ = std::make_unique<io::Reactor>(scheduler_->config().reactor);
+  auto fd = embedded_->poll_fd();
+  if (!fd) {
+    embedded_.reset();
+    throw Error(fd.error());
+  }
+  run_->start_safe_state_thread();
+  session_ = embedded_->spawn(main(limit_of(seconds), -1), "scheduler");
+  return *fd;
+}
+
+bool CoreScheduler::pump() {
+  const py::gil_scoped_release away;
+  if (embedded_) embedded_->run_once();
+  return !embedded_ || session_.done();
+}
+
+py::tuple CoreScheduler::finish_async() {
+  int code = 0;
+  {
+    const py::gil_scoped_release away;
+    run_->stop_safe_state_thread();
+    code = session_.take();
+    session_ = Spawned<int>();
+    embedded_.reset();
+  }
+  return result(code);
+}
+
+template <class... Arguments>
+auto controls(Result<> (Scheduler::*control)(Arguments...)) {
+  return [control](CoreScheduler& self, Arguments... arguments) {
+    const py::gil_scoped_release away;  // it may wait for the loop, whose ticks need the GIL
+    (self.scheduler().*control)(arguments...).or_throw();
+  };
+}
+
+}  // namespace
+
+void bind_scheduler(py::module_& module) {
+  using Core = CoreScheduler;
+  py::class_<Core>(module, "Scheduler")
+      .def(py::init<const SchedulerConfig&>())
+      .def(
+          "add",
+          [](Core& self, const py::object& node, const std::string& name, bool is_async,
+             std::optional<double> rate, std::optional<int> priority, std::optional<double> deadline_ms,
+             std::optional<double> budget_ms, std::optional<double> watchdog_ms,
+             std::optional<std::string> on_miss, std::optional<std::string> on_budget,
+             std::optional<std::string> overrun, std::optional<bool> critical,
+             std::optional<bool> circuit_breaker, std::optional<bool> auto_restart,
+             std::optional<bool> logging) {
+            NodeOptions options;
+            options.rate = rate;
+            options.priority = priority;
+            options.deadline_ms = deadline_ms;
+            options.budget_ms = budget_ms;
+            options.watchdog_ms = watchdog_ms;
+            options.on_miss = std::move(on_miss);
+            options.on_budget = std::move(on_budget);
+            options.overrun = std::move(overrun);
+            options.critical = critical;
+            options.circuit_breaker = circuit_breaker;
+            options.auto_restart = auto_restart;
+            options.logging = logging;
+            return self.add(node, name, is_async, options);
+          },
+          py::arg("node"), py::arg("name"), py::arg("is_async"), py::kw_only(), py::arg("rate"),
+          py::arg("priority"), py::arg("deadline_ms"), py::arg("budget_ms"), py::arg("watchdog_ms"),
+          py::arg("on_miss"), py::arg("on_budget"), py::arg("overrun"), py::arg("critical"),
+          py::arg("circuit_breaker"), py::arg("auto_restart"), py::arg("logging"))
+      .def("rename", &Core::rename)
+      .def("run", &Core::run)
+      .def("tick_once", &Core::tick_once)
+      .def("close", &Core::close)
+      .def("start_async", &Core::start_async)
+      .def("pump", &Core::pump)
+      .def("finish_async", &Core::finish_async)
+      .def("stop", [](Core& self) { self.scheduler().stop(); })
+      .def("emergency_stop", [](Core& self) { self.scheduler().emergency_stop(); })
+      .def("reset_emergency_stop", [](Core& self) { self.scheduler().reset_emergency_stop(); })
+      .def("emergency_stopped", [](Core& self) { return self.scheduler().emergency_stopped(); })
+      .def("pause", controls(&Scheduler::pause))
+      .def("resume", controls(&Scheduler::resume))
+      .def("restart", controls(&Scheduler::restart))
+      .def("open_circuit", controls(&Scheduler::open_circuit))
+      .def("reset_circuit", controls(&Scheduler::reset_circuit))
+      .def("set_node_deadline",
+           [](Core& self, const std::string& node, double ms) {
+             const py::gil_scoped_release away;
+             self.scheduler().set_node_deadline(node, from_ms(ms)).or_throw();
+           })
+      .def("set_node_watchdog",
+           [](Core& self, const std::string& node, bool enabled, double ms) {
+             const py::gil_scoped_release away;
+             self.scheduler().set_node_watchdog(node, enabled, from_ms(ms)).or_throw();
+           })
+      .def("node_list", [](Core& self) { return self.scheduler().node_list(); })
+      .def("statistics",
+           [](Core& self, const std::string& name) -> py::object {
+             std::optional<NodeStatistics> node;
+             {
+               const py::gil_scoped_release away;
+               node = self.scheduler().statistics(name);
+             }
+             if (!node) return py::none();
+             return to_dict(*node);
+           })
+      .def("status",
+           [](Core& self) {
+             const py::gil_scoped_release away;
+             return self.scheduler().status();
+           })
+      .def("all_statistics", [](Core& self) {
+        std::vector<NodeStatistics> nodes;
+        {
+          const py::gil_scoped_release away;
+          nodes = self.scheduler().statistics();
+        }
+        py::list list;
+        for (const NodeStatistics& node : nodes) list.append(to_dict(node));
+        return list;
+      });
+}
+
+}  // namespace horus::python
