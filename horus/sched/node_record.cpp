@@ -42,12 +42,6 @@ std::uint64_t hash_of(const std::string& name, std::uint64_t seed) noexcept {
 
 std::uint64_t at_least_zero(std::int64_t ns) noexcept { return ns > 0 ? static_cast<std::uint64_t>(ns) : 0; }
 
-<<<<<<< HEAD
-std::string in_ms(std::int64_t ns) {
-  const double ms = static_cast<double>(ns) / 1e6;
-  return ms < 100 ? fmt::format("{:.3g} ms", ms) : fmt::format("{:.0f} ms", ms);
-}
-=======
 bool is_reported(const std::exception_ptr& failure) {
   try {
     std::rethrow_exception(failure);
@@ -58,8 +52,10 @@ bool is_reported(const std::exception_ptr& failure) {
   }
 }
 
-std::string in_ms(std::int64_t ns) { return fmt::format("{:.3g} ms", static_cast<double>(ns) / 1e6); }
->>>>>>> 7cd34ed23c4664f286dcd7a9245df49e691d2471
+std::string in_ms(std::int64_t ns) {
+  const double ms = static_cast<double>(ns) / 1e6;
+  return ms < 100 ? fmt::format("{:.3g} ms", ms) : fmt::format("{:.0f} ms", ms);
+}
 
 double ms_of(Duration duration) noexcept { return static_cast<double>(duration.count()) / 1e6; }
 
