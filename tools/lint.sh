@@ -41,7 +41,7 @@ check_shell() {
 
 check_python() {
   if ! command -v flake8 >/dev/null; then return 0; fi
-  tree_files '*.py' | xargs -r flake8 --max-line-length 100
+  tree_files '*.py' | xargs -r flake8 --max-line-length 128 --extend-ignore=E203,W503
 }
 
 check_tidy() {
