@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // In the browser: from the arrays of timeline_page.cpp to lanes that can be searched, and words for times.
-#include <horus/sched/timeline_page.hpp>
-
 #include <horus/sched/states.hpp>
+#include <horus/sched/timeline_page.hpp>
 
 namespace horus::detail {
 
