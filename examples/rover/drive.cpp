@@ -68,6 +68,7 @@ void add_nodes(horus::Scheduler& scheduler, World& world, const Options& options
   (faults ? scheduler.add<FaultyLog>(world) : scheduler.add<LogNode>(world))
       .rate(kLogRate)
       .priority(60)
+      .deadline(kLogRate.period())
       .watchdog(200_ms);
   if (faults) scheduler.add<FaultNode>(world, camera, options.drive_seconds()).priority(5);
 }

@@ -93,7 +93,7 @@ class Recovery {
 
   void take(const Moment& moment) {
     const TimelineEvent& event = *moment.event;
-    if (healed_ns_) return;
+    if (healed_ns_ && moment.at_ns > *healed_ns_) return;  // of one instant all is seen
     if (is_sign(event)) {
       signs_.take(event);
       if (!noticed_ns_) noticed_ns_ = moment.at_ns;
@@ -102,7 +102,7 @@ class Recovery {
       circuit_closed_ = static_cast<CircuitState>(event.detail) == CircuitState::closed;
     if (event.kind == Kind::watchdog) fed_ = event.detail == 0;
     if (event.kind == Kind::tick) ticks_well_ = outcome_of(event) == TickOutcome::ok;
-    if (noticed_ns_ && ticks_well_ && circuit_closed_ && fed_) healed_ns_ = moment.at_ns;
+    if (!healed_ns_ && noticed_ns_ && ticks_well_ && circuit_closed_ && fed_) healed_ns_ = moment.at_ns;
   }
 
   void tell(FaultOutcome& outcome) const {

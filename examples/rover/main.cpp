@@ -148,8 +148,9 @@ void compare(const Options& options, const ComparisonRow& ours, bool colours) {
   rows.push_back(ours);
   fmt::print("\nThe controller's ticks, beside the camera:\n{}", comparison(rows, colours));
   fmt::print(
-      "Threads as the kernel counts them. Those of Horus: the loop, a helper that\n"
-      "started the camera, and what serves files, with io_uring the kernel's worker.\n");
+      "Threads as the kernel counts them. Those of Horus: the loop, its safety\n"
+      "monitor, a helper that started the camera, and what serves files, with io_uring\n"
+      "the kernel's worker.\n");
 }
 
 int run(Options options) {

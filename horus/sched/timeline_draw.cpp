@@ -144,7 +144,7 @@ function drawTicks(pen, lane, first, last, row) {
   });
   fillBars(pen, bars.pale, OK, () => {
     for (let i = first; i < last; ++i)
-      if (ticks.outcome[i] === 0 && ticks.lateness[i] >= 0)
+      if (classOf(ticks.outcome[i]) === OK && ticks.lateness[i] >= 0)
         bar(pen, ticks.begin[i] + ticks.lateness[i], ticks.end[i], row);
   });
   if (!lane.deadline || (view.to - view.from) / (width - left) > lane.deadline / 12) return;
@@ -166,7 +166,7 @@ function drawBadTicks(pen, {ticks}, first, last, {top, height}) {
       fillBars(pen, wide ? bars.pale : bars.solid, kind, () => {
         let painted = -1;
         for (let i = first; i < last; ++i) {
-          if (ticks.outcome[i] === 0 || classOf(ticks.outcome[i]) !== kind) continue;
+          if (classOf(ticks.outcome[i]) !== kind) continue;
           const x = Math.max(xOf(ticks.begin[i] + Math.max(ticks.lateness[i], 0)), left - 2);
           const end = Math.max(Math.min(xOf(ticks.end[i]), width - RIGHT), x + 2);
           if (end - x >= 5 !== wide || end <= painted) continue;
