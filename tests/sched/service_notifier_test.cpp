@@ -18,6 +18,7 @@
 
 #include <horus/base/log.hpp>
 #include <horus/io/address.hpp>
+#include <horus/sched/scheduler.hpp>
 
 namespace {
 
@@ -82,6 +83,31 @@ TEST_SUITE("sched/service_notifier") {
     service.stopping();
     CHECK(manager.hear() == "STOPPING=1");
     CHECK(manager.hear().empty());
+  }
+
+  TEST_CASE("a scheduler that runs tells when it is ready, alive and stopping") {
+    const Manager manager = abstract_manager();
+    const Variable socket("NOTIFY_SOCKET", "@" + own_name());
+    const Variable watchdog("WATCHDOG_USEC", "20000");
+    const Variable process("WATCHDOG_PID", std::to_string(::getpid()));
+    horus::Scheduler scheduler;
+    std::string first;
+    scheduler
+        .add("node",
+             [&, ticks = 0]() mutable {
+               if (++ticks == 1) first = manager.hear() + " " + manager.hear();
+               if (ticks == 10) scheduler.stop();
+             })
+        .rate(horus::Rate(100));
+    CHECK(scheduler.run_for(20s) == 0);
+    CHECK(first.find("READY=1") != std::string::npos);
+    std::string last, all;
+    for (std::string heard = manager.hear(); !heard.empty(); heard = manager.hear()) {
+      last = heard;
+      all += heard + " ";
+    }
+    CHECK(all.find("WATCHDOG=1") != std::string::npos);
+    CHECK(last == "STOPPING=1");
   }
 
   TEST_CASE("a socket in the file system") {
