@@ -14,8 +14,8 @@ _found = importlib.machinery.PathFinder.find_spec("horus", _elsewhere)
 if _found is None or _found.loader is None:
     _built = os.path.join(_root, "build", "horus", "py")
     raise ImportError(
-        f"{os.path.join(_root, 'horus')} holds C++ sources, not the Python package. Build it (ninja "
-        f"-C build) and set PYTHONPATH={_built}, or install Horus: docs/python.md",
+        f"{os.path.join(_root, 'horus')} holds C++ sources, not the Python package. Build it "
+        f"(ninja -C build) and set PYTHONPATH={_built}, or install Horus: docs/python.md",
         name="horus",
     )
 _package = importlib.util.module_from_spec(_found)
