@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Background work for nodes with a plain tick(): threads do what blocks, the tick looks for results. Pure Python, for use
-with horus.Node or without.
+"""Background work for nodes with a plain tick(): threads do what blocks, the tick looks for
+results. Pure Python, for use with horus.Node or without.
 
-Every class is bounded, may be used from any thread, has get_stats() with plain numbers, and shutdown(); as a context
-manager it shuts itself down. Durations are seconds of the monotonic clock.
+Every class is bounded, may be used from any thread, has get_stats() with plain numbers, and
+shutdown(); as a context manager it shuts itself down. Durations are seconds of the monotonic clock.
 """
 
 import queue
@@ -56,31 +56,40 @@ class _Closing:
 
 
 class AsyncHelper(_Closing):
-    """Operations in background threads, each with an id of the caller's; an id may be used again before its result is seen.
+    """Operations in background threads, each with an id of the caller's; an id may be used again
+    before its result is seen.
 
-    At most `max_pending` operations wait or run; submit() raises RuntimeError beyond that. Results wait for check_completed() as long as it takes, and count as pending until then.
+    At most `max_pending` operations wait or run; submit() raises RuntimeError beyond that. Results
+    wait for check_completed() as long as it takes, and count as pending until then.
     """
 
     def __init__(self, max_workers: int = 4, max_pending: int = MAX_PENDING) -> None:
         self.max_pending = _count("max_pending", max_pending, 1_000_000)
-        self.executor = ThreadPoolExecutor(_count("max_workers", max_workers, MAX_WORKERS), "horus-async")
+        self.executor = ThreadPoolExecutor(
+            _count("max_workers", max_workers, MAX_WORKERS), "horus-async"
+        )
         self.futures: List[Tuple[Hashable, "Future[Any]"]] = []  # in the order of submission
         self._lock = threading.RLock()
         self._submitted = self._completed = self._failed = 0
 
-    def submit(self, operation_id: Hashable, func: Callable[..., Any], *args: Any, **kwargs: Any) -> "Future[Any]":
+    def submit(
+        self, operation_id: Hashable, func: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> "Future[Any]":
         """Starts func(*args, **kwargs) in a background thread."""
         _function("func", func)
         with self._lock:
             if len(self.futures) >= self.max_pending:
-                raise RuntimeError(f"{self.max_pending} operations are pending; call check_completed()")
+                raise RuntimeError(
+                    f"{self.max_pending} operations are pending; call check_completed()"
+                )
             future = self.executor.submit(func, *args, **kwargs)
             self.futures.append((operation_id, future))
             self._submitted += 1
             return future
 
     def check_completed(self) -> List[Tuple[Any, Any, Optional[BaseException]]]:
-        """(id, result, error) of each operation that has ended since the last call. Never blocks."""
+        """(id, result, error) of each operation that has ended since the last call. Never
+        blocks."""
         completed: List[Tuple[Any, Any, Optional[BaseException]]] = []
         with self._lock:
             ended = [pair for pair in self.futures if pair[1].done()]
@@ -122,10 +131,12 @@ class AsyncHelper(_Closing):
 
 
 class ConnectionPool(_Closing):
-    """`max_connections` connections, made at once by create_connection(), each used by one operation at a time.
+    """`max_connections` connections, made at once by create_connection(), each used by one
+    operation at a time.
 
-    execute_async() raises RuntimeError when `max_waiting` operations wait. A connection whose operation raised one of
-    `broken` is closed, where it has close(), and made anew; other failures leave it as it is.
+    execute_async() raises RuntimeError when `max_waiting` operations wait. A connection whose
+    operation raised one of `broken` is closed, where it has close(), and made anew; other failures
+    leave it as it is.
     """
 
     def __init__(
@@ -150,12 +161,16 @@ class ConnectionPool(_Closing):
             raise
         self.executor = ThreadPoolExecutor(max_connections, "horus-pool")
 
-    def execute_async(self, operation: Callable[..., Any], *args: Any, **kwargs: Any) -> "Future[Any]":
+    def execute_async(
+        self, operation: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> "Future[Any]":
         """operation(connection, *args, **kwargs) in a background thread."""
         _function("operation", operation)
         with self._lock:
             if self._submitted - self._ended >= self.max_connections + self.max_waiting:
-                raise RuntimeError(f"{self.max_waiting} operations wait for a connection; slow down")
+                raise RuntimeError(
+                    f"{self.max_waiting} operations wait for a connection; slow down"
+                )
             future = self.executor.submit(self._execute, operation, args, kwargs)
             self._submitted += 1
         future.add_done_callback(self._count_end)
@@ -221,10 +236,12 @@ class ConnectionPool(_Closing):
 
 
 class BatchProcessor(_Closing):
-    """Collects items and hands them in batches to process_batch(list), in a background thread, one batch at a time.
+    """Collects items and hands them in batches to process_batch(list), in a background thread, one
+    batch at a time.
 
-    A batch is due when `batch_size` items wait, or `flush_interval` seconds after the last flush when any does. At most
-    `max_buffered` items wait (64 batches unless told otherwise); then the oldest is dropped and counted.
+    A batch is due when `batch_size` items wait, or `flush_interval` seconds after the last flush
+    when any does. At most `max_buffered` items wait (64 batches unless told otherwise); then the
+    oldest is dropped and counted.
     """
 
     def __init__(
@@ -280,7 +297,8 @@ class BatchProcessor(_Closing):
             return self.pending_future
 
     def check_completed(self) -> Any:
-        """The result of the batch that has ended, once; else None. Raises what process_batch raised."""
+        """The result of the batch that has ended, once; else None. Raises what process_batch
+        raised."""
         with self._lock:
             future = self.pending_future
             if future is None or not future.done():
@@ -302,7 +320,8 @@ class BatchProcessor(_Closing):
         return result
 
     def force_flush(self) -> List[Any]:
-        """Processes all that waits, now, and waits for it; gives the results, one per batch. Raises what process_batch raised."""
+        """Processes all that waits, now, and waits for it; gives the results, one per batch. Raises
+        what process_batch raised."""
         results: List[Any] = []
         while True:
             with self._lock:
@@ -334,8 +353,8 @@ class BatchProcessor(_Closing):
 
 
 class RateLimiter:
-    """At most `max_calls` calls per `period` seconds (1 unless told otherwise), with bursts of up to `max_calls`: a token
-    bucket. Memory does not grow with the rate."""
+    """At most `max_calls` calls per `period` seconds (1 unless told otherwise), with bursts of up
+    to `max_calls`: a token bucket. Memory does not grow with the rate."""
 
     def __init__(self, max_calls: float, period: float = 1.0) -> None:
         self.max_calls = _positive("max_calls", max_calls)
@@ -371,7 +390,9 @@ class RateLimiter:
 
     def _refill(self) -> None:
         now = time.monotonic()
-        self._tokens = min(self._most, self._tokens + (now - self._looked) * self.max_calls / self.period)
+        self._tokens = min(
+            self._most, self._tokens + (now - self._looked) * self.max_calls / self.period
+        )
         self._looked = now
 
 
@@ -385,14 +406,19 @@ class AsyncAggregator:
         self._added = 0
 
     def add(self, operation_id: Hashable, future: "Future[Any]") -> None:
-        """Errors: ValueError for a name that is there, RuntimeError beyond `max_operations`, TypeError for no Future."""
+        """Errors: ValueError for a name that is there, RuntimeError beyond `max_operations`,
+        TypeError for no Future."""
         if not isinstance(future, Future):
             raise TypeError(f"future is a concurrent.futures.Future, not {type(future).__name__}")
         with self._lock:
             if operation_id in self.futures:
-                raise ValueError(f"operation {operation_id!r} is there already; clear() begins anew")
+                raise ValueError(
+                    f"operation {operation_id!r} is there already; clear() begins anew"
+                )
             if len(self.futures) >= self.max_operations:
-                raise RuntimeError(f"{self.max_operations} operations are there; clear() begins anew")
+                raise RuntimeError(
+                    f"{self.max_operations} operations are there; clear() begins anew"
+                )
             self.futures[operation_id] = future
             self._added += 1
 
@@ -407,7 +433,10 @@ class AsyncAggregator:
         with self._lock:
             for operation_id, future in self.futures.items():
                 if future.cancelled():
-                    results[operation_id] = (None, RuntimeError(f"operation {operation_id!r} was cancelled"))
+                    results[operation_id] = (
+                        None,
+                        RuntimeError(f"operation {operation_id!r} was cancelled"),
+                    )
                 elif future.done():
                     error = future.exception()
                     results[operation_id] = (None if error else future.result(), error)

@@ -2,6 +2,8 @@
 #include <horus/py/run.hpp>
 
 #include <cerrno>
+#include <csignal>
+#include <string_view>
 #include <utility>
 
 #include <horus/base/error.hpp>
@@ -51,7 +53,12 @@ py::object Run::take_exception(int code) {
 void Run::start_safe_state_thread() {
   if (thread_.joinable()) return;
   ending_.store(false);
+  // A signal that another thread takes interrupts nothing in Python's main thread.
+  sigset_t all, before;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
   thread_ = std::thread([this] { serve_safe_states(); });
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 void Run::stop_safe_state_thread() {
@@ -101,6 +108,8 @@ void PythonPart::fail(const py::object& exception, const char* phase) {
 void PythonPart::call(const char* method) {
   const py::gil_scoped_acquire gil;
   if (!node_) return;
+  // What was due already may still be released; it must not hang where Ctrl-C was heard.
+  if (run_.interrupted() && std::string_view(method) == "tick") throw ReportedFailure("interrupted");
   try {
     node_.attr(method)();
   } catch (py::error_already_set& error) {

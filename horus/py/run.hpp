@@ -38,6 +38,7 @@ class Run {
   void interrupt(const py::object& exception);
   /// An init() has failed: run() raises that if it could not start.
   void keep_init_failure(const py::object& exception);
+  [[nodiscard]] bool interrupted() const { return !interrupt_.is_none(); }
   /// What run() has to raise after its code; none when it has nothing to raise.
   py::object take_exception(int code);
 

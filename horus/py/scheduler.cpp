@@ -38,6 +38,16 @@ struct RunsHere {
   ~RunsHere() { runs_here = false; }
 };
 
+struct SafeStates {
+  explicit SafeStates(Run& run) : run_(run) { run_.start_safe_state_thread(); }
+  SafeStates(const SafeStates&) = delete;
+  SafeStates& operator=(const SafeStates&) = delete;
+  ~SafeStates() { run_.stop_safe_state_thread(); }
+
+ private:
+  Run& run_;
+};
+
 class CoreScheduler {
  public:
   explicit CoreScheduler(const SchedulerConfig& config)
@@ -157,9 +167,8 @@ int CoreScheduler::run_here(Duration limit, int signals_fd) {
   std::optional<io::Reactor> reactor;
   io::Reactor* current = io::Reactor::current();  // that of an earlier tick_once()
   if (current == nullptr) current = &reactor.emplace(scheduler_->config().reactor);
-  run_->start_safe_state_thread();
+  const SafeStates safe_states(*run_);
   const int code = current->run(main(limit, signals_fd), "scheduler");
-  run_->stop_safe_state_thread();
   started_on_.reset();
   return code;
 }

@@ -151,7 +151,9 @@ class Asyncio(unittest.TestCase):
 
         scheduler = horus.AsyncScheduler()
         scheduler.add_async(Node())
-        with self.assertLogs("horus.node", "ERROR"), self.assertRaisesRegex(ConnectionError, "no peer"):
+        with self.assertLogs("horus.node", "ERROR"), self.assertRaisesRegex(
+            ConnectionError, "no peer"
+        ):
             scheduler.run()
 
     def test_a_run_can_be_repeated(self):

@@ -10,7 +10,13 @@ import horus
 
 class Presets(unittest.TestCase):
     def test_the_five_presets_have_their_rates(self):
-        rates = {"standard": 100, "high_performance": 200, "low_latency": 500, "power_saving": 30, "realtime": 1000}
+        rates = {
+            "standard": 100,
+            "high_performance": 200,
+            "low_latency": 500,
+            "power_saving": 30,
+            "realtime": 1000,
+        }
         for name, rate in rates.items():
             config = getattr(horus.RobotPreset, name)()
             self.assertEqual((config.preset, config.tick_rate), (name, rate))
@@ -18,7 +24,9 @@ class Presets(unittest.TestCase):
             horus.SchedulerConfig("fastest")
 
     def test_keywords_and_attributes_as_in_the_documents(self):
-        config = horus.SchedulerConfig(tick_rate=100.0, circuit_breaker=True, deadline_monitoring=True)
+        config = horus.SchedulerConfig(
+            tick_rate=100.0, circuit_breaker=True, deadline_monitoring=True
+        )
         config.max_failures = 7
         config.auto_restart = True
         config.watchdog_enabled = True
@@ -43,7 +51,9 @@ class Presets(unittest.TestCase):
             config.max_failures = 2.5
         with self.assertRaisesRegex(ValueError, "policy is one of priority, rate_monotonic, edf"):
             config.policy = "fifo"
-        with self.assertRaisesRegex(TypeError, "config is a SchedulerConfig or the path of a file, not int"):
+        with self.assertRaisesRegex(
+            TypeError, "config is a SchedulerConfig or the path of a file, not int"
+        ):
             horus.Scheduler(5)
 
     def test_a_scheduler_keeps_its_own_copy(self):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The samples of the original documents, as they are written there. Only what they leave to the reader is added: cameras,
-a web, a way to end."""
+"""The samples of the original documents, as they are written there. Only what they leave to the
+reader is added: cameras, a web, a way to end."""
 
 import os
 import tempfile
@@ -130,7 +130,7 @@ class ThreadedIO(unittest.TestCase):
 
             def _write_batch(self, batch):
                 """Write entire batch in one I/O operation"""
-                with open(self.filename, 'a') as f:
+                with open(self.filename, "a") as f:
                     for item in batch:
                         f.write(f"{item}\n")
 
@@ -291,8 +291,9 @@ class Summary(unittest.TestCase):
         lines = []
         nodes = scheduler.get_all_nodes()
         for node in nodes:
-            lines.append(f"{node['name']}: {node['total_ticks']} ticks, "
-                         f"{node['deadline_misses']} misses")
+            lines.append(
+                f"{node['name']}: {node['total_ticks']} ticks, " f"{node['deadline_misses']} misses"
+            )
         self.assertRegex(lines[0], r"sensor_node: \d+ ticks, \d+ misses")
         self.assertGreaterEqual(control_node.heard, 3)
 
@@ -302,13 +303,11 @@ class Summary(unittest.TestCase):
 
         # Or customize
         config = horus.SchedulerConfig(
-            tick_rate=100.0,
-            circuit_breaker=True,
-            deadline_monitoring=True
+            tick_rate=100.0, circuit_breaker=True, deadline_monitoring=True
         )
         config.circuit_breaker = True  # Enable circuit breaker
-        config.max_failures = 5        # Open after 5 failures
-        config.auto_restart = True     # Auto-restart failed nodes
+        config.max_failures = 5  # Open after 5 failures
+        config.auto_restart = True  # Auto-restart failed nodes
         # Enable global watchdog
         config.watchdog_enabled = True
         config.watchdog_timeout_ms = 1000  # Default 1s

@@ -5,7 +5,13 @@ import threading
 import unittest
 from concurrent.futures import Future, wait
 
-from horus_async_helpers import AsyncAggregator, AsyncHelper, BatchProcessor, ConnectionPool, RateLimiter
+from horus_async_helpers import (
+    AsyncAggregator,
+    AsyncHelper,
+    BatchProcessor,
+    ConnectionPool,
+    RateLimiter,
+)
 
 
 class Helpers(unittest.TestCase):
@@ -22,7 +28,9 @@ class Helpers(unittest.TestCase):
             self.assertEqual((helper.check_completed(), helper.is_pending("sum")), ([], False))
             stats = helper.get_stats()
         self.assertEqual(
-            (stats["submitted"], stats["completed"], stats["failed"], stats["pending"]), (2, 1, 1, 0))
+            (stats["submitted"], stats["completed"], stats["failed"], stats["pending"]),
+            (2, 1, 1, 0),
+        )
 
     def test_async_helper_is_bounded(self):
         gate = threading.Event()
@@ -60,7 +68,9 @@ class Helpers(unittest.TestCase):
         with ConnectionPool(Connection, max_connections=3) as pool:
             self.assertEqual(len(Connection.made), 3)
             results = [pool.execute_async(use, i) for i in range(30)]
-            self.assertEqual([future.result() for future in results], [(i, True) for i in range(30)])
+            self.assertEqual(
+                [future.result() for future in results], [(i, True) for i in range(30)]
+            )
             with self.assertRaises(ConnectionError):
                 pool.execute_async(break_it).result()
             wait([pool.execute_async(use, i) for i in range(9)])
@@ -71,7 +81,9 @@ class Helpers(unittest.TestCase):
 
     def test_batch_processor_flushes_by_size_and_by_time(self):
         batches = []
-        with BatchProcessor(batch_size=3, flush_interval=1000.0, process_batch=batches.append) as batch:
+        with BatchProcessor(
+            batch_size=3, flush_interval=1000.0, process_batch=batches.append
+        ) as batch:
             for item in range(3):
                 self.assertFalse(batch.should_flush())
                 batch.add(item)
@@ -131,7 +143,9 @@ class Helpers(unittest.TestCase):
         two.set_exception(ValueError("bad"))
         self.assertTrue(aggregator.all_completed())
         self.assertIsInstance(aggregator.get_all_results()["two"][1], ValueError)
-        self.assertEqual(aggregator.get_stats(), {"added": 2, "pending": 0, "completed": 1, "failed": 1})
+        self.assertEqual(
+            aggregator.get_stats(), {"added": 2, "pending": 0, "completed": 1, "failed": 1}
+        )
         with self.assertRaisesRegex(ValueError, "there already"):
             aggregator.add("one", one)
         with self.assertRaisesRegex(TypeError, "concurrent.futures.Future"):

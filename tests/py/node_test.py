@@ -95,7 +95,9 @@ class Messages(unittest.TestCase):
             a.send("latest", i)
             self.assertEqual(a.send("first", i), i < 2)
         self.assertEqual((b.recv_all("latest"), b.recv_all("first")), ([3], [0, 1]))
-        with self.assertRaisesRegex(ValueError, "overflow is one of drop_oldest, latest, drop_newest"):
+        with self.assertRaisesRegex(
+            ValueError, "overflow is one of drop_oldest, latest, drop_newest"
+        ):
             b.subscribe("other", overflow="block")
         b.subscribe("first", depth=1)
         a.send("first", 5)
@@ -114,7 +116,9 @@ class Messages(unittest.TestCase):
     def test_subs_hears_from_the_first_message_on(self):
         heard = []
         talker = horus.Node("talker", tick=lambda node: node.send("hello", 1))
-        listener = horus.Node("listener", tick=lambda node: heard.extend(node.recv_all("hello")), subs=["hello"])
+        listener = horus.Node(
+            "listener", tick=lambda node: heard.extend(node.recv_all("hello")), subs=["hello"]
+        )
         scheduler = horus.Scheduler()
         scheduler.add(talker)
         scheduler.add(listener)
@@ -144,7 +148,13 @@ class Lifetime(unittest.TestCase):
     def test_a_scheduler_that_is_dropped_shuts_its_nodes_down(self):
         calls = []
         scheduler = horus.Scheduler()
-        scheduler.add(horus.Node("n", tick=lambda n: calls.append("tick"), shutdown=lambda n: calls.append("shutdown")))
+        scheduler.add(
+            horus.Node(
+                "n",
+                tick=lambda n: calls.append("tick"),
+                shutdown=lambda n: calls.append("shutdown"),
+            )
+        )
         scheduler.tick_once()
         del scheduler
         gc.collect()

@@ -7,11 +7,12 @@ import unittest
 import horus
 
 # SEMANTICS' introspection names.
-NAMES = """name priority tick_rate logging_enabled state total_ticks successful_ticks failed_ticks total_failures
-consecutive_failures circuit_state circuit_open deadline_ms deadline_misses watchdog_enabled watchdog_timeout_ms
-watchdog_expired watchdog_time_since_feed_ms ticks_skipped avg_tick_duration_ms min_tick_duration_ms
-max_tick_duration_ms last_tick_duration_ms messages_sent messages_received uptime_seconds release_lateness execution
-suspended response failure_count rate_hz""".split()
+NAMES = """name priority tick_rate logging_enabled state total_ticks successful_ticks failed_ticks
+total_failures consecutive_failures circuit_state circuit_open deadline_ms deadline_misses
+watchdog_enabled watchdog_timeout_ms watchdog_expired watchdog_time_since_feed_ms ticks_skipped
+avg_tick_duration_ms min_tick_duration_ms max_tick_duration_ms last_tick_duration_ms messages_sent
+messages_received uptime_seconds release_lateness execution suspended response failure_count
+rate_hz""".split()
 
 
 class Recorder(horus.Node):
@@ -158,11 +159,16 @@ class Faults(unittest.TestCase):
         with self.assertLogs("horus.failing", "ERROR") as log:
             scheduler.run()
         stats = scheduler.get_node_stats("failing")
-        self.assertEqual((stats["failed_ticks"], stats["failure_count"], stats["consecutive_failures"]), (3, 3, 3))
+        self.assertEqual(
+            (stats["failed_ticks"], stats["failure_count"], stats["consecutive_failures"]),
+            (3, 3, 3),
+        )
         self.assertEqual(stats["last_error"], "ValueError: bad reading 3")
-        self.assertEqual([str(error) for error in errors], ["bad reading 1", "bad reading 2", "bad reading 3"])
+        self.assertEqual(
+            [str(error) for error in errors], ["bad reading 1", "bad reading 2", "bad reading 3"]
+        )
         self.assertIn("Traceback", log.output[0])
-        self.assertIn('in tick', log.output[0])
+        self.assertIn("in tick", log.output[0])
         self.assertEqual(len(log.output), 1)  # at most one per second
 
     def test_the_circuit_breaker_leaves_a_failing_node_alone(self):
@@ -207,7 +213,9 @@ class Faults(unittest.TestCase):
             raise FileNotFoundError("no camera")
 
         scheduler.add(horus.Node("camera", tick=lambda node: None, init=init))
-        with self.assertLogs("horus.camera", "ERROR"), self.assertRaisesRegex(FileNotFoundError, "no camera"):
+        with self.assertLogs("horus.camera", "ERROR"), self.assertRaisesRegex(
+            FileNotFoundError, "no camera"
+        ):
             scheduler.run()
         self.assertEqual(calls, ["init good", "shutdown good"])
 
@@ -221,7 +229,9 @@ class Faults(unittest.TestCase):
     def test_a_missed_deadline_is_counted_and_a_reaction_is_taken(self):
         scheduler = horus.Scheduler(horus.SchedulerConfig(deadline_monitoring=True))
         busy = threading.Event()
-        scheduler.add(horus.Node("late", tick=lambda node: busy.wait(0.03)), deadline_ms=5, on_miss="stop")
+        scheduler.add(
+            horus.Node("late", tick=lambda node: busy.wait(0.03)), deadline_ms=5, on_miss="stop"
+        )
         scheduler.run()
         self.assertGreaterEqual(scheduler.get_node_stats("late")["deadline_misses"], 1)
 
@@ -257,7 +267,9 @@ class Faults(unittest.TestCase):
         scheduler.add(Motor("right"), priority=2)
         scheduler.add(Motor("left"), priority=1)
         scheduler.run()
-        self.assertEqual([call for call in calls if call.startswith("safe")], ["safe left", "safe right"])
+        self.assertEqual(
+            [call for call in calls if call.startswith("safe")], ["safe left", "safe right"]
+        )
         self.assertTrue(scheduler.emergency_stopped)
         scheduler.reset_emergency_stop()
         self.assertFalse(scheduler.emergency_stopped)
@@ -283,15 +295,21 @@ class Introspection(unittest.TestCase):
     def test_every_name_is_there_before_during_and_after_a_run(self):
         scheduler = horus.Scheduler()
         seen = []
-        scheduler.add(horus.Node("n", tick=lambda node: (seen.append(scheduler.get_all_nodes()), scheduler.stop())))
+        scheduler.add(
+            horus.Node(
+                "n", tick=lambda node: (seen.append(scheduler.get_all_nodes()), scheduler.stop())
+            )
+        )
         seen.append(scheduler.get_all_nodes())
         scheduler.run()
         seen.append(scheduler.get_all_nodes())
         for nodes in seen:
             self.assertEqual([name for name in NAMES if name not in nodes[0]], [])
         self.assertEqual(seen[-1][0]["rate_hz"], 100)
-        self.assertEqual(set(seen[-1][0]["execution"]), {
-            "count", "min_ns", "mean_ns", "max_ns", "p50_ns", "p99_ns", "p99_9_ns"})
+        self.assertEqual(
+            set(seen[-1][0]["execution"]),
+            {"count", "min_ns", "mean_ns", "max_ns", "p50_ns", "p99_ns", "p99_9_ns"},
+        )
         self.assertIn("n ", scheduler.status())
 
 

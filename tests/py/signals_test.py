@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ctrl-C, SIGTERM and handlers of the user's own: each in a process of its own, which says when it is ready."""
+"""Ctrl-C, SIGTERM and handlers of the user's own: each in a process of its own, which says when it
+is ready."""
 
 import signal
 import subprocess
@@ -31,7 +32,9 @@ def run(number, tick=READY, before=""):
     """What the program printed after the signal, and its exit code."""
     with subprocess.Popen(
         [sys.executable, "-c", PROGRAM.format(tick=tick, before=before)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         process.stdout.readline()
         process.send_signal(number)
@@ -49,8 +52,8 @@ class Signals(unittest.TestCase):
             self.assertEqual(run(signal.SIGINT, tick), (["shutdown", "KeyboardInterrupt"], 0))
 
     def test_ctrl_c_wakes_a_loop_that_sleeps(self):
-        before = 'scheduler.pause("motor"); print("ready", flush=True)'
-        self.assertEqual(run(signal.SIGINT, "pass", before)[0][-1], "KeyboardInterrupt")
+        tick = 'scheduler.pause("motor"); print("ready", flush=True)'
+        self.assertEqual(run(signal.SIGINT, tick), (["shutdown", "KeyboardInterrupt"], 0))
 
     def test_sigterm_stops_gracefully(self):
         self.assertEqual(run(signal.SIGTERM), (["shutdown", "returned"], 0))
@@ -58,6 +61,21 @@ class Signals(unittest.TestCase):
     def test_a_handler_of_the_users_own_may_call_stop(self):
         before = "signal.signal(signal.SIGUSR1, lambda *_: scheduler.stop())"
         self.assertEqual(run(signal.SIGUSR1, before=before), (["shutdown", "returned"], 0))
+
+
+class Exit(unittest.TestCase):
+    def test_a_run_in_a_daemon_thread_ends_with_the_program(self):
+        program = """
+import threading, horus
+ticked = threading.Event()
+node = horus.Node("n", tick=lambda node: ticked.set(), shutdown=lambda node: print("shutdown"))
+threading.Thread(target=horus.run, args=(node,), daemon=True).start()
+ticked.wait()
+"""
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, timeout=30
+        )
+        self.assertEqual((done.stdout.split(), done.returncode), (["shutdown"], 0), done.stderr)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Horus: nodes with ticks on a real-time scheduler, from Python. docs/python.md tells the whole story.
+"""Horus: nodes with ticks on a real-time scheduler, from Python. docs/python.md tells the whole
+story.
 
     import horus
 
@@ -16,9 +17,13 @@ from horus._config import RobotPreset, SchedulerConfig
 from horus._node import Node
 from horus._scheduler import Scheduler, run, set_log_level
 
+
 def __getattr__(name: str) -> object:
     if name in ("Hub", "Link"):
-        raise AttributeError(f"horus.{name} is not in the Python package yet; nodes of one scheduler talk by send and recv")
+        raise AttributeError(
+            f"horus.{name} is not in the Python package yet; nodes of one scheduler talk by send "
+            "and recv"
+        )
     raise AttributeError(f"module 'horus' has no attribute {name!r}")
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""AsyncNode and AsyncScheduler: nodes whose ticks are coroutines of asyncio, on one thread. The scheduler's reactor is one
-descriptor in asyncio's loop, whichever that is."""
+"""AsyncNode and AsyncScheduler: nodes whose ticks are coroutines of asyncio, on one thread. The
+scheduler's reactor is one descriptor in asyncio's loop, whichever that is."""
 
 import asyncio
 import inspect
@@ -13,9 +13,10 @@ from horus._scheduler import N, Scheduler, _seconds
 class AsyncNode(Node):
     """A node whose tick awaits: `async def tick_async(self)`.
 
-    Without a rate it is event-driven: the next tick starts when the last one has ended. With one, grid points that come
-    while a tick is in flight are skipped (`overrun`). Nobody else waits for a tick that awaits. A deadline with
-    on_miss="cancel", the watchdog and the end of the run cancel the tick's task. `init()` and `shutdown()` may be async too.
+    Without a rate it is event-driven: the next tick starts when the last one has ended. With one,
+    grid points that come while a tick is in flight are skipped (`overrun`). Nobody else waits for a
+    tick that awaits. A deadline with on_miss="cancel", the watchdog and the end of the run cancel
+    the tick's task. `init()` and `shutdown()` may be async too.
     """
 
     async def tick_async(self) -> Any:
@@ -27,13 +28,18 @@ class AsyncNode(Node):
         return self.send(topic, message)
 
     async def recv_async(self, topic: str, timeout: Optional[float] = None) -> Any:
-        """Waits for a message. One waiter per topic. Errors: TimeoutError after `timeout` seconds."""
+        """Waits for a message. One waiter per topic. Errors: TimeoutError after `timeout`
+        seconds."""
         inbox = self._inbox(topic)
         loop = asyncio.get_running_loop()
         come = asyncio.Event()
         if inbox.on_message is not None:
             raise RuntimeError(f"something waits for {topic!r} of node {self.name!r} already")
-        inbox.on_message = lambda: loop.call_soon_threadsafe(come.set)
+
+        def tell() -> None:
+            loop.call_soon_threadsafe(come.set)
+
+        inbox.on_message = tell
         try:
             async with asyncio.timeout(timeout):
                 while not inbox.queue:
@@ -51,7 +57,8 @@ class AsyncNode(Node):
             raise TypeError(f"tick_async() of node {self.name!r} is not async")
 
     def _begin(self, phase: str, done: Callable[[bool, Optional[BaseException]], None]) -> Any:
-        """Starts a coroutine as a task; gives what cancels it, or None when there is nothing to wait for."""
+        """Starts a coroutine as a task; gives what cancels it, or None when there is nothing to
+        wait for."""
         work = self.tick_async() if phase == "tick" else getattr(self, phase)()
         if not inspect.isawaitable(work):
             return None
@@ -71,9 +78,9 @@ class AsyncNode(Node):
 class AsyncScheduler(Scheduler):
     """A Scheduler inside asyncio's loop, for AsyncNodes and Nodes alike. One per thread at a time.
 
-        scheduler = horus.AsyncScheduler()
-        scheduler.add_async(CameraNode())
-        await scheduler.run_async()
+    scheduler = horus.AsyncScheduler()
+    scheduler.add_async(CameraNode())
+    await scheduler.run_async()
     """
 
     def add_async(self, node: N, priority: Optional[int] = None, **options: Any) -> N:
@@ -81,8 +88,9 @@ class AsyncScheduler(Scheduler):
         return self.add(node, priority, **options)
 
     async def run_async(self, duration: Optional[float] = None) -> None:
-        """Runs until stop() or for `duration` seconds, then every node's shutdown(). Cancelling it does the same, and then
-        raises CancelledError; so does Ctrl-C under asyncio.run(). Errors: as Scheduler.run()."""
+        """Runs until stop() or for `duration` seconds, then every node's shutdown(). Cancelling it
+        does the same, and then raises CancelledError; so does Ctrl-C under asyncio.run(). Errors:
+        as Scheduler.run()."""
         loop = asyncio.get_running_loop()
         ended: "asyncio.Future[None]" = loop.create_future()
 
@@ -126,5 +134,3 @@ class AsyncScheduler(Scheduler):
         if not isinstance(node, Node):
             raise TypeError(f"node is a horus.Node or a horus.AsyncNode, not {type(node).__name__}")
         node._check_methods()
-
-

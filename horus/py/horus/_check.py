@@ -8,9 +8,13 @@ from typing import Any
 def number(what: str, value: Any, low: float, high: float, unit: str = "") -> float:
     """A finite number within [low, high]; bool is not a number here."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{what} is a number{' of ' + unit if unit else ''}, not {type(value).__name__}")
+        raise TypeError(
+            f"{what} is a number{' of ' + unit if unit else ''}, not {type(value).__name__}"
+        )
     if not math.isfinite(value) or not low <= value <= high:
-        raise ValueError(f"{what} is {low:g} to {high:g}{' ' + unit if unit else ''}, not {value!r}")
+        raise ValueError(
+            f"{what} is {low:g} to {high:g}{' ' + unit if unit else ''}, not {value!r}"
+        )
     return float(value)
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Settings of a scheduler and the five presets. Plain values; a scheduler copies them when it is made."""
+"""Settings of a scheduler and the five presets. Plain values; a scheduler copies them when it is
+made."""
 
 import os
 from typing import Any, Callable, Optional, Union
@@ -52,8 +53,8 @@ class SchedulerConfig:
         SchedulerConfig(tick_rate=100.0, circuit_breaker=True, deadline_monitoring=True)
         SchedulerConfig.low_latency()
 
-    Errors: TypeError for an unknown keyword or a wrong type, ValueError out of range, AttributeError for a setting that
-    does not exist.
+    Errors: TypeError for an unknown keyword or a wrong type, ValueError out of range,
+    AttributeError for a setting that does not exist.
     """
 
     tick_rate = _number(0.001, 100_000, "Hz", "Hz of nodes that set no rate.")
@@ -64,29 +65,38 @@ class SchedulerConfig:
     circuit_open_ms = _number(1, 86_400_000, "ms", "The first rest of an open circuit; it doubles.")
     auto_restart = _flag("Instead of a rest: shutdown(), a pause, init().")
     restart_delay_ms = _number(0, 86_400_000, "ms", "The first pause before a restart; it doubles.")
-    max_restarts = _integer(0, 1_000_000, "Restarts within a minute; one more, and the node stays stopped.")
+    max_restarts = _integer(
+        0, 1_000_000, "Restarts within a minute; one more, and the node stays stopped."
+    )
     deadline_monitoring = _flag("Whether deadlines and budgets are looked at.")
     watchdog_enabled = _flag("Of nodes that say nothing about theirs.")
     watchdog_timeout_ms = _number(10, 60_000, "ms", "Longest time between two successful ticks.")
     spin_us = _number(0, 10_000, "us", "Poll instead of sleeping this long before a release.")
-    timer_slack_ns = _maybe_integer(1, 1_000_000_000, "How late the kernel may wake the thread; None: as it is.")
+    timer_slack_ns = _maybe_integer(
+        1, 1_000_000_000, "How late the kernel may wake the thread; None: as it is."
+    )
     lock_memory = _flag("mlockall; a refusal is one line in the log.")
     rt_priority = _integer(0, 99, "SCHED_FIFO priority; 0: an ordinary thread.")
     cpu = _maybe_integer(0, 4095, "The only processor of the thread; None: any.")
     finish_limit_ms = _number(0, 86_400_000, "ms", "At the end: for ticks in flight.")
-    shutdown_limit_ms = _number(0, 86_400_000, "ms", "At the end: for each node's shutdown() that awaits.")
+    shutdown_limit_ms = _number(
+        0, 86_400_000, "ms", "At the end: for each node's shutdown() that awaits."
+    )
     seed = _integer(0, 2**64 - 1, "Of the restarts' jitter.")
 
     def __init__(self, preset: str = "standard", **settings: Any) -> None:
         object.__setattr__(self, "_core", _core.Config.named(_check.text("preset", preset)))
         for name, value in settings.items():
             if name not in _names():
-                raise TypeError(f"SchedulerConfig has no setting {name!r}; there are: {', '.join(_names())}")
+                raise TypeError(
+                    f"SchedulerConfig has no setting {name!r}; there are: {', '.join(_names())}"
+                )
             setattr(self, name, value)
 
     @classmethod
     def from_file(cls, path: Union[str, "os.PathLike[str]"]) -> "SchedulerConfig":
-        """Reads [scheduler], [executor.NAME] and [node.NAME] of a TOML or YAML file; docs/scheduler.toml has every key.
+        """Reads [scheduler], [executor.NAME] and [node.NAME] of a TOML or YAML file;
+        docs/scheduler.toml has every key.
 
         Errors: ValueError with file, line and key; OSError when it cannot be read.
         """
@@ -128,7 +138,9 @@ class SchedulerConfig:
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in _names():
-            raise AttributeError(f"SchedulerConfig has no setting {name!r}; there are: {', '.join(_names())}")
+            raise AttributeError(
+                f"SchedulerConfig has no setting {name!r}; there are: {', '.join(_names())}"
+            )
         object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
@@ -153,5 +165,7 @@ def core_of(config: ConfigLike) -> Any:
     elif isinstance(config, (str, os.PathLike)):
         config = SchedulerConfig.from_file(config)
     if not isinstance(config, SchedulerConfig):
-        raise TypeError(f"config is a SchedulerConfig or the path of a file, not {type(config).__name__}")
+        raise TypeError(
+            f"config is a SchedulerConfig or the path of a file, not {type(config).__name__}"
+        )
     return config._core.copy()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Node: what users derive from, or make from a function. The scheduler calls it on the thread that runs; `send` and `recv`
-are free of threads."""
+"""Node: what users derive from, or make from a function. The scheduler calls it on the thread that
+runs; `send` and `recv` are free of threads."""
 
 import inspect
 import logging
@@ -38,17 +38,20 @@ def _class_name(node: Any) -> str:
 class Node:
     """A unit of work that the scheduler calls at a rate.
 
-    Derive from it and write `tick()`, or give a function, which takes the node: `Node("blink", tick=blink, rate=2)`.
+    Derive from it and write `tick()`, or give a function, which takes the node: `Node("blink",
+    tick=blink, rate=2)`.
 
-    `init()` runs once before the first tick, `shutdown()` once at the end, `on_error(error)` after a failed tick with what
-    it raised, `enter_safe_state()` at an emergency stop or when the watchdog gives the node up: put the hardware into a safe
-    state there and wait for nothing. That hook needs the interpreter, so a tick that holds it (a C call that does not
-    release the GIL) delays it; hooks that must not wait belong in C++.
+    `init()` runs once before the first tick, `shutdown()` once at the end, `on_error(error)` after
+    a failed tick with what it raised, `enter_safe_state()` at an emergency stop or when the
+    watchdog gives the node up: put the hardware into a safe state there and wait for nothing. That
+    hook needs the interpreter, so a tick that holds it (a C call that does not release the GIL)
+    delays it; hooks that must not wait belong in C++.
 
-    A tick that raises is a failed tick: counted, and logged with its traceback as `horus.<name>`, at most once a second.
+    A tick that raises is a failed tick: counted, and logged with its traceback as `horus.<name>`,
+    at most once a second.
 
-    `rate` is in Hz, above 0 to 100 000; without one the scheduler's `tick_rate` holds. `subs` names topics to subscribe to
-    from the start, `pubs` those that it sends, for the reader.
+    `rate` is in Hz, above 0 to 100 000; without one the scheduler's `tick_rate` holds. `subs` names
+    topics to subscribe to from the start, `pubs` those that it sends, for the reader.
     Errors: TypeError and ValueError for wrong arguments.
     """
 
@@ -97,7 +100,9 @@ class Node:
     def tick(self) -> Any:
         """Once per release. Must return soon: everybody else on this scheduler waits."""
         if "tick" not in self._horus.functions:
-            raise NotImplementedError(f"{type(self).__name__} has no tick(); write one, or Node(name, tick=function)")
+            raise NotImplementedError(
+                f"{type(self).__name__} has no tick(); write one, or Node(name, tick=function)"
+            )
         return self._call("tick")
 
     def shutdown(self) -> Any:
@@ -126,14 +131,17 @@ class Node:
         self._horus.name = _check.text("name", name)
 
     def send(self, topic: str, message: Any) -> bool:
-        """Hands the object itself to every node that has subscribed to `topic`. Never blocks. Any thread.
+        """Hands the object itself to every node that has subscribed to `topic`. Never blocks. Any
+        thread.
 
-        False when a subscriber with overflow="drop_newest" had no room. RuntimeError before the node is in a scheduler.
+        False when a subscriber with overflow="drop_newest" had no room. RuntimeError before the
+        node is in a scheduler.
         """
         return self._board().send(self, _check.text("topic", topic), message)
 
     def recv(self, topic: str, default: Any = None) -> Any:
-        """The oldest message that waits, else `default`. The first call subscribes, unless `subs` or connect() did."""
+        """The oldest message that waits, else `default`. The first call subscribes, unless `subs`
+        or connect() did."""
         return self._inbox(topic).take(default)
 
     def recv_all(self, topic: str) -> List[Any]:
@@ -145,8 +153,9 @@ class Node:
         return bool(self._inbox(topic).queue)
 
     def subscribe(self, topic: str, depth: int = DEPTH, overflow: str = "drop_oldest") -> None:
-        """A queue of `depth` messages, 1 to 65536. Full, it loses its oldest ("drop_oldest"), all but the newest ("latest")
-        or what comes ("drop_newest"). Called again, it changes the queue that there is."""
+        """A queue of `depth` messages, 1 to 65536. Full, it loses its oldest ("drop_oldest"), all
+        but the newest ("latest") or what comes ("drop_newest"). Called again, it changes the queue
+        that there is."""
         Inbox(depth, overflow)  # checks them
         _check.text("topic", topic)
         if self._horus.board is None:
@@ -162,7 +171,9 @@ class Node:
 
     def _board(self) -> Board:
         if self._horus.board is None:
-            raise RuntimeError(f"node {self.name!r} is in no scheduler yet; messages begin with Scheduler.add()")
+            raise RuntimeError(
+                f"node {self.name!r} is in no scheduler yet; messages begin with Scheduler.add()"
+            )
         return self._horus.board
 
     def _inbox(self, topic: str) -> Inbox:
@@ -181,8 +192,8 @@ class Node:
             method = self._horus.functions.get(phase) or getattr(self, phase)
             if inspect.iscoroutinefunction(method):
                 raise TypeError(
-                    f"{phase}() of node {self.name!r} is async: derive from horus.AsyncNode, write tick_async(), and add"
-                    " it to a horus.AsyncScheduler"
+                    f"{phase}() of node {self.name!r} is async: derive from horus.AsyncNode, write "
+                    "tick_async(), and add it to a horus.AsyncScheduler"
                 )
 
     def _report(self, error: BaseException, phase: str) -> str:
@@ -192,11 +203,17 @@ class Node:
         if not state.logs:
             return line
         now = time.monotonic()
-        if phase == "tick" and state.logged_at is not None and now - state.logged_at < _QUIET_SECONDS:
+        if (
+            phase == "tick"
+            and state.logged_at is not None
+            and now - state.logged_at < _QUIET_SECONDS
+        ):
             state.held_back += 1
             return line
         more = f" ({state.held_back} more since)" if state.held_back else ""
         if phase == "tick":
             state.logged_at, state.held_back = now, 0
-        logging.getLogger(f"horus.{self.name}").error("%s failed: %s%s", phase, line, more, exc_info=error)
+        logging.getLogger(f"horus.{self.name}").error(
+            "%s failed: %s%s", phase, line, more, exc_info=error
+        )
         return line

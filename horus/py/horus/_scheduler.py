@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scheduler: runs nodes on the thread that calls run(). The other methods may be called from any thread and from signal
-handlers, while it runs or before."""
+"""Scheduler: runs nodes on the thread that calls run(). The other methods may be called from any
+thread and from signal handlers, while it runs or before."""
 
+import atexit
 import os
 import signal
 import threading
+import time
 from typing import Any, Callable, Dict, List, Optional, Tuple, TypeVar, Union
 
 from horus import _check, _core
@@ -14,10 +16,12 @@ from horus._topics import Board
 
 N = TypeVar("N", bound=Node)
 _LONGEST_S = 1e9
+_EXIT_LIMIT_S = 5.0  # for all that run in daemon threads when the program ends
 
 
 class _Signals:
-    """While it lasts, a signal wakes the loop, and SIGTERM, where it would kill, stops. Main thread only; else nothing."""
+    """While it lasts, a signal wakes the loop, and SIGTERM, where it would kill, stops. Main thread
+    only; else nothing."""
 
     def __init__(self, stop: Callable[[], None]) -> None:
         self._stop = stop
@@ -50,15 +54,47 @@ class _Signals:
         os.close(self._write_fd)
 
 
+class _Running:
+    """Those that run when the interpreter ends, in daemon threads, are stopped while it can still
+    call their nodes' shutdown()."""
+
+    now: "set[_Running]" = set()
+
+    def __init__(self, scheduler: "Scheduler") -> None:
+        self.scheduler = scheduler
+        self.ended = threading.Event()
+
+    def __enter__(self) -> None:
+        self.now.add(self)
+
+    def __exit__(self, *_error: Any) -> None:
+        self.now.discard(self)
+        self.ended.set()
+
+    @classmethod
+    def stop_all(cls) -> None:
+        running = list(cls.now)
+        for run in running:
+            run.scheduler.stop()
+        deadline = time.monotonic() + _EXIT_LIMIT_S
+        for run in running:
+            run.ended.wait(max(0.0, deadline - time.monotonic()))
+
+
+atexit.register(_Running.stop_all)
+
+
 def _seconds(duration: Optional[float]) -> Optional[float]:
-    return None if duration is None else _check.number("duration", duration, 0, _LONGEST_S, "seconds")
+    return (
+        None if duration is None else _check.number("duration", duration, 0, _LONGEST_S, "seconds")
+    )
 
 
 class Scheduler:
     """Releases nodes at their rates, keeps account of them, and stops them in order.
 
-    `config`: a SchedulerConfig, or the path of a TOML or YAML file; the standard preset without one. As a context manager
-    it closes itself.
+    `config`: a SchedulerConfig, or the path of a TOML or YAML file; the standard preset without
+    one. As a context manager it closes itself.
 
         scheduler = horus.Scheduler(horus.SchedulerConfig.high_performance())
         scheduler.add(Camera(), priority=1)
@@ -97,23 +133,28 @@ class Scheduler:
     ) -> N:
         """Adds a node, before the run, and gives it back.
 
-        priority: 0 first, 100 without one. rate: Hz, above 0 to 100 000. deadline_ms (grid point to end) and budget_ms
-        (execution): 0 to 10 000, 0: none. watchdog_ms: 10 to 60 000, at least 3 periods. on_miss, on_budget: warn, skip,
-        degrade, cancel (deadlines of AsyncNodes only), safe_mode, stop. overrun: skip, queue, cancel.
-        Errors: TypeError, ValueError (also for a name that is taken), RuntimeError while it runs.
+        priority: 0 first, 100 without one. rate: Hz, above 0 to 100 000. deadline_ms (grid point to
+        end) and budget_ms (execution): 0 to 10 000, 0: none. watchdog_ms: 10 to 60 000, at least 3
+        periods. on_miss, on_budget: warn, skip, degrade, cancel (deadlines of AsyncNodes only),
+        safe_mode, stop. overrun: skip, queue, cancel. Errors: TypeError, ValueError (also for a
+        name that is taken), RuntimeError while it runs.
         """
         self._check_node(node)
         state = node._horus
         if state.board is not None:
             raise ValueError(f"node {node.name!r} is in a scheduler already")
 
-        def maybe(what: str, value: Optional[float], low: float, high: float, unit: str) -> Optional[float]:
+        def maybe(
+            what: str, value: Optional[float], low: float, high: float, unit: str
+        ) -> Optional[float]:
             return None if value is None else _check.number(what, value, low, high, unit)
 
         explicit = state.name is not None
         options: Dict[str, Any] = {
             "rate": maybe("rate", state.rate if rate is None else rate, 0.001, 100_000, "Hz"),
-            "priority": None if priority is None else _check.integer("priority", priority, -(2**31), 2**31 - 1),
+            "priority": None
+            if priority is None
+            else _check.integer("priority", priority, -(2**31), 2**31 - 1),
             "deadline_ms": maybe("deadline_ms", deadline_ms, 0, 10_000, "ms"),
             "budget_ms": maybe("budget_ms", budget_ms, 0, 10_000, "ms"),
             "watchdog_ms": maybe("watchdog_ms", watchdog_ms, 10, 60_000, "ms"),
@@ -121,12 +162,18 @@ class Scheduler:
             "on_budget": _check.text("on_budget", on_budget),
             "overrun": _check.text("overrun", overrun),
             "critical": _check.flag("critical", critical),
-            "circuit_breaker": None if circuit_breaker is None else _check.flag("circuit_breaker", circuit_breaker),
-            "auto_restart": None if auto_restart is None else _check.flag("auto_restart", auto_restart),
+            "circuit_breaker": None
+            if circuit_breaker is None
+            else _check.flag("circuit_breaker", circuit_breaker),
+            "auto_restart": None
+            if auto_restart is None
+            else _check.flag("auto_restart", auto_restart),
             "logging": _check.flag("logging_enabled", logging_enabled),
         }
         if on_budget == "cancel":
-            raise ValueError("on_budget cannot be 'cancel', which needs a suspension point; use a deadline")
+            raise ValueError(
+                "on_budget cannot be 'cancel', which needs a suspension point; use a deadline"
+            )
         name = self._free_name(node.name, explicit)
         self._core.add(node, name, self._is_async(node), **options)
         self._nodes.append(node)
@@ -135,28 +182,33 @@ class Scheduler:
         return node
 
     def connect(self, source: str, out: str, target: str, into: str) -> None:
-        """What `source` sends as `out` reaches what `target` receives as `into`; that then hears only what is connected to
-        it. Nodes by their names. Errors: ValueError for a node that is not there."""
+        """What `source` sends as `out` reaches what `target` receives as `into`; that then hears
+        only what is connected to it. Nodes by their names. Errors: ValueError for a node that is
+        not there."""
         source_node, target_node = self._node(source), self._node(target)
-        self._board.connect(source_node, _check.text("out", out), target_node, _check.text("into", into))
+        self._board.connect(
+            source_node, _check.text("out", out), target_node, _check.text("into", into)
+        )
 
     # --- Running
 
     def run(self, duration: Optional[float] = None) -> None:
-        """Runs until stop(), Ctrl-C, SIGTERM, or for `duration` seconds; then every node's shutdown(), in reverse order.
+        """Runs until stop(), Ctrl-C, SIGTERM, or for `duration` seconds; then every node's
+        shutdown(), in reverse order.
 
-        Ctrl-C raises KeyboardInterrupt, after the shutdown; it also interrupts a tick that takes long. A second one calls
-        every enter_safe_state() and interrupts the shutdown() that runs. Signal handlers of your own run as usual; they
-        may call stop(). When a node's init() raises, and it does not restart, run() raises that.
-        Errors: RuntimeError when the scheduler cannot start, or one runs on this thread.
+        Ctrl-C raises KeyboardInterrupt, after the shutdown; it also interrupts a tick that takes
+        long. A second one calls every enter_safe_state() and interrupts the shutdown() that runs.
+        Signal handlers of your own run as usual; they may call stop(). When a node's init() raises,
+        and it does not restart, run() raises that. Errors: RuntimeError when the scheduler cannot
+        start, or one runs on this thread.
         """
-        with _Signals(self.stop) as signals:
+        with _Running(self), _Signals(self.stop) as signals:
             result = self._core.run(_seconds(duration), signals.fd, signals.heard)
         self._finish(result)
 
     def tick_once(self) -> None:
-        """Starts the nodes where that has not been done, ticks each once, in order, and waits for them. run() or close()
-        shuts them down, on the same thread. Errors: as run()."""
+        """Starts the nodes where that has not been done, ticks each once, in order, and waits for
+        them. run() or close() shuts them down, on the same thread. Errors: as run()."""
         self._finish(self._core.tick_once())
 
     def close(self) -> None:
@@ -164,11 +216,13 @@ class Scheduler:
         self._finish(self._core.close())
 
     def stop(self) -> None:
-        """Ends the run gracefully. Any thread, any signal handler; before a run it ends that run at once."""
+        """Ends the run gracefully. Any thread, any signal handler; before a run it ends that run at
+        once."""
         self._core.stop()
 
     def emergency_stop(self) -> None:
-        """No node is released until reset_emergency_stop(), and every enter_safe_state() is called by priority."""
+        """No node is released until reset_emergency_stop(), and every enter_safe_state() is called
+        by priority."""
         self._core.emergency_stop()
 
     def reset_emergency_stop(self) -> None:
@@ -204,13 +258,19 @@ class Scheduler:
 
     def set_node_deadline(self, name: str, deadline_ms: Optional[float]) -> None:
         """From the grid point to the end of a tick: above 0 to 10 000 ms; 0 or None: none."""
-        limit = 0.0 if deadline_ms is None else _check.number("deadline_ms", deadline_ms, 0, 10_000, "ms")
+        limit = (
+            0.0
+            if deadline_ms is None
+            else _check.number("deadline_ms", deadline_ms, 0, 10_000, "ms")
+        )
         self._core.set_node_deadline(_check.text("name", name), limit)
 
     def set_node_watchdog(self, name: str, enabled: bool, timeout_ms: float = 1000) -> None:
         """Longest time between two successful ticks: 10 to 60 000 ms, and at least 3 periods."""
         timeout = _check.number("timeout_ms", timeout_ms, 10, 60_000, "ms")
-        self._core.set_node_watchdog(_check.text("name", name), _check.flag("enabled", enabled), timeout)
+        self._core.set_node_watchdog(
+            _check.text("name", name), _check.flag("enabled", enabled), timeout
+        )
 
     # --- Questions
 
@@ -219,8 +279,11 @@ class Scheduler:
         return [node.name for node in self._nodes]
 
     def get_node_stats(self, name: str) -> Dict[str, Any]:
-        """The account of one node, docs/python.md has its keys; ValueError when there is none of that name."""
-        return self._with_messages(self._core.statistics(self._node(name).name))
+        """The account of one node, docs/python.md has its keys; ValueError when there is none of
+        that name."""
+        stats = self._core.statistics(self._node(name).name)
+        assert stats is not None
+        return self._with_messages(stats)
 
     def get_all_nodes(self) -> List[Dict[str, Any]]:
         """The accounts of all nodes, in the order of addition."""
@@ -250,7 +313,9 @@ class Scheduler:
         if not isinstance(node, Node):
             raise TypeError(f"node is a horus.Node, not {type(node).__name__}")
         if hasattr(node, "tick_async"):
-            raise TypeError(f"node {node.name!r} is a horus.AsyncNode: add it to a horus.AsyncScheduler")
+            raise TypeError(
+                f"node {node.name!r} is a horus.AsyncNode: add it to a horus.AsyncScheduler"
+            )
         node._check_methods()
 
     def _finish(self, result: Tuple[int, Optional[BaseException]]) -> None:
@@ -286,7 +351,9 @@ class Scheduler:
         for node in self._nodes:
             if node.name == name:
                 return node
-        raise ValueError(f"no node is named {name!r}; there are: {', '.join(self.get_node_names()) or 'none'}")
+        raise ValueError(
+            f"no node is named {name!r}; there are: {', '.join(self.get_node_names()) or 'none'}"
+        )
 
     def _with_messages(self, stats: Dict[str, Any]) -> Dict[str, Any]:
         stats.update(self._board.account(self._node(stats["name"])))
@@ -294,7 +361,8 @@ class Scheduler:
 
 
 def run(*nodes: Node, duration: Optional[float] = None, config: ConfigLike = None) -> None:
-    """Runs these nodes together: a Scheduler (an AsyncScheduler where one of them is an AsyncNode), add() and run()."""
+    """Runs these nodes together: a Scheduler (an AsyncScheduler where one of them is an AsyncNode),
+    add() and run()."""
     from horus._async import AsyncNode, AsyncScheduler
 
     if not nodes:
@@ -307,5 +375,6 @@ def run(*nodes: Node, duration: Optional[float] = None, config: ConfigLike = Non
 
 
 def set_log_level(level: int) -> None:
-    """Lines of Horus itself on stderr, from this level of `logging` on: logging.WARNING. Default: INFO, or HORUS_LOG."""
+    """Lines of Horus itself on stderr, from this level of `logging` on: logging.WARNING. Default:
+    INFO, or HORUS_LOG."""
     _core.set_log_level(_check.integer("level", level, 0, 100))

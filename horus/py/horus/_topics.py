@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages between the Python nodes of one scheduler: objects by reference, bounded queues. Any thread may send and
-receive. Per queue `sent = delivered + dropped + queued` holds at every moment."""
+"""Messages between the Python nodes of one scheduler: objects by reference, bounded queues. Any
+thread may send and receive. Per queue `sent = delivered + dropped + queued` holds at every
+moment."""
 
 import threading
 from collections import deque
@@ -66,7 +67,8 @@ class Inbox:
 
 
 class Board:
-    """The topics of one scheduler and what connects its nodes. Nodes are told apart by what is given as `node`."""
+    """The topics of one scheduler and what connects its nodes. Nodes are told apart by what is
+    given as `node`."""
 
     def __init__(self) -> None:
         self._topics: Dict[str, Tuple[Inbox, ...]] = {}
