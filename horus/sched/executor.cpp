@@ -382,7 +382,7 @@ void Executor::release_due(std::int64_t now) {
   }
   for (NodeRecord* record : due_) {
     const std::int64_t grid_point = record->advance_grid(now);
-    now = record->offer(grid_point, now);
+    if (!scheduler_.stop_is_requested()) now = record->offer(grid_point, now);
     releases_.push_back(record);
     std::push_heap(releases_.begin(), releases_.end(), later);
   }
@@ -421,6 +421,7 @@ Task<> Executor::event_loop(NodeRecord& record) {
       co_await sleep(Duration(rest));
       if (record.state() != NodeState::running || scheduler_.emergency_stopped()) continue;
     }
+    if (scheduler_.stop_is_requested()) co_return;
     const std::int64_t now = now_ns();
     record.offer(now, now);
     if (record.in_flight()) {

@@ -410,6 +410,26 @@ TEST_CASE("one node can be restarted by hand while the others go on") {
   CHECK(run.nodes.at("fragile").successful_ticks >= 98);
 }
 
+TEST_CASE("after stop() nothing is released, not even what is due at the same instant") {
+  int others = 0;
+  Scheduler* scheduler = nullptr;
+  virtual_time::run({.build =
+                         [&](Scheduler& s) {
+                           scheduler = &s;
+                           s.add("ender",
+                                 [&, ticks = 0]() mutable {
+                                   if (++ticks == 3) scheduler->stop();
+                                 })
+                               .rate(100_hz)
+                               .priority(0);
+                           s.add("other", [&] { ++others; }).rate(100_hz).priority(1);
+                           s.add("slow", [] {}).rate(100_hz).priority(2);
+                         },
+                     .length = 10s,
+                     .cost = {{"slow", 15ms}}});
+  CHECK(others == 2);
+}
+
 TEST_CASE("policies order the starts of one instant") {
   const auto order = [](horus::Policy policy) {
     std::vector<std::string> started;
