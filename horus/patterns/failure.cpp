@@ -10,7 +10,8 @@
 
 namespace horus {
 
-Failure::Failure(std::exception_ptr thrown) : exception(std::move(thrown)) {
+Failure::Failure(std::exception_ptr thrown) {
+  exception = std::move(thrown);
   try {
     std::rethrow_exception(exception);
   } catch (const Error& error) {

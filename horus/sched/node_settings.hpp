@@ -53,20 +53,23 @@ struct NodeOverrides {
     const auto take = [](auto& setting, const auto& value) {
       if (value) setting = *value;
     };
+    const auto take_either = [](auto& setting, const auto& value) {  // an optional setting
+      if (value) setting = value;
+    };
     take(settings.rate, rate);
     take(settings.priority, priority);
     take(settings.deadline, deadline);
     take(settings.budget, budget);
-    take(settings.watchdog, watchdog);
+    take_either(settings.watchdog, watchdog);
     take(settings.on_miss, on_miss);
     take(settings.on_budget, on_budget);
     take(settings.overrun, overrun);
-    take(settings.watchdog_enabled, watchdog_enabled);
+    take_either(settings.watchdog_enabled, watchdog_enabled);
     take(settings.critical, critical);
     take(settings.miss_is_failure, miss_is_failure);
     take(settings.logging_enabled, logging_enabled);
-    take(settings.circuit_breaker, circuit_breaker);
-    take(settings.auto_restart, auto_restart);
+    take_either(settings.circuit_breaker, circuit_breaker);
+    take_either(settings.auto_restart, auto_restart);
     take(settings.executor, executor);
   }
 };

@@ -502,9 +502,7 @@ Task<int> Scheduler::run_limited(Duration limit, bool own_signals) {
   Executor& main = *main_;
   main.attach();
   if (real_time) {
-    std::vector<Executor*> all;
-    for (auto& executor : executors_) all.push_back(executor.get());
-    monitor_->start(std::move(all), emergency_, stop_requested_, own_signals, config_.exit_when_blocked);
+    monitor_->start(all_executors(), emergency_, stop_requested_, own_signals, config_.exit_when_blocked);
   }
   Scope beside("watchdog");
   if (!real_time) static_cast<void>(beside.spawn(watch_ladders()));
@@ -572,8 +570,7 @@ Task<int> Scheduler::run_limited(Duration limit, bool own_signals) {
 // Where time is virtual nothing blocks, and there are no threads: the loop looks itself.
 Task<> Scheduler::watch_ladders() {
   while (true) {
-    std::vector<Executor*> all;
-    for (auto& executor : executors_) all.push_back(executor.get());
+    const std::vector<Executor*> all = all_executors();
     co_await sleep(Duration(detail::SafetyMonitor::period_of(all)));
     for (Executor* executor : all) {
       if (detail::SafetyMonitor::scan(*executor, now_ns())) executor->poke();
@@ -763,12 +760,19 @@ std::vector<std::string> Scheduler::node_list() const {
   return names;
 }
 
+std::vector<Executor*> Scheduler::all_executors() const {
+  std::vector<Executor*> all(executors_.size());
+  std::transform(executors_.begin(), executors_.end(), all.begin(),
+                 [](const auto& one) { return one.get(); });
+  return all;
+}
+
 // Asks every executor on its own thread, one after another, and waits for the answers.
 void Scheduler::ask_each(const std::function<void(Executor&)>& question) const {
   std::vector<Executor*> all;
   {
     const std::lock_guard lock(mutex_);
-    for (const auto& executor : executors_) all.push_back(executor.get());
+    all = all_executors();
   }
   for (Executor* executor : all) {
     if (executor->is_here()) {

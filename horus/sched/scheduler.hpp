@@ -256,6 +256,7 @@ class HORUS_API Scheduler {
   }
   // What the first executor heard, the others hear too.
   void pass_on(const detail::Executor& from) noexcept;
+  [[nodiscard]] std::vector<detail::Executor*> all_executors() const;
   void ask_each(const std::function<void(detail::Executor&)>& question) const;
 
   SchedulerConfig config_;
