@@ -742,9 +742,14 @@ void Reactor::end_background() noexcept {
 
 // Everything else that runs has ended by structure; what remains are closes, multishots and the wake-up.
 void Reactor::drain() noexcept {
-  while (!mailbox_.empty()) take_posts();  // whoever posted may wait for an answer
+  // Whoever posted may wait for an answer, and what was handed over owns what it carries.
+  const auto take_all = [this] {
+    while (!mailbox_.empty() || !remote_.empty()) take_posts();
+  };
+  take_all();
   resume_ready();
   if (background_) end_background();
+  take_all();
   const std::int64_t limit = saturating_add(now_ns(), config_.drain_limit.count());
   bool asked = false;
   while (in_flight_ > 0 || sq_tail_ != *rings_.sq_tail || !queued_.empty()) {
