@@ -123,7 +123,7 @@ void Executor::tell(std::function<void()> work) {
   while (true) {
     {
       const std::lock_guard lock(mutex_);
-      if (!is_attached_) break;
+      if (!is_attached_) return work();  // with the lock, or a run could begin meanwhile
       if (commands_.size() < kMaxCommands) {
         commands_.push_back(std::move(work));
         attention_.store(true, std::memory_order_seq_cst);
@@ -133,7 +133,6 @@ void Executor::tell(std::function<void()> work) {
     }
     ::sched_yield();
   }
-  work();
 }
 
 bool Executor::before_sleep() noexcept {

@@ -72,6 +72,8 @@ class Executor final : public io::Lookout {
   // --- Any thread
   /// Runs `work` on the thread of the loop, or here and now when no run lasts.
   void tell(std::function<void()> work);
+  /// While it is held, and no run lasts, nobody asks and nothing changes.
+  [[nodiscard]] std::unique_lock<std::mutex> hold() { return std::unique_lock(mutex_); }
   /// Makes the loop look. Also from a signal handler.
   void poke() noexcept;
   /// The thread of the loop, for the safety monitor; only while attached.

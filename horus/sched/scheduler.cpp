@@ -280,6 +280,9 @@ void Scheduler::settle(bool threads) {
     throw Error(EINVAL, "configure", fmt::format("node \"{}\" (there are: {})", name, names));
   }
   Executor& main = *main_;
+  std::vector<std::unique_lock<std::mutex>> held;
+  held.reserve(executors_.size());
+  for (auto& executor : executors_) held.push_back(executor->hold());
   for (auto& executor : executors_) executor->nodes.clear();  // they stay, for whoever still asks one
   for (auto& record : nodes_) {
     config_.override(record->node_name(), record->settings);
@@ -703,10 +706,12 @@ Result<> Scheduler::control(const char* what, std::string_view name, std::functi
   {
     const std::lock_guard lock(mutex_);
     executor = (*record)->executor;
+    if (executor == nullptr) {
+      work(**record);
+      return {};
+    }
   }
-  if (executor == nullptr) {
-    work(**record);
-  } else if (executor->is_here()) {
+  if (executor->is_here()) {
     work(**record);
   } else {
     executor->tell([work = std::move(work), record = *record] { work(*record); });
@@ -790,9 +795,12 @@ void Scheduler::ask_each(const std::function<void(Executor&)>& question) const {
 
 std::vector<NodeStatistics> Scheduler::statistics() const {
   std::vector<NodeStatistics> all(nodes_.size());
-  if (!settled_) {
-    for (const auto& record : nodes_) all[record->index] = record->statistics();
-    return all;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!settled_) {
+      for (const auto& record : nodes_) all[record->index] = record->statistics();
+      return all;
+    }
   }
   ask_each([&](Executor& executor) {
     for (const NodeRecord* record : executor.nodes) all[record->index] = record->statistics();
