@@ -52,7 +52,7 @@ class Runs(unittest.TestCase):
     def test_nodes_start_by_priority_and_end_in_reverse_order(self):
         scheduler, calls = horus.Scheduler(), []
         scheduler.add(Recorder("second", calls), priority=2)
-        scheduler.add(Recorder("first", calls, scheduler, last=1), priority=1)
+        scheduler.add(Recorder("first", calls, scheduler, last=2), priority=1)
         scheduler.run()
         self.assertEqual(calls[:4], ["init second", "init first", "tick first", "tick second"])
         self.assertEqual(calls[-2:], ["shutdown first", "shutdown second"])
