@@ -149,6 +149,16 @@ class HORUS_API Reactor {
            !queued_.empty() || sq_tail_ != *rings_.sq_tail;
   }
 
+  /// True when an enter would neither submit nor complete anything: a turn with a timeout of 0 can be left out. The
+  /// epoll backend cannot tell, and never says so.
+  [[nodiscard]] bool nothing_to_take() const noexcept {
+    const std::uint32_t flags =
+        std::atomic_ref(*const_cast<std::uint32_t*>(rings_.sq_flags)).load(std::memory_order_relaxed);
+    return !has_work() && (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) == 0 &&
+           std::atomic_ref(*rings_.cq_tail).load(std::memory_order_acquire) == *rings_.cq_head &&
+           timers_.size() == 0 && lookouts_.empty();
+  }
+
   /// A snapshot. Any thread.
   [[nodiscard]] Statistics statistics() const noexcept;
   [[nodiscard]] const char* backend_name() const noexcept { return backend_->name(); }

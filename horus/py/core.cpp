@@ -6,6 +6,8 @@
 #include <horus/base/log.hpp>
 #include <horus/base/version.hpp>
 #include <horus/py/bindings.hpp>
+#include <horus/py/handle.hpp>
+#include <horus/py/loop.hpp>
 
 namespace horus::python {
 namespace {
@@ -52,4 +54,7 @@ PYBIND11_MODULE(_core, module) {
   horus::python::bind_errors(module);
   horus::python::bind_config(module);
   horus::python::bind_scheduler(module);
+  if (!horus::python::add_handles(module.ptr()) || !horus::python::add_operations(module.ptr()) ||
+      !horus::python::add_loop(module.ptr()))
+    throw pybind11::error_already_set();
 }

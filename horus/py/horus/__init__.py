@@ -11,9 +11,10 @@ story.
     horus.run(Blink(), duration=1.0)
 """
 
-from horus import _core
+from horus import _core, _loop
 from horus._async import AsyncNode, AsyncScheduler
 from horus._config import RobotPreset, SchedulerConfig
+from horus._loop import EventLoop, new_event_loop
 from horus._node import Node
 from horus._scheduler import Scheduler, run, set_log_level
 
@@ -24,6 +25,8 @@ def __getattr__(name: str) -> object:
             f"horus.{name} is not in the Python package yet; nodes of one scheduler talk by send "
             "and recv"
         )
+    if name == "EventLoopPolicy":
+        return _loop.event_loop_policy()
     raise AttributeError(f"module 'horus' has no attribute {name!r}")
 
 
@@ -32,10 +35,12 @@ __version__: str = _core.version
 __all__ = [
     "AsyncNode",
     "AsyncScheduler",
+    "EventLoop",
     "Node",
     "RobotPreset",
     "Scheduler",
     "SchedulerConfig",
+    "new_event_loop",
     "run",
     "set_log_level",
 ]

@@ -2,7 +2,9 @@
 """Scheduler: runs nodes on the thread that calls run(). The other methods may be called from any
 thread and from signal handlers, while it runs or before."""
 
+import asyncio
 import atexit
+import inspect
 import os
 import signal
 import threading
@@ -360,18 +362,27 @@ class Scheduler:
         return stats
 
 
-def run(*nodes: Node, duration: Optional[float] = None, config: ConfigLike = None) -> None:
+def run(*nodes: Any, duration: Optional[float] = None, config: ConfigLike = None) -> Any:
     """Runs these nodes together: a Scheduler (an AsyncScheduler where one of them is an AsyncNode),
-    add() and run()."""
+    add() and run(). With a coroutine instead of nodes: asyncio.run() on Horus' own event loop, and
+    its value."""
     from horus._async import AsyncNode, AsyncScheduler
+    from horus._loop import new_event_loop
 
+    if len(nodes) == 1 and inspect.iscoroutine(nodes[0]):
+        if duration is not None or config is not None:
+            nodes[0].close()
+            raise TypeError("duration and config are for nodes; a coroutine runs until it returns")
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            return runner.run(nodes[0])
     if not nodes:
-        raise TypeError("run() needs at least one node")
+        raise TypeError("run() needs at least one node, or a coroutine")
     kind = AsyncScheduler if any(isinstance(node, AsyncNode) for node in nodes) else Scheduler
     scheduler = kind(config)
     for node in nodes:
         scheduler.add(node)
     scheduler.run(duration)
+    return None
 
 
 def set_log_level(level: int) -> None:

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <horus/py/handle.hpp>
+
+#include <array>
+#include <new>
+
+#include <horus/py/loop.hpp>
+#include <horus/py/raw_type.hpp>
+
+namespace horus::python {
+
+PyTypeObject* handle_type = nullptr;
+PyTypeObject* timer_handle_type = nullptr;
+
+namespace {
+
+// What was freed last is made again next. Guarded by the GIL.
+template <class T>
+struct FreeList {
+  static constexpr std::size_t kMost = 256;
+  std::array<T*, kMost> objects{};
+  std::size_t count = 0;
+};
+FreeList<Handle> free_handles;
+FreeList<TimerHandle> free_timers;
+
+template <class T>
+T* allocate(PyTypeObject* type, FreeList<T>& free) {
+  if (free.count > 0) {
+    T* object = free.objects[--free.count];
+    return reinterpret_cast<T*>(PyObject_Init(reinterpret_cast<PyObject*>(object), type));
+  }
+  return reinterpret_cast<T*>(type->tp_alloc(type, 0));
+}
+
+template <class T>
+void release(PyObject* self, FreeList<T>& free) {
+  PyTypeObject* type = Py_TYPE(self);
+  if (free.count < free.kMost) {
+    free.objects[free.count++] = reinterpret_cast<T*>(self);
+  } else {
+    type->tp_free(self);
+  }
+  Py_DECREF(type);
+}
+
+bool fill(Handle* handle, PyObject* callback, PyObject* const* arguments, Py_ssize_t count,
+          PyObject* context) {
+  handle->cancelled = handle->repeats = false;
+  handle->callback = Py_NewRef(callback);
+  handle->count = count;
+  handle->many = nullptr;
+  if (count > Handle::kInline) {
+    handle->many = PyTuple_New(count);
+    if (handle->many == nullptr) handle->count = 0;
+    for (Py_ssize_t i = 0; handle->many != nullptr && i < count; ++i)
+      PyTuple_SET_ITEM(handle->many, i, Py_NewRef(arguments[i]));
+  } else {
+    for (Py_ssize_t i = 0; i < count; ++i) handle->arguments[i] = Py_NewRef(arguments[i]);
+  }
+  handle->context = context == nullptr || context == Py_None ? PyContext_CopyCurrent() : Py_NewRef(context);
+  return handle->context != nullptr && handle->count == count;
+}
+
+Handle* as_handle(PyObject* self) { return reinterpret_cast<Handle*>(self); }
+TimerHandle* as_timer(PyObject* self) { return reinterpret_cast<TimerHandle*>(self); }
+
+PyObject* cancel(PyObject* self, PyObject*) {
+  Handle* handle = as_handle(self);
+  if (handle->cancelled) Py_RETURN_NONE;
+  handle->cancelled = true;
+  forget_callback(handle);
+  if (Py_TYPE(self) == timer_handle_type) LoopCore::forget_timer(*as_timer(self));
+  Py_RETURN_NONE;
+}
+
+PyObject* is_cancelled(PyObject* self, PyObject*) { return PyBool_FromLong(as_handle(self)->cancelled); }
+PyObject* get_cancelled(PyObject* self, void*) { return PyBool_FromLong(as_handle(self)->cancelled); }
+
+PyObject* get_context(PyObject* self, PyObject*) {
+  PyObject* context = as_handle(self)->context;
+  return Py_NewRef(context != nullptr ? context : Py_None);
+}
+
+PyObject* get_callback(PyObject* self, void*) {
+  PyObject* callback = as_handle(self)->callback;
+  return Py_NewRef(callback != nullptr ? callback : Py_None);
+}
+
+PyObject* get_arguments(PyObject* self, void*) {
+  Handle* handle = as_handle(self);
+  if (handle->callback == nullptr) Py_RETURN_NONE;
+  if (handle->many != nullptr) return Py_NewRef(handle->many);
+  PyObject* tuple = PyTuple_New(handle->count);
+  for (Py_ssize_t i = 0; tuple != nullptr && i < handle->count; ++i)
+    PyTuple_SET_ITEM(tuple, i, Py_NewRef(handle->arguments[i]));
+  return tuple;
+}
+
+PyObject* when(PyObject* self, PyObject*) { return PyFloat_FromDouble(as_timer(self)->when); }
+
+PyObject* represent(PyObject* self) {
+  Handle* handle = as_handle(self);
+  const char* state = handle->cancelled ? " cancelled" : "";
+  if (handle->callback == nullptr) return PyUnicode_FromFormat("<%s%s>", raw_name(self), state);
+  if (Py_TYPE(self) == timer_handle_type) {
+    PyObject* at = PyFloat_FromDouble(as_timer(self)->when);
+    if (at == nullptr) return nullptr;
+    PyObject* text = PyUnicode_FromFormat("<%s%s when=%R %R>", raw_name(self), state, at, handle->callback);
+    Py_DECREF(at);
+    return text;
+  }
+  return PyUnicode_FromFormat("<%s%s %R>", raw_name(self), state, handle->callback);
+}
+
+void drop_handle(PyObject* self) {
+  forget_callback(as_handle(self));
+  release(self, free_handles);
+}
+
+void drop_timer(PyObject* self) {
+  TimerHandle* timer = as_timer(self);
+  forget_callback(&timer->handle);
+  Py_CLEAR(timer->stands_for);
+  timer->timer.~Entry();
+  release(self, free_timers);
+}
+
+PyMethodDef handle_methods[] = {
+    {"cancel", &cancel, METH_NOARGS, "Does not call it any more."},
+    {"cancelled", &is_cancelled, METH_NOARGS, "Whether it was cancelled."},
+    {"get_context", &get_context, METH_NOARGS, "The context that it runs in."},
+    {nullptr, nullptr, 0, nullptr},
+};
+PyMethodDef timer_methods[] = {
+    {"cancel", &cancel, METH_NOARGS, "Does not call it any more."},
+    {"cancelled", &is_cancelled, METH_NOARGS, "Whether it was cancelled."},
+    {"get_context", &get_context, METH_NOARGS, "The context that it runs in."},
+    {"when", &when, METH_NOARGS, "The time of the loop's clock when it runs, in seconds."},
+    {nullptr, nullptr, 0, nullptr},
+};
+PyGetSetDef members[] = {
+    {"_cancelled", &get_cancelled, nullptr, nullptr, nullptr},
+    {"_callback", &get_callback, nullptr, nullptr, nullptr},
+    {"_args", &get_arguments, nullptr, nullptr, nullptr},
+    {nullptr, nullptr, nullptr, nullptr, nullptr},
+};
+
+}  // namespace
+
+bool add_handles(PyObject* module) {
+  PyType_Slot handle_slots[] = {
+      {Py_tp_doc, const_cast<char*>("What call_soon() gives: cancel() keeps the callback from being called.")},
+      {Py_tp_dealloc, slot(&drop_handle)},
+      {Py_tp_repr, slot(&represent)},
+      {Py_tp_methods, handle_methods},
+      {Py_tp_getset, members},
+      {0, nullptr},
+  };
+  PyType_Slot timer_slots[] = {
+      {Py_tp_doc, const_cast<char*>("What call_later() and call_at() give.")},
+      {Py_tp_dealloc, slot(&drop_timer)},
+      {Py_tp_repr, slot(&represent)},
+      {Py_tp_methods, timer_methods},
+      {Py_tp_getset, members},
+      {0, nullptr},
+  };
+  constexpr unsigned kFlags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION;
+  PyType_Spec handle_spec{"horus._core.Handle", sizeof(Handle), 0, kFlags, handle_slots};
+  PyType_Spec timer_spec{"horus._core.TimerHandle", sizeof(TimerHandle), 0, kFlags, timer_slots};
+  handle_type = add_type(module, handle_spec);
+  timer_handle_type = handle_type == nullptr ? nullptr : add_type(module, timer_spec);
+  return timer_handle_type != nullptr;
+}
+
+Handle* make_handle(PyObject* callback, PyObject* const* arguments, Py_ssize_t count, PyObject* context) {
+  Handle* handle = allocate(handle_type, free_handles);
+  if (handle == nullptr) return nullptr;
+  if (!fill(handle, callback, arguments, count, context)) {
+    Py_DECREF(handle);
+    return nullptr;
+  }
+  return handle;
+}
+
+TimerHandle* make_timer_handle(PyObject* callback, PyObject* const* arguments, Py_ssize_t count,
+                               PyObject* context, double when) {
+  TimerHandle* timer = allocate(timer_handle_type, free_timers);
+  if (timer == nullptr) return nullptr;
+  new (&timer->timer) TimerHandle::Entry(*timer);
+  timer->loop = nullptr;
+  timer->stands_for = nullptr;
+  timer->when = when;
+  if (!fill(&timer->handle, callback, arguments, count, context)) {
+    Py_DECREF(timer);
+    return nullptr;
+  }
+  return timer;
+}
+
+PyObject* call_handle(Handle* handle) {
+  // The callback may cancel its own handle: what is called belongs to this call.
+  PyObject* callback = Py_NewRef(handle->callback);
+  PyObject* result = nullptr;
+  if (handle->many != nullptr) {
+    PyObject* many = Py_NewRef(handle->many);
+    result = PyObject_Call(callback, many, nullptr);
+    Py_DECREF(many);
+  } else {
+    PyObject* arguments[1 + Handle::kInline];  // the first place is for a bound method's self
+    const Py_ssize_t count = handle->count;
+    for (Py_ssize_t i = 0; i < count; ++i) arguments[1 + i] = Py_NewRef(handle->arguments[i]);
+    result = PyObject_Vectorcall(callback, arguments + 1,
+                                 static_cast<std::size_t>(count) | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr);
+    for (Py_ssize_t i = 0; i < count; ++i) Py_DECREF(arguments[1 + i]);
+  }
+  Py_DECREF(callback);
+  return result;
+}
+
+void forget_callback(Handle* handle) {
+  PyObject* callback = handle->callback;
+  if (callback == nullptr) return;
+  handle->callback = nullptr;
+  PyObject* many = handle->many;
+  handle->many = nullptr;
+  const Py_ssize_t count = many == nullptr ? handle->count : 0;
+  handle->count = 0;
+  PyObject* context = handle->context;
+  handle->context = nullptr;
+  for (Py_ssize_t i = 0; i < count; ++i) Py_DECREF(handle->arguments[i]);
+  Py_XDECREF(many);
+  Py_XDECREF(context);
+  Py_DECREF(callback);
+}
+
+int visit_handle(Handle* handle, visitproc visit, void* arg) {
+  if (Py_REFCNT(reinterpret_cast<PyObject*>(handle)) != 1) return 0;  // others keep them alive as well
+  Py_VISIT(handle->callback);
+  Py_VISIT(handle->many);
+  if (handle->callback != nullptr && handle->many == nullptr) {
+    for (Py_ssize_t i = 0; i < handle->count; ++i) Py_VISIT(handle->arguments[i]);
+  }
+  Py_VISIT(handle->context);
+  return 0;
+}
+
+}  // namespace horus::python

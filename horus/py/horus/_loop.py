@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""EventLoop: asyncio on Horus' reactor. Its callbacks, timers, sockets and watched descriptors are
+C++; what is left is asyncio's own, inherited."""
+
+import asyncio
+import selectors
+import ssl
+import sys
+import threading
+import warnings
+from asyncio import base_events, events, format_helpers
+from typing import Any, Optional
+
+from horus import _core
+
+_base_events: Any = base_events
+_format_helpers: Any = format_helpers
+
+
+class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):  # type: ignore[misc]
+    """An asyncio event loop that waits in io_uring, or in epoll where that is forbidden.
+
+    Use it as any other: `asyncio.Runner(loop_factory=horus.new_event_loop)`, from Python 3.12 on
+    `asyncio.run(main(), loop_factory=horus.new_event_loop)`, or `horus.run(main())`. It may run on
+    one thread after another, not on two at a time; call_soon_threadsafe() may be called on any.
+    Errors: RuntimeError in a child process after fork().
+    """
+
+    def __init__(self) -> None:
+        # asyncio's constructor wants a selector; nothing ever waits in this one.
+        asyncio.SelectorEventLoop.__init__(self, selectors.SelectSelector())
+
+    # --- Running
+
+    def run_forever(self) -> None:
+        """Until stop()."""
+        try:
+            super().run_forever()
+        finally:
+            if threading.current_thread() is not threading.main_thread():
+                self._leave_thread()
+
+    def close(self) -> None:
+        """Cancels the operations that are under way and waits for their ends. Errors: RuntimeError
+        while it runs."""
+        if self.is_running():
+            raise RuntimeError("Cannot close a running event loop")
+        if self.is_closed():
+            return
+        super().close()
+        self._close_core()
+
+    @property
+    def _debug(self) -> bool:
+        return self.__dict__.get("_debug", False)
+
+    @_debug.setter
+    def _debug(self, enabled: bool) -> None:
+        self.__dict__["_debug"] = enabled
+        self._set_debug_flag(enabled)
+
+    def create_task(self, coro: Any, **options: Any) -> Any:
+        """An asyncio.Task that runs the coroutine."""
+        if self._task_factory is not None or self._debug:
+            return super().create_task(coro, **options)
+        self._check_closed()
+        return self._make_task(coro, **options)
+
+    # --- Signals wake the loop by a socket, which is made with the first handler
+
+    def _make_self_pipe(self) -> None:
+        self._ssock = self._csock = None
+
+    def _close_self_pipe(self) -> None:
+        if self._ssock is not None:
+            super()._close_self_pipe()
+
+    def add_signal_handler(self, sig: int, callback: Any, *args: Any) -> None:
+        """Calls it in the loop when the signal has come. Main thread only."""
+        self._check_closed()
+        if self._ssock is None:
+            super()._make_self_pipe()
+        super().add_signal_handler(sig, callback, *args)
+
+    # --- What the C++ half calls
+
+    def _check_socket(self, sock: Any) -> None:
+        if isinstance(sock, ssl.SSLSocket):
+            raise TypeError("Socket cannot be of type SSLSocket")
+        if self._debug and sock.gettimeout() != 0:
+            raise ValueError("the socket must be non-blocking")
+
+    def _callback_failed(self, handle: Any, error: BaseException) -> None:
+        source = _format_helpers._format_callback_source(handle._callback, handle._args)
+        self.call_exception_handler(
+            {
+                "message": f"Exception in callback {source}",
+                "exception": error,
+                "handle": handle,
+            }
+        )
+
+    def _run_handle(self, handle: Any) -> None:
+        """In debug mode, and asyncio's own handles."""
+        if handle._cancelled:
+            return
+        if not isinstance(handle, events.Handle):
+            handle = _Callback(handle, self)
+        if not self._debug:
+            handle._run()
+            return
+        try:
+            self._current_handle = handle
+            start = self.time()
+            handle._run()
+            took = self.time() - start
+            if took >= self.slow_callback_duration:
+                _base_events.logger.warning(
+                    "Executing %s took %.3f seconds", _base_events._format_handle(handle), took
+                )
+        finally:
+            self._current_handle = None
+
+    def _debug_handle(self, callback: Any, args: Any, context: Any) -> Any:
+        return events.Handle(callback, args, self, context)
+
+    def _debug_call_soon(self, callback: Any, args: Any, context: Any) -> Any:
+        self._check_thread()
+        self._check_callback(callback, "call_soon")
+        return self._with_source(events.Handle(callback, args, self, context))
+
+    def _debug_call_soon_threadsafe(self, callback: Any, args: Any, context: Any) -> Any:
+        self._check_callback(callback, "call_soon_threadsafe")
+        return self._with_source(events.Handle(callback, args, self, context))
+
+    def _debug_call_at(self, when: float, callback: Any, args: Any, context: Any) -> Any:
+        self._check_thread()
+        self._check_callback(callback, "call_at")
+        return self._with_source(events.TimerHandle(when, callback, args, self, context))
+
+    @staticmethod
+    def _with_source(handle: Any) -> Any:
+        if handle._source_traceback:
+            del handle._source_traceback[-1]
+        return handle
+
+    def _timer_handle_cancelled(self, handle: Any) -> None:
+        """asyncio's own timers, of debug mode, end when they are due."""
+
+    def __del__(self) -> None:
+        if not self.is_closed():
+            warnings.warn(f"unclosed event loop {self!r}", ResourceWarning, source=self)
+            if not self.is_running() and not sys.is_finalizing():
+                self.close()
+
+
+def _Callback(handle: Any, loop: EventLoop) -> Any:
+    """asyncio's own handle for one that was made before debug mode was switched on."""
+    return events.Handle(handle._callback, handle._args, loop, handle.get_context())
+
+
+def new_event_loop() -> EventLoop:
+    """A new EventLoop, for whatever takes a loop factory."""
+    return EventLoop()
+
+
+_policy_class: Optional[type] = None
+
+
+def event_loop_policy() -> type:
+    """The policy class, where this Python still has policies (asyncio deprecates them in 3.14)."""
+    global _policy_class
+    if _policy_class is None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            base = getattr(asyncio, "DefaultEventLoopPolicy", None)
+        if base is None:
+            raise AttributeError(
+                f"Python {sys.version_info[0]}.{sys.version_info[1]} has no event loop policies: "
+                "give loop_factory=horus.new_event_loop"
+            )
+
+        class EventLoopPolicy(base):  # type: ignore[misc, valid-type]
+            """asyncio.set_event_loop_policy(horus.EventLoopPolicy()): asyncio then makes Horus'
+            loops."""
+
+            _loop_factory = EventLoop
+
+        _policy_class = EventLoopPolicy
+    return _policy_class
+
+
+def running_loop(what: str) -> EventLoop:
+    """The EventLoop that runs on this thread. Errors: RuntimeError when another one does, or none."""
+    loop = asyncio.get_running_loop()
+    if not isinstance(loop, EventLoop):
+        raise RuntimeError(
+            f"{what} needs Horus' own loop: horus.run(main()), or loop_factory=horus.new_event_loop"
+        )
+    return loop

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// LoopCore: the half of Horus' event loop for asyncio that is C++: its queue of callbacks, its timers, what it watches
+// descriptors with, and the reactor that all of it waits in. The other half is horus.EventLoop, which derives from this
+// and from asyncio's SelectorEventLoop. With the GIL, on the loop's thread, unless a line says otherwise. Internal.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include <horus/base/intrusive_list.hpp>
+#include <horus/io/reactor.hpp>
+#include <horus/py/awaited.hpp>
+#include <horus/py/handle.hpp>
+
+namespace horus::python {
+
+struct LoopCore;
+struct Operation;
+
+/// Callbacks in the order in which they run. A power of two of places that grows; asyncio's queue has no bound.
+class CallbackQueue {
+ public:
+  CallbackQueue() : places_(256) {}
+  [[nodiscard]] std::size_t size() const noexcept { return tail_ - head_; }
+  /// Takes over the reference.
+  void push(PyObject* handle) {
+    if (size() == places_.size()) grow();
+    places_[tail_++ & (places_.size() - 1)] = handle;
+  }
+  PyObject* pop() noexcept { return places_[head_++ & (places_.size() - 1)]; }
+  [[nodiscard]] PyObject* at(std::size_t index) const noexcept {
+    return places_[(head_ + index) & (places_.size() - 1)];
+  }
+
+ private:
+  void grow();
+  std::vector<PyObject*> places_;
+  std::size_t head_ = 0;
+  std::size_t tail_ = 0;
+};
+
+/// One direction of a descriptor that add_reader() or add_writer() watches. One-shot polls, armed anew after each run of
+/// the callback: level-triggered, as asyncio's are.
+struct ArmedTag;
+struct Watch final : io::CompletionHandler, ListHook<ArmedTag> {
+  Watch(LoopCore& owner, int descriptor, short what) noexcept;
+  LoopCore& loop;
+  const int fd;
+  const short events;
+  PyObject* handle = nullptr;  // null: removed; it dies when its poll has ended
+  bool fired = false;      // in LoopState::fired
+  [[nodiscard]] bool armed() const noexcept { return ListHook<ArmedTag>::linked(); }
+};
+
+/// Of one loop; the C++ part of the object, which Python's allocator does not construct.
+struct LoopState {
+  CallbackQueue ready;
+  io::TimerQueue timers{monotonic_ns()};
+  std::unique_ptr<io::Reactor> reactor;  // made by the first run on a thread
+  std::uint64_t thread = 0;              // the reactor's
+  int process = 0;
+  std::vector<std::array<Watch*, 2>> watches;  // by descriptor: reader, writer
+  std::vector<Watch*> fired;                   // since the last look; their callbacks are due
+  std::vector<Watch*> to_arm;
+  IntrusiveList<Watch, ArmedTag> armed;
+  Awaited* completed = nullptr;  // operations that have ended since the last look, the last first
+  std::size_t in_flight = 0;     // operations under way
+  bool sleeping = false;         // the loop waits without the GIL
+  bool running = false;          // inside _run_once()
+  bool closed = false;
+  bool debug = false;
+};
+
+struct LoopCore {
+  PyObject_HEAD
+  LoopState* state;
+  PyObject* kept;  // what arrived for a receive that was cancelled, by socket; null: nothing
+
+  static LoopCore* from(PyObject* self) noexcept { return reinterpret_cast<LoopCore*>(self); }
+  PyObject* object() noexcept { return reinterpret_cast<PyObject*>(this); }
+
+  static void forget_timer(TimerHandle& timer);
+  /// A wait has ended: its loop looks at it when it has the GIL. The loop's thread, with the GIL or without.
+  static void completed(Awaited& awaited) noexcept;
+  /// Wakes the tasks of a list of them, the latest first, in the order of their ends. With the GIL.
+  static void settle_all(Awaited* latest);
+  /// A real asyncio Future of this loop; a new reference.
+  PyObject* create_future();
+  /// Puts a handle, whose reference it takes over, behind all others, and wakes the loop if it sleeps.
+  void push(PyObject* handle);
+  /// The reactor while the loop runs on this thread; null with RuntimeError set otherwise.
+  io::Reactor* running_reactor(const char* what);
+};
+
+extern PyTypeObject* loop_type;
+
+/// Whether `object` is one of Horus' event loops.
+inline bool is_loop(PyObject* object) { return PyObject_TypeCheck(object, loop_type) != 0; }
+/// Those of asyncio's objects that are used all the time; null with an exception set.
+PyObject* cancelled_error();
+
+bool add_loop(PyObject* module);
+bool add_operations(PyObject* module);
+
+}  // namespace horus::python
