@@ -21,6 +21,7 @@ namespace py = pybind11;
 void bind_errors(py::module_& module);
 void bind_config(py::module_& module);
 void bind_scheduler(py::module_& module);
+void bind_interface(py::module_& module);
 
 /// Keys as the members of NodeStatistics; histograms as dicts.
 py::dict to_dict(const NodeStatistics& node);

@@ -6,8 +6,10 @@
 #include <horus/base/log.hpp>
 #include <horus/base/version.hpp>
 #include <horus/py/bindings.hpp>
+#include <horus/py/asyncio.hpp>
 #include <horus/py/handle.hpp>
 #include <horus/py/loop.hpp>
+#include <horus/py/operation.hpp>
 
 namespace horus::python {
 namespace {
@@ -29,7 +31,43 @@ void raise(const Error& error) {
   PyErr_SetObject(PyExc_OSError, py::make_tuple(error.code(), message).ptr());
 }
 
+// As Python's exception; pybind11 does the same for those that leave a function of the module.
+void raise_any(const std::exception_ptr& failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (py::error_already_set& error) {
+    error.restore();
+  } catch (const Error& error) {
+    if (error.code() == ECANCELED) {
+      PyErr_SetNone(cancelled_error());
+    } else {
+      raise(error);
+    }
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
+  } catch (const std::invalid_argument& error) {
+    PyErr_SetString(PyExc_ValueError, error.what());
+  } catch (const std::out_of_range& error) {
+    PyErr_SetString(PyExc_IndexError, error.what());
+  } catch (const std::exception& error) {
+    PyErr_SetString(PyExc_RuntimeError, error.what());
+  } catch (...) {
+    PyErr_SetString(PyExc_RuntimeError, "a C++ exception that is no std::exception");
+  }
+}
+
+const ModuleInterface interface{&make_awaitable, &raise_any};
+
 }  // namespace
+
+PyObject* make_awaitable(Awaited* awaited) {
+  PyObject* loop = running_loop();
+  if (loop != nullptr) return make_operation(LoopCore::from(loop), awaited);
+  delete awaited;
+  return nullptr;
+}
+
+void bind_interface(py::module_& module) { module.attr("interface") = py::capsule(&interface, kModuleInterface); }
 
 void bind_errors(py::module_& module) {
   py::register_exception_translator([](std::exception_ptr failure) {
@@ -54,6 +92,7 @@ PYBIND11_MODULE(_core, module) {
   horus::python::bind_errors(module);
   horus::python::bind_config(module);
   horus::python::bind_scheduler(module);
+  horus::python::bind_interface(module);
   if (!horus::python::add_handles(module.ptr()) || !horus::python::add_operations(module.ptr()) ||
       !horus::python::add_loop(module.ptr()))
     throw pybind11::error_already_set();

@@ -758,6 +758,18 @@ PyObject* cancelled_error() {
   return type;
 }
 
+PyObject* running_loop() {
+  static PyObject* const get = attribute_of("asyncio", "get_running_loop");
+  PyObject* loop = get == nullptr ? nullptr : PyObject_CallNoArgs(get);
+  if (loop == nullptr) return nullptr;
+  const bool ours = is_loop(loop);
+  Py_DECREF(loop);  // it runs, so it lives
+  if (ours) return loop;
+  PyErr_SetString(PyExc_RuntimeError,
+                  "this needs Horus' own event loop: horus.run(main()), or loop_factory=horus.new_event_loop");
+  return nullptr;
+}
+
 bool add_loop(PyObject* module) {
   PyType_Slot slots[] = {
       {Py_tp_doc, const_cast<char*>("The C++ half of horus.EventLoop.")},

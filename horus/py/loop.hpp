@@ -101,6 +101,11 @@ inline bool is_loop(PyObject* object) { return PyObject_TypeCheck(object, loop_t
 /// Those of asyncio's objects that are used all the time; null with an exception set.
 PyObject* cancelled_error();
 
+/// The horus.EventLoop that runs on this thread, borrowed; null with RuntimeError set when there is none.
+PyObject* running_loop();
+/// An awaitable of that loop; it owns `awaited`, also on failure.
+PyObject* make_awaitable(Awaited* awaited);
+
 bool add_loop(PyObject* module);
 bool add_operations(PyObject* module);
 

@@ -8,6 +8,7 @@
 
 #include <horus/base/log.hpp>
 #include <horus/io/poll.hpp>
+#include <horus/py/asyncio.hpp>
 #include <horus/py/run.hpp>
 #include <horus/task/scope.hpp>
 
@@ -69,6 +70,8 @@ class CoreScheduler {
   // --- Inside asyncio's loop
   int start_async(std::optional<double> seconds);
   bool pump();
+  /// The whole run as an awaitable of Horus' own loop; finish_async() gives its result.
+  py::object run_in_loop(std::optional<double> seconds);
   py::tuple finish_async();
 
   // --- Any thread
@@ -77,6 +80,7 @@ class CoreScheduler {
  private:
   py::tuple result(int code) { return py::make_tuple(code, run_->take_exception(code)); }
   Task<int> main(Duration limit, int signals_fd);
+  Task<> keep_code(Duration limit);
   Task<> hear_signals(int fd);
   void take_signals();
   int run_here(Duration limit, int signals_fd);
@@ -92,6 +96,7 @@ class CoreScheduler {
   std::optional<std::thread::id> started_on_;  // by tick_once(), and not shut down since
   std::unique_ptr<io::Reactor> embedded_;
   Spawned<int> session_;
+  int code_ = 1;  // of a run in Horus' own loop
 };
 
 CoreScheduler::~CoreScheduler() {
@@ -230,6 +235,16 @@ int CoreScheduler::start_async(std::optional<double> seconds) {
   return *fd;
 }
 
+py::object CoreScheduler::run_in_loop(std::optional<double> seconds) {
+  run_->start_safe_state_thread();
+  return horus::py::awaitable(keep_code(limit_of(seconds)));
+}
+
+Task<> CoreScheduler::keep_code(Duration limit) {
+  auto running = main(limit, -1);
+  code_ = co_await running;
+}
+
 bool CoreScheduler::pump() {
   const py::gil_scoped_release away;
   if (embedded_) embedded_->run_once();
@@ -241,9 +256,12 @@ py::tuple CoreScheduler::finish_async() {
   {
     const py::gil_scoped_release away;
     run_->stop_safe_state_thread();
-    code = session_.take();
-    session_ = Spawned<int>();
-    embedded_.reset();
+    code = std::exchange(code_, 1);
+    if (embedded_) {
+      code = session_.take();
+      session_ = Spawned<int>();
+      embedded_.reset();
+    }
   }
   return result(code);
 }
@@ -296,6 +314,7 @@ void bind_scheduler(py::module_& module) {
       .def("close", &Core::close)
       .def("start_async", &Core::start_async)
       .def("pump", &Core::pump)
+      .def("run_in_loop", &Core::run_in_loop)
       .def("finish_async", &Core::finish_async)
       .def("stop", [](Core& self) { self.scheduler().stop(); })
       .def("emergency_stop", [](Core& self) { self.scheduler().emergency_stop(); })

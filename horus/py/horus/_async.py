@@ -6,8 +6,13 @@ import asyncio
 import inspect
 from typing import Any, Callable, Optional
 
+from horus._loop import EventLoop, new_event_loop
 from horus._node import Node
 from horus._scheduler import N, Scheduler, _seconds
+
+
+def _nothing() -> None:
+    pass
 
 
 class AsyncNode(Node):
@@ -92,6 +97,20 @@ class AsyncScheduler(Scheduler):
         does the same, and then raises CancelledError; so does Ctrl-C under asyncio.run(). Errors:
         as Scheduler.run()."""
         loop = asyncio.get_running_loop()
+        if isinstance(loop, EventLoop):
+            await self._run_in(loop, duration)
+        else:
+            await self._run_beside(loop, duration)
+
+    async def _run_in(self, loop: EventLoop, duration: Optional[float]) -> None:
+        """On Horus' own loop: nodes and loop have one reactor."""
+        for node in self._nodes:
+            node._horus.loop, node._horus.pump = loop, _nothing
+        running = loop.create_task(self._core.run_in_loop(_seconds(duration)))
+        await self._until(running, _nothing)
+
+    async def _run_beside(self, loop: asyncio.AbstractEventLoop, duration: Optional[float]) -> None:
+        """On any other: the reactor is one descriptor that the loop watches."""
         ended: "asyncio.Future[None]" = loop.create_future()
 
         def pump() -> None:
@@ -102,17 +121,21 @@ class AsyncScheduler(Scheduler):
             node._horus.loop, node._horus.pump = loop, pump
         fd = self._core.start_async(_seconds(duration))
         loop.add_reader(fd, pump)
+        pump()
+        await self._until(ended, lambda: loop.remove_reader(fd))
+
+    async def _until(self, ended: "asyncio.Future[None]", detach: Callable[[], Any]) -> None:
         cancelled: Optional[asyncio.CancelledError] = None
         try:
-            pump()
             while not ended.done():
                 try:
                     await asyncio.shield(ended)
                 except asyncio.CancelledError as error:
                     cancelled = error
                     self._core.stop()
+            ended.result()
         finally:
-            loop.remove_reader(fd)
+            detach()
             result = self._core.finish_async()
             for node in self._nodes:
                 node._horus.loop = node._horus.pump = None
@@ -121,8 +144,9 @@ class AsyncScheduler(Scheduler):
             raise cancelled
 
     def run(self, duration: Optional[float] = None) -> None:
-        """asyncio.run(self.run_async(duration))."""
-        asyncio.run(self.run_async(_seconds(duration)))
+        """run_async() on an event loop of its own."""
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(self.run_async(_seconds(duration)))
 
     def tick_once(self) -> None:
         raise TypeError("an AsyncScheduler runs inside asyncio's loop: run_async(duration)")
