@@ -256,13 +256,11 @@ class SendAll final : public KernelWait {
   std::size_t sent_ = 0;
 };
 
-// Reads at `offset`, or at the file's own position with -1, what the page cache has at once.
-ssize_t read_at_once(int fd, void* data, std::size_t size, std::int64_t offset) {
+// Reads what the page cache has at once. False when that is less than all: only the ring knows whether the rest is not
+// in memory, or the file ends there.
+bool read_at_once(int fd, void* data, std::size_t size, std::int64_t offset) {
   iovec piece{data, size};
-  const ssize_t count = ::preadv2(fd, &piece, 1, offset, RWF_NOWAIT);
-  // A short read may mean that the rest is not in memory: only the ring knows whether it is the end of the file.
-  return count == static_cast<ssize_t>(size) || (count < 0 && errno != EAGAIN && errno != EOPNOTSUPP) ? count
-                                                                                                     : -1;
+  return ::preadv2(fd, &piece, 1, offset, RWF_NOWAIT) == static_cast<ssize_t>(size);
 }
 
 class FileRead final : public KernelWait {
@@ -274,9 +272,9 @@ class FileRead final : public KernelWait {
     bytes_ = PyBytes_FromStringAndSize(nullptr, size_);
     if (bytes_ == nullptr) return true;
     // At the file's own position only pread can be tried: a short read would have moved it.
-    if (offset_ >= 0) {
-      result = read_at_once(fd_, PyBytes_AS_STRING(bytes_), static_cast<std::size_t>(size_), offset_);
-      if (result == size_) return true;
+    if (offset_ >= 0 && read_at_once(fd_, PyBytes_AS_STRING(bytes_), static_cast<std::size_t>(size_), offset_)) {
+      result = size_;
+      return true;
     }
     return !submit();
   }
@@ -309,9 +307,9 @@ class FileBuffer final : public KernelWait {
   FileBuffer(LoopCore* owner, std::uint8_t opcode, int descriptor, std::int64_t offset) noexcept
       : KernelWait(owner), opcode_(opcode), fd_(descriptor), offset_(offset) {}
   bool start() override {
-    if (opcode_ == IORING_OP_READ && offset_ >= 0 && buffer.size() > 0) {
-      result = read_at_once(fd_, buffer.data(), buffer.size(), offset_);
-      if (result == static_cast<std::int64_t>(buffer.size())) return true;
+    if (opcode_ == IORING_OP_READ && offset_ >= 0 && read_at_once(fd_, buffer.data(), buffer.size(), offset_)) {
+      result = static_cast<std::int64_t>(buffer.size());
+      return true;
     }
     return !submit();
   }

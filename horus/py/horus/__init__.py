@@ -14,6 +14,7 @@ story.
 from horus import _core, _loop
 from horus._async import AsyncNode, AsyncScheduler
 from horus._config import RobotPreset, SchedulerConfig
+from horus._files import File, open
 from horus._loop import EventLoop, new_event_loop
 from horus._node import Node
 from horus._scheduler import Scheduler, run, set_log_level
@@ -36,11 +37,13 @@ __all__ = [
     "AsyncNode",
     "AsyncScheduler",
     "EventLoop",
+    "File",
     "Node",
     "RobotPreset",
     "Scheduler",
     "SchedulerConfig",
     "new_event_loop",
+    "open",
     "run",
     "set_log_level",
 ]
