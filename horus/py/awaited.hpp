@@ -19,6 +19,8 @@ class Awaited {
   virtual bool start() = 0;
   /// Asks it to end soon. With the GIL.
   virtual void cancel() noexcept = 0;
+  /// It has ended, and nobody wants the value: take() follows all the same. With the GIL.
+  virtual void discard() noexcept {}
   /// Its value, a new reference, or null with an exception set. Once, after it has ended, with the GIL.
   virtual PyObject* take() = 0;
 

@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include <horus/py/operation.hpp>
 #include <horus/py/raw_type.hpp>
@@ -30,6 +31,7 @@ class KernelWait : public Awaited, public io::CompletionHandler {
     asked_to_stop = true;
     if (loop->state->reactor) loop->state->reactor->cancel_handler(*this);
   }
+  void discard() noexcept override { asked_to_stop = true; }
 
  protected:
   virtual void fill(io_uring_sqe& entry) noexcept = 0;
@@ -334,8 +336,11 @@ class FileBuffer final : public KernelWait {
 class FileOpen final : public KernelWait {
  public:
   FileOpen(LoopCore* owner, PyObject* given, PyObject* encoded, int flags, mode_t mode) noexcept
-      : KernelWait(owner), given_(Py_NewRef(given)), path_(encoded), flags_(flags), mode_(mode) {}
+      : KernelWait(owner), given_(Py_NewRef(given)), path_(encoded), flags_(flags), mode_(mode) {
+    result = -EINVAL;  // nothing is open yet
+  }
   ~FileOpen() override {
+    if (result >= 0 && !given_away_) ::close(static_cast<int>(result));
     Py_DECREF(given_);
     Py_DECREF(path_);
   }
@@ -343,10 +348,10 @@ class FileOpen final : public KernelWait {
   PyObject* take() override {
     if (result < 0) return fail(given_);
     if (asked_to_stop) {
-      ::close(static_cast<int>(result));
       PyErr_SetNone(cancelled_error());
       return nullptr;
     }
+    given_away_ = true;
     return PyLong_FromLongLong(result);
   }
 
@@ -364,6 +369,7 @@ class FileOpen final : public KernelWait {
   PyObject* path_;  // bytes
   int flags_;
   mode_t mode_;
+  bool given_away_ = false;
 };
 
 // Without a buffer: a poll, an fsync, a close, nothing at all. Gives the result.

@@ -494,6 +494,11 @@ PyObject* wake(PyObject* self, PyObject*) {
   Py_RETURN_NONE;
 }
 
+PyObject* enqueue(PyObject* self, PyObject* handle) {
+  LoopCore::from(self)->push(Py_NewRef(handle));
+  Py_RETURN_NONE;
+}
+
 PyObject* set_debug_flag(PyObject* self, PyObject* enabled) {
   const int truth = PyObject_IsTrue(enabled);
   if (truth < 0) return nullptr;
@@ -664,6 +669,7 @@ PyMethodDef methods[] = {
     {"_run_once", &run_once, METH_NOARGS, nullptr},
     {"_leave_thread", &leave_thread, METH_NOARGS, nullptr},
     {"_write_to_self", &wake, METH_NOARGS, nullptr},
+    {"_enqueue", &enqueue, METH_O, nullptr},
     {"_set_debug_flag", &set_debug_flag, METH_O, nullptr},
     {"_close_core", &close_core, METH_NOARGS, nullptr},
     {"_add_reader", method(&add_reader), METH_FASTCALL, nullptr},

@@ -151,6 +151,7 @@ PyObject* throw_method(PyObject* object, PyObject* const* arguments, Py_ssize_t 
   if (self->state != Operation::State::under_way) {
     if (self->state == Operation::State::ended) {  // its value goes where a cancelled one's goes
       PyErr_Fetch(&self->type, &self->value, &self->trace);
+      self->wait->discard();
       PyObject* result = nullptr;
       static_cast<void>(finish(self, &result));
       return nullptr;
