@@ -29,6 +29,7 @@ from modules import Outcomes
 
 HERE = Path(__file__).resolve().parent
 EXCLUSIONS_MOST = 10
+LINES_MOST = 12  # of tests that fail for the same reason
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -128,6 +129,7 @@ def verdict(
 ) -> bool:
     first, second = loop_names
     exclusions = read_exclusions()
+    causes: Dict[str, List[str]] = {}
     good = True
     for module in chosen:
         ours, theirs = found[module.name, second], found[module.name, first]
@@ -150,10 +152,14 @@ def verdict(
                 else:
                     print(f"excluded, {result}: {test}\n    {exclusions[test]}")
             elif outcome.result == "passed" and result != "passed":
-                print(f"{result.upper()} on {second}, passed on {first}: {test}")
-                lines = mine.text.strip().splitlines() if mine else []
-                print("\n".join(f"    {line}" for line in lines[-6:]))
-                good = False
+                lines = (mine.text if mine else "").strip().splitlines() or ["the log has more"]
+                cause = f"{result} on {second}: {lines[-1][:160]}"
+                causes.setdefault(cause, []).append(test)
+    for cause, tests in causes.items():
+        print(f"{cause}\n" + "\n".join(f"    {test}" for test in tests[:LINES_MOST]))
+        if len(tests) > LINES_MOST:
+            print(f"    and {len(tests) - LINES_MOST} more")
+        good = False
     return good
 
 
