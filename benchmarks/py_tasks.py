@@ -18,31 +18,19 @@ def nothing() -> None:
 
 
 async def await_completed(loop: Any, seconds: float) -> float:
-    """Made, completed and awaited. On asyncio and uvloop that is a future of the loop; on Horus an
-    operation whose result is there when it begins."""
+    """A future that is made, completed and awaited."""
     sampler = Sampler(seconds)
-    completed = _completed_operation(loop)
     while sampler.more():
         for _ in range(sampler.count):
-            await completed()
+            future = loop.create_future()
+            future.set_result(None)
+            await future
     return sampler.nanoseconds()
-
-
-def _completed_operation(loop: Any) -> Callable[[], Awaitable[Any]]:
-    if hasattr(loop, "completed"):
-        return loop.completed  # type: ignore[no-any-return]
-
-    def future() -> Awaitable[Any]:
-        made: "asyncio.Future[None]" = loop.create_future()
-        made.set_result(None)
-        return made
-
-    return future
 
 
 async def ring_operation(loop: Any, seconds: float, tasks: int) -> float:
     """A no-operation through the kernel's ring: submitted, completed, awaited."""
-    operation = needs(loop, "nop")
+    operation = needs(loop, "_nothing")
     sampler = Sampler(seconds)
 
     async def work(count: int) -> None:
