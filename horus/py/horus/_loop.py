@@ -82,6 +82,10 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):  # type: ignore[misc
             super()._make_self_pipe()
         super().add_signal_handler(sig, callback, *args)
 
+    def _add_callback(self, handle: Any) -> None:
+        """A signal's handle, which is asyncio's own."""
+        self.call_soon(self._run_handle, handle)
+
     # --- What the C++ half calls
 
     def _check_socket(self, sock: Any) -> None:
