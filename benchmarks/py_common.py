@@ -29,6 +29,7 @@ def find_horus() -> None:
     for package in (here.parent / "horus/py", here.parent / "build/horus/py"):
         if (package / "horus/__init__.py").exists() and list(package.glob("horus/_core.*so")):
             sys.path.insert(0, str(package))
+            sys.path.append(str(package.parent.parent / "benchmarks"))  # for py_native
             return
 
 

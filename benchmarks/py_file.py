@@ -41,12 +41,12 @@ async def reader(
 ) -> "tuple[Callable[[int], Awaitable[Any]], Callable[[], Awaitable[Any]]]":
     if loop_name == "horus":
         file = await needs(horus_module(), "open")(path, "rb")
-        read_at = needs(file, "read_at")
+        ours = needs(file, "pread")
 
         async def close_ours() -> None:
             await file.close()
 
-        return lambda place: read_at(place, PAGE), close_ours
+        return lambda place: ours(PAGE, place), close_ours
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     pread, to_thread = os.pread, asyncio.to_thread
 

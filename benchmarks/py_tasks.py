@@ -7,7 +7,7 @@ import sys
 import threading
 from typing import Any, Awaitable, Callable
 
-from py_common import Rows, Sampler, Skip, arguments, horus_module, needs, run
+from py_common import Rows, Sampler, Skip, arguments, needs, run
 
 MANY = 100
 BURST = 1000
@@ -46,9 +46,13 @@ async def ring_operation(loop: Any, seconds: float, tasks: int) -> float:
     return sampler.nanoseconds()
 
 
-async def native_coroutine(loop: Any, seconds: float, tasks: int) -> float:
-    """Python awaits a coroutine written in C++ that suspends once."""
-    coroutine = needs(needs(horus_module(), "_core"), "native_yield")
+async def native_coroutine(loop: Any, seconds: float, name: str, tasks: int) -> float:
+    """Python awaits a coroutine written in C++, which ends at once or after a turn of the loop."""
+    try:
+        import py_native  # beside this file in the build directory
+    except ImportError as problem:
+        raise Skip(f"py_native cannot be imported: {problem}") from problem
+    coroutine = getattr(py_native, name)
     sampler = Sampler(seconds)
 
     async def work(count: int) -> None:
@@ -164,8 +168,14 @@ ROWS: "tuple[tuple[str, str, bool, Callable[[Any, float], Awaitable[float]]], ..
     ("await_completed", "ns", False, await_completed),
     ("ring_operation_1", "ns", True, lambda loop, s: ring_operation(loop, s, 1)),
     ("ring_operation_100", "ns", True, lambda loop, s: ring_operation(loop, s, MANY)),
-    ("native_coroutine_1", "ns", True, lambda loop, s: native_coroutine(loop, s, 1)),
-    ("native_coroutine_100", "ns", True, lambda loop, s: native_coroutine(loop, s, MANY)),
+    ("native_at_once", "ns", True, lambda loop, s: native_coroutine(loop, s, "at_once", 1)),
+    ("native_turn_1", "ns", True, lambda loop, s: native_coroutine(loop, s, "after_a_turn", 1)),
+    (
+        "native_turn_100",
+        "ns",
+        True,
+        lambda loop, s: native_coroutine(loop, s, "after_a_turn", MANY),
+    ),
     ("call_soon", "ns", False, call_soon_chain),
     ("call_soon_burst", "ns", False, call_soon_burst),
     ("call_later_cancel", "ns", False, call_later_cancel),
