@@ -28,7 +28,7 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):  # type: ignore[misc
 
     def __init__(self) -> None:
         # asyncio's constructor wants a selector; nothing ever waits in this one.
-        asyncio.SelectorEventLoop.__init__(self, selectors.SelectSelector())
+        super().__init__(selectors.SelectSelector())
 
     # --- Running
 
