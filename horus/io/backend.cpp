@@ -38,6 +38,7 @@ std::uint64_t Backend::next_id() noexcept {
 
 int Backend::register_file(int) noexcept { return -EOPNOTSUPP; }
 void Backend::unregister_file(int) noexcept {}
+void Backend::may_be_another(int) noexcept {}
 
 std::int64_t Backend::now_ns() noexcept { return monotonic_ns(); }
 std::int64_t Backend::wall_clock_ns() noexcept { return system_wall_clock_ns(); }

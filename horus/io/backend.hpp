@@ -86,6 +86,9 @@ class HORUS_API Backend {
   /// it any more. -errno: name the descriptor as ever.
   virtual int register_file(int fd) noexcept;
   virtual void unregister_file(int place) noexcept;
+  /// A hint: `fd` may name another file than when it was used last, because somebody closes descriptors without this
+  /// backend (another runtime in the process).
+  virtual void may_be_another(int fd) noexcept;
 
   // What does not go through an entry, so that a simulator can answer it too. Kernel calls by default; each returns
   // -errno on failure.

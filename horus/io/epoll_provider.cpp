@@ -73,6 +73,8 @@ std::uint32_t EpollProvider::generation(int fd) noexcept {
   return generations[static_cast<std::size_t>(fd) % kGenerations].load(std::memory_order_acquire);
 }
 
+void EpollProvider::may_be_another(int fd) noexcept { next_generation(fd); }
+
 int EpollProvider::close(int fd) noexcept {
   next_generation(fd);
   return ::close(fd) == 0 ? 0 : -errno;

@@ -43,6 +43,7 @@ class EpollProvider final : public Provider {
 
   int watch(int fd, std::uint32_t before, std::uint32_t after) noexcept override;
   std::uint32_t generation(int fd) noexcept override;
+  void may_be_another(int fd) noexcept override;
   int wait(Readiness* ready, int limit, std::int64_t deadline_ns) noexcept override;
   void tick(bool on) noexcept override;
   int pollable_fd() noexcept override;

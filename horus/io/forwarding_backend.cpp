@@ -29,6 +29,7 @@ int ForwardingBackend::register_buffers(const iovec* buffers, unsigned count) no
 int ForwardingBackend::unregister_buffers() noexcept { return real_->unregister_buffers(); }
 int ForwardingBackend::register_file(int fd) noexcept { return real_->register_file(fd); }
 void ForwardingBackend::unregister_file(int place) noexcept { real_->unregister_file(place); }
+void ForwardingBackend::may_be_another(int fd) noexcept { real_->may_be_another(fd); }
 std::int64_t ForwardingBackend::now_ns() noexcept { return real_->now_ns(); }
 std::int64_t ForwardingBackend::wall_clock_ns() noexcept { return real_->wall_clock_ns(); }
 bool ForwardingBackend::has_virtual_clock() const noexcept { return real_->has_virtual_clock(); }

@@ -32,6 +32,7 @@ class HORUS_API ForwardingBackend : public Backend {
   int unregister_buffers() noexcept override;
   int register_file(int fd) noexcept override;
   void unregister_file(int place) noexcept override;
+  void may_be_another(int fd) noexcept override;
 
   [[nodiscard]] std::int64_t now_ns() noexcept override;
   [[nodiscard]] std::int64_t wall_clock_ns() noexcept override;

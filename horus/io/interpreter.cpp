@@ -139,7 +139,8 @@ void Interpreter::dispatch(int fd, std::uint32_t events) noexcept {
   }
   // Level-triggered: an event that nobody wants would come again and again.
   Descriptor& now = descriptors_[static_cast<std::size_t>(fd)];  // accept may have made the table grow
-  if ((events & ~matched) == 0 || now.registered == 0) return;
+  if ((events & ~matched) == 0) return;
+  if (now.registered == 0) now.registered = events;  // it was forgotten, and is there after all
   std::uint32_t wanted = 0;
   for (const Pending* pending = now.first; pending != nullptr; pending = pending->next_on_fd)
     wanted |= pending->wanted;

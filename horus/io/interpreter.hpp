@@ -38,6 +38,7 @@ class Interpreter : public Backend {
   int unregister_buffer_ring(std::uint16_t group) noexcept override;
   int register_buffers(const iovec* buffers, unsigned count) noexcept override;
   int unregister_buffers() noexcept override;
+  void may_be_another(int fd) noexcept override { provider_.may_be_another(fd); }
 
  private:
   // An operation that has not ended with its first attempt.

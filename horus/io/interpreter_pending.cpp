@@ -157,6 +157,10 @@ void Interpreter::settle(Pending& pending, const Outcome& outcome) noexcept {
 int Interpreter::watch(int fd, std::uint32_t wanted) noexcept {
   Descriptor& about = descriptor(fd);
   if ((about.registered & wanted) == wanted) return 0;
+  if (about.registered == 0) {  // what is known may have been forgotten while others wait
+    for (const Pending* pending = about.first; pending != nullptr; pending = pending->next_on_fd)
+      wanted |= pending->wanted;
+  }
   const int result = provider_.watch(fd, about.registered, about.registered | wanted);
   if (result == 0) about.registered |= wanted;
   return result;

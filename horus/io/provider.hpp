@@ -93,6 +93,8 @@ class HORUS_API Provider {
   /// How many descriptors with this number were closed so far, possibly by other threads: what was known about the
   /// number, its registration too, is void when this has changed.
   virtual std::uint32_t generation(int fd) noexcept = 0;
+  /// The number may name another file from now on.
+  virtual void may_be_another(int fd) noexcept { static_cast<void>(fd); }
   /// Waits until `deadline_ns` (CLOCK_MONOTONIC; 0: not at all; kNever) for something: the number of descriptors that
   /// are ready. 0 also when blocking operations have come back or a retry is due. -EINTR.
   virtual int wait(Readiness* ready, int limit, std::int64_t deadline_ns) noexcept = 0;

@@ -20,7 +20,7 @@ namespace {
 // One entry of the ring after another until the wait is over.
 class KernelWait : public Awaited, public io::CompletionHandler {
  public:
-  explicit KernelWait(LoopCore* owner) noexcept : loop(owner) {
+  KernelWait(LoopCore* owner, int descriptor) noexcept : loop(owner), fd_(descriptor) {
     complete = [](io::CompletionHandler& handler, std::int32_t outcome, std::uint32_t) noexcept {
       auto& self = static_cast<KernelWait&>(handler);
       self.result = outcome;
@@ -38,6 +38,7 @@ class KernelWait : public Awaited, public io::CompletionHandler {
   // After a completion: true when another entry was submitted.
   virtual bool goes_on() noexcept { return false; }
   bool submit() noexcept {
+    if (fd_ >= 0) loop->state->reactor->backend().may_be_another(fd_);  // Python closes without us
     loop->state->reactor->submit_handler(*this, [this](io_uring_sqe& entry) { fill(entry); });
     return true;
   }
@@ -51,6 +52,7 @@ class KernelWait : public Awaited, public io::CompletionHandler {
   }
 
   LoopCore* const loop;
+  const int fd_;
   std::int64_t result = 0;
   bool asked_to_stop = false;
 };
@@ -126,7 +128,7 @@ PyObject* take_kept(LoopCore* loop, PyObject* socket, Py_ssize_t most) {
 class Receive : public KernelWait {
  public:
   Receive(LoopCore* owner, PyObject* socket, int descriptor, Py_ssize_t size) noexcept
-      : KernelWait(owner), socket_(Py_NewRef(socket)), fd_(descriptor), size_(size) {}
+      : KernelWait(owner, descriptor), socket_(Py_NewRef(socket)), size_(size) {}
   ~Receive() override {
     Py_XDECREF(bytes_);
     Py_DECREF(socket_);
@@ -164,7 +166,6 @@ class Receive : public KernelWait {
  private:
   PyObject* socket_;
   PyObject* bytes_ = nullptr;
-  int fd_;
   Py_ssize_t size_;
   bool from_kept_ = false;
 };
@@ -172,7 +173,7 @@ class Receive : public KernelWait {
 class ReceiveInto final : public KernelWait {
  public:
   ReceiveInto(LoopCore* owner, PyObject* socket, int descriptor) noexcept
-      : KernelWait(owner), socket_(Py_NewRef(socket)), fd_(descriptor) {}
+      : KernelWait(owner, descriptor), socket_(Py_NewRef(socket)) {}
   ~ReceiveInto() override { Py_DECREF(socket_); }
   bool start() override {
     if (loop->kept == nullptr) return !submit();
@@ -205,14 +206,13 @@ class ReceiveInto final : public KernelWait {
 
  private:
   PyObject* socket_;
-  int fd_;
   bool failed_ = false;
 };
 
 // Everything, or an error.
 class SendAll final : public KernelWait {
  public:
-  SendAll(LoopCore* owner, int descriptor) noexcept : KernelWait(owner), fd_(descriptor) {}
+  SendAll(LoopCore* owner, int descriptor) noexcept : KernelWait(owner, descriptor) {}
   bool start() override {
     while (sent_ < buffer.size()) {
       const ssize_t sent =
@@ -254,7 +254,6 @@ class SendAll final : public KernelWait {
   }
 
  private:
-  int fd_;
   std::size_t sent_ = 0;
 };
 
@@ -268,7 +267,7 @@ bool read_at_once(int fd, void* data, std::size_t size, std::int64_t offset) {
 class FileRead final : public KernelWait {
  public:
   FileRead(LoopCore* owner, int descriptor, Py_ssize_t size, std::int64_t offset) noexcept
-      : KernelWait(owner), fd_(descriptor), size_(size), offset_(offset) {}
+      : KernelWait(owner, descriptor), size_(size), offset_(offset) {}
   ~FileRead() override { Py_XDECREF(bytes_); }
   bool start() override {
     bytes_ = PyBytes_FromStringAndSize(nullptr, size_);
@@ -298,7 +297,6 @@ class FileRead final : public KernelWait {
 
  private:
   PyObject* bytes_ = nullptr;
-  int fd_;
   Py_ssize_t size_;
   std::int64_t offset_;
 };
@@ -307,7 +305,7 @@ class FileRead final : public KernelWait {
 class FileBuffer final : public KernelWait {
  public:
   FileBuffer(LoopCore* owner, std::uint8_t opcode, int descriptor, std::int64_t offset) noexcept
-      : KernelWait(owner), opcode_(opcode), fd_(descriptor), offset_(offset) {}
+      : KernelWait(owner, descriptor), opcode_(opcode), offset_(offset) {}
   bool start() override {
     if (opcode_ == IORING_OP_READ && offset_ >= 0 && read_at_once(fd_, buffer.data(), buffer.size(), offset_)) {
       result = static_cast<std::int64_t>(buffer.size());
@@ -329,14 +327,13 @@ class FileBuffer final : public KernelWait {
 
  private:
   std::uint8_t opcode_;
-  int fd_;
   std::int64_t offset_;
 };
 
 class FileOpen final : public KernelWait {
  public:
   FileOpen(LoopCore* owner, PyObject* given, PyObject* encoded, int flags, mode_t mode) noexcept
-      : KernelWait(owner), given_(Py_NewRef(given)), path_(encoded), flags_(flags), mode_(mode) {
+      : KernelWait(owner, -1), given_(Py_NewRef(given)), path_(encoded), flags_(flags), mode_(mode) {
     result = -EINVAL;  // nothing is open yet
   }
   ~FileOpen() override {
@@ -376,7 +373,7 @@ class FileOpen final : public KernelWait {
 class Plain final : public KernelWait {
  public:
   Plain(LoopCore* owner, std::uint8_t opcode, int descriptor, std::uint32_t flags = 0) noexcept
-      : KernelWait(owner), opcode_(opcode), fd_(descriptor), flags_(flags) {}
+      : KernelWait(owner, descriptor), opcode_(opcode), flags_(flags) {}
   bool start() override { return !submit(); }
   PyObject* take() override { return result < 0 ? fail() : PyLong_FromLongLong(result); }
 
@@ -393,7 +390,6 @@ class Plain final : public KernelWait {
 
  private:
   std::uint8_t opcode_;
-  int fd_;
   std::uint32_t flags_;
 };
 

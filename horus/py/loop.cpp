@@ -139,6 +139,8 @@ enum Side : std::size_t { kReader = 0, kWriter = 1 };
 void arm(Watch& watch) {
   if (watch.armed() || watch.handle == nullptr) return;
   watch.loop.state->armed.push_back(watch);
+  if (watch.is_new) watch.loop.state->reactor->backend().may_be_another(watch.fd);  // Python closes without us
+  watch.is_new = false;
   watch.loop.state->reactor->submit_handler(watch, [&watch](io_uring_sqe& entry) {
     std::uint32_t mask = static_cast<std::uint16_t>(watch.events);
     if constexpr (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__) mask <<= 16;

@@ -50,6 +50,7 @@ struct Watch final : io::CompletionHandler, ListHook<ArmedTag> {
   const int fd;
   const short events;
   PyObject* handle = nullptr;  // null: removed; it dies when its poll has ended
+  bool is_new = true;      // not yet armed
   bool fired = false;      // in LoopState::fired
   [[nodiscard]] bool armed() const noexcept { return ListHook<ArmedTag>::linked(); }
 };
