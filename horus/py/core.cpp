@@ -94,6 +94,6 @@ PYBIND11_MODULE(_core, module) {
   horus::python::bind_scheduler(module);
   horus::python::bind_interface(module);
   if (!horus::python::add_handles(module.ptr()) || !horus::python::add_operations(module.ptr()) ||
-      !horus::python::add_loop(module.ptr()))
+      !horus::python::add_loop(module.ptr()) || !horus::python::add_transport(module.ptr()))
     throw pybind11::error_already_set();
 }

@@ -109,5 +109,6 @@ PyObject* make_awaitable(Awaited* awaited);
 
 bool add_loop(PyObject* module);
 bool add_operations(PyObject* module);
+bool add_transport(PyObject* module);
 
 }  // namespace horus::python

@@ -8,13 +8,33 @@ import ssl
 import sys
 import threading
 import warnings
-from asyncio import base_events, events, format_helpers
+from asyncio import base_events, events, format_helpers, selector_events
 from typing import Any, Optional
 
 from horus import _core
 
 _base_events: Any = base_events
 _format_helpers: Any = format_helpers
+_selector_events: Any = selector_events
+
+
+class _StreamTransport(
+    _core.TransportCore, _selector_events._SelectorSocketTransport  # type: ignore[misc]
+):
+    """asyncio's transport, whose usual reads and writes are C++."""
+
+    def set_protocol(self, protocol: Any) -> None:
+        self._reads_into_buffers = isinstance(protocol, asyncio.BufferedProtocol)
+        super().set_protocol(protocol)
+
+    def _write_slowly(self, data: Any) -> None:
+        _selector_events._SelectorSocketTransport.write(self, data)
+
+    # asyncio's asks its selector
+    def __repr__(self) -> str:
+        state = "closed" if self._sock is None else "closing" if self._closing else "open"
+        size = self.get_write_buffer_size()
+        return f"<{type(self).__name__} {state} fd={self._sock_fd} write=<bufsize={size}>>"
 
 
 class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):  # type: ignore[misc]
@@ -85,6 +105,11 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):  # type: ignore[misc
     def _add_callback(self, handle: Any) -> None:
         if not handle._cancelled:
             self._enqueue(handle)
+
+    def _make_socket_transport(
+        self, sock: Any, protocol: Any, waiter: Any = None, *, extra: Any = None, server: Any = None
+    ) -> Any:
+        return _StreamTransport(self, sock, protocol, waiter, extra, server)
 
     # --- What the C++ half calls
 
