@@ -3,7 +3,7 @@
 """Deadlines, a watchdog and a circuit breaker from Python: three nodes run for a second, and their
 accounts are printed.
 
-    PYTHONPATH=build/horus/py python3 examples/python/soft_realtime.py
+    ./dev python examples/python/soft_realtime.py
 """
 
 import logging

@@ -11,7 +11,7 @@ story.
     horus.run(Blink(), duration=1.0)
 """
 
-from horus import _core, _loop
+from horus import _core, _loop, aio
 from horus._async import AsyncNode, AsyncScheduler
 from horus._config import RobotPreset, SchedulerConfig
 from horus._files import File, open
@@ -42,6 +42,7 @@ __all__ = [
     "RobotPreset",
     "Scheduler",
     "SchedulerConfig",
+    "aio",
     "new_event_loop",
     "open",
     "run",
