@@ -215,6 +215,9 @@ class HORUS_API Reactor {
     entry.user_data = reinterpret_cast<std::uintptr_t>(&handler) | static_cast<std::uint64_t>(Tag::immediate);
     immediates_.push_back({&handler, on_success, sq_tail_});
   }
+  /// Hands over to the kernel what waits to be submitted, cancellations among it, now instead of at the end of this turn;
+  /// what completes is taken by the next turn.
+  void submit_now() noexcept { static_cast<void>(flush()); }
   /// Cancels everything on `fd`, then closes it, in the background. The descriptor belongs to the reactor from now on.
   void close_later(int fd) noexcept;
   [[nodiscard]] TimerQueue& timers() noexcept { return timers_; }

@@ -510,8 +510,18 @@ PyObject* set_debug_flag(PyObject* self, PyObject* enabled) {
 
 // --- add_reader and its relatives ---------------------------------------------------------------------------------------
 
+// As selectors have it: a number, or what int() makes of its fileno().
 bool to_descriptor(PyObject* object, int& fd) {
   fd = PyObject_AsFileDescriptor(object);
+  if (fd >= 0) return true;
+  if (!PyErr_ExceptionMatches(PyExc_TypeError) || PyObject_HasAttrString(object, "fileno") == 0) return false;
+  PyErr_Clear();
+  PyObject* told = PyObject_CallMethod(object, "fileno", nullptr);
+  PyObject* number = told != nullptr ? PyNumber_Long(told) : nullptr;
+  Py_XDECREF(told);
+  if (number == nullptr) return false;
+  fd = PyObject_AsFileDescriptor(number);
+  Py_DECREF(number);
   return fd >= 0;
 }
 
@@ -567,6 +577,12 @@ PyObject* remove_side(PyObject* self, PyObject* descriptor, Side side) {
     return nullptr;
   }
   return PyBool_FromLong(remove_watch(state, fd, side) ? 1 : 0);
+}
+// A cancelled poll keeps its socket open until the kernel has seen the cancellation; a listener's port would stay taken.
+PyObject* submit_now(PyObject* self, PyObject*) {
+  LoopState& state = *LoopCore::from(self)->state;
+  if (state.reactor && state.thread == horus::detail::thread_state.number) state.reactor->submit_now();
+  Py_RETURN_NONE;
 }
 PyObject* remove_reader(PyObject* self, PyObject* fd) { return remove_side(self, fd, kReader); }
 PyObject* remove_writer(PyObject* self, PyObject* fd) { return remove_side(self, fd, kWriter); }
@@ -678,6 +694,7 @@ PyMethodDef methods[] = {
     {"_add_writer", method(&add_writer), METH_FASTCALL, nullptr},
     {"_remove_reader", &remove_reader, METH_O, nullptr},
     {"_remove_writer", &remove_writer, METH_O, nullptr},
+    {"_submit_now", &submit_now, METH_NOARGS, nullptr},
     {"sock_recv", method(&sock_recv), METH_FASTCALL,
      "sock_recv(sock, nbytes): at most so many bytes from a non-blocking socket, b'' at the end."},
     {"sock_recv_into", method(&sock_recv_into), METH_FASTCALL,

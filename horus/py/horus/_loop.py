@@ -86,6 +86,12 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):  # type: ignore[misc
         self._check_closed()
         return self._make_task(coro, **options)
 
+    def _stop_serving(self, sock: Any) -> None:
+        """Its port is free when this returns."""
+        self._remove_reader(sock.fileno())
+        self._submit_now()
+        sock.close()
+
     # --- Signals wake the loop by a socket, which is made with the first handler
 
     def _make_self_pipe(self) -> None:
