@@ -52,4 +52,5 @@ PYBIND11_MODULE(_core, module) {
   horus::python::bind_errors(module);
   horus::python::bind_config(module);
   horus::python::bind_scheduler(module);
+  horus::python::bind_hubs(module);
 }

@@ -11,31 +11,27 @@ story.
     horus.run(Blink(), duration=1.0)
 """
 
-from horus import _core
+from horus import _core, messages
 from horus._async import AsyncNode, AsyncScheduler
 from horus._config import RobotPreset, SchedulerConfig
+from horus._hub import Hub, Link, Publisher, Subscriber
 from horus._node import Node
 from horus._scheduler import Scheduler, run, set_log_level
-
-
-def __getattr__(name: str) -> object:
-    if name in ("Hub", "Link"):
-        raise AttributeError(
-            f"horus.{name} is not in the Python package yet; nodes of one scheduler talk by send "
-            "and recv"
-        )
-    raise AttributeError(f"module 'horus' has no attribute {name!r}")
-
 
 __version__: str = _core.version
 
 __all__ = [
     "AsyncNode",
     "AsyncScheduler",
+    "Hub",
+    "Link",
     "Node",
+    "Publisher",
     "RobotPreset",
     "Scheduler",
     "SchedulerConfig",
+    "Subscriber",
+    "messages",
     "run",
     "set_log_level",
 ]
