@@ -129,6 +129,10 @@ class In {
     const std::shared_ptr<Wakeup> wakeup = Wakeup::of_this_thread();
     const Listening listening(*this, wakeup);
     while (true) {
+      if (HubThread::ended() && port_->closed()) {
+        PyErr_SetNone(PyExc_SystemExit);  // of a daemon thread, which says nothing about it
+        throw py::error_already_set();
+      }
       if (py::object message = take(nothing)) return message;
       if (port_->listen()) continue;
       if (wakeup->wait(until)) continue;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <horus/py/hub_thread.hpp>
 
+#include <atomic>
 #include <csignal>
 #include <mutex>
 #include <thread>
@@ -35,10 +36,13 @@ Global& global() {
 }
 
 std::atomic<bool> forked{false};
+std::atomic<bool> at_end{false};
 
 }  // namespace
 
 bool HubThread::ours() noexcept { return !forked.load(std::memory_order_relaxed); }
+
+bool HubThread::ended() noexcept { return at_end.load(std::memory_order_relaxed); }
 
 void HubThread::check_fork() {
   if (ours()) return;
@@ -125,6 +129,7 @@ void HubThread::end() {
     const std::lock_guard lock(all.mutex);
     if (!ours() || all.state != State::running) return;
     all.state = State::ended;
+    at_end.store(true);
   }
   HubThread* self = all.thread;
   const py::gil_scoped_release away;

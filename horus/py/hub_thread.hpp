@@ -36,6 +36,8 @@ class HubThread {
   static HubThread& get_running() noexcept;
   /// Throws std::runtime_error in a forked child, which has none of the parent's threads.
   static void check_fork();
+  /// True from the interpreter's end on.
+  [[nodiscard]] static bool ended() noexcept;
   /// False in a forked child: what was made on it is then left alone.
   [[nodiscard]] static bool ours() noexcept;
   /// Closes everything, gives transports a moment for what is queued, and joins. At the interpreter's end.

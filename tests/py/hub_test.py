@@ -710,16 +710,16 @@ def child_says_goodbye(address):
     hub = connecting(address, "child")
     link = hub.create_link("data", "parent")
     silent = hub.subscribe("silence")
-    threading.Thread(target=silent.recv, daemon=True).start()
+    threading.Thread(target=silent.recv, daemon=True).start()  # ends without a word
     until(lambda: link.connected)
     for i in range(10):
         link.send(i)  # and the program ends
 
 
 class Child:
-    def __init__(self, what, *arguments):
+    def __init__(self, what, *arguments, stderr=None):
         self.process = subprocess.Popen(
-            [sys.executable, __file__, what, *arguments], stdout=subprocess.PIPE
+            [sys.executable, __file__, what, *arguments], stdout=subprocess.PIPE, stderr=stderr
         )
 
     def __enter__(self):
@@ -729,6 +729,8 @@ class Child:
         self.process.kill()
         self.process.wait()
         self.process.stdout.close()
+        if self.process.stderr is not None:
+            self.process.stderr.close()
 
     def said(self):
         return self.process.stdout.readline().decode().strip()
@@ -813,9 +815,10 @@ class BetweenProcesses(unittest.TestCase):
     def test_what_was_sent_arrives_though_the_program_ends(self):
         with listening("parent") as hub:
             link = hub.create_link("data", "child")
-            with Child("child_says_goodbye", hub.address) as child:
+            with Child("child_says_goodbye", hub.address, stderr=subprocess.PIPE) as child:
                 self.assertEqual([link.recv(SECONDS) for _ in range(10)], list(range(10)))
                 self.assertEqual(child.process.wait(SECONDS), 0)
+                self.assertNotIn("Traceback", child.process.stderr.read().decode())
 
     def test_hostile_bytes_on_the_socket_cost_only_their_connection(self):
         with listening("parent") as hub, connecting(hub.address, "child") as peer:
@@ -871,9 +874,11 @@ class BetweenProcesses(unittest.TestCase):
                     self.assertTrue(until(lambda: out.connected and in_.connected), topic)
                     out.send(message)
                     self.assertTrue(check(in_.recv(SECONDS)), topic)
-                wrong = hub.advertise("to/Imu2", messages.Twist)
-                self.assertTrue(until(lambda: any("Imu" in peer["problem"] for peer in
-                                                  hub.get_connection_state()["peers"])))
+                wrong = hub.subscribe("from/Imu2", messages.Twist)
+                self.assertTrue(until(lambda: [
+                    peer for peer in hub.get_connection_state()["peers"]
+                    if "it publishes horus::messages::Imu" in peer["problem"]
+                ]))
                 self.assertFalse(wrong.connected)
             finally:
                 cpp.kill()
