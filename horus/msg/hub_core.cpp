@@ -61,14 +61,15 @@ bool meet(const PortInfo& out, const PortInfo& in) noexcept {
 }
 
 Result<> connect_here(Outbox& outbox, const std::shared_ptr<Inbox>& inbox, std::shared_ptr<FarEnd> far_end) {
-  const bool neighbours = outbox.owner() == inbox->owner();
+  const bool neighbours = inbox->bell() == nullptr && outbox.owner() == inbox->owner();
   const std::uint32_t depth = depth_of(inbox->options());
   const std::uint32_t slots = outbox.pool().slots();
   auto memory = Mapping::create(LinkMemory::bytes_for(depth, slots), false, "horus-link");
   if (!memory) return memory.error();
   const LinkMemory link = LinkMemory::over(std::move(*memory), depth, slots);
-  auto outlet = std::make_shared<Outlet>(link, inbox->options().overflow,
-                                         std::make_shared<ReactorBell>(inbox->owner().waker),
+  std::shared_ptr<Bell> bell = inbox->bell();
+  if (bell == nullptr) bell = std::make_shared<ReactorBell>(inbox->owner().waker);
+  auto outlet = std::make_shared<Outlet>(link, inbox->options().overflow, std::move(bell),
                                          neighbours ? inbox.get() : nullptr);
   if (far_end != nullptr) far_end->belong_to(link, outbox.bell());
   outlet->far_end = std::move(far_end);
@@ -124,7 +125,7 @@ void HubCore::open(Port& port) {
     port.outbox_ = Outbox::create(info.topic, *info.layout, info.advertise, sharable).or_throw();
   } else {
     check(info.subscribe, info.topic);
-    port.inbox_ = std::make_shared<Inbox>(info.topic, *info.layout, info.subscribe);
+    port.inbox_ = std::make_shared<Inbox>(info.topic, *info.layout, info.subscribe, info.bell);
   }
   settle(port);
   for (const auto& carrier : carriers) carrier->port_opened(port.shared_from_this());

@@ -52,6 +52,8 @@ class HORUS_API HubCore : public std::enable_shared_from_this<HubCore> {
   [[nodiscard]] ConnectionState connection_state() const;
   /// Where others reach it; empty without a transport that can tell.
   [[nodiscard]] std::string address() const;
+  /// Those that work.
+  [[nodiscard]] std::vector<std::shared_ptr<Transport>> transports() const;
 
  private:
   friend class Port;
@@ -63,7 +65,6 @@ class HORUS_API HubCore : public std::enable_shared_from_this<HubCore> {
   };
   void settle(Port& port);
   Result<> start(Carrier& carrier);
-  [[nodiscard]] std::vector<std::shared_ptr<Transport>> transports() const;
 
   const std::string name_;
   mutable std::mutex mutex_;

@@ -22,8 +22,9 @@ bool Owner::here() const noexcept {
   return io::Reactor::current() == reactor && horus::detail::thread_state.number == thread;
 }
 
-Inbox::Inbox(std::string topic, const Layout& layout, const SubscribeOptions& options)
-    : topic_(std::move(topic)), layout_(layout), options_(options) {}
+Inbox::Inbox(std::string topic, const Layout& layout, const SubscribeOptions& options,
+             std::shared_ptr<Bell> bell)
+    : topic_(std::move(topic)), layout_(layout), options_(options), bell_(std::move(bell)) {}
 
 Inbox::~Inbox() {
   close();
@@ -47,6 +48,7 @@ void Inbox::attach(Inlet* inlet) {
     fresh_.push_back(inlet);
     changed_.store(true, std::memory_order_release);
   }
+  if (bell_ != nullptr) return bell_->ring();
   if (owner_.here()) return arrived();
   // Whoever waits now does not look at this link yet.
   if (owner_.waker == nullptr) return;
@@ -113,6 +115,21 @@ bool Inbox::take(Arrival& arrival, int& failure) {
 bool Inbox::has_message() {
   if (changed_.load(std::memory_order_acquire)) adopt();
   return std::any_of(links_.begin(), links_.end(), [](const Inlet* inlet) { return !inlet->empty(); });
+}
+
+bool Inbox::listen() {
+  if (changed_.load(std::memory_order_acquire)) adopt();
+  for (Inlet* inlet : links_) inlet->set_asleep(true);
+  // Pairs with the one in Outlet::notify().
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  return changed_.load(std::memory_order_relaxed) ||
+         std::any_of(links_.begin(), links_.end(),
+                     [](const Inlet* inlet) { return !inlet->empty() || inlet->publisher_closed(); });
+}
+
+void Inbox::wake() const noexcept {
+  if (bell_ != nullptr) return bell_->ring();
+  if (owner_.waker != nullptr) owner_.waker->wake();
 }
 
 void Inbox::record(const Arrival& arrival) {

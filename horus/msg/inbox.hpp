@@ -58,7 +58,10 @@ class HORUS_API Owner {
 
 class HORUS_API Inbox final : public io::Lookout, public std::enable_shared_from_this<Inbox> {
  public:
-  Inbox(std::string topic, const Layout& layout, const SubscribeOptions& options);
+  /// With a `bell` it belongs to no thread: whoever holds its maker's lock polls it (take, has_message, listen, missed,
+  /// close, giving back samples), nobody awaits it, and the bell tells what a reactor's turn would show.
+  Inbox(std::string topic, const Layout& layout, const SubscribeOptions& options,
+        std::shared_ptr<Bell> bell = nullptr);
   Inbox(const Inbox&) = delete;
   Inbox& operator=(const Inbox&) = delete;
   ~Inbox();
@@ -86,6 +89,8 @@ class HORUS_API Inbox final : public io::Lookout, public std::enable_shared_from
   bool take(Arrival& arrival, int& failure);
   /// True when take() would find something.
   [[nodiscard]] bool has_message();
+  /// Has the bell rung for what comes next. True: something is here already.
+  [[nodiscard]] bool listen();
   /// A neighbour has sent something.
   void arrived() noexcept;
   void look() noexcept override;
@@ -99,6 +104,10 @@ class HORUS_API Inbox final : public io::Lookout, public std::enable_shared_from
   [[nodiscard]] const Layout& layout() const noexcept { return layout_; }
   [[nodiscard]] const SubscribeOptions& options() const noexcept { return options_; }
   [[nodiscard]] const Owner& owner() const noexcept { return owner_; }
+  /// Null where the owner's reactor looks by itself.
+  [[nodiscard]] const std::shared_ptr<Bell>& bell() const noexcept { return bell_; }
+  /// Has whoever waits look again. Any thread.
+  void wake() const noexcept;
   /// Messages that were lost before they came here.
   [[nodiscard]] std::uint64_t missed() const noexcept;
   /// Any thread.
@@ -116,6 +125,7 @@ class HORUS_API Inbox final : public io::Lookout, public std::enable_shared_from
   const Layout layout_;
   const SubscribeOptions options_;
   const Owner owner_;
+  const std::shared_ptr<Bell> bell_;
   horus::detail::WaiterQueue waiters_;
   std::size_t next_ = 0;     // whose turn it is
   std::size_t foreign_ = 0;  // links from other threads

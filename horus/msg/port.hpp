@@ -38,6 +38,7 @@ struct PortInfo {
   AdvertiseOptions advertise;         // of Direction::out
   std::uint64_t process = 0;          ///< a simulated one's number; 0 in reality
   const Transport* origin = nullptr;  ///< the transport whose remote port it stands for; null: a user's
+  std::shared_ptr<Bell> bell;         ///< of an inbox that no thread owns: see Inbox::bell()
 };
 
 /// A port that closes when its last owner goes.

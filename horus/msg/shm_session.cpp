@@ -173,7 +173,7 @@ void ShmSession::end_links(bool died) noexcept {
       }
     } else if (const auto inbox = link.inbox.lock()) {
       state.publisher_closed.compare_exchange_strong(open, died ? 2 : 1, std::memory_order_acq_rel);
-      if (inbox->owner().waker != nullptr) inbox->owner().waker->wake();
+      inbox->wake();
     }
   }
 }
@@ -306,6 +306,7 @@ void ShmSession::offer(RemotePublisher& remote, Port& port) {
   if (inbox == nullptr) return;  // it closes at this moment
   auto source = transport_.wake_source(inbox->owner());
   if (!source) return log_error(source.error().message());
+  if (inbox->bell() != nullptr) (*source)->add(inbox);
   shm::Subscribe frame;
   frame.publisher = remote.info.id;
   frame.subscriber = ours.id;

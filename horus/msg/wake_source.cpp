@@ -55,12 +55,18 @@ void WakeSource::add(const std::shared_ptr<Outbox>& outbox) {
   outboxes_.push_back(outbox);
 }
 
+void WakeSource::add(const std::shared_ptr<Inbox>& inbox) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(inboxes_, [&](const auto& other) { return other.expired() || other.lock() == inbox; });
+  inboxes_.push_back(inbox);
+}
+
 void WakeSource::close() noexcept {
   closed_.store(true, std::memory_order_relaxed);
   msg::ring(fd_);
 }
 
-// That the wait ends is all that the reactor needs to look at its subscribers.
+// That the wait ends is all that the reactor needs to look at its own subscribers.
 Task<> WakeSource::watch(std::shared_ptr<WakeSource> self) {
   while (!self->closed_.load(std::memory_order_relaxed)) {
     auto times = co_await io::detail::EventFdAwaiter(self->fd_);
@@ -68,6 +74,9 @@ Task<> WakeSource::watch(std::shared_ptr<WakeSource> self) {
     const std::lock_guard lock(self->mutex_);
     for (const auto& outbox : self->outboxes_) {
       if (const std::shared_ptr<Outbox> alive = outbox.lock()) alive->room_may_have_come();
+    }
+    for (const auto& inbox : self->inboxes_) {
+      if (const std::shared_ptr<Inbox> alive = inbox.lock()) alive->wake();
     }
   }
 }

@@ -42,6 +42,8 @@ class WakeSource : public std::enable_shared_from_this<WakeSource> {
   [[nodiscard]] const std::shared_ptr<io::Waker>& waker() const noexcept { return waker_; }
   /// A publisher that may wait for room. Any thread.
   void add(const std::shared_ptr<Outbox>& outbox);
+  /// A subscriber with a bell, which no reactor looks after. Any thread.
+  void add(const std::shared_ptr<Inbox>& inbox);
   /// Ends the task. Any thread.
   void close() noexcept;
 
@@ -53,6 +55,7 @@ class WakeSource : public std::enable_shared_from_this<WakeSource> {
   std::atomic<bool> closed_{false};
   std::mutex mutex_;
   std::vector<std::weak_ptr<Outbox>> outboxes_;
+  std::vector<std::weak_ptr<Inbox>> inboxes_;
 };
 
 }  // namespace horus::msg

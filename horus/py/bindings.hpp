@@ -22,9 +22,11 @@ void bind_errors(py::module_& module);
 void bind_config(py::module_& module);
 void bind_scheduler(py::module_& module);
 void bind_interface(py::module_& module);
+void bind_hubs(py::module_& module);
 
 /// Keys as the members of NodeStatistics; histograms as dicts.
 py::dict to_dict(const NodeStatistics& node);
+py::dict to_dict(const Histogram& histogram);
 
 inline Duration from_ms(double ms) { return Duration(std::llround(ms * 1e6)); }
 inline double to_ms(Duration duration) { return static_cast<double>(duration.count()) / 1e6; }

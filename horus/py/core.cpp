@@ -96,4 +96,5 @@ PYBIND11_MODULE(_core, module) {
   if (!horus::python::add_handles(module.ptr()) || !horus::python::add_operations(module.ptr()) ||
       !horus::python::add_loop(module.ptr()) || !horus::python::add_transport(module.ptr()))
     throw pybind11::error_already_set();
+  horus::python::bind_hubs(module);
 }

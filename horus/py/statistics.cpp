@@ -3,7 +3,6 @@
 #include <horus/py/bindings.hpp>
 
 namespace horus::python {
-namespace {
 
 py::dict to_dict(const Histogram& histogram) {
   py::dict dict;
@@ -16,8 +15,6 @@ py::dict to_dict(const Histogram& histogram) {
   dict["p99_9_ns"] = histogram.percentile(99.9);
   return dict;
 }
-
-}  // namespace
 
 py::dict to_dict(const NodeStatistics& node) {
   py::dict dict;

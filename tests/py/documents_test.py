@@ -334,6 +334,54 @@ class Summary(unittest.TestCase):
         scheduler.run()
 
 
+class Hubs(unittest.TestCase):
+    """Written with fixed ports and names: where they are taken, the hub waits for its turn."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.addCleanup(os.chdir, os.getcwd())
+        os.chdir(folder.name)
+        os.environ["HORUS_RUNTIME_DIR"] = folder.name
+
+    def test_network_communication(self):
+        hub = horus.Hub.tcp("127.0.0.1:8080", "sensor_hub")
+        link = hub.create_link("sensor_data", "remote_hub")
+        self.check_metrics_apis(hub)
+        self.assertTrue(link.send({"temperature": 21.5}))
+        hub.close()
+
+    def test_global_hub(self):
+        hub = horus.Hub.global_hub("sensor_hub")
+        link = hub.create_link("data", "global_hub")
+        other = horus.Hub.global_hub("global_hub").create_link("data", "sensor_hub")
+        while not (link.connected and other.connected):
+            time.sleep(0.001)
+        link.send([1, 2])
+        self.assertEqual(other.recv(20), [1, 2])
+        self.assertEqual(hub.get_metrics()["messages_sent"], 1)
+        hub.close()
+
+    def check_metrics_apis(self, hub):
+        metrics = hub.get_metrics()
+        self.assertEqual(f"Messages sent: {metrics['messages_sent']}", "Messages sent: 0")
+
+        state = hub.get_connection_state()
+        self.assertIn(f"Connected: {state['connected']}", ("Connected: False", "Connected: True"))
+
+    def test_configuration_file(self):
+        with open("config.toml", "w") as file:
+            file.write("""
+[hub.sensor_hub]
+mode = "tcp"
+address = "127.0.0.1:8080"
+""")
+        hub = horus.Hub.from_config("config.toml", "sensor_hub")
+        self.assertEqual(hub.name, "sensor_hub")
+        self.check_metrics_apis(hub)
+        hub.close()
+
+
 class Phase3(unittest.IsolatedAsyncioTestCase):
     async def test_the_future_api(self):
         class CameraNode(horus.AsyncNode):  # Different base class

@@ -11,21 +11,17 @@ story.
     horus.run(Blink(), duration=1.0)
 """
 
-from horus import _core, _loop, aio
+from horus import _core, _loop, aio, messages
 from horus._async import AsyncNode, AsyncScheduler
 from horus._config import RobotPreset, SchedulerConfig
 from horus._files import File, open
+from horus._hub import Hub, Link, Publisher, Subscriber
 from horus._loop import EventLoop, new_event_loop
 from horus._node import Node
 from horus._scheduler import Scheduler, run, set_log_level
 
 
 def __getattr__(name: str) -> object:
-    if name in ("Hub", "Link"):
-        raise AttributeError(
-            f"horus.{name} is not in the Python package yet; nodes of one scheduler talk by send "
-            "and recv"
-        )
     if name == "EventLoopPolicy":
         return _loop.event_loop_policy()
     raise AttributeError(f"module 'horus' has no attribute {name!r}")
@@ -38,11 +34,16 @@ __all__ = [
     "AsyncScheduler",
     "EventLoop",
     "File",
+    "Hub",
+    "Link",
     "Node",
+    "Publisher",
     "RobotPreset",
     "Scheduler",
     "SchedulerConfig",
+    "Subscriber",
     "aio",
+    "messages",
     "new_event_loop",
     "open",
     "run",

@@ -1,0 +1,423 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hub, Link, Publisher and Subscriber: messages to other threads, processes and machines. Any
+thread, and any asyncio loop, may use them. One C++ thread of Horus serves all hubs; it never takes
+the GIL."""
+
+import asyncio
+import atexit
+import os
+import threading
+import weakref
+from typing import Any, Dict, List, Optional, Union
+
+from horus import _check, _core
+from horus._topics import DEPTH, MAX_DEPTH, OVERFLOWS
+from horus._types import Codec, codec_of
+
+_LONGEST_S = 1e9
+_MOST_BYTES = 64 << 20
+_AT_ONCE = 64  # messages that an awaiting task takes before others have their turn
+_NOTHING = object()
+
+atexit.register(_core.end_hubs)  # before any scheduler's: what runs in the end runs in reverse order
+
+
+def _timeout(timeout: Optional[float]) -> Optional[float]:
+    if timeout is None:
+        return None
+    return _check.number("timeout", timeout, 0, _LONGEST_S, "seconds")
+
+
+def _receiving(depth: int, overflow: str) -> "tuple[int, int]":
+    if overflow not in OVERFLOWS:
+        raise ValueError(f"overflow is one of {', '.join(OVERFLOWS)}, not {overflow!r}")
+    return _check.integer("depth", depth, 1, MAX_DEPTH), OVERFLOWS.index(overflow)
+
+
+def _sending(max_bytes: Optional[int], max_queued: int) -> "tuple[int, int]":
+    most = 0 if max_bytes is None else _check.integer("max_bytes", max_bytes, 1, _MOST_BYTES)
+    return most, _check.integer("max_queued", max_queued, 2, 1 << 20)
+
+
+class _Port:
+    name: str
+
+    def close(self) -> None:
+        """Ends it. Whoever waits on another thread gets RuntimeError, `async for` ends."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_error: Any) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}>"
+
+
+class Publisher(_Port):
+    """Sends messages to a topic's subscribers. Made by Hub.advertise(). Any thread; the messages of
+    one thread keep their order."""
+
+    _out: Any
+    _codec: Codec
+
+    def __init__(self, name: str, out: Any, codec: Codec) -> None:
+        self.name = name
+        self._out = out
+        self._codec = codec
+
+    def send(self, message: Any) -> bool:
+        """Sends a copy; never waits. True when it was handed over; False when `max_queued` messages
+        or 64 MiB wait already, which counts among the hub's send_failures. What a subscriber has no
+        room for is dropped by that subscriber's `overflow`; without subscribers it goes nowhere.
+
+        Errors: TypeError for what is not of the topic's type, ValueError for what does not fit,
+        RuntimeError when it is closed.
+        """
+        if self._codec.raw:
+            return bool(self._out.send_raw(*self._codec.encode(message)))
+        return bool(self._out.send(message))
+
+    def send_wait(self, message: Any, timeout: Optional[float] = None) -> None:
+        """Waits until every subscriber has room, then sends: nothing is lost. Ctrl-C interrupts it.
+
+        Errors: TimeoutError after `timeout` seconds (None: no limit), and nothing was sent; those
+        of send().
+        """
+        limit = _timeout(timeout)
+        if self._codec.raw:
+            self._out.send_raw_wait(*self._codec.encode(message), limit)
+        else:
+            self._out.send_wait(message, limit)
+
+    @property
+    def subscribers(self) -> int:
+        """Subscribers that are connected."""
+        return int(self._out.subscribers())
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a subscriber."""
+        return self.subscribers > 0
+
+    def close(self) -> None:
+        """Ends it; what was sent before is still published. Any thread."""
+        self._out.close()
+
+
+class Subscriber(_Port):
+    """Receives a topic's messages. Made by Hub.subscribe(). Any thread, several too: each message
+    goes to one of them. `async for message in subscriber` on any asyncio loop, until it is closed.
+
+    A message is a copy and yours. One that is not understood (a peer that sends nonsense) is
+    skipped, logged to `horus.hub`, and counted by missed() and the hub's recv_failures.
+    """
+
+    _in: Any
+    _codec: Codec
+
+    def __init__(self, name: str, in_: Any, codec: Codec) -> None:
+        self.name = name
+        self._listen(in_, codec)
+
+    def _listen(self, in_: Any, codec: Codec) -> None:
+        self._in = in_
+        self._codec = codec
+        self._newest: Any = _NOTHING
+        self._idle_wakeups: List[Any] = []
+        self._taken_at_once = 0
+
+    def recv(self, timeout: Optional[float] = None) -> Any:
+        """Waits for the next message. The GIL is free meanwhile, and Ctrl-C interrupts.
+
+        Errors: TimeoutError after `timeout` seconds (None: no limit); RuntimeError when it is
+        closed.
+        """
+        message = self._in.recv(_timeout(timeout))
+        return self._codec.decode(message) if self._codec.raw else message
+
+    def try_recv(self, default: Any = None) -> Any:
+        """The next message, else `default`. Errors: RuntimeError when it is closed."""
+        message = self._in.take(_NOTHING)
+        if message is _NOTHING:
+            return default
+        return self._codec.decode(message) if self._codec.raw else message
+
+    def latest(self, default: Any = None) -> Any:
+        """The newest message that ever came, again and again; `default` before the first. Those that
+        were queued before it count as received. Errors: RuntimeError when it is closed."""
+        while True:
+            message = self._in.take(_NOTHING)
+            if message is _NOTHING:
+                break
+            self._newest = self._codec.decode(message) if self._codec.raw else message
+        return default if self._newest is _NOTHING else self._newest
+
+    def has_msg(self) -> bool:
+        """Whether a message waits."""
+        return bool(self._in.has_message())
+
+    def missed(self) -> int:
+        """Messages that were lost on the way here."""
+        return int(self._in.missed())
+
+    @property
+    def publishers(self) -> int:
+        """Publishers that are connected."""
+        return int(self._in.publishers())
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a publisher."""
+        return self.publishers > 0
+
+    async def recv_async(self, timeout: Optional[float] = None) -> Any:
+        """Waits for the next message on the asyncio loop that runs. A task that is cancelled takes
+        none. Errors: those of recv()."""
+        limit = _timeout(timeout)
+        self._taken_at_once += 1
+        if self._taken_at_once >= _AT_ONCE:
+            self._taken_at_once = 0
+            await asyncio.sleep(0)
+        message = self._in.take(_NOTHING)
+        if message is _NOTHING:
+            async with asyncio.timeout(limit):
+                message = await self._wait()
+        return self._codec.decode(message) if self._codec.raw else message
+
+    async def _wait(self) -> Any:
+        loop = asyncio.get_running_loop()
+        self._taken_at_once = 0
+        wakeup = self._idle_wakeups.pop() if self._idle_wakeups else _core.Wakeup()
+        wakeup.clear()
+        self._in.add_waiter(wakeup)
+        try:
+            while True:
+                message = self._in.take(_NOTHING)
+                if message is not _NOTHING:
+                    return message
+                if self._in.listen():
+                    continue
+                come = loop.create_future()
+                loop.add_reader(wakeup.fileno(), _tell, come)
+                try:
+                    await come
+                finally:
+                    loop.remove_reader(wakeup.fileno())
+                wakeup.clear()
+        finally:
+            self._in.remove_waiter(wakeup)
+            self._idle_wakeups.append(wakeup)
+
+    def __aiter__(self) -> Any:
+        return self
+
+    async def __anext__(self) -> Any:
+        try:
+            return await self.recv_async()
+        except RuntimeError:
+            if self._in.closed():
+                raise StopAsyncIteration from None
+            raise
+
+    def close(self) -> None:
+        """Ends it. Whoever waits on another thread gets RuntimeError, `async for` ends. Any
+        thread."""
+        self._in.close()
+
+
+def _tell(come: "asyncio.Future[None]") -> None:
+    if not come.done():
+        come.set_result(None)
+
+
+class Link(Publisher, Subscriber):
+    """One end of a connection between exactly two hubs, both ways, apart from all topics. Made by
+    Hub.create_link(). Any thread, any asyncio loop."""
+
+    def __init__(self, name: str, peer: str, out: Any, in_: Any, codec: Codec) -> None:
+        self.name = name
+        self.peer = peer
+        self._out = out
+        self._listen(in_, codec)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the peer's end is there, both ways: what is sent before goes nowhere."""
+        return self.subscribers > 0 and self.publishers > 0
+
+    def close(self) -> None:
+        """Ends both directions. Any thread."""
+        self._out.close()
+        self._in.close()
+
+
+class Hub:
+    """A named place where links, publishers and subscribers meet.
+
+        hub = horus.Hub.tcp("127.0.0.1:8080", "sensor_hub")
+        link = hub.create_link("sensor_data", "remote_hub")
+        link.send({"temperature": 21.5})
+
+    `Hub(name)` reaches what was made through it; the other ways to make one reach further. Any
+    thread, nodes too. It is closed by close(), a `with` block, when nobody has it or a port of it
+    any more, and when the program ends. A forked child has no hubs: RuntimeError.
+
+    `type` of a topic or link: None (None, bool, int, float, str, bytes, lists, tuples, dicts), bytes,
+    str, a ctypes.Structure (horus.messages has ready ones), a dataclass of fixed fields, or a
+    structured NumPy dtype. Both ends must agree, and where they have one, so must C++.
+    """
+
+    _core: Any
+
+    def __init__(self, name: str = "local") -> None:
+        self._take(_core.Hub.here(_check.text("name", name)))
+
+    def _take(self, core: Any) -> "Hub":
+        self._core = core
+        self._name = str(core.name)
+        return self
+
+    @classmethod
+    def tcp(cls, address: str, name: str, **options: Any) -> "Hub":
+        """A hub that meets the one that names the same address, whichever starts first, and those
+        of `peers`. docs/hub.toml has every option: role, peers, insecure, max_message_bytes, …,
+        handshake_limit_ms, idle_limit_ms, retry_first_ms, retry_most_ms, linger_ms.
+
+        Errors: ValueError for an address or option out of range, TypeError for an unknown one,
+        PermissionError for an address that other machines reach without `insecure`, OSError when it
+        must listen and cannot.
+        """
+        _check.text("address", address)
+        return cls._new(_core.Hub.tcp(address, _check.text("name", name), options))
+
+    @classmethod
+    def shm(cls, name: str, **options: Any) -> "Hub":
+        """A hub that meets those of the same name in this user's processes on this machine, through
+        shared memory. Options: directory, max_peers, handshake_limit_ms. Errors: PermissionError
+        when the directory belongs to somebody else; TypeError, ValueError, OSError."""
+        return cls._new(_core.Hub.shm(_check.text("name", name), options))
+
+    @classmethod
+    def global_hub(cls, name: str, **options: Any) -> "Hub":
+        """The hub of that name, as shm() makes it, of this process and of all others: the same one
+        each time, until it is closed."""
+        _check.text("name", name)
+        with _globals_lock:
+            known = _globals.get(name)
+            if known is None or known.closed:
+                known = cls._new(_core.Hub.global_hub(name, options))
+                _globals[name] = known
+            return known
+
+    @classmethod
+    def from_config(cls, path: Union[str, "os.PathLike[str]"], name: str) -> "Hub":
+        """The hub that section [hub.NAME] of a TOML or YAML file describes; docs/hub.toml has every
+        key. Errors: ValueError with file, line and key; OSError when it cannot be read."""
+        return cls._new(_core.Hub.from_config(os.fspath(path), _check.text("name", name)))
+
+    @classmethod
+    def _new(cls, core: Any) -> "Hub":
+        return cls.__new__(cls)._take(core)
+
+    # --- Ports
+
+    def create_link(
+        self,
+        name: str,
+        peer: str,
+        type: Any = None,
+        *,
+        depth: int = DEPTH,
+        overflow: str = "drop_oldest",
+        max_bytes: Optional[int] = None,
+        max_queued: int = 1024,
+    ) -> Link:
+        """This hub's end of a link with the hub named `peer`, which makes the other.
+
+        depth: messages queued here, 1 to 65536. overflow: drop_oldest, latest, drop_newest.
+        max_bytes: of a message, 1 to 64 MiB; without it 1 MiB, or the type's size. max_queued:
+        messages under way to the peer, 2 to 1048576, its depth included.
+        Errors: TypeError for a type that cannot travel, or that the link has not; ValueError;
+        RuntimeError when the hub is closed.
+        """
+        codec = codec_of(type)
+        receiving, sending = _receiving(depth, overflow), _sending(max_bytes, max_queued)
+        _check.text("name", name), _check.text("peer", peer)
+        out, in_ = self._core.create_link(name, peer, codec.format, *receiving, *sending)
+        return Link(name, peer, out, in_, codec)
+
+    def advertise(
+        self,
+        topic: str,
+        type: Any = None,
+        *,
+        max_bytes: Optional[int] = None,
+        max_queued: int = 1024,
+    ) -> Publisher:
+        """A publisher of `topic`. max_queued: of all its subscribers' queues together. Errors: as
+        create_link()."""
+        codec = codec_of(type)
+        sending = _sending(max_bytes, max_queued)
+        out = self._core.advertise(_check.text("topic", topic), codec.format, *sending)
+        return Publisher(topic, out, codec)
+
+    def subscribe(
+        self, topic: str, type: Any = None, *, depth: int = DEPTH, overflow: str = "drop_oldest"
+    ) -> Subscriber:
+        """A subscriber to `topic`, with a queue of `depth` messages for each publisher. Errors: as
+        create_link()."""
+        codec = codec_of(type)
+        receiving = _receiving(depth, overflow)
+        in_ = self._core.subscribe(_check.text("topic", topic), codec.format, *receiving)
+        return Subscriber(topic, in_, codec)
+
+    # --- Questions; any thread
+
+    @property
+    def name(self) -> str:
+        """What others call it."""
+        return self._name
+
+    @property
+    def address(self) -> str:
+        """Where others reach it, with the port that the kernel chose; "" where there is no such
+        place."""
+        return str(self._core.address)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return bool(self._core.closed())
+
+    def get_metrics(self) -> Dict[str, Any]:
+        """The account of all its ports, those that are gone included: messages_sent,
+        messages_received, bytes_sent, bytes_received, send_failures, recv_failures (what
+        subscribers lost or did not understand), dropped (what publishers' subscribers lost), queued,
+        publishers, subscribers, and latency, a histogram in nanoseconds."""
+        return dict(self._core.metrics())
+
+    def get_connection_state(self) -> Dict[str, Any]:
+        """`connected`: whether it reaches a peer; True for a hub within this process. `peers`: a
+        list of dicts with name, address, connected and problem, "" where there is none."""
+        return dict(self._core.connection_state())
+
+    def close(self) -> None:
+        """Closes its links, publishers and subscribers, and itself. What was sent is still
+        delivered, within `linger_ms`. Again: nothing."""
+        self._core.close()
+
+    def __enter__(self) -> "Hub":
+        return self
+
+    def __exit__(self, *_error: Any) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Hub {self._name!r}{' at ' + self.address if self.address else ''}>"
+
+
+_globals: "weakref.WeakValueDictionary[str, Hub]" = weakref.WeakValueDictionary()
+_globals_lock = threading.RLock()  # a signal handler may ask too
