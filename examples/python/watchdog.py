@@ -20,7 +20,8 @@ class Arm(horus.AsyncNode):
 
     async def tick_async(self):
         self.ticks += 1
-        await asyncio.sleep(0.001 if self.ticks < 10 else 0.4)
+        if self.ticks == 10:
+            await asyncio.Event().wait()  # nobody will set it
 
     def enter_safe_state(self):
         print("arm: brakes on")
@@ -30,10 +31,10 @@ def main():
     scheduler = horus.AsyncScheduler()
     scheduler.add(Arm())
     scheduler.add(horus.Node("wheels", tick=lambda node: None, rate=100))
-    scheduler.set_node_watchdog("arm", True, 100)  # ms
-    scheduler.set_node_watchdog("wheels", True, 100)
+    scheduler.set_node_watchdog("arm", True, 200)  # ms
+    scheduler.set_node_watchdog("wheels", True, 200)
 
-    scheduler.run(duration=0.4)
+    scheduler.run(duration=0.8)
 
     for name in scheduler.get_node_names():
         stats = scheduler.get_node_stats(name)

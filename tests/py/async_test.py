@@ -2,6 +2,7 @@
 """Nodes whose ticks are coroutines, inside asyncio's own loop."""
 
 import asyncio
+import contextvars
 import unittest
 
 import horus
@@ -179,6 +180,57 @@ class Asyncio(unittest.TestCase):
             horus.AsyncScheduler().add_async(NotAsync())
         with self.assertRaisesRegex(TypeError, "run_async"):
             horus.AsyncScheduler().tick_once()
+
+
+class Workers(unittest.TestCase):
+    def run_both(self, make, **options):
+        """On Horus' own loop and on asyncio's."""
+        for run in (horus.run, asyncio.run):
+            scheduler = horus.AsyncScheduler()
+            node = scheduler.add(make(scheduler), **options)
+            run(scheduler.run_async())
+            yield node
+
+    def test_contextvars_last_from_tick_to_tick(self):
+        count = contextvars.ContextVar("count", default=0)
+
+        class Counts(horus.AsyncNode):
+            def __init__(self, scheduler):
+                super().__init__()
+                self.scheduler, self.tasks = scheduler, set()
+
+            async def init(self):
+                count.set(10)
+
+            async def tick_async(self):
+                await asyncio.sleep(0)
+                count.set(count.get() + 1)
+                self.tasks.add(asyncio.current_task())
+                if count.get() == 20:
+                    self.scheduler.stop()
+
+        for node in self.run_both(Counts):
+            self.assertEqual(len(node.tasks), 1)
+            self.assertEqual(count.get(), 0)
+
+    def test_a_cancel_that_races_with_the_end_of_a_tick_leaves_the_task_alive(self):
+        class Races(horus.AsyncNode):
+            def __init__(self, scheduler):
+                super().__init__()
+                self.scheduler, self.ends, self.tasks = scheduler, 0, set()
+
+            async def tick_async(self):
+                self.tasks.add(asyncio.current_task())
+                try:
+                    await asyncio.sleep(0.0095 + 0.0002 * (self.ends % 6))
+                finally:
+                    self.ends += 1
+                    if self.ends == 30:
+                        self.scheduler.stop()
+
+        for node in self.run_both(Races, rate=50, deadline_ms=10, on_miss="cancel"):
+            self.assertEqual(len(node.tasks), 1)
+            self.assertEqual(next(iter(node.tasks)).cancelling(), 1)  # that of its end
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ scheduler's reactor is one descriptor in asyncio's loop, whichever that is."""
 
 import asyncio
 import inspect
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Tuple
 
 from horus._loop import EventLoop, new_event_loop
 from horus._node import Node
@@ -67,17 +67,59 @@ class AsyncNode(Node):
         work = self.tick_async() if phase == "tick" else getattr(self, phase)()
         if not inspect.isawaitable(work):
             return None
-        task = asyncio.ensure_future(work, loop=self._horus.loop)
+        return self._horus.worker.begin(work, done)
 
-        def ended(_task: Any) -> None:
-            if task.cancelled():
-                done(True, None)
-            else:
-                done(False, task.exception())
-            self._horus.pump()
 
-        task.add_done_callback(ended)
-        return task.cancel
+class _Worker:
+    """The task in which everything that one node awaits runs, so that contextvars last; ticks come
+    through a gate. A tick that is cancelled leaves the task alive."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, pump: Callable[[], Any]) -> None:
+        self._loop, self._pump = loop, pump
+        self._task: Optional["asyncio.Task[None]"] = None
+        self._gate: Optional["asyncio.Future[None]"] = None
+        self._next: Any = None
+
+    def begin(self, work: Any, done: Callable[[bool, Optional[BaseException]], None]) -> Any:
+        """Runs it, and tells `done` whether it was cancelled, or what it raised. Gives what cancels
+        it."""
+        self._next = work, done
+        if self._task is None or self._task.done():
+            self._task = self._loop.create_task(self._serve())
+        else:
+            assert self._gate is not None
+            self._gate.set_result(None)
+        return self._task.cancel
+
+    async def end(self) -> None:
+        """Nothing is under way, and nothing will be."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _serve(self) -> None:
+        while True:
+            (work, done), self._next = self._next, None
+            cancelled, error = await self._outcome(work)
+            self._gate = self._loop.create_future()
+            done(cancelled, error)
+            self._pump()
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                raise error
+            del work, done, error
+            await self._gate
+
+    async def _outcome(self, work: Any) -> Tuple[bool, Optional[BaseException]]:
+        cancelled, error = False, None
+        try:
+            await work
+        except asyncio.CancelledError:
+            cancelled = True
+        except BaseException as raised:
+            error = raised
+        while self._task is not None and self._task.cancelling():
+            self._task.uncancel()
+        return cancelled, error
 
 
 class AsyncScheduler(Scheduler):
@@ -105,7 +147,7 @@ class AsyncScheduler(Scheduler):
     async def _run_in(self, loop: EventLoop, duration: Optional[float]) -> None:
         """On Horus' own loop: nodes and loop have one reactor."""
         for node in self._nodes:
-            node._horus.loop, node._horus.pump = loop, _nothing
+            node._horus.worker = _Worker(loop, _nothing)
         running = loop.create_task(self._core.run_in_loop(_seconds(duration)))
         await self._until(running, _nothing)
 
@@ -118,7 +160,7 @@ class AsyncScheduler(Scheduler):
                 ended.set_result(None)
 
         for node in self._nodes:
-            node._horus.loop, node._horus.pump = loop, pump
+            node._horus.worker = _Worker(loop, pump)
         fd = self._core.start_async(_seconds(duration))
         loop.add_reader(fd, pump)
         pump()
@@ -138,7 +180,8 @@ class AsyncScheduler(Scheduler):
             detach()
             result = self._core.finish_async()
             for node in self._nodes:
-                node._horus.loop = node._horus.pump = None
+                await node._horus.worker.end()
+                node._horus.worker = None
         self._finish(result)
         if cancelled is not None:
             raise cancelled

@@ -26,8 +26,7 @@ class _State:
         self.logs = True
         self.logged_at: Optional[float] = None
         self.held_back = 0
-        self.loop: Any = None  # of an AsyncNode, while it runs
-        self.pump: Any = None
+        self.worker: Any = None  # of an AsyncNode, while it runs
 
 
 def _class_name(node: Any) -> str:
