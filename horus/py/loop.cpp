@@ -508,6 +508,9 @@ PyObject* set_debug_flag(PyObject* self, PyObject* enabled) {
   Py_RETURN_NONE;
 }
 
+// Asked by every Future and Task that is made.
+PyObject* get_debug(PyObject* self, PyObject*) { return PyBool_FromLong(LoopCore::from(self)->state->debug ? 1 : 0); }
+
 // --- add_reader and its relatives ---------------------------------------------------------------------------------------
 
 // As selectors have it: a number, or what int() makes of its fileno().
@@ -688,6 +691,7 @@ PyMethodDef methods[] = {
     {"_leave_thread", &leave_thread, METH_NOARGS, nullptr},
     {"_write_to_self", &wake, METH_NOARGS, nullptr},
     {"_enqueue", &enqueue, METH_O, nullptr},
+    {"get_debug", &get_debug, METH_NOARGS, "Whether it runs in asyncio's debug mode."},
     {"_set_debug_flag", &set_debug_flag, METH_O, nullptr},
     {"_close_core", &close_core, METH_NOARGS, nullptr},
     {"_add_reader", method(&add_reader), METH_FASTCALL, nullptr},
