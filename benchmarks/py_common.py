@@ -73,32 +73,35 @@ def run(name: str, main: Callable[[], Awaitable[Any]]) -> Any:
 
 
 class Sampler:
-    """The time of one operation: the median of batches, each long enough for the clock.
+    """The time of one operation: the median of batches, each long enough for the clock. Of the CPU
+    time of this thread, which other programs do not lengthen much, unless `wall` is set: for what
+    other threads or the disk have a part in.
 
     sampler = Sampler(seconds)
     while sampler.more():
         …  # sampler.count operations
     """
 
-    def __init__(self, seconds: float, count: int = 0) -> None:
+    def __init__(self, seconds: float, count: int = 0, wall: bool = False) -> None:
         self.seconds = seconds
+        self._clock = time.perf_counter_ns if wall else time.thread_time_ns
         self._fixed = count > 0
         self.count = count or 16
         self._samples: List[float] = []
         self._started = self._stop = 0
 
     def more(self) -> bool:
-        now = time.perf_counter_ns()
-        if not self._started:
-            self._stop = now + int(self.seconds * 1e9)
+        now = self._clock()
+        if not self._stop:
+            self._stop = time.perf_counter_ns() + int(self.seconds * 1e9)
         else:
             took = now - self._started
             if not self._fixed and not self._samples and took < BATCH_NS // 2:
                 self.count *= 2  # and this batch was too short to count
             else:
                 self._samples.append(took / self.count)
-        self._started = time.perf_counter_ns()
-        return now < self._stop or not self._samples
+        self._started = self._clock()
+        return time.perf_counter_ns() < self._stop or not self._samples
 
     def nanoseconds(self) -> float:
         return statistics.median(self._samples)

@@ -111,7 +111,7 @@ async def call_later_cancel(loop: Any, seconds: float) -> float:
 
 async def call_soon_threadsafe(loop: Any, seconds: float) -> float:
     """A thousand from another thread while the loop runs, until the last one has run."""
-    sampler = Sampler(seconds, BURST)
+    sampler = Sampler(seconds, BURST, wall=True)
     go, stopped = threading.Semaphore(0), False
     ended = loop.create_future()
 
@@ -156,7 +156,7 @@ async def create_task(loop: Any, seconds: float) -> float:
 
 
 async def run_in_executor(loop: Any, seconds: float) -> float:
-    sampler = Sampler(seconds, 50)
+    sampler = Sampler(seconds, 50, wall=True)
     await loop.run_in_executor(None, nothing)  # the thread is there
     while sampler.more():
         for _ in range(sampler.count):

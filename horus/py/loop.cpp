@@ -2,6 +2,7 @@
 #include <horus/py/loop.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cmath>
 #include <cstring>
@@ -9,6 +10,7 @@
 #include <mutex>
 
 #include <poll.h>
+#include <pthread.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -35,6 +37,18 @@ PyObject* task_type() {
 PyObject* only_loop() {  // the keyword that makes a Future
   static PyObject* const names = Py_BuildValue("(s)", "loop");
   return names;
+}
+
+// getpid() is a system call, and each turn asks. The number changes in the child of a fork() alone.
+std::atomic<int> process_number{0};
+int this_process() noexcept {
+  const int known = process_number.load(std::memory_order_relaxed);
+  if (known != 0) [[likely]] return known;
+  static const int watched =
+      ::pthread_atfork(nullptr, nullptr, [] { process_number.store(0, std::memory_order_relaxed); });
+  const int number = ::getpid();
+  if (watched == 0) process_number.store(number, std::memory_order_relaxed);
+  return number;
 }
 
 // --- Reactors -----------------------------------------------------------------------------------------------------------
@@ -77,7 +91,7 @@ void orphan(Watch& watch) {
 
 void retire(LoopState& state) {
   if (!state.reactor) return;
-  if (state.process != ::getpid()) {  // the parent's: nothing of it may be touched here
+  if (state.process != this_process()) {  // the parent's: nothing of it may be touched here
     static_cast<void>(state.reactor.release());
     return;
   }
@@ -95,7 +109,7 @@ void retire(LoopState& state) {
 // The reactor of this thread for this loop. False with an exception set.
 bool make_reactor(LoopCore* self) {
   LoopState& state = *self->state;
-  if (state.process != ::getpid()) {
+  if (state.process != this_process()) {
     PyErr_SetString(PyExc_RuntimeError, "this event loop belongs to the parent process; make a new one after fork()");
     return false;
   }
@@ -508,6 +522,9 @@ PyObject* set_debug_flag(PyObject* self, PyObject* enabled) {
   Py_RETURN_NONE;
 }
 
+// Asked by every Future and Task that is made.
+PyObject* get_debug(PyObject* self, PyObject*) { return PyBool_FromLong(LoopCore::from(self)->state->debug ? 1 : 0); }
+
 // --- add_reader and its relatives ---------------------------------------------------------------------------------------
 
 // As selectors have it: a number, or what int() makes of its fileno().
@@ -629,7 +646,7 @@ PyObject* new_loop(PyTypeObject* type, PyObject*, PyObject*) {
   }
   self->kept = nullptr;
   self->state = new LoopState;
-  self->state->process = ::getpid();
+  self->state->process = this_process();
   return reinterpret_cast<PyObject*>(self);
 }
 
@@ -688,6 +705,7 @@ PyMethodDef methods[] = {
     {"_leave_thread", &leave_thread, METH_NOARGS, nullptr},
     {"_write_to_self", &wake, METH_NOARGS, nullptr},
     {"_enqueue", &enqueue, METH_O, nullptr},
+    {"get_debug", &get_debug, METH_NOARGS, "Whether it runs in asyncio's debug mode."},
     {"_set_debug_flag", &set_debug_flag, METH_O, nullptr},
     {"_close_core", &close_core, METH_NOARGS, nullptr},
     {"_add_reader", method(&add_reader), METH_FASTCALL, nullptr},

@@ -81,7 +81,7 @@ class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):  # type: ignore[misc
 
     def create_task(self, coro: Any, **options: Any) -> Any:
         """An asyncio.Task that runs the coroutine."""
-        if self._task_factory is not None or self._debug:
+        if self._task_factory is not None or self.get_debug():
             return super().create_task(coro, **options)
         self._check_closed()
         return self._make_task(coro, **options)
