@@ -6,7 +6,6 @@ limited rate; then their relatives for coroutines.
     ./dev python examples/python/async_helpers.py
 """
 
-import asyncio
 import time
 
 import horus

@@ -5,8 +5,8 @@
 #include <horus/base/error.hpp>
 #include <horus/base/log.hpp>
 #include <horus/base/version.hpp>
-#include <horus/py/bindings.hpp>
 #include <horus/py/asyncio.hpp>
+#include <horus/py/bindings.hpp>
 #include <horus/py/handle.hpp>
 #include <horus/py/loop.hpp>
 #include <horus/py/operation.hpp>
@@ -67,7 +67,9 @@ PyObject* make_awaitable(Awaited* awaited) {
   return nullptr;
 }
 
-void bind_interface(py::module_& module) { module.attr("interface") = py::capsule(&interface, kModuleInterface); }
+void bind_interface(py::module_& module) {
+  module.attr("interface") = py::capsule(&interface, kModuleInterface);
+}
 
 void bind_errors(py::module_& module) {
   py::register_exception_translator([](std::exception_ptr failure) {

@@ -150,7 +150,8 @@ PyGetSetDef members[] = {
 
 bool add_handles(PyObject* module) {
   PyType_Slot handle_slots[] = {
-      {Py_tp_doc, const_cast<char*>("What call_soon() gives: cancel() keeps the callback from being called.")},
+      {Py_tp_doc,
+       const_cast<char*>("What call_soon() gives: cancel() keeps the callback from being called.")},
       {Py_tp_dealloc, slot(&drop_handle)},
       {Py_tp_repr, slot(&represent)},
       {Py_tp_methods, handle_methods},

@@ -4,9 +4,9 @@
 #pragma once
 
 #define PY_SSIZE_T_CLEAN
-#include <Python.h>
-
 #include <cstddef>
+
+#include <Python.h>
 
 #include <horus/io/timer_queue.hpp>
 
@@ -19,9 +19,8 @@ struct LoopCore;
 struct Handle {
   static constexpr Py_ssize_t kInline = 3;
 
-  PyObject_HEAD
-  PyObject* callback;                  // null: forgotten
-  PyObject* arguments[kInline];        // the first of them null and `many` set: a tuple
+  PyObject_HEAD PyObject* callback;  // null: forgotten
+  PyObject* arguments[kInline];      // the first of them null and `many` set: a tuple
   PyObject* many;
   PyObject* context;
   Py_ssize_t count;

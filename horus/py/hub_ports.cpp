@@ -101,8 +101,8 @@ InPort::Outcome InPort::take(py::bytes& message) {
   int failure = 0;
   if (!port_->inbox().take(arrival, failure) || failure != 0) return Outcome::nothing;
   const Layout& layout = *port_->info().layout;
-  const std::size_t size = layout.element_bytes == 0 ? layout.head_bytes
-                                                     : std::size_t{layout.tail_offset} + arrival.tail_bytes;
+  const std::size_t size =
+      layout.element_bytes == 0 ? layout.head_bytes : std::size_t{layout.tail_offset} + arrival.tail_bytes;
   PyObject* copy =
       PyBytes_FromStringAndSize(reinterpret_cast<const char*>(arrival.data), static_cast<Py_ssize_t>(size));
   arrival.inlet->give_back(arrival.slot);

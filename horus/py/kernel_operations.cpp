@@ -273,7 +273,8 @@ class FileRead final : public KernelWait {
     bytes_ = PyBytes_FromStringAndSize(nullptr, size_);
     if (bytes_ == nullptr) return true;
     // At the file's own position only pread can be tried: a short read would have moved it.
-    if (offset_ >= 0 && read_at_once(fd_, PyBytes_AS_STRING(bytes_), static_cast<std::size_t>(size_), offset_)) {
+    if (offset_ >= 0 &&
+        read_at_once(fd_, PyBytes_AS_STRING(bytes_), static_cast<std::size_t>(size_), offset_)) {
       result = size_;
       return true;
     }
@@ -307,7 +308,8 @@ class FileBuffer final : public KernelWait {
   FileBuffer(LoopCore* owner, std::uint8_t opcode, int descriptor, std::int64_t offset) noexcept
       : KernelWait(owner, descriptor), opcode_(opcode), offset_(offset) {}
   bool start() override {
-    if (opcode_ == IORING_OP_READ && offset_ >= 0 && read_at_once(fd_, buffer.data(), buffer.size(), offset_)) {
+    if (opcode_ == IORING_OP_READ && offset_ >= 0 &&
+        read_at_once(fd_, buffer.data(), buffer.size(), offset_)) {
       result = static_cast<std::int64_t>(buffer.size());
       return true;
     }
@@ -471,8 +473,8 @@ PyObject* file_open(PyObject* self, PyObject* const* arguments, Py_ssize_t count
   PyObject* encoded = nullptr;
   if (PyUnicode_FSConverter(arguments[0], &encoded) == 0) return nullptr;
   LoopCore* loop = LoopCore::from(self);
-  PyObject* operation =
-      make_operation<FileOpen>(loop, loop, arguments[0], encoded, static_cast<int>(flags), static_cast<mode_t>(mode));
+  PyObject* operation = make_operation<FileOpen>(loop, loop, arguments[0], encoded, static_cast<int>(flags),
+                                                 static_cast<mode_t>(mode));
   if (operation == nullptr) Py_DECREF(encoded);
   return operation;
 }

@@ -43,7 +43,8 @@ PyObject* only_loop() {  // the keyword that makes a Future
 std::atomic<int> process_number{0};
 int this_process() noexcept {
   const int known = process_number.load(std::memory_order_relaxed);
-  if (known != 0) [[likely]] return known;
+  if (known != 0) [[likely]]
+    return known;
   static const int watched =
       ::pthread_atfork(nullptr, nullptr, [] { process_number.store(0, std::memory_order_relaxed); });
   const int number = ::getpid();
@@ -98,7 +99,9 @@ void retire(LoopState& state) {
   if (state.thread == horus::detail::thread_state.number) return end_here(std::move(state.reactor));
   state.armed.for_each([](Watch& watch) { orphan(watch); });
   if (state.in_flight > 0) {
-    log_error("an event loop was closed on another thread than it ran on, with operations under way: they are leaked");
+    log_error(
+        "an event loop was closed on another thread than it ran on, with operations under way: they are "
+        "leaked");
     static_cast<void>(state.reactor.release());
     return;
   }
@@ -110,22 +113,25 @@ void retire(LoopState& state) {
 bool make_reactor(LoopCore* self) {
   LoopState& state = *self->state;
   if (state.process != this_process()) {
-    PyErr_SetString(PyExc_RuntimeError, "this event loop belongs to the parent process; make a new one after fork()");
+    PyErr_SetString(PyExc_RuntimeError,
+                    "this event loop belongs to the parent process; make a new one after fork()");
     return false;
   }
   if (state.reactor && state.thread == horus::detail::thread_state.number && state.thread != 0) return true;
   if (state.reactor) {
     if (state.in_flight > 0) {
-      PyErr_Format(PyExc_RuntimeError,
-                   "%zu operations that were begun on another thread are under way: let the loop run there until they "
-                   "have ended",
-                   state.in_flight);
+      PyErr_Format(
+          PyExc_RuntimeError,
+          "%zu operations that were begun on another thread are under way: let the loop run there until they "
+          "have ended",
+          state.in_flight);
       return false;
     }
     for (auto& both : state.watches) {
       for (Watch*& watch : both) {
         if (watch == nullptr || !watch->armed()) continue;
-        auto* fresh = new Watch(watch->loop, watch->fd, watch->events);  // the old one belongs to the old ring
+        auto* fresh =
+            new Watch(watch->loop, watch->fd, watch->events);  // the old one belongs to the old ring
         fresh->handle = std::exchange(watch->handle, nullptr);
         watch = fresh;
         state.to_arm.push_back(watch);
@@ -153,7 +159,8 @@ enum Side : std::size_t { kReader = 0, kWriter = 1 };
 void arm(Watch& watch) {
   if (watch.armed() || watch.handle == nullptr) return;
   watch.loop.state->armed.push_back(watch);
-  if (watch.is_new) watch.loop.state->reactor->backend().may_be_another(watch.fd);  // Python closes without us
+  if (watch.is_new)
+    watch.loop.state->reactor->backend().may_be_another(watch.fd);  // Python closes without us
   watch.is_new = false;
   watch.loop.state->reactor->submit_handler(watch, [&watch](io_uring_sqe& entry) {
     std::uint32_t mask = static_cast<std::uint16_t>(watch.events);
@@ -214,7 +221,8 @@ struct Call {
   Py_ssize_t count = 0;
   PyObject* context = nullptr;
 
-  bool parse(const char* name, Py_ssize_t first, PyObject* const* given, Py_ssize_t positional, PyObject* keywords) {
+  bool parse(const char* name, Py_ssize_t first, PyObject* const* given, Py_ssize_t positional,
+             PyObject* keywords) {
     if (positional <= first) {
       PyErr_Format(PyExc_TypeError, "%s() needs a callback", name);
       return false;
@@ -241,9 +249,10 @@ PyObject* in_debug_mode(LoopCore* self, const char* method_name, const Call& cal
   if (arguments == nullptr) return nullptr;
   for (Py_ssize_t i = 0; i < call.count; ++i) PyTuple_SET_ITEM(arguments, i, Py_NewRef(call.arguments[i]));
   PyObject* context = call.context == nullptr ? Py_None : call.context;
-  PyObject* handle = when == nullptr
-                         ? PyObject_CallMethod(self->object(), method_name, "OOO", call.callback, arguments, context)
-                         : PyObject_CallMethod(self->object(), method_name, "OOOO", when, call.callback, arguments, context);
+  PyObject* handle =
+      when == nullptr
+          ? PyObject_CallMethod(self->object(), method_name, "OOO", call.callback, arguments, context)
+          : PyObject_CallMethod(self->object(), method_name, "OOOO", when, call.callback, arguments, context);
   Py_DECREF(arguments);
   return handle;
 }
@@ -386,7 +395,8 @@ void take_due_timers(LoopCore* self) {
 
 // False with an exception set: KeyboardInterrupt and SystemExit leave the loop, as in asyncio.
 bool report_failure(LoopCore* self, PyObject* handle) {
-  if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) || PyErr_ExceptionMatches(PyExc_SystemExit)) return false;
+  if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) || PyErr_ExceptionMatches(PyExc_SystemExit))
+    return false;
   PyObject *type, *value, *trace;
   PyErr_Fetch(&type, &value, &trace);
   PyErr_NormalizeException(&type, &value, &trace);
@@ -428,7 +438,8 @@ bool wait(LoopCore* self, std::int64_t until_ns) {
   LoopState& state = *self->state;
   io::Reactor& reactor = *state.reactor;
   Duration timeout = Duration::max();
-  if (until_ns != io::TimerQueue::kNever) timeout = Duration(std::max<std::int64_t>(0, until_ns - monotonic_ns()));
+  if (until_ns != io::TimerQueue::kNever)
+    timeout = Duration(std::max<std::int64_t>(0, until_ns - monotonic_ns()));
   state.sleeping = true;
   PyThreadState* thread = PyEval_SaveThread();
   reactor.run_once(timeout);
@@ -523,7 +534,9 @@ PyObject* set_debug_flag(PyObject* self, PyObject* enabled) {
 }
 
 // Asked by every Future and Task that is made.
-PyObject* get_debug(PyObject* self, PyObject*) { return PyBool_FromLong(LoopCore::from(self)->state->debug ? 1 : 0); }
+PyObject* get_debug(PyObject* self, PyObject*) {
+  return PyBool_FromLong(LoopCore::from(self)->state->debug ? 1 : 0);
+}
 
 // --- add_reader and its relatives ---------------------------------------------------------------------------------------
 
@@ -571,7 +584,8 @@ PyObject* add_watch(PyObject* object, Side side, PyObject* const* arguments, Py_
   }
   if (handle == nullptr) return nullptr;
   remove_watch(state, fd, side);
-  if (static_cast<std::size_t>(fd) >= state.watches.size()) state.watches.resize(static_cast<std::size_t>(fd) + 16);
+  if (static_cast<std::size_t>(fd) >= state.watches.size())
+    state.watches.resize(static_cast<std::size_t>(fd) + 16);
   auto* watch = new Watch(*self, fd, side == kReader ? POLLIN : POLLOUT);
   watch->handle = Py_NewRef(handle);
   state.watches[static_cast<std::size_t>(fd)][side] = watch;
@@ -640,7 +654,8 @@ PyObject* close_core(PyObject* object, PyObject*) {
 PyObject* new_loop(PyTypeObject* type, PyObject*, PyObject*) {
   auto* self = reinterpret_cast<LoopCore*>(type->tp_alloc(type, 0));
   if (self == nullptr) return nullptr;
-  if (future_type() == nullptr || task_type() == nullptr || only_loop() == nullptr || cancelled_error() == nullptr) {
+  if (future_type() == nullptr || task_type() == nullptr || only_loop() == nullptr ||
+      cancelled_error() == nullptr) {
     Py_DECREF(self);
     return nullptr;
   }
@@ -746,7 +761,8 @@ Watch::Watch(LoopCore& owner, int descriptor, short what) noexcept
   complete = [](io::CompletionHandler& handler, std::int32_t result, std::uint32_t) noexcept {
     auto& watch = static_cast<Watch&>(handler);
     watch.unlink();
-    if (result == -ECANCELED && watch.handle != nullptr) return;  // its reactor ends; armed anew by the next one
+    if (result == -ECANCELED && watch.handle != nullptr)
+      return;  // its reactor ends; armed anew by the next one
     watch.fired = true;
     watch.loop.state->fired.push_back(&watch);
   };
@@ -792,7 +808,8 @@ void LoopCore::push(PyObject* handle) {
 io::Reactor* LoopCore::running_reactor(const char* what) {
   if (state->running && io::Reactor::current() == state->reactor.get()) [[likely]]
     return state->reactor.get();
-  PyErr_Format(PyExc_RuntimeError, "%s outside of its event loop: await it in a coroutine that this loop runs", what);
+  PyErr_Format(PyExc_RuntimeError,
+               "%s outside of its event loop: await it in a coroutine that this loop runs", what);
   return nullptr;
 }
 
@@ -808,8 +825,9 @@ PyObject* running_loop() {
   const bool ours = is_loop(loop);
   Py_DECREF(loop);  // it runs, so it lives
   if (ours) return loop;
-  PyErr_SetString(PyExc_RuntimeError,
-                  "this needs Horus' own event loop: horus.run(main()), or loop_factory=horus.new_event_loop");
+  PyErr_SetString(
+      PyExc_RuntimeError,
+      "this needs Horus' own event loop: horus.run(main()), or loop_factory=horus.new_event_loop");
   return nullptr;
 }
 

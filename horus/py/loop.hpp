@@ -50,8 +50,8 @@ struct Watch final : io::CompletionHandler, ListHook<ArmedTag> {
   const int fd;
   const short events;
   PyObject* handle = nullptr;  // null: removed; it dies when its poll has ended
-  bool is_new = true;      // not yet armed
-  bool fired = false;      // in LoopState::fired
+  bool is_new = true;          // not yet armed
+  bool fired = false;          // in LoopState::fired
   [[nodiscard]] bool armed() const noexcept { return ListHook<ArmedTag>::linked(); }
 };
 
@@ -75,8 +75,7 @@ struct LoopState {
 };
 
 struct LoopCore {
-  PyObject_HEAD
-  LoopState* state;
+  PyObject_HEAD LoopState* state;
   PyObject* kept;  // what arrived for a receive that was cancelled, by socket; null: nothing
 
   static LoopCore* from(PyObject* self) noexcept { return reinterpret_cast<LoopCore*>(self); }

@@ -73,7 +73,8 @@ PySendResult finish(Operation* self, PyObject** result) {
   self->state = Operation::State::spent;
   *result = self->wait->take();
   end_wait(self);
-  if (self->type != nullptr) {  // what it brought in spite of that was kept by take(), where somebody may want it
+  if (self->type !=
+      nullptr) {  // what it brought in spite of that was kept by take(), where somebody may want it
     Py_CLEAR(*result);
     PyErr_Restore(std::exchange(self->type, nullptr), std::exchange(self->value, nullptr),
                   std::exchange(self->trace, nullptr));
@@ -205,7 +206,8 @@ void Operation::settle(Awaited& awaited) {
   if (future != nullptr) {
     static PyObject* const set_result = PyUnicode_InternFromString("set_result");
     PyObject* arguments[] = {future, Py_None};
-    PyObject* done = PyObject_VectorcallMethod(set_result, arguments, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr);
+    PyObject* done =
+        PyObject_VectorcallMethod(set_result, arguments, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, nullptr);
     if (done == nullptr) PyErr_Clear();  // cancelled already: its task has been told
     Py_XDECREF(done);
     Py_DECREF(future);
@@ -242,8 +244,9 @@ PyObject* make_operation(LoopCore* loop, Awaited* awaited) {
 
 bool add_operations(PyObject* module) {
   PyType_Slot slots[] = {
-      {Py_tp_doc, const_cast<char*>("Awaited once, it begins, and gives its value when it has ended. Cancelled, it ends "
-                                    "before it raises.")},
+      {Py_tp_doc,
+       const_cast<char*>("Awaited once, it begins, and gives its value when it has ended. Cancelled, it ends "
+                         "before it raises.")},
       {Py_tp_dealloc, slot(&dealloc)},
       {Py_tp_iter, slot(&PyObject_SelfIter)},
       {Py_tp_iternext, slot(&next)},

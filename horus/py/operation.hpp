@@ -15,8 +15,7 @@ struct Operation {
   enum class State : std::uint8_t { fresh, under_way, ended, spent };
   static constexpr std::size_t kInside = 304;
 
-  PyObject_HEAD
-  LoopCore* loop;
+  PyObject_HEAD LoopCore* loop;
   Awaited* wait;     // in `inside` or allocated; null: spent
   PyObject* future;  // what the task waits for while it is under way
   PyObject* type;    // what was thrown in meanwhile; raised when it has ended

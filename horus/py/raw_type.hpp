@@ -4,9 +4,9 @@
 #pragma once
 
 #define PY_SSIZE_T_CLEAN
-#include <Python.h>
-
 #include <cstring>
+
+#include <Python.h>
 
 namespace horus::python {
 

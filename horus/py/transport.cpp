@@ -42,7 +42,8 @@ bool descriptor_of(PyObject* self, int& fd) {
 
 // The exception that is set ends the connection, as asyncio has it; KeyboardInterrupt and SystemExit leave the loop.
 PyObject* fatal(PyObject* self, const char* message) {
-  if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) || PyErr_ExceptionMatches(PyExc_SystemExit)) return nullptr;
+  if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) || PyErr_ExceptionMatches(PyExc_SystemExit))
+    return nullptr;
   PyObject *type, *value, *trace;
   PyErr_Fetch(&type, &value, &trace);
   PyErr_NormalizeException(&type, &value, &trace);
@@ -105,12 +106,13 @@ Py_ssize_t send_at_once(PyObject* self, const Py_buffer& data) {
 
 PyObject* write(PyObject* self, PyObject* data) {
   Py_buffer view{};
-  if ((PyBytes_CheckExact(data) || PyByteArray_CheckExact(data)) && PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) == 0) {
+  if ((PyBytes_CheckExact(data) || PyByteArray_CheckExact(data)) &&
+      PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) == 0) {
     const Py_ssize_t sent = view.len == 0 ? 0 : send_at_once(self, view);
     const bool all = view.len > 0 && sent == view.len;
-    PyObject* rest = sent > 0 && !all
-                         ? PyBytes_FromStringAndSize(static_cast<const char*>(view.buf) + sent, view.len - sent)
-                         : Py_NewRef(data);
+    PyObject* rest = sent > 0 && !all ? PyBytes_FromStringAndSize(static_cast<const char*>(view.buf) + sent,
+                                                                  view.len - sent)
+                                      : Py_NewRef(data);
     PyBuffer_Release(&view);
     if (all || sent < 0 || rest == nullptr) {
       Py_XDECREF(rest);
@@ -138,7 +140,8 @@ bool add_transport(PyObject* module) {
       {Py_tp_methods, methods},
       {0, nullptr},
   };
-  PyType_Spec spec{"horus._core.TransportCore", sizeof(PyObject), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots};
+  PyType_Spec spec{"horus._core.TransportCore", sizeof(PyObject), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+                   slots};
   return add_type(module, spec) != nullptr;
 }
 

@@ -58,7 +58,8 @@ horus::Task<int> ask_python(python::object coroutine) {
 }  // namespace
 
 PYBIND11_MODULE(bridge, module) {
-  module.def("join", [](std::vector<std::string> words) { return horus::py::awaitable(join(std::move(words))); });
+  module.def("join",
+             [](std::vector<std::string> words) { return horus::py::awaitable(join(std::move(words))); });
   module.def("at_once", [](int value) { return horus::py::awaitable(at_once(value)); });
   module.def("nothing", [] { return horus::py::awaitable(nothing()); });
   module.def("sleep_long", [] { return horus::py::awaitable(sleep_long()); });
