@@ -22,13 +22,16 @@ struct Surprise {};
 namespace horus::config {
 namespace {
 
-// toml++ recurses once for each part of a dotted key, and destroys what it made in the same way: a megabyte of "a.a.a."
-// would end the program. So nesting is bounded here, before it looks.
-class NestingCheck {
+// What toml++ must not meet. It recurses once for each part of a dotted key, and destroys what it made in the same way: a
+// megabyte of "a.a.a." would end the program. And toml++ 3.3 does not expect some letters (U+FB26 to U+FEFE) where TOML
+// has none.
+class FirstLook {
  public:
-  explicit NestingCheck(std::string_view text) : text_(text) {}
+  explicit FirstLook(std::string_view text) : text_(text) {}
 
   void run() {
+    constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
+    if (text_.starts_with(kByteOrderMark)) at_ = kByteOrderMark.size();
     while (at_ < text_.size()) {
       const char c = text_[at_];
       if (c == '#') {
@@ -46,6 +49,8 @@ class NestingCheck {
 
  private:
   void step(char c) {
+    if (static_cast<unsigned char>(c) >= 0x80)
+      throw Problem{line_, "a character beyond ASCII outside of a string and a comment; quote it"};
     switch (c) {
       case '\n': ++line_; [[fallthrough]];
       case '=':
@@ -149,7 +154,7 @@ int line_of_surprise(std::string_view text) {
 }  // namespace
 
 Value parse_toml(std::string_view text) {
-  NestingCheck(text).run();
+  FirstLook(text).run();
   try {
     const toml::table table = toml::parse(text);
     std::size_t values = 0;

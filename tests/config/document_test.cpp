@@ -147,6 +147,15 @@ TEST_SUITE("config/document") {
           "\"127.0.0.1:80\" the text \"10ms\" the text \"inf\" the text \"-\" the text \"1_000\" 1e+20 ] }");
   }
 
+  TEST_CASE("letters beyond ASCII are for strings and comments") {
+    constexpr const char* kOutside =
+        "x.toml:2: a character beyond ASCII outside of a string and a comment; quote it";
+    CHECK(toml_error("\n[a\xef\xbb\xbb]") == kOutside);
+    CHECK(toml_error("\na = \xef\xbb\xbb") == kOutside);
+    const std::string quoted = "\xef\xbb\xbf# \xef\xbb\xbb\n\"\xef\xbb\xbb\" = '\xef\xbb\xbb'\n";
+    CHECK(toml_error(quoted + "a = \"\"\"\n\xef\xbb\xbb\"\"\"\n") == "");
+  }
+
   TEST_CASE("nesting is bounded, however it is written") {
     const std::string most = repeated("[", 16) + repeated("]", 16);
     CHECK(toml_error("a = " + repeated("[", 15) + repeated("]", 15)) == "no error");
