@@ -20,7 +20,9 @@ async def measure(loop_name: str, path: str, seconds: float, tasks: int) -> floa
     read, close = await reader(loop_name, path)
     chance = random.Random(1)
     places: List[int] = [chance.randrange(PAGES) * PAGE for _ in range(1024)]
-    sampler = Sampler(seconds, 64, wall=True)
+    sampler = Sampler(
+        seconds, 64 if tasks == 1 else 1024, wall=True
+    )  # tasks are made for many reads
 
     async def work() -> None:
         for number in range(sampler.count // tasks):
