@@ -5,7 +5,7 @@ threads."""
 import asyncio
 import os
 import warnings
-from typing import Any, AsyncIterator, Awaitable, Callable, Generator, Optional, Union
+from typing import Any, AsyncIterator, Awaitable, Callable, Coroutine, Generator, Optional, Union
 
 from horus import _check
 from horus._loop import EventLoop
@@ -108,7 +108,9 @@ class File:
 
     def pread(self, size: int, offset: int) -> Awaitable[bytes]:
         """At most `size` bytes from `offset` on, whatever the position; for many readers at once."""
-        return self._io._read(self._descriptor(), size, _check.integer("offset", offset, 0, 2**63 - 1))
+        _check.integer("offset", offset, 0, 2**63 - 1)
+        read: Awaitable[bytes] = self._io._read(self._descriptor(), size, offset)
+        return read
 
     # --- Writing
 
@@ -132,7 +134,9 @@ class File:
     def pwrite(self, data: Any, offset: int) -> Awaitable[int]:
         """Writes at `offset`, whatever the position; gives the number of bytes written, which may be
         less on a full disk."""
-        return self._io._write(self._descriptor(), data, _check.integer("offset", offset, 0, 2**63 - 1))
+        _check.integer("offset", offset, 0, 2**63 - 1)
+        write: Awaitable[int] = self._io._write(self._descriptor(), data, offset)
+        return write
 
     async def sync(self, only_data: bool = False) -> None:
         """Returns when what was written is on the disk: fsync, or fdatasync."""
@@ -237,16 +241,16 @@ class File:
 class _Opening:
     """What horus.open() gives: awaited it is the File, in `async with` it also closes it."""
 
-    def __init__(self, opening: Any) -> None:
+    def __init__(self, opening: "Coroutine[Any, Any, File]") -> None:
         self._opening = opening
         self._file: Optional[File] = None
 
     def __await__(self) -> Generator[Any, Any, File]:
-        return self._opening.__await__()  # type: ignore[no-any-return]
+        return self._opening.__await__()
 
     async def __aenter__(self) -> File:
-        self._file = await self._opening
-        return self._file
+        self._file = file = await self._opening
+        return file
 
     async def __aexit__(self, *_error: Any) -> None:
         assert self._file is not None

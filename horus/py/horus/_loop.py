@@ -18,9 +18,12 @@ _format_helpers: Any = format_helpers
 _selector_events: Any = selector_events
 
 
-class _StreamTransport(
-    _core.TransportCore, _selector_events._SelectorSocketTransport  # type: ignore[misc]
-):
+# What the type stubs do not know of asyncio.
+_SelectorEventLoop: Any = asyncio.SelectorEventLoop
+_SelectorTransport: Any = _selector_events._SelectorSocketTransport
+
+
+class _StreamTransport(_core.TransportCore, _SelectorTransport):  # type: ignore[misc]
     """asyncio's transport, whose usual reads and writes are C++."""
 
     def set_protocol(self, protocol: Any) -> None:
@@ -28,7 +31,7 @@ class _StreamTransport(
         super().set_protocol(protocol)
 
     def _write_slowly(self, data: Any) -> None:
-        _selector_events._SelectorSocketTransport.write(self, data)
+        _SelectorTransport.write(self, data)
 
     # asyncio's asks its selector
     def __repr__(self) -> str:
@@ -37,7 +40,7 @@ class _StreamTransport(
         return f"<{type(self).__name__} {state} fd={self._sock_fd} write=<bufsize={size}>>"
 
 
-class EventLoop(_core.LoopCore, asyncio.SelectorEventLoop):  # type: ignore[misc]
+class EventLoop(_core.LoopCore, _SelectorEventLoop):  # type: ignore[misc]
     """An asyncio event loop that waits in io_uring, or in epoll where that is forbidden.
 
     Use it as any other: `asyncio.Runner(loop_factory=horus.new_event_loop)`, from Python 3.12 on
