@@ -40,9 +40,12 @@ check_shell() {
 }
 
 check_python() {
-  if ! command -v flake8 >/dev/null; then return 0; fi
   tree_files '*.py' | xargs -r flake8 --max-line-length 128 --extend-ignore=E203,W503
 }
+
+check_types() (
+  cd horus/py && mypy --strict --no-error-summary --cache-dir /dev/null -p horus -m horus_async_helpers
+)
 
 check_tidy() {
   local files checks=(--checks=-bugprone-suspicious-include)  # a unit includes sources
@@ -68,6 +71,7 @@ run coroutines python3 tools/check_coroutines.py
 run spdx python3 tools/check_spdx.py
 run shell check_shell
 run python check_python
+run types check_types
 run headers python3 tools/check_headers.py
 if [[ $scope != --fast ]]; then run clang-tidy check_tidy; fi
 
