@@ -70,7 +70,7 @@ Format make_format(const std::string& name, const std::string& fields, std::uint
 
 std::int64_t deadline(std::optional<double> seconds) {
   if (!seconds || *seconds >= kLongest_s) return kForever;
-  return monotonic_ns() + std::llround(*seconds * 1e9);
+  return now_ns() + std::llround(*seconds * 1e9);
 }
 
 // What Python lets go ends on the hubs' thread. In a forked child, which has none, it is left alone.
@@ -82,7 +82,8 @@ void dispose(std::shared_ptr<Part>& part, Last last) noexcept {
     return;
   }
   try {
-    HubThread::get().hand_over([gone = std::move(part), last]() mutable { last(*std::exchange(gone, nullptr)); });
+    HubThread::get().hand_over(
+        [gone = std::move(part), last]() mutable { last(*std::exchange(gone, nullptr)); });
   } catch (const std::exception&) {
     // The thread has ended, and has closed it.
   }
@@ -210,9 +211,7 @@ class Out {
 
   bool send(const py::object& message) { return hand_over(encode(message)); }
   bool send_raw(const py::buffer& head, const py::buffer& tail) { return hand_over(encode_raw(head, tail)); }
-  void send_wait(const py::object& message, std::optional<double> seconds) {
-    wait(encode(message), seconds);
-  }
+  void send_wait(const py::object& message, std::optional<double> seconds) { wait(encode(message), seconds); }
   void send_raw_wait(const py::buffer& head, const py::buffer& tail, std::optional<double> seconds) {
     wait(encode_raw(head, tail), seconds);
   }
@@ -254,9 +253,9 @@ class Out {
 
   void check_size(std::size_t tail_bytes) const {
     if (tail_bytes <= port_->max_tail_bytes()) return;
-    throw py::value_error(fmt::format("{}: a message of {} bytes; at most {}: give the topic a larger max_bytes",
-                                      topic_, port_->head_bytes() + tail_bytes,
-                                      port_->head_bytes() + port_->max_tail_bytes()));
+    throw py::value_error(
+        fmt::format("{}: a message of {} bytes; at most {}: give the topic a larger max_bytes", topic_,
+                    port_->head_bytes() + tail_bytes, port_->head_bytes() + port_->max_tail_bytes()));
   }
 
   std::string encode(const py::object& message) const {
@@ -299,8 +298,7 @@ class Out {
   }
 
   [[noreturn]] void wrong_type(const py::object& message, const char* wanted) const {
-    throw py::type_error(
-        fmt::format("{} takes {}, not {}", topic_, wanted, Py_TYPE(message.ptr())->tp_name));
+    throw py::type_error(fmt::format("{} takes {}, not {}", topic_, wanted, Py_TYPE(message.ptr())->tp_name));
   }
 
   static void append(const py::object& from, std::string& bytes) {
@@ -395,7 +393,8 @@ class CoreHub {
     dispose(home_, [](HubHome&) {});
   }
 
-  std::unique_ptr<Out> advertise(const std::string& topic, const Format& format, const AdvertiseOptions& send) {
+  std::unique_ptr<Out> advertise(const std::string& topic, const Format& format,
+                                 const AdvertiseOptions& send) {
     auto port = HubThread::get().call([home = home_, info = info(topic, format, {}, send)] {
       auto made = OutPort::open(hub_of(*home), info, home, home->counters());
       home->add(made);
@@ -558,8 +557,9 @@ ShmOptions shm_options(const py::dict& given) {
   });
   all.take("max_peers",
            [&](const py::handle& value) { options.max_peers = number<std::uint16_t>("max_peers", value); });
-  all.take("handshake_limit_ms",
-           [&](const py::handle& value) { options.handshake_limit = milliseconds("handshake_limit_ms", value); });
+  all.take("handshake_limit_ms", [&](const py::handle& value) {
+    options.handshake_limit = milliseconds("handshake_limit_ms", value);
+  });
   all.finish();
   if (options.max_peers == 0) throw py::value_error("max_peers is 1 to 65535, not 0");
   return options;
@@ -625,7 +625,8 @@ void bind_hubs(py::module_& module) {
   py::class_<Format>(module, "Format")
       .def(py::init(&make_format))
       .def_static("data", [] { return Format{&layout_of_data(), Codec::data}; })
-      .def_static("bytes", [] { return Format{&horus::layout_of<std::vector<std::uint8_t>>(), Codec::bytes}; })
+      .def_static("bytes",
+                  [] { return Format{&horus::layout_of<std::vector<std::uint8_t>>(), Codec::bytes}; })
       .def_static("text", [] { return Format{&horus::layout_of<std::string>(), Codec::text}; })
       .def_property_readonly("tail_offset", [](const Format& format) { return format.layout->tail_offset; })
       .def_property_readonly("hash", [](const Format& format) { return format.layout->hash; })
@@ -658,22 +659,21 @@ void bind_hubs(py::module_& module) {
       .def("close", &Out::close);
 
   py::class_<CoreHub>(module, "Hub")
-      .def_static("here",
-                  [](const std::string& name) {
-                    return std::make_unique<CoreHub>([name] { return Hub(name); });
-                  })
+      .def_static(
+          "here",
+          [](const std::string& name) { return std::make_unique<CoreHub>([name] { return Hub(name); }); })
       .def_static("tcp",
                   [](const std::string& address, const std::string& name, const py::dict& given) {
                     const TcpHubOptions options = tcp_options(given);
                     return std::make_unique<CoreHub>(
                         [address, name, options] { return Hub::tcp(address, name, options).or_throw(); });
                   })
-      .def_static("shm",
-                  [](const std::string& name, const py::dict& given) {
-                    const ShmOptions options = shm_options(given);
-                    return std::make_unique<CoreHub>(
-                        [name, options] { return Hub::shm(name, options).or_throw(); });
-                  })
+      .def_static(
+          "shm",
+          [](const std::string& name, const py::dict& given) {
+            const ShmOptions options = shm_options(given);
+            return std::make_unique<CoreHub>([name, options] { return Hub::shm(name, options).or_throw(); });
+          })
       .def_static("global_hub",
                   [](const std::string& name, const py::dict& given) {
                     const ShmOptions options = shm_options(given);
@@ -696,7 +696,7 @@ void bind_hubs(py::module_& module) {
              HubMetrics metrics;
              {
                HubHome& home = hub.home();
-               const py::gil_scoped_release away;
+               const Away away;
                metrics = home.metrics();
              }
              return metrics_dict(metrics);
@@ -712,9 +712,8 @@ void bind_hubs(py::module_& module) {
              return hub.advertise(topic, format, send_options(max_bytes, max_queued));
            })
       .def("subscribe",
-           [](CoreHub& hub, const std::string& topic, const Format& format, std::uint32_t depth, int overflow) {
-             return hub.subscribe(topic, format, receive_options(depth, overflow));
-           })
+           [](CoreHub& hub, const std::string& topic, const Format& format, std::uint32_t depth,
+              int overflow) { return hub.subscribe(topic, format, receive_options(depth, overflow)); })
       .def("create_link",
            [](CoreHub& hub, const std::string& name, const std::string& peer, const Format& format,
               std::uint32_t depth, int overflow, std::size_t max_bytes, std::uint32_t max_queued) {

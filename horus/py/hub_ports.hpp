@@ -26,7 +26,7 @@ struct HubCounters {
   std::atomic<std::uint64_t> waiting_bytes{0};  // of them
   std::atomic<std::uint64_t> refused{0};        // by a full hand-over queue
   std::atomic<std::uint64_t> malformed{0};      // received, and not understood
-  std::atomic<std::uint64_t> round{0};          // odd while a message goes from here to the publisher's metrics
+  std::atomic<std::uint64_t> round{0};  // odd while a message goes from here to the publisher's metrics
 };
 
 /// Ends a wait: an eventfd. It may be signalled from any thread.
@@ -102,7 +102,9 @@ class OutPort final : public HubPart, public std::enable_shared_from_this<OutPor
   static std::shared_ptr<OutPort> open(const Hub& hub, msg::PortInfo info, std::shared_ptr<HubPart> home,
                                        std::shared_ptr<HubCounters> counters);
   OutPort(std::shared_ptr<HubCounters> counters, const msg::PortInfo& info)
-      : head_bytes_(info.layout->head_bytes), most_waiting_(info.advertise.max_queued), counters_(std::move(counters)) {}
+      : head_bytes_(info.layout->head_bytes),
+        most_waiting_(info.advertise.max_queued),
+        counters_(std::move(counters)) {}
 
   /// Hands over a head and its tail. False when too much waits already. Any thread.
   bool send(std::string message);
@@ -130,7 +132,15 @@ class OutPort final : public HubPart, public std::enable_shared_from_this<OutPor
  private:
   void drain() noexcept;
   void publish(msg::Outbox& outbox, const std::string& message) noexcept;
-  static Task<> wait_for_room(std::shared_ptr<OutPort> self, std::shared_ptr<Patient> patient);
+  // Whatever becomes of the task, who waits hears of its end.
+  struct Keeper {
+    explicit Keeper(std::shared_ptr<Patient> one) noexcept : patient(std::move(one)) {}
+    Keeper(Keeper&&) noexcept = default;
+    Keeper& operator=(Keeper&&) = delete;
+    ~Keeper();
+    std::shared_ptr<Patient> patient;
+  };
+  static Task<> wait_for_room(std::shared_ptr<OutPort> self, Keeper keeper);
 
   const std::size_t head_bytes_;
   const std::size_t most_waiting_;

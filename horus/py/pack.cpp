@@ -6,12 +6,12 @@
 #include <utility>
 #include <vector>
 
-#include <msgpack/unpack.hpp>  // first: the others lack its includes
-
 #include <fmt/format.h>
+
 #include <msgpack/null_visitor.hpp>
 #include <msgpack/pack.hpp>
 #include <msgpack/parse.hpp>
+#include <msgpack/unpack.hpp>  // first: the others lack its includes
 
 namespace horus::python {
 namespace {
@@ -51,7 +51,8 @@ class Packer {
       return fail(PyExc_ValueError, fmt::format("has more than the {} bytes of max_bytes", most_));
     if (++values_ > kMostValues)
       return fail(PyExc_ValueError,
-                  fmt::format("has more than {} values: send arrays as bytes, or give the topic a type", kMostValues));
+                  fmt::format("has more than {} values: send arrays as bytes, or give the topic a type",
+                              kMostValues));
     if (object == Py_None) {
       packer_.pack_nil();
     } else if (PyBool_Check(object)) {

@@ -11,8 +11,9 @@
 
 namespace horus::python {
 
-inline constexpr int kDeepest = 64;                   // levels of lists and dicts
-inline constexpr std::size_t kMostValues = 1U << 20;  // in one message: an object takes a hundred bytes where it took one
+inline constexpr int kDeepest = 64;  // levels of lists and dicts
+inline constexpr std::size_t kMostValues =
+    1U << 20;  // in one message: an object takes a hundred bytes where it took one
 
 /// Appends `message` to `bytes`. Throws TypeError that names what cannot travel and where it is, ValueError for ints
 /// beyond 64 bits, more than kDeepest levels or kMostValues values, and more than `most` bytes.

@@ -51,7 +51,8 @@ auto with_tail(Change change) {
 }
 
 horus::Task<> main_task(std::string directory) {
-  const auto hub = horus::Hub::shm("exchange", horus::ShmOptions().with_directory(std::move(directory))).or_throw();
+  const auto hub =
+      horus::Hub::shm("exchange", horus::ShmOptions().with_directory(std::move(directory))).or_throw();
   horus::Scope scope("exchange");
   using Bytes = std::vector<std::uint8_t>;
   scope.spawn(answer<Bytes>(hub, "bytes", [](const auto& got, auto& out) {
@@ -80,9 +81,8 @@ horus::Task<> main_task(std::string directory) {
   scope.spawn(answer<m::LaserScan>(hub, "LaserScan", with_tail<m::LaserScan>([](auto& tail) {
                                      for (float& range : tail) range *= 2;
                                    })));
-  scope.spawn(answer<m::Image>(hub, "Image", with_tail<m::Image>([](auto& tail) {
-                                 std::reverse(tail.begin(), tail.end());
-                               })));
+  scope.spawn(answer<m::Image>(
+      hub, "Image", with_tail<m::Image>([](auto& tail) { std::reverse(tail.begin(), tail.end()); })));
   scope.spawn(answer<m::JointState>(hub, "JointState", with_tail<m::JointState>([](auto& tail) {
                                       for (m::Joint& joint : tail) joint.position = -joint.position;
                                     })));
