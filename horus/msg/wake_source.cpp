@@ -11,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include <horus/io/descriptor.hpp>
 #include <horus/io/event_fd.hpp>
 
 namespace horus::msg {
@@ -47,7 +48,8 @@ Result<std::shared_ptr<WakeSource>> WakeSource::create(std::shared_ptr<io::Waker
   return source;
 }
 
-WakeSource::~WakeSource() { ::close(fd_); }
+// Through the reactor, which has watched it: on epoll the number would look watched still when somebody else has it.
+WakeSource::~WakeSource() { const io::Descriptor gone(fd_); }
 
 void WakeSource::add(const std::shared_ptr<Outbox>& outbox) {
   const std::lock_guard lock(mutex_);

@@ -70,7 +70,7 @@ Format make_format(const std::string& name, const std::string& fields, std::uint
 
 std::int64_t deadline(std::optional<double> seconds) {
   if (!seconds || *seconds >= kLongest_s) return kForever;
-  return monotonic_ns() + std::llround(*seconds * 1e9);
+  return now_ns() + std::llround(*seconds * 1e9);
 }
 
 // What Python lets go ends on the hubs' thread. In a forked child, which has none, it is left alone.
@@ -696,7 +696,7 @@ void bind_hubs(py::module_& module) {
              HubMetrics metrics;
              {
                HubHome& home = hub.home();
-               const py::gil_scoped_release away;
+               const Away away;
                metrics = home.metrics();
              }
              return metrics_dict(metrics);

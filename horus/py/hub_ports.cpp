@@ -42,14 +42,14 @@ void Wakeup::clear() noexcept {
 }
 
 bool Wakeup::wait(std::int64_t until_ns) {
-  const std::int64_t now = monotonic_ns();
+  const std::int64_t now = now_ns();
   if (now >= until_ns) return false;
   const bool main_thread = ::gettid() == ::getpid();
   const std::int64_t nap = std::min(until_ns - now, main_thread ? kLookAgain_ns : kLongNap_ns);
   const timespec limit{nap / 1'000'000'000, nap % 1'000'000'000};
   pollfd one{fd_, POLLIN, 0};
   {
-    const py::gil_scoped_release away;
+    const Away away;
     if (::ppoll(&one, 1, &limit, nullptr) > 0) clear();
   }
   if (PyErr_CheckSignals() != 0) throw py::error_already_set();
@@ -143,7 +143,7 @@ bool InPort::closed() {
 bool InPort::count_malformed() noexcept {
   malformed_.fetch_add(1, std::memory_order_relaxed);
   counters_->malformed.fetch_add(1, std::memory_order_relaxed);
-  const std::int64_t now = monotonic_ns();
+  const std::int64_t now = now_ns();
   std::int64_t told = told_ns_.load(std::memory_order_relaxed);
   return (told == 0 || now - told >= kQuiet_ns) && told_ns_.compare_exchange_strong(told, now);
 }
@@ -248,14 +248,17 @@ void OutPort::close_here() noexcept {
 
 // --- Messages that wait for room --------------------------------------------------------------------------------------
 
+OutPort::Keeper::~Keeper() {
+  if (patient == nullptr) return;
+  auto expected = Patient::State::waiting;
+  patient->state.compare_exchange_strong(expected, Patient::State::closed);
+  patient->wakeup->signal();
+}
+
 void OutPort::send_patiently(const std::shared_ptr<Patient>& patient) {
-  const bool handed = HubThread::get().hand_over([self = shared_from_this(), patient] {
-    static_cast<void>(io::Reactor::current()->spawn(wait_for_room(self, patient), "send_wait"));
+  HubThread::get().hand_over([self = shared_from_this(), keeper = Keeper(patient)]() mutable {
+    static_cast<void>(io::Reactor::current()->spawn(wait_for_room(self, std::move(keeper)), "send_wait"));
   });
-  if (!handed) {
-    patient->state.store(Patient::State::closed);
-    patient->wakeup->signal();
-  }
 }
 
 void OutPort::abandon(const std::shared_ptr<Patient>& patient) {
@@ -266,9 +269,9 @@ void OutPort::abandon(const std::shared_ptr<Patient>& patient) {
   });
 }
 
-Task<> OutPort::wait_for_room(std::shared_ptr<OutPort> self, std::shared_ptr<Patient> patient) {
+Task<> OutPort::wait_for_room(std::shared_ptr<OutPort> self, Keeper keeper) {
   using State = Patient::State;
-  State end = State::closed;
+  const std::shared_ptr<Patient> patient = keeper.patient;
   while (self->port_ != nullptr) {
     self->drain();  // what was sent before it
     const std::shared_ptr<msg::Outbox> outbox = self->port_->shared_outbox();
@@ -281,7 +284,8 @@ Task<> OutPort::wait_for_room(std::shared_ptr<OutPort> self, std::shared_ptr<Pat
     }
     const std::int64_t now = now_ns();
     if (now >= patient->until_ns) {
-      end = State::timed_out;
+      auto expected = State::waiting;
+      patient->state.compare_exchange_strong(expected, State::timed_out);
       break;
     }
     auto room = outbox->wait_for_room();
@@ -289,9 +293,6 @@ Task<> OutPort::wait_for_room(std::shared_ptr<OutPort> self, std::shared_ptr<Pat
     const Result<> waited = co_await limited;
     if (!waited && waited.error().cancelled()) break;
   }
-  auto expected = State::waiting;
-  patient->state.compare_exchange_strong(expected, end);
-  patient->wakeup->signal();
 }
 
 }  // namespace horus::python

@@ -132,7 +132,15 @@ class OutPort final : public HubPart, public std::enable_shared_from_this<OutPor
  private:
   void drain() noexcept;
   void publish(msg::Outbox& outbox, const std::string& message) noexcept;
-  static Task<> wait_for_room(std::shared_ptr<OutPort> self, std::shared_ptr<Patient> patient);
+  // Whatever becomes of the task, who waits hears of its end.
+  struct Keeper {
+    explicit Keeper(std::shared_ptr<Patient> one) noexcept : patient(std::move(one)) {}
+    Keeper(Keeper&&) noexcept = default;
+    Keeper& operator=(Keeper&&) = delete;
+    ~Keeper();
+    std::shared_ptr<Patient> patient;
+  };
+  static Task<> wait_for_room(std::shared_ptr<OutPort> self, Keeper keeper);
 
   const std::size_t head_bytes_;
   const std::size_t most_waiting_;

@@ -6,6 +6,7 @@
 #include <mutex>
 #include <thread>
 
+#include <poll.h>
 #include <pthread.h>
 #include <unistd.h>
 
@@ -132,10 +133,17 @@ void HubThread::end() {
     at_end.store(true);
   }
   HubThread* self = all.thread;
-  const py::gil_scoped_release away;
-  self->waker_->hand_over(
-      [self] { static_cast<void>(io::Reactor::current()->spawn(self->finish(), "hubs' end")); });
-  all.runner.join();
+  {
+    const py::gil_scoped_release away;
+    self->waker_->hand_over(
+        [self] { static_cast<void>(io::Reactor::current()->spawn(self->finish(), "hubs' end")); });
+    all.runner.join();
+  }
+  const std::int64_t until = now_ns() + kLastMoment.count();
+  while (Away::count() > 0 && now_ns() < until) {
+    const py::gil_scoped_release away;
+    ::poll(nullptr, 0, 1);
+  }
 }
 
 }  // namespace horus::python

@@ -3,6 +3,8 @@
 // GIL. Python's threads hand work over to it; what waits for it gives the GIL away.
 #pragma once
 
+#include <atomic>
+#include <cstddef>
 #include <exception>
 #include <future>
 #include <memory>
@@ -16,6 +18,28 @@
 #include <horus/task/task.hpp>
 
 namespace horus::python {
+
+/// Gives the GIL away while it lives. The interpreter's end waits for those who are away: a daemon thread that asks for
+/// the GIL later is ended there, in the middle of C++.
+class Away {
+ public:
+  Away() = default;
+  Away(const Away&) = delete;
+  Away& operator=(const Away&) = delete;
+  /// How many there are.
+  static std::size_t count() noexcept { return count_.load(std::memory_order_acquire); }
+
+ private:
+  struct Counted {
+    Counted() noexcept { count_.fetch_add(1, std::memory_order_acq_rel); }
+    Counted(const Counted&) = delete;
+    Counted& operator=(const Counted&) = delete;
+    ~Counted() { count_.fetch_sub(1, std::memory_order_acq_rel); }
+  };
+  static inline std::atomic<std::size_t> count_{0};
+  Counted counted_;  // until the GIL is back
+  py::gil_scoped_release released_;
+};
 
 /// What lives on the thread and has to end before it does.
 class HubPart {
@@ -62,7 +86,7 @@ class HubThread {
       }
     });
     if (!handed) throw std::runtime_error("the program ends: its hubs are closed");
-    const py::gil_scoped_release away;
+    const Away away;
     return future.get();
   }
   /// Runs `work` there some time. False when it has ended. Any thread.

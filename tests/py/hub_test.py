@@ -129,7 +129,7 @@ class InOneProcess(unittest.TestCase):
         self.assertIsNone(other.try_recv())
         self.assertEqual(other.try_recv("nothing"), "nothing")
         self.assertFalse(first.has_msg())
-        self.assertTrue(second.has_msg())
+        self.assertTrue(until(second.has_msg))
 
     def test_a_link_joins_two_hubs_both_ways_apart_from_topics(self):
         there = horus.Hub("there")
@@ -760,7 +760,7 @@ class BetweenProcesses(unittest.TestCase):
                 self.talk(link)
                 state = hub.get_connection_state()
                 self.assertTrue(state["connected"])
-                self.assertEqual([peer["name"] for peer in state["peers"]], ["child"])
+                self.assertIn("child", [peer["name"] for peer in state["peers"]])
                 metrics = hub.get_metrics()
                 self.assertEqual(
                     (metrics["messages_sent"], metrics["messages_received"]), (100, 100)

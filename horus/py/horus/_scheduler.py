@@ -11,7 +11,8 @@ import threading
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple, TypeVar, Union
 
-from horus import _check, _core, _hub  # noqa: F401 (hubs end after the nodes: theirs is the first exit hook)
+from horus import _check, _core
+from horus import _hub as _hub  # before what follows: hubs end after the nodes
 from horus._config import ConfigLike, SchedulerConfig, core_of
 from horus._node import Node
 from horus._topics import Board
