@@ -12,7 +12,7 @@ import time
 from typing import Any, Callable, Dict, List, Optional, Tuple, TypeVar, Union
 
 from horus import _check, _core
-from horus import _hub as _hub  # before what follows: hubs end after the nodes
+from horus import _hub as _hub  # noqa: F401 (before what follows: hubs end after the nodes)
 from horus._config import ConfigLike, SchedulerConfig, core_of
 from horus._node import Node
 from horus._topics import Board
