@@ -302,7 +302,10 @@ PyObject* add_timer(LoopCore* self, const Call& call, double when) {
     Py_DECREF(at);
     if (stands_for == nullptr) return nullptr;
   }
-  TimerHandle* timer = make_timer_handle(call.callback, call.arguments, call.count, call.context, when);
+  // One that stands for asyncio's own keeps nothing of the call: a cancelled one lets go of it, this one stays until then.
+  TimerHandle* timer = stands_for == nullptr
+                           ? make_timer_handle(call.callback, call.arguments, call.count, call.context, when)
+                           : make_timer_handle(Py_None, nullptr, 0, call.context, when);
   if (timer == nullptr) {
     Py_XDECREF(stands_for);
     return nullptr;

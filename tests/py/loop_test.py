@@ -13,6 +13,7 @@ import threading
 import tracemalloc
 import unittest
 import warnings
+import weakref
 
 import horus
 
@@ -149,6 +150,21 @@ class Callbacks(LoopCase):
         with self.assertLogs("asyncio", "WARNING") as log:
             self.run_once()
         self.assertIn("took", log.output[0])
+
+    def test_a_cancelled_timer_keeps_nothing_in_debug_mode_either(self):
+        class Thing:
+            def call(self):
+                pass
+
+        for debug in (False, True):
+            self.loop.set_debug(debug)
+            self.assertIs(self.loop.get_debug(), debug)
+            thing = Thing()
+            gone = weakref.ref(thing)
+            handle = self.loop.call_later(60, thing.call)
+            handle.cancel()
+            del thing
+            self.assertIsNone(gone())
 
     def test_a_loop_with_callbacks_that_is_dropped_is_collected(self):
         collected = []
@@ -406,6 +422,20 @@ class Watches(LoopCase):
 
 
 class Streams(unittest.TestCase):
+    def test_a_closed_server_has_freed_its_port(self):
+        async def main():
+            server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
+            address = server.sockets[0].getsockname()
+            await asyncio.sleep(0)  # the loop watches it now
+            server.close()
+            with socket.socket() as client:
+                self.assertRaises(ConnectionRefusedError, client.connect, address)
+            again = await asyncio.start_server(lambda reader, writer: None, *address)
+            again.close()
+
+        with asyncio.Runner(loop_factory=horus.new_event_loop) as runner:
+            runner.run(main())
+
     def test_streams_servers_and_processes_work(self):
         async def answer(reader, writer):
             writer.write((await reader.readline()).upper())
