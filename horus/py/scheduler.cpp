@@ -308,9 +308,8 @@ void bind_scheduler(py::module_& module) {
           py::arg("circuit_breaker"), py::arg("auto_restart"), py::arg("logging"))
       .def("rename", &Core::rename)
       .def("use_hub", [](Core& self, const py::object& hub) { self.scheduler().use_hub(hub_behind(hub)); })
-      .def("connect",
-           [](Core& self, const std::string& from, const std::string& out, const std::string& to,
-              const std::string& in) { self.scheduler().connect(from, out, to, in); })
+      .def("connect", [](Core& self, const std::string& from, const std::string& out, const std::string& to,
+                         const std::string& in) { self.scheduler().connect(from, out, to, in); })
       .def("run", &Core::run)
       .def("tick_once", &Core::tick_once)
       .def("close", &Core::close)
