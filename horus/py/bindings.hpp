@@ -8,6 +8,7 @@
 #include <string>
 
 #include <horus/base/clock.hpp>
+#include <horus/msg/hub.hpp>
 #include <horus/sched/scheduler_config.hpp>
 #include <horus/sched/states.hpp>
 #include <horus/sched/statistics.hpp>
@@ -23,6 +24,9 @@ void bind_config(py::module_& module);
 void bind_scheduler(py::module_& module);
 void bind_interface(py::module_& module);
 void bind_hubs(py::module_& module);
+
+/// The hub behind a _core.Hub. Throws std::runtime_error when it is closed.
+Hub hub_behind(const py::handle& hub);
 
 /// Keys as the members of NodeStatistics; histograms as dicts.
 py::dict to_dict(const NodeStatistics& node);

@@ -443,12 +443,13 @@ class CoreHub {
   }
   void close() { close_and_wait(home_); }
 
- private:
   static Hub hub_of(const HubHome& home) {
     auto hub = home.hub();
     if (!hub) throw std::runtime_error("hub " + home.name() + " is closed");
     return *hub;
   }
+
+ private:
   static msg::PortInfo info(const std::string& topic, const Format& format, const SubscribeOptions& receive,
                             const AdvertiseOptions& send) {
     msg::PortInfo info;
@@ -607,6 +608,8 @@ py::dict state_dict(const ConnectionState& state) {
 }
 
 }  // namespace
+
+Hub hub_behind(const py::handle& hub) { return CoreHub::hub_of(hub.cast<CoreHub&>().home()); }
 
 void bind_hubs(py::module_& module) {
   module.def("end_hubs", &HubThread::end);

@@ -78,6 +78,7 @@ class CoreScheduler {
   [[nodiscard]] Scheduler& scheduler() const noexcept { return *scheduler_; }
 
  private:
+  NodeBuilder make(const py::object& node, const std::string& name, bool is_async);
   py::tuple result(int code) { return py::make_tuple(code, run_->take_exception(code)); }
   Task<int> main(Duration limit, int signals_fd);
   Task<> keep_code(Duration limit);
@@ -89,6 +90,7 @@ class CoreScheduler {
     return seconds ? from_ms(*seconds * 1e3) : Duration::max();
   }
 
+  std::vector<py::object> cpp_nodes_;  // Python's, which the scheduler borrows
   std::unique_ptr<Scheduler> scheduler_;
   std::unique_ptr<Run> run_;
   std::vector<NodeBuilder> builders_;
@@ -109,7 +111,18 @@ CoreScheduler::~CoreScheduler() {
     static_cast<void>(embedded_.release());
     static_cast<void>(scheduler_.release());
     static_cast<void>(run_.release());
+    for (py::object& node : cpp_nodes_) static_cast<void>(node.release());
   }
+}
+
+NodeBuilder CoreScheduler::make(const py::object& node, const std::string& name, bool is_async) {
+  if (!py::isinstance<NodeBase>(node)) {
+    return is_async ? scheduler_->add(std::make_unique<AsyncNode>(name, node, *run_))
+                    : scheduler_->add(std::make_unique<SyncNode>(name, node, *run_));
+  }
+  cpp_nodes_.push_back(node);
+  const std::shared_ptr<NodeBase> borrowed(node.cast<NodeBase*>(), [](NodeBase*) {});
+  return scheduler_->add(borrowed).name(name);
 }
 
 std::size_t CoreScheduler::add(const py::object& node, const std::string& name, bool is_async,
@@ -117,8 +130,7 @@ std::size_t CoreScheduler::add(const py::object& node, const std::string& name, 
   const auto on_miss = parse("on_miss", options.on_miss.value_or("warn"), Miss::stop);
   const auto on_budget = parse("on_budget", options.on_budget.value_or("warn"), Miss::stop);
   const auto overrun = parse("overrun", options.overrun.value_or("skip"), Overrun::cancel);
-  NodeBuilder builder = is_async ? scheduler_->add(std::make_unique<AsyncNode>(name, node, *run_))
-                                 : scheduler_->add(std::make_unique<SyncNode>(name, node, *run_));
+  NodeBuilder builder = make(node, name, is_async);
   builders_.push_back(builder);
   builder.on_miss(on_miss).on_budget(on_budget).overrun(overrun);
   if (options.rate) builder.rate(Rate(*options.rate));
@@ -278,6 +290,10 @@ auto controls(Result<> (Scheduler::*control)(Arguments...)) {
 
 void bind_scheduler(py::module_& module) {
   using Core = CoreScheduler;
+  // What users' own modules derive from: horus/py/node.hpp.
+  py::class_<NodeBase>(module, "NodeBase").def_property_readonly("cpp_name", &NodeBase::name);
+  py::class_<Node, NodeBase>(module, "Node");
+  py::class_<PlainNode, NodeBase>(module, "PlainNode");
   py::class_<Core>(module, "Scheduler")
       .def(py::init<const SchedulerConfig&>())
       .def(
@@ -309,6 +325,9 @@ void bind_scheduler(py::module_& module) {
           py::arg("on_miss"), py::arg("on_budget"), py::arg("overrun"), py::arg("critical"),
           py::arg("circuit_breaker"), py::arg("auto_restart"), py::arg("logging"))
       .def("rename", &Core::rename)
+      .def("use_hub", [](Core& self, const py::object& hub) { self.scheduler().use_hub(hub_behind(hub)); })
+      .def("connect", [](Core& self, const std::string& from, const std::string& out, const std::string& to,
+                         const std::string& in) { self.scheduler().connect(from, out, to, in); })
       .def("run", &Core::run)
       .def("tick_once", &Core::tick_once)
       .def("close", &Core::close)

@@ -61,7 +61,7 @@ double ms_of(Duration duration) noexcept { return static_cast<double>(duration.c
 
 }  // namespace
 
-NodeRecord::NodeRecord(std::unique_ptr<NodeBase> owned, std::size_t position)
+NodeRecord::NodeRecord(std::shared_ptr<NodeBase> owned, std::size_t position)
     : node(std::move(owned)),
       coroutine_node(dynamic_cast<Node*>(node.get())),
       plain_node(dynamic_cast<PlainNode*>(node.get())),

@@ -35,9 +35,9 @@ class Executor;
 
 class NodeRecord final : public Chain, public ExecutionAccount {
  public:
-  NodeRecord(std::unique_ptr<NodeBase> node, std::size_t index);
+  NodeRecord(std::shared_ptr<NodeBase> node, std::size_t index);
 
-  std::unique_ptr<NodeBase> node;
+  std::shared_ptr<NodeBase> node;
   Node* coroutine_node;  // exactly one of these two is set
   PlainNode* plain_node;
   std::size_t index;  // order of addition

@@ -220,7 +220,7 @@ void Scheduler::check_name(const NodeRecord& record, const std::string& name) co
   }
 }
 
-NodeBuilder Scheduler::adopt(std::unique_ptr<NodeBase> node) {
+NodeBuilder Scheduler::adopt(std::shared_ptr<NodeBase> node) {
   check_not_running("add node");
   if (node == nullptr) throw Error(EINVAL, "add node", "(a null pointer)");
   auto record = std::make_unique<NodeRecord>(std::move(node), nodes_.size());

@@ -126,6 +126,12 @@ class HORUS_API Scheduler {
   NodeBuilder add(std::unique_ptr<N> node) {
     return adopt(std::move(node));
   }
+  /// Adds a node that somebody else owns too: it is there, and used by nobody else, until the scheduler has ended.
+  template <class N>
+    requires std::derived_from<N, NodeBase>
+  NodeBuilder add(std::shared_ptr<N> node) {
+    return adopt(std::move(node));
+  }
   /// Adds a function as a node: `void()` ticks as a plain node, one that gives a Task<> as a coroutine node.
   template <class F>
     requires std::invocable<F&>
@@ -222,7 +228,7 @@ class HORUS_API Scheduler {
   };
   struct Companion;
 
-  NodeBuilder adopt(std::unique_ptr<NodeBase> node);
+  NodeBuilder adopt(std::shared_ptr<NodeBase> node);
   void check_not_running(const char* what) const;
   void check_name(const detail::NodeRecord& record, const std::string& name) const;
   void settle_names();

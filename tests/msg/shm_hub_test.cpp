@@ -15,12 +15,14 @@
 #include <doctest/doctest.h>
 
 #include <horus/base/log.hpp>
+#include <horus/io/event_fd.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/io/time.hpp>
 #include <horus/io/unix.hpp>
 #include <horus/msg/hub.hpp>
 #include <horus/msg/shm_frames.hpp>
 #include <horus/msg/shm_transport.hpp>
+#include <horus/msg/wake_source.hpp>
 
 #include "nursery.hpp"
 
@@ -75,7 +77,71 @@ Task<bool> eventually(Condition condition) {
   co_return false;
 }
 
+Task<horus::Result<std::uint64_t>> wait_for(horus::io::EventFd& event) { co_return co_await event.wait(); }
+
 TEST_SUITE("msg/shm_hub") {
+  TEST_CASE("a bell that is gone leaves its descriptor's number to others") {
+    horus::io::run([]() -> Task<> {
+      for (int i = 0; i < 3; ++i) {
+        auto source = horus::msg::WakeSource::create(horus::io::Reactor::current()->waker()).value();
+        co_await horus::sleep(1ms);  // it is watched
+        source->close();
+        source.reset();
+        co_await horus::sleep(1ms);
+        horus::io::EventFd event;
+        auto limited = horus::with_timeout(1s, wait_for(event));
+        auto waiting = horus::io::Reactor::current()->spawn([&event]() -> Task<> {
+          co_await horus::sleep(1ms);
+          event.set();
+        });
+        const auto times = co_await limited;
+        CHECK(times.ok());
+        co_await waiting;
+      }
+    });
+  }
+  TEST_CASE("who has a bell is rung once for what it listens for, on whichever thread it polls") {
+    struct Counting final : horus::msg::Bell {
+      void ring() noexcept override { ++rings; }
+      std::atomic<int> rings{0};
+    };
+    const Folder folder;
+    horus::io::run([&]() -> Task<> {
+      const Hub hub("here");
+      auto bell = std::make_shared<Counting>();
+      horus::msg::PortInfo info;
+      info.direction = horus::msg::Direction::in;
+      info.topic = "n";
+      info.layout = &horus::layout_of<int>();
+      info.bell = bell;
+      auto port = std::make_shared<horus::msg::Port>(info);
+      port->open(hub.core());
+      auto out = hub.advertise<int>("n");
+      CHECK(bell->rings == 1);  // a publisher has come
+      horus::msg::Inbox& inbox = port->inbox();
+      CHECK(!inbox.listen());
+      out.send(1);
+      out.send(2);
+      CHECK(bell->rings == 2);
+      std::thread([&] {
+        for (int i = 1; i <= 2; ++i) {
+          horus::msg::Arrival arrival;
+          int failure = 0;
+          CHECK(inbox.take(arrival, failure));
+          CHECK(*reinterpret_cast<const int*>(arrival.data) == i);
+          arrival.inlet->give_back(arrival.slot);
+        }
+        CHECK(!inbox.listen());
+      }).join();
+      out.send(3);
+      CHECK(bell->rings == 3);
+      CHECK(inbox.listen());
+      out.reset();
+      CHECK(inbox.listen());
+      port->close();
+      co_return;
+    });
+  }
   TEST_CASE("hubs of the same name meet, whoever came first") {
     const Folder folder;
     horus::io::run([&]() -> Task<> {

@@ -29,6 +29,23 @@ class _State:
         self.worker: Any = None  # of an AsyncNode, while it runs
 
 
+class CppNode:
+    """Stands for a node of C++, from a user's own extension module, among the scheduler's."""
+
+    def __init__(self, node: Any) -> None:
+        self.node = node
+        self._horus = _State()
+        self._horus.name = node.cpp_name or None
+
+    @property
+    def name(self) -> str:
+        return self._horus.name or _class_name(self.node)
+
+    def _attach(self, name: str, board: Board, logs: bool) -> None:
+        self._horus.name = name
+        self._horus.board = board
+
+
 def _class_name(node: Any) -> str:
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", type(node).__name__)
     return name.lower()

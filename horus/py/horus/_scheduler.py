@@ -9,16 +9,18 @@ import os
 import signal
 import threading
 import time
+import weakref
 from typing import Any, Callable, Dict, List, Optional, Tuple, TypeVar, Union
 
 from horus import _check, _core
 from horus import _hub as _hub  # noqa: F401 (before what follows: hubs end after the nodes)
 from horus._config import ConfigLike, SchedulerConfig, core_of
-from horus._node import Node
+from horus._node import CppNode, Node
 from horus._topics import Board
 
-N = TypeVar("N", bound=Node)
+N = TypeVar("N", bound=Union[Node, _core.NodeBase])
 _LONGEST_S = 1e9
+_cpp_nodes: "weakref.WeakSet[_core.NodeBase]" = weakref.WeakSet()  # those in schedulers
 _EXIT_LIMIT_S = 5.0  # for all that run in daemon threads when the program ends
 
 
@@ -106,7 +108,7 @@ class Scheduler:
 
     def __init__(self, config: ConfigLike = None) -> None:
         self._core = _core.Scheduler(core_of(config))
-        self._nodes: List[Node] = []
+        self._nodes: List[Union[Node, CppNode]] = []
         self._explicit: List[bool] = []
         self._board = Board()
 
@@ -142,10 +144,16 @@ class Scheduler:
         safe_mode, stop. overrun: skip, queue, cancel. Errors: TypeError, ValueError (also for a
         name that is taken), RuntimeError while it runs.
         """
-        self._check_node(node)
-        state = node._horus
+        kept: Any = node
+        if isinstance(node, _core.NodeBase):
+            kept = CppNode(node)
+            if node in _cpp_nodes:
+                raise ValueError(f"node {kept.name!r} is in a scheduler already")
+        else:
+            self._check_node(node)
+        state = kept._horus
         if state.board is not None:
-            raise ValueError(f"node {node.name!r} is in a scheduler already")
+            raise ValueError(f"node {kept.name!r} is in a scheduler already")
 
         def maybe(
             what: str, value: Optional[float], low: float, high: float, unit: str
@@ -177,21 +185,38 @@ class Scheduler:
             raise ValueError(
                 "on_budget cannot be 'cancel', which needs a suspension point; use a deadline"
             )
-        name = self._free_name(node.name, explicit)
-        self._core.add(node, name, self._is_async(node), **options)
-        self._nodes.append(node)
+        name = self._free_name(kept.name, explicit)
+        self._core.add(node, name, isinstance(node, Node) and self._is_async(node), **options)
+        self._nodes.append(kept)
         self._explicit.append(explicit)
-        node._attach(name, self._board, logging_enabled)
+        kept._attach(name, self._board, logging_enabled)
+        if isinstance(node, _core.NodeBase):
+            _cpp_nodes.add(node)
         return node
 
     def connect(self, source: str, out: str, target: str, into: str) -> None:
         """What `source` sends as `out` reaches what `target` receives as `into`; that then hears
         only what is connected to it. Nodes by their names. Errors: ValueError for a node that is
-        not there."""
+        not there, TypeError when only one of them is a node of C++: those meet on a hub."""
         source_node, target_node = self._node(source), self._node(target)
+        of_cpp = [isinstance(node, CppNode) for node in (source_node, target_node)]
+        if all(of_cpp):
+            return self._core.connect(source, out, target, into)
+        if any(of_cpp):
+            raise TypeError(
+                f"{source!r} and {target!r}: one is a node of C++ and one of Python. Their topics meet "
+                "on a hub: scheduler.use_hub(hub), and hub.advertise() or hub.subscribe() in the "
+                "Python node"
+            )
         self._board.connect(
             source_node, _check.text("out", out), target_node, _check.text("into", into)
         )
+
+    def use_hub(self, hub: _hub.Hub) -> None:
+        """Where the topics of nodes written in C++ meet others, Python's on the same hub among them.
+        Before the run. Topics of Python nodes (send, recv) stay in the scheduler, where objects go by
+        reference. Errors: RuntimeError when the hub is closed or the scheduler runs."""
+        self._core.use_hub(hub._core)
 
     # --- Running
 
@@ -349,7 +374,7 @@ class Scheduler:
             count += 1
         return f"{name}_{count}"
 
-    def _node(self, name: str) -> Node:
+    def _node(self, name: str) -> Union[Node, CppNode]:
         _check.text("name", name)
         for node in self._nodes:
             if node.name == name:
@@ -359,7 +384,9 @@ class Scheduler:
         )
 
     def _with_messages(self, stats: Dict[str, Any]) -> Dict[str, Any]:
-        stats.update(self._board.account(self._node(stats["name"])))
+        node = self._node(stats["name"])
+        if isinstance(node, Node):
+            stats.update(self._board.account(node))
         return stats
 
 
