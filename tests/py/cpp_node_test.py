@@ -3,15 +3,11 @@
 
 import asyncio
 import gc
-import os
-import sys
 import unittest
 
+import cpp_nodes
 import horus
 from horus.messages import Twist, Vector3
-
-sys.path.append(os.environ["HORUS_CPP_NODES"])
-import cpp_nodes  # noqa: E402
 
 SECONDS = 20
 
