@@ -55,7 +55,7 @@ class Message(Structure):
             self.tail = tail
 
     def __repr__(self) -> str:
-        values = [f"{name}={_shown(getattr(self, name))}" for name, _ in type(self)._fields_]
+        values = [f"{name}={_shown(getattr(self, name))}" for name, *_ in type(self)._fields_]
         if hasattr(type(self), "Tail"):
             values.append(f"tail of {len(self.tail)}")
         return f"{type(self).__name__}({', '.join(values)})"
