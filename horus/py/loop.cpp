@@ -109,14 +109,19 @@ void retire(LoopState& state) {
   retired().emplace(state.thread, std::move(state.reactor));
 }
 
+// False with an exception set: a fork has taken it to a child.
+bool is_ours(LoopCore* self) {
+  if (self->state->process == this_process()) [[likely]]
+    return true;
+  PyErr_SetString(PyExc_RuntimeError,
+                  "this event loop belongs to the parent process; make a new one after fork()");
+  return false;
+}
+
 // The reactor of this thread for this loop. False with an exception set.
 bool make_reactor(LoopCore* self) {
   LoopState& state = *self->state;
-  if (state.process != this_process()) {
-    PyErr_SetString(PyExc_RuntimeError,
-                    "this event loop belongs to the parent process; make a new one after fork()");
-    return false;
-  }
+  if (!is_ours(self)) return false;
   if (state.reactor && state.thread == horus::detail::thread_state.number && state.thread != 0) return true;
   if (state.reactor) {
     if (state.in_flight > 0) {
@@ -349,11 +354,32 @@ PyObject* time_of_loop(PyObject*, PyObject*) { return PyFloat_FromDouble(now_sec
 
 PyObject* create_future_method(PyObject* self, PyObject*) { return LoopCore::from(self)->create_future(); }
 
-// create_task(coroutine, **options) where nothing needs asyncio's longer way: no factory, no debug mode.
-PyObject* make_task(PyObject* self, PyObject* const* arguments, Py_ssize_t count, PyObject* keywords) {
+// Whether tasks are made by somebody else, or in debug mode: asyncio's longer way. -1: an exception is set.
+int makes_tasks_slowly(LoopCore* self) {
+  static PyObject* const name = PyUnicode_InternFromString("_task_factory");
+  if (self->state->debug) return 1;
+  PyObject* factory = PyObject_GetAttr(self->object(), name);
+  if (factory == nullptr) return -1;
+  const int made_elsewhere = factory == Py_None ? 0 : 1;
+  Py_DECREF(factory);
+  return made_elsewhere;
+}
+
+PyObject* create_task(PyObject* self, PyObject* const* arguments, Py_ssize_t count, PyObject* keywords) {
   if (count != 1) {
     PyErr_Format(PyExc_TypeError, "create_task() takes one coroutine, not %zd arguments", count);
     return nullptr;
+  }
+  LoopCore* loop = LoopCore::from(self);
+  if (!check_open(loop)) return nullptr;
+  const int slowly = makes_tasks_slowly(loop);
+  if (slowly < 0) return nullptr;
+  if (slowly > 0) {
+    static PyObject* const name = PyUnicode_InternFromString("_create_task_slowly");
+    std::vector<PyObject*> all{self};
+    all.insert(all.end(), arguments,
+               arguments + count + (keywords == nullptr ? 0 : PyTuple_GET_SIZE(keywords)));
+    return PyObject_VectorcallMethod(name, all.data(), static_cast<std::size_t>(count) + 1, keywords);
   }
   const Py_ssize_t named = keywords == nullptr ? 0 : PyTuple_GET_SIZE(keywords);
   if (named == 0) {
@@ -484,14 +510,18 @@ bool iterate(LoopCore* self) {
   return true;
 }
 
+// asyncio's run_forever() calls it until the loop is stopping: so it goes on until then by itself.
 PyObject* run_once(PyObject* object, PyObject*) {
   LoopCore* self = LoopCore::from(object);
   if (!check_open(self) || !make_reactor(self)) return nullptr;
   bool fine = false;
+  bool stopping = false;
   {
     const io::CurrentReactor here(self->state->reactor.get());
     const bool before = std::exchange(self->state->running, true);
-    fine = iterate(self);
+    do {
+      fine = is_ours(self) && iterate(self) && is_stopping(self, stopping);
+    } while (fine && !stopping);
     self->state->running = before;
   }
   if (!fine) return nullptr;
@@ -718,7 +748,8 @@ PyMethodDef methods[] = {
      "call_at(when, callback, *args, context=None): at that time() of the loop, in seconds."},
     {"time", &time_of_loop, METH_NOARGS, "CLOCK_MONOTONIC, in seconds."},
     {"create_future", &create_future_method, METH_NOARGS, "An asyncio.Future of this loop."},
-    {"_make_task", method(&make_task), METH_FASTCALL | METH_KEYWORDS, nullptr},
+    {"create_task", method(&create_task), METH_FASTCALL | METH_KEYWORDS,
+     "create_task(coro, **options): an asyncio.Task that runs the coroutine."},
     {"_run_once", &run_once, METH_NOARGS, nullptr},
     {"_leave_thread", &leave_thread, METH_NOARGS, nullptr},
     {"_write_to_self", &wake, METH_NOARGS, nullptr},

@@ -82,12 +82,9 @@ class EventLoop(_core.LoopCore, _SelectorEventLoop):  # type: ignore[misc]
         self.__dict__["_debug"] = enabled
         self._set_debug_flag(enabled)
 
-    def create_task(self, coro: Any, **options: Any) -> Any:
-        """An asyncio.Task that runs the coroutine."""
-        if self._task_factory is not None or self.get_debug():
-            return super().create_task(coro, **options)
-        self._check_closed()
-        return self._make_task(coro, **options)
+    def _create_task_slowly(self, coro: Any, **options: Any) -> Any:
+        """By a factory, or in debug mode."""
+        return _SelectorEventLoop.create_task(self, coro, **options)
 
     def _stop_serving(self, sock: Any) -> None:
         """Its port is free when this returns."""
