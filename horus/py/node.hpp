@@ -7,7 +7,7 @@
 
 #include <pybind11/pybind11.h>
 
-namespace horus::python {
+namespace horus::py {
 
 /// Makes horus::Node and horus::PlainNode known to pybind11, first thing in PYBIND11_MODULE. With the GIL. Throws
 /// pybind11::error_already_set (ImportError) when the package horus is not there.
@@ -19,10 +19,10 @@ namespace horus::python {
 /// Example:
 /// ```
 /// PYBIND11_MODULE(robot, module) {
-///   horus::python::import_nodes();
+///   horus::py::import_nodes();
 ///   pybind11::class_<Motor, horus::PlainNode>(module, "Motor").def(pybind11::init<double>());
 /// }
 /// ```
 inline void import_nodes() { pybind11::module_::import("horus"); }
 
-}  // namespace horus::python
+}  // namespace horus::py

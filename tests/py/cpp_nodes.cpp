@@ -49,7 +49,7 @@ class Broken : public horus::PlainNode {
 
 PYBIND11_MODULE(cpp_nodes, module) {
   namespace py = pybind11;
-  horus::python::import_nodes();
+  horus::py::import_nodes();
   py::class_<Planner, horus::PlainNode>(module, "Planner")
       .def(py::init<double>())
       .def_property_readonly("ended", [](const Planner& planner) { return planner.ended.load(); });

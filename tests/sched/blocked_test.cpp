@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -292,6 +293,54 @@ TEST_CASE("nodes on executors of their own run on threads of their own, and talk
   CHECK(scheduler.statistics("sensor")->messages_sent >= 20);
   CHECK(scheduler.statistics("listener")->messages_received >= 20);
   CHECK(scheduler.statistics("sensor")->executor == "control");
+}
+
+TEST_CASE("an executor's thread is pinned and scheduled and spins as it was told, or the log says why not") {
+  SharedLog log;
+  struct Seen {
+    std::atomic<int> processors{0}, processor{-1}, policy{-1}, priority{-1};
+    std::atomic<std::int64_t> spin_ns{-1};
+  } seen;
+  class Looks : public PlainNode {
+   public:
+    Looks(Seen& seen, Scheduler& scheduler) : seen_(seen), scheduler_(scheduler) {}
+    void tick() override {
+      cpu_set_t set;
+      CPU_ZERO(&set);
+      ::sched_getaffinity(0, sizeof set, &set);
+      seen_.processors.store(CPU_COUNT(&set));
+      seen_.processor.store(::sched_getcpu());
+      seen_.policy.store(::sched_getscheduler(0) & ~SCHED_RESET_ON_FORK);
+      sched_param parameter{};
+      ::sched_getparam(0, &parameter);
+      seen_.priority.store(parameter.sched_priority);
+      seen_.spin_ns.store(horus::io::Reactor::current()->config().timer_spin.count());
+      scheduler_.stop();
+    }
+
+   private:
+    Seen& seen_;
+    Scheduler& scheduler_;
+  };
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  REQUIRE(::sched_getaffinity(0, sizeof allowed, &allowed) == 0);
+  int last = CPU_SETSIZE - 1;
+  while (!CPU_ISSET(static_cast<unsigned>(last), &allowed)) --last;
+  horus::ExecutorConfig config;
+  config.cpu = last;
+  config.rt_priority = 10;
+  config.spin = 50us;
+  Scheduler scheduler;
+  scheduler.executor("control", config);
+  scheduler.add<Looks>(seen, scheduler).executor("control");
+  CHECK(scheduler.run_for(30s) == 0);
+  const bool pinned = seen.processors.load() == 1 && seen.processor.load() == last;
+  CHECK(pinned != (log.count("pinning to processor") == 1));
+  const bool in_real_time = seen.policy.load() == SCHED_FIFO && seen.priority.load() == 10;
+  CHECK(in_real_time != (log.count("SCHED_FIFO was refused") == 1));
+  CHECK(seen.spin_ns.load() == 50'000);
+  CHECK(::sched_getscheduler(0) == SCHED_OTHER);  // this one's thread is as it was
 }
 
 TEST_CASE("a node on another executor that cannot start ends the run") {
