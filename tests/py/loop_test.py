@@ -623,7 +623,7 @@ class Ends(unittest.TestCase):
                 tracemalloc.start()
                 before = tracemalloc.get_traced_memory()[0]
                 blocks = sys.getallocatedblocks()
-                await work(5000)
+                await work(20_000)  # 100 000 operations
                 gc.collect()
                 self.assertLess(tracemalloc.get_traced_memory()[0] - before, 20_000)
                 self.assertLess(sys.getallocatedblocks() - blocks, 500)
