@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # check_consumer.sh BUILD_DIR: installs Horus from a build directory into a place of its own, builds
-# tests/consumer against that once through pkg-config and once through CMake, and runs both programs.
+# tests/consumer against that once through pkg-config and once through CMake, and runs both programs; and with the Python
+# package, extension modules through CMake, and their tests.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -38,14 +39,24 @@ started=$(date +%s%N)
 echo "one-file node compiled in $((($(date +%s%N) - started) / 1000000)) ms"
 "$stage/consumer"
 
+# with_cmake FOLDER NAME: builds it in $stage/NAME; the log is shown where that fails.
+with_cmake() {
+  local log=$stage/$2.log
+  {
+    cmake -S "$root/$1" -B "$stage/$2" -DCMAKE_CXX_COMPILER="$cxx" -DCMAKE_PREFIX_PATH="$prefix" \
+      -DCMAKE_CXX_FLAGS="${allow[*]}" -DCMAKE_BUILD_TYPE=Release && cmake --build "$stage/$2"
+  } >"$log" 2>&1 || { cat "$log" && exit 1; }
+}
+
 echo "== CMake"
-cmake -S "$root/tests/consumer" -B "$stage/cmake" -DCMAKE_CXX_COMPILER="$cxx" -DCMAKE_PREFIX_PATH="$prefix" \
-  -DCMAKE_CXX_FLAGS="${allow[*]}" -DCMAKE_BUILD_TYPE=Release >"$stage/cmake.log" 2>&1 || {
-  cat "$stage/cmake.log"
-  exit 1
-}
-cmake --build "$stage/cmake" >>"$stage/cmake.log" 2>&1 || {
-  cat "$stage/cmake.log"
-  exit 1
-}
+with_cmake tests/consumer cmake
 "$stage/cmake/consumer"
+
+core=$(find "$stage" -path '*/horus/_core*.so' | head -n 1)
+if [[ -n $core ]]; then
+  echo "== Python, extension modules by CMake"
+  with_cmake tests/consumer/python python
+  for test in bridge cpp_node; do
+    LD_LIBRARY_PATH=$libdir PYTHONPATH=$(dirname "$(dirname "$core")"):$stage/python /usr/bin/python3 "$root/tests/py/${test}_test.py"
+  done
+fi

@@ -12,7 +12,7 @@ import horus
 
 
 class Arm(horus.AsyncNode):
-    """From its tenth tick on, its device does not answer any more."""
+    """From its tenth tick on, its device does not answer any more; nobody will set this event."""
 
     def __init__(self):
         super().__init__(rate=100)
@@ -20,8 +20,8 @@ class Arm(horus.AsyncNode):
 
     async def tick_async(self):
         self.ticks += 1
-        if self.ticks == 10:
-            await asyncio.Event().wait()  # nobody will set it
+        if self.ticks >= 10:
+            await asyncio.Event().wait()
 
     def enter_safe_state(self):
         print("arm: brakes on")

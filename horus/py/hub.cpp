@@ -2,6 +2,7 @@
 // Hubs, publishers and subscribers for Python. The classes of the package wrap these and check their arguments.
 #include <horus/msg/hub.hpp>
 
+#include <ctime>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -354,9 +355,11 @@ class HubHome final : public HubPart {
  private:
   // What is between Python and its publisher counts as sent; and it is never counted twice.
   [[nodiscard]] HubMetrics with_counters(const Hub& hub) const {
-    constexpr int kTries = 1000;
+    constexpr int kTries = 2000;
+    constexpr timespec kMoment{0, 50'000};  // the other thread may have lost its processor
     HubMetrics metrics;
     for (int tries = 0; tries < kTries; ++tries) {
+      if (tries > 0) ::nanosleep(&kMoment, nullptr);
       const std::uint64_t round = counters_->round.load(std::memory_order_acquire);
       metrics = hub.metrics();
       metrics.messages_sent += counters_->waiting.load(std::memory_order_relaxed);
@@ -477,7 +480,7 @@ T number(const std::string& name, const py::handle& value) {
   return static_cast<T>(whole);
 }
 
-Duration milliseconds(const std::string& name, const py::handle& value) {
+Duration in_milliseconds(const std::string& name, const py::handle& value) {
   if (PyBool_Check(value.ptr()) != 0 || PyNumber_Check(value.ptr()) == 0)
     throw py::type_error(name + " is a number of milliseconds, not " + Py_TYPE(value.ptr())->tp_name);
   const double ms = PyFloat_AsDouble(value.ptr());
@@ -541,7 +544,7 @@ TcpHubOptions tcp_options(const py::dict& given) {
     using Limit = std::remove_reference_t<decltype(limit)>;
     if constexpr (std::is_same_v<Limit, Duration>) {
       const std::string in_ms = std::string(name) + "_ms";
-      all.take(in_ms, [&](const py::handle& value) { limit = milliseconds(in_ms, value); });
+      all.take(in_ms, [&](const py::handle& value) { limit = in_milliseconds(in_ms, value); });
     } else {
       all.take(name, [&](const py::handle& value) { limit = number<Limit>(name, value); });
     }
@@ -559,7 +562,7 @@ ShmOptions shm_options(const py::dict& given) {
   all.take("max_peers",
            [&](const py::handle& value) { options.max_peers = number<std::uint16_t>("max_peers", value); });
   all.take("handshake_limit_ms", [&](const py::handle& value) {
-    options.handshake_limit = milliseconds("handshake_limit_ms", value);
+    options.handshake_limit = in_milliseconds("handshake_limit_ms", value);
   });
   all.finish();
   if (options.max_peers == 0) throw py::value_error("max_peers is 1 to 65535, not 0");

@@ -17,8 +17,6 @@
 namespace horus::python {
 namespace {
 
-using std::chrono::milliseconds;
-
 constexpr Duration kLastMoment = std::chrono::seconds(1);  // at the end: for messages under way
 constexpr std::size_t kFewParts = 64;
 
@@ -118,7 +116,7 @@ Task<> HubThread::finish() {
   while (now_ns() < until) {
     std::erase_if(lingering_, [](const auto& transport) { return !transport->alive(); });
     if (lingering_.empty()) break;
-    co_await sleep(milliseconds(1));
+    co_await sleep(std::chrono::milliseconds(1));
   }
   lingering_.clear();
   io::Reactor::current()->stop();

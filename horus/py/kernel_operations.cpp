@@ -471,7 +471,7 @@ PyObject* file_open(PyObject* self, PyObject* const* arguments, Py_ssize_t count
       !to_size(arguments[2], "mode", 0, mode))
     return nullptr;
   PyObject* encoded = nullptr;
-  if (PyUnicode_FSConverter(arguments[0], &encoded) == 0) return nullptr;
+  if (PyUnicode_FSConverter(arguments[0], static_cast<void*>(&encoded)) == 0) return nullptr;
   LoopCore* loop = LoopCore::from(self);
   PyObject* operation = make_operation<FileOpen>(loop, loop, arguments[0], encoded, static_cast<int>(flags),
                                                  static_cast<mode_t>(mode));

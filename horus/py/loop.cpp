@@ -699,7 +699,7 @@ PyObject* new_loop(PyTypeObject* type, PyObject*, PyObject*) {
 }
 
 // asyncio's own __del__ warns of loops that were not closed, and closes them.
-void dealloc(PyObject* object) {
+void drop_loop(PyObject* object) {
   PyObject_GC_UnTrack(object);
   LoopCore* self = LoopCore::from(object);
   if (self->state != nullptr) {
@@ -737,7 +737,7 @@ int clear(PyObject* object) {
   return 0;
 }
 
-PyMethodDef methods[] = {
+PyMethodDef loop_methods[] = {
     {"call_soon", method(&call_soon), METH_FASTCALL | METH_KEYWORDS,
      "call_soon(callback, *args, context=None): with the loop's next iteration."},
     {"call_soon_threadsafe", method(&call_soon_threadsafe), METH_FASTCALL | METH_KEYWORDS,
@@ -869,10 +869,10 @@ bool add_loop(PyObject* module) {
   PyType_Slot slots[] = {
       {Py_tp_doc, const_cast<char*>("The C++ half of horus.EventLoop.")},
       {Py_tp_new, slot(&new_loop)},
-      {Py_tp_dealloc, slot(&dealloc)},
+      {Py_tp_dealloc, slot(&drop_loop)},
       {Py_tp_traverse, slot(&traverse)},
       {Py_tp_clear, slot(&clear)},
-      {Py_tp_methods, methods},
+      {Py_tp_methods, loop_methods},
       {0, nullptr},
   };
   PyType_Spec spec{"horus._core.LoopCore", sizeof(LoopCore), 0,

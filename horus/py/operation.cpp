@@ -27,7 +27,7 @@ void drop_thrown(Operation* self) {
   Py_CLEAR(self->trace);
 }
 
-void dealloc(PyObject* object) {
+void drop_operation(PyObject* object) {
   Operation* self = Operation::from(object);
   end_wait(self);
   drop_thrown(self);
@@ -183,7 +183,7 @@ PyObject* close_method(PyObject* object, PyObject*) {
   Py_RETURN_NONE;
 }
 
-PyMethodDef methods[] = {
+PyMethodDef operation_methods[] = {
     {"send", &send_method, METH_O, "As a coroutine's."},
     {"throw", method(&throw_method), METH_FASTCALL, "As a coroutine's; raises when the operation has ended."},
     {"close", &close_method, METH_NOARGS, "Cancels it, and waits for nothing."},
@@ -247,12 +247,12 @@ bool add_operations(PyObject* module) {
       {Py_tp_doc,
        const_cast<char*>("Awaited once, it begins, and gives its value when it has ended. Cancelled, it ends "
                          "before it raises.")},
-      {Py_tp_dealloc, slot(&dealloc)},
+      {Py_tp_dealloc, slot(&drop_operation)},
       {Py_tp_iter, slot(&PyObject_SelfIter)},
       {Py_tp_iternext, slot(&next)},
       {Py_am_await, slot(&PyObject_SelfIter)},
       {Py_am_send, slot(&send)},
-      {Py_tp_methods, methods},
+      {Py_tp_methods, operation_methods},
       {0, nullptr},
   };
   PyType_Spec spec{"horus._core.Operation", sizeof(Operation), 0,

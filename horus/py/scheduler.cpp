@@ -292,8 +292,8 @@ void bind_scheduler(py::module_& module) {
   using Core = CoreScheduler;
   // What users' own modules derive from: horus/py/node.hpp.
   py::class_<NodeBase>(module, "NodeBase").def_property_readonly("cpp_name", &NodeBase::name);
-  py::class_<Node, NodeBase>(module, "Node");
-  py::class_<PlainNode, NodeBase>(module, "PlainNode");
+  const py::class_<Node, NodeBase> node(module, "Node");
+  const py::class_<PlainNode, NodeBase> plain_node(module, "PlainNode");
   py::class_<Core>(module, "Scheduler")
       .def(py::init<const SchedulerConfig&>())
       .def(

@@ -126,7 +126,7 @@ PyObject* write(PyObject* self, PyObject* data) {
   return PyObject_CallMethod(self, "_write_slowly", "O", data);
 }
 
-PyMethodDef methods[] = {
+PyMethodDef transport_methods[] = {
     {"_read_ready", &read_ready, METH_NOARGS, nullptr},
     {"write", &write, METH_O, "write(data): sends it, at once or when the socket takes it. Never blocks."},
     {nullptr, nullptr, 0, nullptr},
@@ -137,7 +137,7 @@ PyMethodDef methods[] = {
 bool add_transport(PyObject* module) {
   PyType_Slot slots[] = {
       {Py_tp_doc, const_cast<char*>("The hot paths of a socket transport.")},
-      {Py_tp_methods, methods},
+      {Py_tp_methods, transport_methods},
       {0, nullptr},
   };
   PyType_Spec spec{"horus._core.TransportCore", sizeof(PyObject), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,

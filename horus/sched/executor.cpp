@@ -322,6 +322,7 @@ Task<> Executor::begin_anew(NodeRecord& record, bool by_hand) {
 Task<> Executor::stop_nodes() {
   if (!started_) co_return;
   stopping_ = true;
+  for (NodeRecord* record : nodes) record->leave(now_ns());
   auto ending_restarts = join_scope(restarts_);
   try {
     co_await ending_restarts;

@@ -108,7 +108,7 @@ void NodeRecord::prepare(Executor& on, const SchedulerConfig& config) {
   divider_ = RateDivider();
   divisor_ = 1;
   retry_ns_ = 0;
-  skip_next_ = safe_episode_ = missed_ = false;
+  skip_next_ = safe_episode_ = missed_ = leaving_ = false;
   queued_for_ = -1;
   vitals.timeout_ns.store(*settings.watchdog_enabled ? settings.watchdog->count() : 0,
                           std::memory_order_relaxed);
@@ -217,11 +217,16 @@ void NodeRecord::feed(std::int64_t now) noexcept {
 // Frozen while the node is not meant to tick.
 void NodeRecord::update_clock(std::int64_t now) noexcept {
   const bool meant =
-      (state_ == NodeState::running || state_ == NodeState::stuck) &&
+      (state_ == NodeState::running || state_ == NodeState::stuck) && (!leaving_ || in_flight_) &&
       (breaker_.state() == CircuitState::closed || breaker_.state() == CircuitState::half_open);
   const std::int64_t fed = vitals.fed_ns.load(std::memory_order_relaxed);
   if (meant && fed == 0) vitals.fed_ns.store(now, std::memory_order_relaxed);
   if (!meant && fed != 0) vitals.fed_ns.store(0, std::memory_order_relaxed);
+}
+
+void NodeRecord::leave(std::int64_t now) noexcept {
+  leaving_ = true;
+  update_clock(now);
 }
 
 void NodeRecord::climb_ladder() noexcept {
@@ -415,6 +420,7 @@ std::int64_t NodeRecord::release(std::int64_t grid_ns, std::int64_t now_ns) noex
     const std::int64_t end = horus::now_ns();
     executor->vitals.running.store(nullptr, std::memory_order_relaxed);
     settle(std::current_exception(), end, end - now_ns);
+    if (leaving_) update_clock(end);
     return end;
   }
   task_.start(*this);
@@ -463,6 +469,7 @@ std::coroutine_handle<> NodeRecord::finished() noexcept {
   cancel(stuck_timer_);
   record_event(TimelineEvent::Kind::ran, begin, end, 0);
   settle(task_.outcome().exception(), end, execution_ns_ + (end - begin));
+  if (leaving_) update_clock(end);
   tick_start_ = end;
   if (state_ == NodeState::stuck) {
     if (logs()) log_info(fmt::format("{}: its cancelled tick has ended at last", node_name_));

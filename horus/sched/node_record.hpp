@@ -92,6 +92,8 @@ class NodeRecord final : public Chain, public ExecutionAccount {
   /// Frees the frame of the last tick.
   void forget_tick() noexcept { task_ = Task<>(); }
   /// Ends what still waits to start, and the clocks. At the end of a run.
+  /// The run ends: it is not released any more, so its watchdog watches what is in flight alone.
+  void leave(std::int64_t now_ns) noexcept;
   void end_life() noexcept;
 
   [[nodiscard]] NodeStatistics statistics() const;
@@ -137,6 +139,7 @@ class NodeRecord final : public Chain, public ExecutionAccount {
 
   Task<> task_;
   bool in_flight_ = false;
+  bool leaving_ = false;
   bool missed_ = false;     // the tick in flight, its deadline
   bool skip_next_ = false;  // Miss::skip
   bool safe_episode_ = false;

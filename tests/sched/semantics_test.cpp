@@ -391,6 +391,19 @@ TEST_CASE("the watchdog's clock is frozen while a node is paused, open or restar
   CHECK(run.nodes.at("fragile").watchdog_expirations == 0);
 }
 
+TEST_CASE("while a run waits for its last tick, the watchdog watches that one alone") {
+  const Run run = virtual_time::run({.build =
+                                         [](Scheduler& s) {
+                                           s.add("well", [] {}).rate(100_hz).watchdog(50ms);
+                                           s.add("slow", sleeper(900ms)).rate(1_hz).watchdog(3s);
+                                           s.add("late", sleeper(700ms)).rate(1_hz).watchdog(3s);
+                                         },
+                                     .length = 500ms});
+  CHECK(run.length >= 900ms);
+  CHECK(run.lines_with("watchdog") == 0);
+  for (const char* node : {"well", "slow", "late"}) CHECK(run.nodes.at(node).watchdog_expirations == 0);
+}
+
 TEST_CASE("one node can be restarted by hand while the others go on") {
   Fragile::Life life;
   int good = 0;
