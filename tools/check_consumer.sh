@@ -39,12 +39,12 @@ started=$(date +%s%N)
 echo "one-file node compiled in $((($(date +%s%N) - started) / 1000000)) ms"
 "$stage/consumer"
 
-# with_cmake FOLDER NAME: builds it in $stage/NAME; the log is shown where that fails.
+# with_cmake FOLDER NAME [OPTIONS]: builds it in $stage/NAME; the log is shown where that fails.
 with_cmake() {
   local log=$stage/$2.log
   {
     cmake -S "$root/$1" -B "$stage/$2" -DCMAKE_CXX_COMPILER="$cxx" -DCMAKE_PREFIX_PATH="$prefix" \
-      -DCMAKE_CXX_FLAGS="${allow[*]}" -DCMAKE_BUILD_TYPE=Release && cmake --build "$stage/$2"
+      -DCMAKE_CXX_FLAGS="${allow[*]}" -DCMAKE_BUILD_TYPE=Release "${@:3}" && cmake --build "$stage/$2"
   } >"$log" 2>&1 || { cat "$log" && exit 1; }
 }
 
@@ -55,8 +55,10 @@ with_cmake tests/consumer cmake
 core=$(find "$stage" -path '*/horus/_core*.so' | head -n 1)
 if [[ -n $core ]]; then
   echo "== Python, extension modules by CMake"
-  with_cmake tests/consumer/python python
+  python=/usr/bin/python3  # whose headers the package was built with; another may come first in PATH
+  with_cmake tests/consumer/python python -DPYTHON_EXECUTABLE=$python
   for test in bridge cpp_node; do
-    LD_LIBRARY_PATH=$libdir PYTHONPATH=$(dirname "$(dirname "$core")"):$stage/python /usr/bin/python3 "$root/tests/py/${test}_test.py"
+    LD_LIBRARY_PATH=$libdir PYTHONPATH=$(dirname "$(dirname "$core")"):$stage/python \
+      $python "$root/tests/py/${test}_test.py"
   done
 fi
