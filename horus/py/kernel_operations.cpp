@@ -74,6 +74,30 @@ class HeldBuffer {
   Py_buffer view_{};
 };
 
+// A bytes object that the kernel fills.
+class OwnBytes {
+ public:
+  OwnBytes() = default;
+  OwnBytes(const OwnBytes&) = delete;
+  OwnBytes& operator=(const OwnBytes&) = delete;
+  ~OwnBytes() { Py_XDECREF(object_); }
+  /// False with an exception set.
+  bool make(Py_ssize_t size) {
+    object_ = PyBytes_FromStringAndSize(nullptr, size);
+    return object_ != nullptr;
+  }
+  [[nodiscard]] char* data() const noexcept { return PyBytes_AS_STRING(object_); }
+  /// The first `count` of them; null with an exception set.
+  PyObject* give(std::int64_t count) {
+    if (count < PyBytes_GET_SIZE(object_) && _PyBytes_Resize(&object_, static_cast<Py_ssize_t>(count)) < 0)
+      return nullptr;
+    return std::exchange(object_, nullptr);
+  }
+
+ private:
+  PyObject* object_ = nullptr;
+};
+
 // The kernel counts in 32 bits.
 std::uint32_t clamp(std::size_t bytes) noexcept {
   return static_cast<std::uint32_t>(std::min<std::size_t>(bytes, INT_MAX & ~4095));
@@ -125,49 +149,45 @@ PyObject* take_kept(LoopCore* loop, PyObject* socket, Py_ssize_t most) {
   return part;
 }
 
-class Receive : public KernelWait {
+class Receive final : public KernelWait {
  public:
   Receive(LoopCore* owner, PyObject* socket, int descriptor, Py_ssize_t size) noexcept
       : KernelWait(owner, descriptor), socket_(Py_NewRef(socket)), size_(size) {}
   ~Receive() override {
-    Py_XDECREF(bytes_);
+    Py_XDECREF(kept_);
     Py_DECREF(socket_);
   }
   bool start() override {
-    if (loop->kept != nullptr) {
-      bytes_ = take_kept(loop, socket_, size_);
-      if (bytes_ != nullptr) return from_kept_ = true;
-    }
-    bytes_ = PyErr_Occurred() != nullptr ? nullptr : PyBytes_FromStringAndSize(nullptr, size_);
-    if (bytes_ == nullptr) return true;
-    return !submit();
+    if (loop->kept != nullptr) kept_ = take_kept(loop, socket_, size_);
+    failed_ = PyErr_Occurred() != nullptr || (kept_ == nullptr && !bytes_.make(size_));
+    return failed_ || kept_ != nullptr || !submit();
   }
   PyObject* take() override {
-    if (bytes_ == nullptr) return nullptr;
-    if (from_kept_) return std::exchange(bytes_, nullptr);
+    if (failed_) return nullptr;
+    if (kept_ != nullptr) return std::exchange(kept_, nullptr);
     if (result < 0) return fail();
     if (asked_to_stop) {
-      if (result > 0) keep(loop, socket_, PyBytes_AS_STRING(bytes_), static_cast<Py_ssize_t>(result));
+      if (result > 0) keep(loop, socket_, bytes_.data(), static_cast<Py_ssize_t>(result));
       PyErr_SetNone(cancelled_error());
       return nullptr;
     }
-    if (result < size_ && _PyBytes_Resize(&bytes_, static_cast<Py_ssize_t>(result)) < 0) return nullptr;
-    return std::exchange(bytes_, nullptr);
+    return bytes_.give(result);
   }
 
  protected:
   void fill(io_uring_sqe& entry) noexcept override {
     entry.opcode = IORING_OP_RECV;
     entry.fd = fd_;
-    entry.addr = reinterpret_cast<std::uintptr_t>(PyBytes_AS_STRING(bytes_));
+    entry.addr = reinterpret_cast<std::uintptr_t>(bytes_.data());
     entry.len = clamp(static_cast<std::size_t>(size_));
   }
 
  private:
   PyObject* socket_;
-  PyObject* bytes_ = nullptr;
+  PyObject* kept_ = nullptr;
+  OwnBytes bytes_;
   Py_ssize_t size_;
-  bool from_kept_ = false;
+  bool failed_ = false;
 };
 
 class ReceiveInto final : public KernelWait {
@@ -178,7 +198,8 @@ class ReceiveInto final : public KernelWait {
   bool start() override {
     if (loop->kept == nullptr) return !submit();
     PyObject* bytes = take_kept(loop, socket_, static_cast<Py_ssize_t>(buffer.size()));
-    if (bytes == nullptr) return failed_ = PyErr_Occurred() != nullptr, failed_ || !submit();
+    failed_ = PyErr_Occurred() != nullptr;
+    if (bytes == nullptr) return failed_ || !submit();
     result = PyBytes_GET_SIZE(bytes);
     std::copy_n(PyBytes_AS_STRING(bytes), result, buffer.data());
     Py_DECREF(bytes);
@@ -268,38 +289,35 @@ class FileRead final : public KernelWait {
  public:
   FileRead(LoopCore* owner, int descriptor, Py_ssize_t size, std::int64_t offset) noexcept
       : KernelWait(owner, descriptor), size_(size), offset_(offset) {}
-  ~FileRead() override { Py_XDECREF(bytes_); }
   bool start() override {
-    bytes_ = PyBytes_FromStringAndSize(nullptr, size_);
-    if (bytes_ == nullptr) return true;
-    // At the file's own position only pread can be tried: a short read would have moved it.
-    if (offset_ >= 0 &&
-        read_at_once(fd_, PyBytes_AS_STRING(bytes_), static_cast<std::size_t>(size_), offset_)) {
+    failed_ = !bytes_.make(size_);
+    if (failed_) return true;
+    // At the file's own position nothing can be tried: a short read would have moved it.
+    if (offset_ >= 0 && read_at_once(fd_, bytes_.data(), static_cast<std::size_t>(size_), offset_)) {
       result = size_;
       return true;
     }
     return !submit();
   }
   PyObject* take() override {
-    if (bytes_ == nullptr) return nullptr;
-    if (result < 0) return fail();
-    if (result < size_ && _PyBytes_Resize(&bytes_, static_cast<Py_ssize_t>(result)) < 0) return nullptr;
-    return std::exchange(bytes_, nullptr);
+    if (failed_) return nullptr;
+    return result < 0 ? fail() : bytes_.give(result);
   }
 
  protected:
   void fill(io_uring_sqe& entry) noexcept override {
     entry.opcode = IORING_OP_READ;
     entry.fd = fd_;
-    entry.addr = reinterpret_cast<std::uintptr_t>(PyBytes_AS_STRING(bytes_));
+    entry.addr = reinterpret_cast<std::uintptr_t>(bytes_.data());
     entry.len = clamp(static_cast<std::size_t>(size_));
     entry.off = static_cast<std::uint64_t>(offset_);
   }
 
  private:
-  PyObject* bytes_ = nullptr;
+  OwnBytes bytes_;
   Py_ssize_t size_;
   std::int64_t offset_;
+  bool failed_ = false;
 };
 
 // Reads into, or writes from, a user's buffer; gives the count.
