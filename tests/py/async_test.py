@@ -232,6 +232,93 @@ class Workers(unittest.TestCase):
             self.assertEqual(len(node.tasks), 1)
             self.assertEqual(next(iter(node.tasks)).cancelling(), 1)  # that of its end
 
+    def test_a_tick_that_is_cancelled_before_it_runs_is_over(self):
+        async def main():
+            told, ran = [], []
+
+            async def work(name):
+                ran.append((name, asyncio.current_task()))
+
+            def done(*outcome):
+                told.append(outcome)
+
+            worker = horus._async._Worker(asyncio.get_running_loop(), lambda: None)
+            for name in ("first", "in the gate"):
+                worker.begin(work(name), done)()  # cancelled at once
+                await asyncio.sleep(0.001)
+            worker.begin(work("runs"), done)
+            await asyncio.sleep(0.001)
+            worker._task.cancel()  # by somebody else
+            worker.begin(work("runs all the same"), done)
+            await asyncio.sleep(0.001)
+            await worker.end()
+            self.assertEqual(told, [(True, None), (True, None), (False, None), (False, None)])
+            self.assertEqual([name for name, _ in ran], ["runs", "runs all the same"])
+
+        asyncio.run(main())
+
+    def test_a_run_ends_whatever_its_nodes_are_about_to_do(self):
+        class Busy(horus.AsyncNode):
+            def __init__(self, _):
+                super().__init__()
+                self.ticks = 0
+
+            async def tick_async(self):
+                self.ticks += 1
+                if self.ticks % 2 == 0:
+                    await asyncio.sleep(0)
+
+        async def main():
+            for _ in range(30):
+                scheduler = horus.AsyncScheduler()
+                node = scheduler.add(Busy(scheduler))
+                await asyncio.wait_for(scheduler.run_async(duration=0.002), 30)
+                self.assertGreater(node.ticks, 0)
+
+        for run in (horus.run, asyncio.run):
+            run(main())
+
+    def test_a_loop_that_cancels_its_tasks_ends_the_run(self):
+        ends = []
+
+        class Node(horus.AsyncNode):
+            async def tick_async(self):
+                await asyncio.sleep(0.001 * (len(ends) % 2))
+
+            async def shutdown(self):
+                ends.append(1)
+
+        async def main():
+            scheduler = horus.AsyncScheduler()
+            scheduler.add(Node())
+            background.append(asyncio.create_task(scheduler.run_async()))
+            await asyncio.sleep(0.0005 * (len(ends) % 5))
+
+        background = []
+        for run in (horus.run, asyncio.run):
+            for _ in range(10):
+                run(main())
+        self.assertEqual(len(background), 20)
+        self.assertTrue(all(run.cancelled() for run in background))
+
+    def test_a_node_that_never_waits_leaves_their_turns_to_others(self):
+        class Busy(horus.AsyncNode):
+            async def tick_async(self):
+                pass
+
+        async def main():
+            scheduler = horus.AsyncScheduler()
+            scheduler.add(Busy())
+            running = asyncio.create_task(scheduler.run_async())
+            for _ in range(1000):
+                await asyncio.sleep(0)
+            scheduler.stop()
+            await running
+            self.assertLess(scheduler.get_node_stats("busy")["total_ticks"], 10_000)
+
+        for run in (horus.run, asyncio.run):
+            run(main())
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -657,17 +657,19 @@ class Policies(unittest.TestCase):
     def test_nodes_run_inside_it(self):
         async def main():
             scheduler = horus.AsyncScheduler()
-            ticks = []
+            ticks, twice = [], asyncio.Event()
 
             class Waits(horus.AsyncNode):
                 async def tick_async(self):
                     await asyncio.sleep(0.001)
                     ticks.append("async")
+                    if ticks.count("async") == 2:
+                        twice.set()
 
             scheduler.add(Waits())
             scheduler.add(horus.Node("sync", tick=lambda node: ticks.append("sync"), rate=200))
             running = asyncio.create_task(scheduler.run_async(duration=0.05))
-            await asyncio.sleep(0.01)
+            await twice.wait()
             self.assertGreater(scheduler.get_node_stats("waits")["total_ticks"], 0)
             await running
             self.assertEqual(set(ticks), {"async", "sync"})

@@ -72,30 +72,49 @@ class AsyncNode(Node):
 
 class _Worker:
     """The task in which everything that one node awaits runs, so that contextvars last; ticks come
-    through a gate. A tick that is cancelled leaves the task alive."""
+    through a gate. `done` is told once of everything that begins: a tick that is cancelled leaves
+    the task alive, one that is cancelled before the task has taken it never begins, and when
+    somebody else cancels the task another one goes on."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, pump: Callable[[], Any]) -> None:
         self._loop, self._pump = loop, pump
         self._task: Optional["asyncio.Task[None]"] = None
         self._gate: Optional["asyncio.Future[None]"] = None
-        self._next: Any = None
+        self._next: Any = None  # what begins: not yet taken
+        self._refused = False  # and it will not be
+        self._ending = False
 
     def begin(self, work: Any, done: Callable[[bool, Optional[BaseException]], None]) -> Any:
         """Runs it, and tells `done` whether it was cancelled, or what it raised. Gives what cancels
         it."""
-        self._next = work, done
-        if self._task is None or self._task.done():
-            self._task = self._loop.create_task(self._serve())
-        else:
-            assert self._gate is not None
+        self._next, self._refused = (work, done), False
+        if self._task is None:
+            self._start()
+        elif self._gate is not None and not self._gate.done():
             self._gate.set_result(None)
-        return self._task.cancel
+        return self._cancel
 
     async def end(self) -> None:
         """Nothing is under way, and nothing will be."""
+        self._ending = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
+
+    def _start(self) -> None:
+        self._task = self._loop.create_task(self._serve())
+        self._task.add_done_callback(self._task_ended)
+
+    def _task_ended(self, _: "asyncio.Task[None]") -> None:
+        self._task = None
+        if self._next is not None:
+            self._start()
+
+    def _cancel(self) -> None:
+        if self._next is not None:
+            self._refused = True
+        elif self._task is not None:
+            self._task.cancel()
 
     async def _serve(self) -> None:
         while True:
@@ -106,13 +125,20 @@ class _Worker:
             self._pump()
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 raise error
+            if self._ending:
+                return
             del work, done, error
+            if self._gate.done():  # the pump has begun the next: the loop's other tasks go first
+                await asyncio.sleep(0)
             await self._gate
 
     async def _outcome(self, work: Any) -> Tuple[bool, Optional[BaseException]]:
-        cancelled, error = False, None
+        cancelled, error = self._refused, None
         try:
-            await work
+            if not self._refused:
+                await work
+            elif inspect.iscoroutine(work):
+                work.close()
         except asyncio.CancelledError:
             cancelled = True
         except BaseException as raised:
