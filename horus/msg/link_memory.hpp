@@ -19,19 +19,20 @@ struct Entry {
   std::int64_t stamp_ns = 0;
 };
 
-/// The counters that both sides see, a cache line for each writer. The counters only grow; an entry's place is its
-/// number modulo the capacity.
+/// The counters that both sides see. They only grow; an entry's place is its number modulo the capacity. What changes with
+/// every message has a cache line for each writer; what the other side looks at with every message, and which hardly ever
+/// changes, stands apart from it: a line that the other CPU has just written costs as much as sending a message.
 struct LinkState {
   alignas(64) std::atomic<std::uint64_t> pushed;  // the publisher's
   std::atomic<std::uint64_t> overwritten;         // oldest messages that gave way
   std::atomic<std::uint64_t> refused;             // new messages that found no room
-  std::atomic<std::uint32_t> publisher_closed;    // 1: sends no more; 2: died
   alignas(64)
       std::atomic<std::uint64_t> taken;  // the subscriber's; the publisher moves it past an overwritten entry
-  alignas(64) std::atomic<std::uint64_t> returned;  // the subscriber's
-  std::atomic<std::uint32_t> subscriber_closed;     // 1: takes no more; 2: and holds no sample either
+  alignas(64) std::atomic<std::uint64_t> returned;           // the subscriber's
   alignas(64) std::atomic<std::uint32_t> subscriber_asleep;  // wants to be woken for the next message
-  alignas(64) std::atomic<std::uint32_t> publisher_waits;    // wants to be woken for the next free place
+  std::atomic<std::uint32_t> subscriber_closed;            // 1: takes no more; 2: and holds no sample either
+  alignas(64) std::atomic<std::uint32_t> publisher_waits;  // wants to be woken for the next free place
+  std::atomic<std::uint32_t> publisher_closed;             // 1: sends no more; 2: died
 };
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
 

@@ -82,8 +82,11 @@ class Outlet {
       if (unmark(slot)) release(slot);
     }
   }
-  [[nodiscard]] bool has_room() const noexcept {
-    if (pushed_ - memory_.state->taken.load(std::memory_order_seq_cst) >= memory_.depth) return false;
+  [[nodiscard]] bool has_room() noexcept {
+    if (pushed_ - taken_seen_ >= memory_.depth) {
+      taken_seen_ = memory_.state->taken.load(std::memory_order_seq_cst);
+      if (pushed_ - taken_seen_ >= memory_.depth) return false;
+    }
     return far_end == nullptr || pushed_ - memory_.state->overwritten.load(std::memory_order_relaxed) -
                                          far_end->delivered() - far_end->dropped() <
                                      memory_.depth;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Between asyncio and Horus' coroutines, for extension modules made with pybind11: Python awaits a Task, a Task awaits
-// what Python can await. On the thread of a running horus.EventLoop.
+// what Python can await. On the thread of a running horus.EventLoop, or of a loop that horus.Reactor is attached to.
 #pragma once
 
 #include <exception>
@@ -27,6 +27,8 @@ struct ModuleInterface {
   PyObject* (*make)(Awaited* awaited);
   /// Sets the Python exception for a C++ one.
   void (*raise)(const std::exception_ptr& failure);
+  /// Python code has woken a coroutine: see LoopCore::touched(). With the GIL.
+  void (*touched)();
 };
 inline constexpr const char* kModuleInterface = "horus._core.interface";
 inline const ModuleInterface& module_interface() {
@@ -108,7 +110,10 @@ inline std::shared_ptr<ForeignFuture> begin_foreign(const Owned& awaitable) {
   auto pending = std::make_shared<ForeignFuture>(
       pybind11::module_::import("asyncio").attr("ensure_future")(awaitable.get()));
   pending->future.get().attr("add_done_callback")(
-      pybind11::cpp_function([pending](const pybind11::object&) { pending->ended.set(); }));
+      pybind11::cpp_function([pending](const pybind11::object&) {
+        pending->ended.set();
+        module_interface().touched();
+      }));
   return pending;
 }
 
@@ -155,7 +160,8 @@ namespace horus::py {
 /// for that. Its value is cast by pybind11. It runs with the GIL or without: take it (`gil_scoped_acquire`) around uses
 /// of Python objects.
 /// Errors, raised in Python: Error as OSError, ValueError, TypeError …, CancelledError after a cancellation, other C++
-/// exceptions as pybind11 translates them. Awaiting it outside of a running horus.EventLoop: RuntimeError.
+/// exceptions as pybind11 translates them. Awaiting it in a loop that is neither a
+/// horus.EventLoop nor has a horus.Reactor attached: RuntimeError.
 /// Thread safety: the loop's thread, with the GIL.
 /// Example: `module.def("fetch", [](std::string url) { return horus::py::awaitable(fetch(std::move(url))); });`
 template <class T>

@@ -56,13 +56,13 @@ void raise_any(const std::exception_ptr& failure) {
   }
 }
 
-const ModuleInterface interface{&make_awaitable, &raise_any};
+const ModuleInterface interface{&make_awaitable, &raise_any, &touch_running_loop};
 
 }  // namespace
 
 PyObject* make_awaitable(Awaited* awaited) {
-  PyObject* loop = running_loop();
-  if (loop != nullptr) return make_operation(LoopCore::from(loop), awaited);
+  LoopCore* loop = running_loop();
+  if (loop != nullptr) return make_operation(loop, awaited);
   delete awaited;
   return nullptr;
 }
@@ -96,7 +96,8 @@ PYBIND11_MODULE(_core, module) {
   horus::python::bind_scheduler(module);
   horus::python::bind_interface(module);
   if (!horus::python::add_handles(module.ptr()) || !horus::python::add_operations(module.ptr()) ||
-      !horus::python::add_loop(module.ptr()) || !horus::python::add_transport(module.ptr()))
+      !horus::python::add_loop(module.ptr()) || !horus::python::add_attachments(module.ptr()) ||
+      !horus::python::add_transport(module.ptr()))
     throw pybind11::error_already_set();
   horus::python::bind_hubs(module);
 }

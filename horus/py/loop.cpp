@@ -692,7 +692,7 @@ PyObject* new_loop(PyTypeObject* type, PyObject*, PyObject*) {
     Py_DECREF(self);
     return nullptr;
   }
-  self->kept = nullptr;
+  self->kept = self->host = nullptr;
   self->state = new LoopState;
   self->state->process = this_process();
   return reinterpret_cast<PyObject*>(self);
@@ -704,6 +704,7 @@ void drop_loop(PyObject* object) {
   LoopCore* self = LoopCore::from(object);
   if (self->state != nullptr) {
     Py_CLEAR(self->kept);
+    self->leave_host();
     retire(*self->state);
     forget_everything(self);
     delete std::exchange(self->state, nullptr);
@@ -717,6 +718,7 @@ int traverse(PyObject* object, visitproc visit, void* arg) {
   Py_VISIT(Py_TYPE(object));
   LoopCore* self = LoopCore::from(object);
   Py_VISIT(self->kept);
+  Py_VISIT(self->host);
   if (self->state == nullptr) return 0;
   for (std::size_t i = 0; i < self->state->ready.size(); ++i) {
     PyObject* handle = self->state->ready.at(i);
@@ -812,6 +814,7 @@ void LoopCore::forget_timer(TimerHandle& timer) {
 void LoopCore::completed(Awaited& awaited) noexcept {
   LoopState& state = *static_cast<Operation*>(awaited.operation_)->loop->state;
   awaited.next_ = std::exchange(state.completed, &awaited);
+  static_cast<Operation*>(awaited.operation_)->loop->touched();
 }
 
 void LoopCore::settle_all(Awaited* latest) {
@@ -830,7 +833,7 @@ void LoopCore::settle_all(Awaited* latest) {
 }
 
 PyObject* LoopCore::create_future() {
-  PyObject* arguments[] = {object()};
+  PyObject* arguments[] = {host == nullptr ? object() : host};
   return PyObject_Vectorcall(future_type(), arguments, 0, only_loop());
 }
 
@@ -852,17 +855,18 @@ PyObject* cancelled_error() {
   return type;
 }
 
-PyObject* running_loop() {
+LoopCore* running_loop() {
   static PyObject* const get = attribute_of("asyncio", "get_running_loop");
   PyObject* loop = get == nullptr ? nullptr : PyObject_CallNoArgs(get);
   if (loop == nullptr) return nullptr;
-  const bool ours = is_loop(loop);
+  LoopCore* core = is_loop(loop) ? LoopCore::from(loop) : attached_to(loop);
   Py_DECREF(loop);  // it runs, so it lives
-  if (ours) return loop;
-  PyErr_SetString(
-      PyExc_RuntimeError,
-      "this needs Horus' own event loop: horus.run(main()), or loop_factory=horus.new_event_loop");
-  return nullptr;
+  if (core == nullptr)
+    PyErr_SetString(PyExc_RuntimeError,
+                    "this needs Horus' own event loop (horus.run(main()), or "
+                    "loop_factory=horus.new_event_loop), or a reactor in this one: `async with "
+                    "horus.Reactor.attach():`");
+  return core;
 }
 
 bool add_loop(PyObject* module) {

@@ -68,15 +68,19 @@ struct LoopState {
   IntrusiveList<Watch, ArmedTag> armed;
   Awaited* completed = nullptr;  // operations that have ended since the last look, the last first
   std::size_t in_flight = 0;     // operations under way
+  Operation* under_way = nullptr;  // they, in any order
   bool sleeping = false;         // the loop waits without the GIL
   bool running = false;          // inside _run_once()
   bool closed = false;
   bool debug = false;
+  bool pumping = false;   // inside the reactor's turn, in a host
+  bool pump_due = false;  // the host will make one
 };
 
 struct LoopCore {
   PyObject_HEAD LoopState* state;
   PyObject* kept;  // what arrived for a receive that was cancelled, by socket; null: nothing
+  PyObject* host;  // the loop of somebody else that it is attached to; null: it is a loop itself
 
   static LoopCore* from(PyObject* self) noexcept { return reinterpret_cast<LoopCore*>(self); }
   PyObject* object() noexcept { return reinterpret_cast<PyObject*>(this); }
@@ -90,6 +94,10 @@ struct LoopCore {
   PyObject* create_future();
   /// Puts a handle, whose reference it takes over, behind all others, and wakes the loop if it sleeps.
   void push(PyObject* handle);
+  /// Python code has given the reactor work outside of its turn: where a host runs the loop, it makes a turn soon.
+  void touched() noexcept;
+  /// Ends the reactor of an attachment; nothing happens to others.
+  void leave_host() noexcept;
   /// The reactor while the loop runs on this thread; null with RuntimeError set otherwise.
   io::Reactor* running_reactor(const char* what);
 };
@@ -101,12 +109,19 @@ inline bool is_loop(PyObject* object) { return PyObject_TypeCheck(object, loop_t
 /// Those of asyncio's objects that are used all the time; null with an exception set.
 PyObject* cancelled_error();
 
-/// The horus.EventLoop that runs on this thread, borrowed; null with RuntimeError set when there is none.
-PyObject* running_loop();
+/// The horus.EventLoop that runs on this thread, or what is attached to the loop that does, borrowed; null with
+/// RuntimeError set when there is none.
+LoopCore* running_loop();
 /// An awaitable of that loop; it owns `awaited`, also on failure.
 PyObject* make_awaitable(Awaited* awaited);
+/// touched() of this thread's running loop.
+void touch_running_loop();
+
+/// What is attached to `loop`, borrowed; null when nothing is.
+LoopCore* attached_to(PyObject* loop);
 
 bool add_loop(PyObject* module);
+bool add_attachments(PyObject* module);
 bool add_operations(PyObject* module);
 bool add_transport(PyObject* module);
 

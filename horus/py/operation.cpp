@@ -63,7 +63,8 @@ PySendResult begin(Operation* self, PyObject** result) {
     return PYGEN_RETURN;
   }
   self->state = Operation::State::under_way;
-  ++self->loop->state->in_flight;
+  self->list();
+  self->loop->touched();
   Py_INCREF(self);
   *result = suspend(self);
   return *result == nullptr ? PYGEN_ERROR : PYGEN_NEXT;
@@ -162,6 +163,7 @@ PyObject* throw_method(PyObject* object, PyObject* const* arguments, Py_ssize_t 
     return nullptr;
   }
   self->wait->cancel();
+  self->loop->touched();
   if (PyErr_ExceptionMatches(PyExc_GeneratorExit)) {
     Py_CLEAR(self->future);
     return nullptr;
@@ -175,6 +177,7 @@ PyObject* close_method(PyObject* object, PyObject*) {
   Operation* self = Operation::from(object);
   if (self->state == Operation::State::under_way) {
     self->wait->cancel();
+    self->loop->touched();
     Py_CLEAR(self->future);
   } else {
     self->state = Operation::State::spent;
@@ -198,10 +201,25 @@ void Operation::adopt(Awaited* awaited) noexcept {
   wait->ended_ = &LoopCore::completed;
 }
 
+void Operation::list() noexcept {
+  LoopState& owner = *loop->state;
+  ++owner.in_flight;
+  before = nullptr;
+  after = std::exchange(owner.under_way, this);
+  if (after != nullptr) after->before = this;
+}
+
+void Operation::unlist() noexcept {
+  LoopState& owner = *loop->state;
+  --owner.in_flight;
+  (before != nullptr ? before->after : owner.under_way) = after;
+  if (after != nullptr) after->before = before;
+}
+
 void Operation::settle(Awaited& awaited) {
   auto* self = static_cast<Operation*>(awaited.operation_);
   self->state = State::ended;
-  --self->loop->state->in_flight;
+  self->unlist();
   PyObject* future = std::exchange(self->future, nullptr);
   if (future != nullptr) {
     static PyObject* const set_result = PyUnicode_InternFromString("set_result");

@@ -21,12 +21,16 @@ struct Operation {
   PyObject* type;    // what was thrown in meanwhile; raised when it has ended
   PyObject* value;
   PyObject* trace;
+  Operation* before;  // of those that are under way in its loop
+  Operation* after;
   State state;
   bool is_inside;
   alignas(std::max_align_t) std::byte inside[kInside];
 
   static Operation* from(PyObject* self) noexcept { return reinterpret_cast<Operation*>(self); }
   void adopt(Awaited* awaited) noexcept;
+  void list() noexcept;
+  void unlist() noexcept;
   /// The wait has ended, and the loop has the GIL: wakes the task. Takes over the reference of what is under way.
   static void settle(Awaited& awaited);
 };

@@ -21,8 +21,9 @@ PyCFunction method(F* function) {
 }
 
 /// Makes a type and gives it to `module` under its own name, which keeps it for ever; null with an exception set.
-inline PyTypeObject* add_type(PyObject* module, PyType_Spec& spec) {
-  auto* type = reinterpret_cast<PyTypeObject*>(PyType_FromModuleAndSpec(module, &spec, nullptr));
+inline PyTypeObject* add_type(PyObject* module, PyType_Spec& spec, PyTypeObject* base = nullptr) {
+  auto* type = reinterpret_cast<PyTypeObject*>(
+      PyType_FromModuleAndSpec(module, &spec, reinterpret_cast<PyObject*>(base)));
   if (type == nullptr || PyModule_AddType(module, type) < 0) return nullptr;
   return type;
 }

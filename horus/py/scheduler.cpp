@@ -68,11 +68,9 @@ class CoreScheduler {
   py::tuple close();
 
   // --- Inside asyncio's loop
-  int start_async(std::optional<double> seconds);
-  bool pump();
-  /// The whole run as an awaitable of Horus' own loop; finish_async() gives its result.
+  /// The whole run as an awaitable of the running loop; finish_run() gives its result.
   py::object run_in_loop(std::optional<double> seconds);
-  py::tuple finish_async();
+  py::tuple finish_run();
 
   // --- Any thread
   [[nodiscard]] Scheduler& scheduler() const noexcept { return *scheduler_; }
@@ -96,19 +94,16 @@ class CoreScheduler {
   std::vector<NodeBuilder> builders_;
   py::object on_signal_ = py::none();
   std::optional<std::thread::id> started_on_;  // by tick_once(), and not shut down since
-  std::unique_ptr<io::Reactor> embedded_;
-  Spawned<int> session_;
-  int code_ = 1;  // of a run in Horus' own loop
+  int code_ = 1;  // of a run in asyncio's loop
 };
 
 CoreScheduler::~CoreScheduler() {
   // Reactors die on their threads; what was left started elsewhere cannot be ended from here.
   const bool elsewhere = started_on_ && *started_on_ != std::this_thread::get_id();
   for (PythonPart* node : run_->nodes) node->release();
-  if (embedded_ || elsewhere) {
+  if (elsewhere) {
     log_error(
         "a Scheduler was dropped while its nodes were started: close() it on the thread of tick_once()");
-    static_cast<void>(embedded_.release());
     static_cast<void>(scheduler_.release());
     static_cast<void>(run_.release());
     for (py::object& node : cpp_nodes_) static_cast<void>(node.release());
@@ -231,22 +226,6 @@ py::tuple CoreScheduler::close() {
 
 // --- Inside asyncio's loop --------------------------------------------------------------------------------------------
 
-int CoreScheduler::start_async(std::optional<double> seconds) {
-  if (io::Reactor::current() != nullptr)
-    throw std::runtime_error(
-        "a scheduler lives on this thread already; run the other on a thread of its own");
-  const py::gil_scoped_release away;
-  embedded_ = std::make_unique<io::Reactor>(scheduler_->config().reactor);
-  auto fd = embedded_->poll_fd();
-  if (!fd) {
-    embedded_.reset();
-    throw Error(fd.error());
-  }
-  run_->start_safe_state_thread();
-  session_ = embedded_->spawn(main(limit_of(seconds), -1), "scheduler");
-  return *fd;
-}
-
 py::object CoreScheduler::run_in_loop(std::optional<double> seconds) {
   run_->start_safe_state_thread();
   return horus::py::awaitable(keep_code(limit_of(seconds)));
@@ -257,25 +236,12 @@ Task<> CoreScheduler::keep_code(Duration limit) {
   code_ = co_await running;
 }
 
-bool CoreScheduler::pump() {
-  const py::gil_scoped_release away;
-  if (embedded_) embedded_->run_once();
-  return !embedded_ || session_.done();
-}
-
-py::tuple CoreScheduler::finish_async() {
-  int code = 0;
+py::tuple CoreScheduler::finish_run() {
   {
     const py::gil_scoped_release away;
     run_->stop_safe_state_thread();
-    code = std::exchange(code_, 1);
-    if (embedded_) {
-      code = session_.take();
-      session_ = Spawned<int>();
-      embedded_.reset();
-    }
   }
-  return result(code);
+  return result(std::exchange(code_, 1));
 }
 
 template <class... Arguments>
@@ -331,10 +297,8 @@ void bind_scheduler(py::module_& module) {
       .def("run", &Core::run)
       .def("tick_once", &Core::tick_once)
       .def("close", &Core::close)
-      .def("start_async", &Core::start_async)
-      .def("pump", &Core::pump)
       .def("run_in_loop", &Core::run_in_loop)
-      .def("finish_async", &Core::finish_async)
+      .def("finish_run", &Core::finish_run)
       .def("stop", [](Core& self) { self.scheduler().stop(); })
       .def("emergency_stop", [](Core& self) { self.scheduler().emergency_stop(); })
       .def("reset_emergency_stop", [](Core& self) { self.scheduler().reset_emergency_stop(); })

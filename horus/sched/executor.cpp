@@ -96,13 +96,11 @@ void Executor::attach() {
 }
 
 void Executor::detach() {
-  std::vector<std::function<void()>> left;
   {
     const std::lock_guard lock(mutex_);
     is_attached_ = false;
-    left.swap(commands_);
+    for (const auto& command : std::exchange(commands_, {})) command();
   }
-  for (const auto& command : left) command();
   poked_.store(nullptr, std::memory_order_seq_cst);
   while (pokers_.load(std::memory_order_seq_cst) != 0) ::sched_yield();
   ListHook<io::LookoutTag>::unlink();

@@ -247,8 +247,8 @@ void Scheduler::settle_names() {
     const std::string base = snake_case_of(*record->node);
     std::string name = base;
     for (int n = 2; taken(name, record.get()); ++n) name = fmt::format("{}_{}", base, n);
-    record->node->name_ = name;
-    record->set_name(name);
+    if (record->node->name_ != name) record->node->name_ = name;
+    if (record->node_name() != name) record->set_name(name);
   }
 }
 
@@ -271,8 +271,8 @@ Scheduler& Scheduler::executor(std::string name, ExecutorConfig config) {
 
 // Who runs where; checks what only now can be checked.
 void Scheduler::settle(bool threads) {
-  settle_names();
   const std::lock_guard lock(mutex_);
+  settle_names();
   for (const auto& [name, overrides] : config_.nodes) {
     if (find_node(name) != nullptr) continue;
     std::string names;
@@ -693,6 +693,7 @@ void Scheduler::pass_on(const Executor& from) noexcept {
 }
 
 Result<NodeRecord*> Scheduler::known_node(const char* what, std::string_view name) const {
+  const std::lock_guard lock(mutex_);
   if (NodeRecord* record = find_node(name)) return record;
   std::string names;
   for (const auto& record : nodes_) names += (names.empty() ? "" : ", ") + record->node_name();
@@ -759,6 +760,7 @@ Result<> Scheduler::set_node_watchdog(std::string_view node, bool enabled, Durat
 // --- Questions --------------------------------------------------------------------------------------------------------
 
 std::vector<std::string> Scheduler::node_list() const {
+  const std::lock_guard lock(mutex_);
   std::vector<std::string> names;
   names.reserve(nodes_.size());
   for (const auto& record : nodes_) names.push_back(record->node_name());

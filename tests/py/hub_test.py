@@ -263,8 +263,8 @@ class InOneProcess(unittest.TestCase):
         out.send_wait(1)
         in_.recv(SECONDS)
         for wait in (in_.recv, lambda: out.send_wait(2)):
-            threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
             with self.assertRaises(KeyboardInterrupt):
+                threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
                 wait()
         self.assertEqual(block.recv(SECONDS), 1)
         self.assertFalse(in_.has_msg())

@@ -18,6 +18,7 @@ from horus._files import File, open
 from horus._hub import Hub, Link, Publisher, Subscriber
 from horus._loop import EventLoop, new_event_loop
 from horus._node import Node
+from horus._reactor import Reactor
 from horus._scheduler import Scheduler, run, set_log_level
 
 
@@ -38,6 +39,7 @@ __all__ = [
     "Link",
     "Node",
     "Publisher",
+    "Reactor",
     "RobotPreset",
     "Scheduler",
     "SchedulerConfig",

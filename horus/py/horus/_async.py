@@ -1,18 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """AsyncNode and AsyncScheduler: nodes whose ticks are coroutines of asyncio, on one thread. The
-scheduler's reactor is one descriptor in asyncio's loop, whichever that is."""
+scheduler shares Horus' own loop's reactor; on another loop it attaches one."""
 
 import asyncio
 import inspect
 from typing import Any, Callable, Optional, Tuple
 
-from horus._loop import EventLoop, new_event_loop
+from horus._loop import new_event_loop
 from horus._node import Node
+from horus._reactor import Reactor
 from horus._scheduler import N, Scheduler, _seconds
-
-
-def _nothing() -> None:
-    pass
 
 
 class AsyncNode(Node):
@@ -76,8 +73,8 @@ class _Worker:
     the task alive, one that is cancelled before the task has taken it never begins, and when
     somebody else cancels the task another one goes on."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, pump: Callable[[], Any]) -> None:
-        self._loop, self._pump = loop, pump
+    def __init__(self, loop: asyncio.AbstractEventLoop, told: Callable[[], Any]) -> None:
+        self._loop, self._told = loop, told
         self._task: Optional["asyncio.Task[None]"] = None
         self._gate: Optional["asyncio.Future[None]"] = None
         self._next: Any = None  # what begins: not yet taken
@@ -122,14 +119,12 @@ class _Worker:
             cancelled, error = await self._outcome(work)
             self._gate = self._loop.create_future()
             done(cancelled, error)
-            self._pump()
+            self._told()
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 raise error
             if self._ending:
                 return
             del work, done, error
-            if self._gate.done():  # the pump has begun the next: the loop's other tasks go first
-                await asyncio.sleep(0)
             await self._gate
 
     async def _outcome(self, work: Any) -> Tuple[bool, Optional[BaseException]]:
@@ -164,50 +159,25 @@ class AsyncScheduler(Scheduler):
         """Runs until stop() or for `duration` seconds, then every node's shutdown(). Cancelling it
         does the same, and then raises CancelledError; so does Ctrl-C under asyncio.run(). Errors:
         as Scheduler.run()."""
-        loop = asyncio.get_running_loop()
-        if isinstance(loop, EventLoop):
-            await self._run_in(loop, duration)
-        else:
-            await self._run_beside(loop, duration)
-
-    async def _run_in(self, loop: EventLoop, duration: Optional[float]) -> None:
-        """On Horus' own loop: nodes and loop have one reactor."""
-        for node in self._nodes:
-            node._horus.worker = _Worker(loop, _nothing)
-        running = loop.create_task(self._core.run_in_loop(_seconds(duration)))
-        await self._until(running, _nothing)
-
-    async def _run_beside(self, loop: asyncio.AbstractEventLoop, duration: Optional[float]) -> None:
-        """On any other: the reactor is one descriptor that the loop watches."""
-        ended: "asyncio.Future[None]" = loop.create_future()
-
-        def pump() -> None:
-            if self._core.pump() and not ended.done():
-                ended.set_result(None)
-
-        for node in self._nodes:
-            node._horus.worker = _Worker(loop, pump)
-        fd = self._core.start_async(_seconds(duration))
-        loop.add_reader(fd, pump)
-        pump()
-        await self._until(ended, lambda: loop.remove_reader(fd))
-
-    async def _until(self, ended: "asyncio.Future[None]", detach: Callable[[], Any]) -> None:
-        cancelled: Optional[asyncio.CancelledError] = None
-        try:
-            while not ended.done():
-                try:
-                    await asyncio.shield(ended)
-                except asyncio.CancelledError as error:
-                    cancelled = error
-                    self._core.stop()
-            ended.result()
-        finally:
-            detach()
-            result = self._core.finish_async()
+        async with Reactor.attach() as reactor:
+            loop = asyncio.get_running_loop()
             for node in self._nodes:
-                await node._horus.worker.end()
-                node._horus.worker = None
+                node._horus.worker = _Worker(loop, reactor._touched)
+            ended = loop.create_task(self._core.run_in_loop(_seconds(duration)))
+            cancelled: Optional[asyncio.CancelledError] = None
+            try:
+                while not ended.done():
+                    try:
+                        await asyncio.shield(ended)
+                    except asyncio.CancelledError as error:
+                        cancelled = error
+                        self._core.stop()
+                ended.result()
+            finally:
+                result = self._core.finish_run()
+                for node in self._nodes:
+                    await node._horus.worker.end()
+                    node._horus.worker = None
         self._finish(result)
         if cancelled is not None:
             raise cancelled

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that are awaited. On Horus' own loop through the ring; on any other through asyncio's
-threads."""
+"""Files that are awaited. On Horus' own loop, and where a Reactor is attached, through the ring; on
+any other loop through asyncio's threads."""
 
 import asyncio
 import os
 import warnings
 from typing import Any, AsyncIterator, Awaitable, Callable, Coroutine, Generator, Optional, Union
 
-from horus import _check
-from horus._loop import EventLoop
+from horus import _check, _core
 
 Path = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 _CHUNK = 65_536
@@ -48,8 +47,7 @@ class _Threads:
 
 
 def _io() -> Any:
-    loop = asyncio.get_running_loop()
-    return loop if isinstance(loop, EventLoop) else _Threads()
+    return _core.core_of(asyncio.get_running_loop()) or _Threads()
 
 
 class File:

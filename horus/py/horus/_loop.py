@@ -223,13 +223,3 @@ def event_loop_policy() -> type:
 
         _policy_class = EventLoopPolicy
     return _policy_class
-
-
-def running_loop(what: str) -> EventLoop:
-    """The EventLoop that runs on this thread. Errors: RuntimeError when another one does, or none."""
-    loop = asyncio.get_running_loop()
-    if not isinstance(loop, EventLoop):
-        raise RuntimeError(
-            f"{what} needs Horus' own loop: horus.run(main()), or loop_factory=horus.new_event_loop"
-        )
-    return loop

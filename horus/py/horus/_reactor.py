@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reactor: Horus' operations in an asyncio loop that is somebody else's."""
+
+import asyncio
+from typing import Any, Coroutine, Optional
+
+from horus import _core
+from horus._loop import EventLoop
+
+
+class _Attached(_core.AttachedCore):
+    """One reactor in one loop, for as many as use it."""
+
+    def __init__(self) -> None:
+        self._users = 0
+        self._host: Any = None
+        self._fd = -1
+
+    def enter(self, host: Any) -> None:
+        if self._users == 0 and self._fd < 0:
+            self._fd, self._host = self._attach(host), host
+            host.add_reader(self._fd, self._pump)
+        self._users += 1
+
+    async def leave(self) -> None:
+        self._users -= 1
+        try:
+            while self._users == 0 and (pending := self._cancel_all()):
+                await asyncio.wait(pending)
+        finally:
+            if self._users == 0 and self._fd >= 0:
+                self._host.remove_reader(self._fd)
+                self._fd, self._host = -1, None
+                self._detach()
+
+    def _check_socket(self, sock: Any) -> None:
+        EventLoop._check_socket(self, sock)  # type: ignore[arg-type]
+
+    @property
+    def _debug(self) -> bool:
+        return bool(self._host.get_debug())
+
+
+class Reactor:
+    """Horus' reactor in the asyncio loop that runs: asyncio's own, uvloop or another.
+
+    async with horus.Reactor.attach() as reactor:
+        async with horus.open("log.bin", "ab") as file:    # through the ring
+            await file.write(record)
+        data = await reactor.sock_recv(sock, 4096)         # so is this
+        await module.cpp_coroutine()                       # awaitables of extension modules
+        await scheduler.run_async()                        # an AsyncScheduler shares the reactor
+
+    The loop watches one descriptor. Attached to a loop a second time it is the same reactor, on
+    Horus' own loop it is the loop's; what is still under way when the last block is left is
+    cancelled, and waited for. The loop's thread. Errors: RuntimeError where another reactor lives
+    on the thread.
+    """
+
+    def __init__(self) -> None:
+        self._core: Optional[_core.LoopCore] = None
+
+    @classmethod
+    def attach(cls) -> "Reactor":
+        """To the loop in which the `async with` block runs."""
+        return cls()
+
+    async def __aenter__(self) -> "Reactor":
+        if self._core is not None:
+            raise RuntimeError("this Reactor is attached already: horus.Reactor.attach() makes another")
+        loop = asyncio.get_running_loop()
+        core = _core.core_of(loop) or _Attached()
+        if isinstance(core, _Attached):
+            core.enter(loop)
+        self._core = core
+        return self
+
+    async def __aexit__(self, *_: Any) -> None:
+        core, self._core = self._core, None
+        if isinstance(core, _Attached):
+            await core.leave()
+
+    def sock_recv(self, sock: Any, nbytes: int) -> Coroutine[Any, Any, bytes]:
+        """At most so many bytes from a non-blocking socket, b"" at the end."""
+        return self._in_use().sock_recv(sock, nbytes)
+
+    def sock_recv_into(self, sock: Any, buffer: Any) -> Coroutine[Any, Any, int]:
+        """The number of bytes that came; the buffer is held until it has ended."""
+        return self._in_use().sock_recv_into(sock, buffer)
+
+    def sock_sendall(self, sock: Any, data: Any) -> Coroutine[Any, Any, None]:
+        """Sends all of it; the buffer is held until it has ended."""
+        return self._in_use().sock_sendall(sock, data)
+
+    def _in_use(self) -> _core.LoopCore:
+        if self._core is None:
+            raise RuntimeError("a Reactor is used inside `async with horus.Reactor.attach()`")
+        return self._core
+
+    def _touched(self) -> None:
+        """Python code has woken a C++ coroutine. Horus' own loop sees that by itself."""
+        if isinstance(self._core, _Attached):
+            self._core._touched()
