@@ -99,6 +99,7 @@ void Port::close() noexcept {
     outbox.swap(outbox_);
     inbox.swap(inbox_);
   }
+  if (outbox != nullptr) Outbox::let_go(std::move(outbox));
   hub_.reset();
 }
 

@@ -8,11 +8,18 @@
 #include <fmt/format.h>
 
 #include <horus/base/counter.hpp>
+#include <horus/base/far_barrier.hpp>
 #include <horus/base/log.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/msg/outlet.hpp>
 
 namespace horus::msg {
+namespace {
+
+constexpr std::uint32_t kStaysAwake = 64;  // waits without a sleep: a far barrier is then worth its price
+
+}  // namespace
+
 Owner::Owner() noexcept
     : reactor(io::Reactor::current()),
       thread(horus::detail::thread_state.number),
@@ -144,7 +151,17 @@ void Inbox::record(const Arrival& arrival) {
 
 void Inbox::wait(Waiting& waiting) noexcept {
   waiters_.push_back(waiting);
-  if (foreign_ > 0) owner_.reactor->watch(*this);
+  if (foreign_ == 0) return;
+  owner_.reactor->watch(*this);
+  if (!polling_ && owner_.reactor->config().busy_poll > Duration::zero() && ++awake_ >= kStaysAwake)
+    announce_polling();
+}
+
+void Inbox::announce_polling() noexcept {
+  if (!far_barrier()) return;  // it would be missing later
+  for (Inlet* inlet : links_) {
+    if (!inlet->same_thread()) polling_ = inlet->set_polling(true) || polling_;
+  }
 }
 
 void Inbox::arrived() noexcept {
@@ -173,9 +190,13 @@ bool Inbox::before_sleep() noexcept {
     return false;
   }
   announced_ = true;
+  awake_ = 0;
   for (Inlet* inlet : links_) {
-    if (!inlet->same_thread()) inlet->set_asleep(true);
+    if (inlet->same_thread()) continue;
+    inlet->set_polling(false);
+    inlet->set_asleep(true);
   }
+  if (std::exchange(polling_, false)) static_cast<void>(far_barrier());
   // Pairs with the one in Outlet::notify().
   std::atomic_thread_fence(std::memory_order_seq_cst);
   return std::any_of(links_.begin(), links_.end(),

@@ -117,6 +117,7 @@ class HORUS_API Inbox final : public io::Lookout, public std::enable_shared_from
 
  private:
   void wait(Waiting& waiting) noexcept;
+  void announce_polling() noexcept;
   void adopt();
   void drop_link(std::size_t index) noexcept;
   void record(const Arrival& arrival);
@@ -130,6 +131,8 @@ class HORUS_API Inbox final : public io::Lookout, public std::enable_shared_from
   std::size_t next_ = 0;     // whose turn it is
   std::size_t foreign_ = 0;  // links from other threads
   bool announced_ = false;   // that we sleep
+  bool polling_ = false;     // that we look all the time
+  std::uint32_t awake_ = 0;  // waits since the last sleep, while the reactor polls
   std::atomic<std::uint64_t> received_{0};
   std::atomic<std::uint64_t> bytes_{0};
   std::atomic<std::uint64_t> died_{0};

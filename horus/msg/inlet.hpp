@@ -69,6 +69,12 @@ class HORUS_API Inlet {
   void set_asleep(bool asleep) noexcept {
     memory_.state->subscriber_asleep.store(asleep ? 1 : 0, std::memory_order_relaxed);
   }
+  /// That it looks all the time, and need not be woken. False where the publisher cannot rely on it.
+  bool set_polling(bool polling) noexcept {
+    if (polling && memory_.state->publisher_admits.load(std::memory_order_relaxed) == 0) return false;
+    memory_.state->subscriber_polls.store(polling ? 1 : 0, std::memory_order_relaxed);
+    return true;
+  }
   [[nodiscard]] bool asleep() const noexcept {
     return memory_.state->subscriber_asleep.load(std::memory_order_relaxed) != 0;
   }

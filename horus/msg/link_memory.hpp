@@ -23,16 +23,19 @@ struct Entry {
 /// every message has a cache line for each writer; what the other side looks at with every message, and which hardly ever
 /// changes, stands apart from it: a line that the other CPU has just written costs as much as sending a message.
 struct LinkState {
-  alignas(64) std::atomic<std::uint64_t> pushed;  // the publisher's
-  std::atomic<std::uint64_t> overwritten;         // oldest messages that gave way
-  std::atomic<std::uint64_t> refused;             // new messages that found no room
-  alignas(64)
+  alignas(128) std::atomic<std::uint64_t> pushed;  // the publisher's
+  std::atomic<std::uint64_t> overwritten;          // oldest messages that gave way
+  std::atomic<std::uint64_t> refused;              // new messages that found no room
+  alignas(128)
       std::atomic<std::uint64_t> taken;  // the subscriber's; the publisher moves it past an overwritten entry
-  alignas(64) std::atomic<std::uint64_t> returned;           // the subscriber's
-  alignas(64) std::atomic<std::uint32_t> subscriber_asleep;  // wants to be woken for the next message
-  std::atomic<std::uint32_t> subscriber_closed;            // 1: takes no more; 2: and holds no sample either
-  alignas(64) std::atomic<std::uint32_t> publisher_waits;  // wants to be woken for the next free place
-  std::atomic<std::uint32_t> publisher_closed;             // 1: sends no more; 2: died
+  alignas(128) std::atomic<std::uint64_t> returned;           // the subscriber's
+  alignas(128) std::atomic<std::uint32_t> subscriber_asleep;  // wants to be woken for the next message
+  std::atomic<std::uint32_t> subscriber_closed;  // 1: takes no more; 2: and holds no sample either
+  std::atomic<std::uint32_t>
+      subscriber_polls;  // looks all the time; makes a far barrier before it does not any more
+  alignas(128) std::atomic<std::uint32_t> publisher_waits;  // wants to be woken for the next free place
+  std::atomic<std::uint32_t> publisher_closed;              // 1: sends no more; 2: died
+  std::atomic<std::uint32_t> publisher_admits;              // far barriers
 };
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
 

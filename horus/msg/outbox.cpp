@@ -108,6 +108,14 @@ std::uint32_t Outbox::take_slot() noexcept {
 void Outbox::give_back(std::uint32_t slot) noexcept {
   --loans_;
   pool_.drop_user(slot);
+  if (self_ == nullptr || loans_ > 0) [[likely]]
+    return;
+  const std::shared_ptr<Outbox> last = std::move(self_);
+}
+
+void Outbox::let_go(std::shared_ptr<Outbox> outbox) noexcept {
+  Outbox& self = *outbox;
+  if (self.loans_ > 0) self.self_ = std::move(outbox);
 }
 
 void Outbox::collect() noexcept {

@@ -63,6 +63,8 @@ class HORUS_API Outbox final : public std::enable_shared_from_this<Outbox> {
   bool forward(std::uint32_t slot, std::uint32_t tail_bytes, std::int64_t stamp_ns) noexcept;
   /// Gives a loan back unused.
   void give_back(std::uint32_t slot) noexcept;
+  /// Its port is closed: it lives until the last loan has come back.
+  static void let_go(std::shared_ptr<Outbox> outbox) noexcept;
   /// True when every subscriber has room for one more without losing any.
   [[nodiscard]] bool has_room();
   /// Waits for that. Errors: ECANCELED.
@@ -115,6 +117,7 @@ class HORUS_API Outbox final : public std::enable_shared_from_this<Outbox> {
   SlotPool pool_;
   std::shared_ptr<Bell> bell_;
   std::uint32_t loans_ = 0;
+  std::shared_ptr<Outbox> self_;  // let go, with loans out
   std::uint64_t until_stamp_ = 0;
   Event room_;
   std::atomic<std::uint64_t> published_{0};

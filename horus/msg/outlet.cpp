@@ -5,6 +5,7 @@
 #include <bit>
 #include <utility>
 
+#include <horus/base/far_barrier.hpp>
 #include <horus/msg/inbox.hpp>
 
 namespace horus::msg {
@@ -52,7 +53,10 @@ Outlet::Outlet(LinkMemory memory, Overflow overflow, std::shared_ptr<Bell> bell,
       neighbour_(neighbour),
       slots_(memory_.return_capacity),
       queue_(memory_.capacity),
-      marks_((slots_ + 63) / 64) {}
+      marks_((slots_ + 63) / 64) {
+  if (neighbour_ == nullptr && admit_far_barriers())
+    memory_.state->publisher_admits.store(1, std::memory_order_relaxed);
+}
 
 Outlet::Outcome Outlet::push(const Entry& entry, std::uint32_t& victim) noexcept {
   LinkState& state = *memory_.state;
@@ -93,7 +97,10 @@ Outlet::Outcome Outlet::push(const Entry& entry, std::uint32_t& victim) noexcept
 
 void Outlet::notify() noexcept {
   if (neighbour_ != nullptr) return neighbour_->arrived();
-  // Pairs with the fence in Inbox::before_sleep(): it sees the message, or we see that it sleeps.
+  // Pairs with the fence in Inbox::before_sleep(): it sees the message, or we see that it sleeps. One that has polled makes
+  // its barrier here too, so that those that poll cost us none.
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  if (memory_.state->subscriber_polls.load(std::memory_order_relaxed) != 0) return;
   std::atomic_thread_fence(std::memory_order_seq_cst);
   std::atomic<std::uint32_t>& asleep = memory_.state->subscriber_asleep;
   if (asleep.load(std::memory_order_relaxed) != 0 && asleep.exchange(0, std::memory_order_relaxed) != 0)

@@ -76,15 +76,15 @@ class Publisher {
     if (slot == msg::SlotPool::kNone)
       return Error(ENOBUFS, "loan",
                    box.topic() + " (publish or drop the loans before: AdvertiseOptions::max_loans)");
-    return Loan<T>(box.shared_from_this(), slot, elements);
+    return Loan<T>(box, slot, elements);
   }
   /// Sends what was written. False as for send().
   bool publish(Loan<T> loan) {
-    HORUS_ASSERT(loan.outbox_ != nullptr && loan.outbox_.get() == &outbox(),
-                 "publish() of a loan that was published already, or is another publisher's");
-    const std::shared_ptr<msg::Outbox> box = std::move(loan.outbox_);
-    return box->publish(loan.slot_,
-                        static_cast<std::uint32_t>(loan.elements_ * sizeof(Element)) * detail::kHasTail<T>);
+    msg::Outbox& box = outbox();
+    const msg::Outbox* from = std::exchange(loan.outbox_, nullptr);
+    HORUS_ASSERT(from == &box, "publish() of a loan that was published already, or is another publisher's");
+    return box.publish(loan.slot_,
+                       static_cast<std::uint32_t>(loan.elements_ * sizeof(Element)) * detail::kHasTail<T>);
   }
 
   /// Waits until every subscriber has room, then sends: nothing is lost. Errors: ETIMEDOUT after `timeout` (0: no

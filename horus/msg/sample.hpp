@@ -106,12 +106,12 @@ class Loan {
   using Element = detail::TailElement<T>;
 
   Loan() noexcept = default;
-  Loan(std::shared_ptr<msg::Outbox> outbox, std::uint32_t slot, std::size_t elements) noexcept
-      : outbox_(std::move(outbox)), slot_(slot), elements_(elements) {
+  Loan(msg::Outbox& outbox, std::uint32_t slot, std::size_t elements) noexcept
+      : outbox_(&outbox), slot_(slot), elements_(elements) {
     if constexpr (detail::kHasHead<T>) std::construct_at(head());
   }
   Loan(Loan&& other) noexcept
-      : outbox_(std::move(other.outbox_)), slot_(other.slot_), elements_(other.elements_) {}
+      : outbox_(std::exchange(other.outbox_, nullptr)), slot_(other.slot_), elements_(other.elements_) {}
   Loan& operator=(Loan&& other) noexcept {
     std::swap(outbox_, other.outbox_);
     std::swap(slot_, other.slot_);
@@ -150,7 +150,7 @@ class Loan {
   friend class Publisher;
   [[nodiscard]] auto* head() const noexcept { return reinterpret_cast<Head*>(outbox_->data(slot_)); }
 
-  std::shared_ptr<msg::Outbox> outbox_;
+  msg::Outbox* outbox_ = nullptr;  // which lives as long as its loans
   std::uint32_t slot_ = 0;
   std::size_t elements_ = 0;
 };

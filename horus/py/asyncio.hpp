@@ -109,11 +109,10 @@ inline std::shared_ptr<ForeignFuture> begin_foreign(const Owned& awaitable) {
   const pybind11::gil_scoped_acquire gil;
   auto pending = std::make_shared<ForeignFuture>(
       pybind11::module_::import("asyncio").attr("ensure_future")(awaitable.get()));
-  pending->future.get().attr("add_done_callback")(
-      pybind11::cpp_function([pending](const pybind11::object&) {
-        pending->ended.set();
-        module_interface().touched();
-      }));
+  pending->future.get().attr("add_done_callback")(pybind11::cpp_function([pending](const pybind11::object&) {
+    pending->ended.set();
+    module_interface().touched();
+  }));
   return pending;
 }
 

@@ -17,8 +17,9 @@ PyObject* attach(PyObject* object, PyObject* host) {
   LoopCore* self = LoopCore::from(object);
   LoopState& state = *self->state;
   if (io::Reactor::current() != nullptr || attached_to(host) != nullptr) {
-    PyErr_SetString(PyExc_RuntimeError,
-                    "a reactor or a scheduler lives on this thread already; run the other on a thread of its own");
+    PyErr_SetString(
+        PyExc_RuntimeError,
+        "a reactor or a scheduler lives on this thread already; run the other on a thread of its own");
     return nullptr;
   }
   try {
@@ -81,12 +82,9 @@ PyObject* core_of(PyObject*, PyObject* loop) {
 }
 
 PyMethodDef methods[] = {
-    {"_attach", &attach, METH_O, nullptr},
-    {"_pump", &pump, METH_NOARGS, nullptr},
-    {"_touched", &touched, METH_NOARGS, nullptr},
-    {"_cancel_all", &cancel_all, METH_NOARGS, nullptr},
-    {"_detach", &detach, METH_NOARGS, nullptr},
-    {nullptr, nullptr, 0, nullptr},
+    {"_attach", &attach, METH_O, nullptr},        {"_pump", &pump, METH_NOARGS, nullptr},
+    {"_touched", &touched, METH_NOARGS, nullptr}, {"_cancel_all", &cancel_all, METH_NOARGS, nullptr},
+    {"_detach", &detach, METH_NOARGS, nullptr},   {nullptr, nullptr, 0, nullptr},
 };
 
 PyMethodDef functions[] = {

@@ -66,11 +66,11 @@ struct LoopState {
   std::vector<Watch*> fired;                   // since the last look; their callbacks are due
   std::vector<Watch*> to_arm;
   IntrusiveList<Watch, ArmedTag> armed;
-  Awaited* completed = nullptr;  // operations that have ended since the last look, the last first
-  std::size_t in_flight = 0;     // operations under way
+  Awaited* completed = nullptr;    // operations that have ended since the last look, the last first
+  std::size_t in_flight = 0;       // operations under way
   Operation* under_way = nullptr;  // they, in any order
-  bool sleeping = false;         // the loop waits without the GIL
-  bool running = false;          // inside _run_once()
+  bool sleeping = false;           // the loop waits without the GIL
+  bool running = false;            // inside _run_once()
   bool closed = false;
   bool debug = false;
   bool pumping = false;   // inside the reactor's turn, in a host

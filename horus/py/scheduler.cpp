@@ -94,7 +94,7 @@ class CoreScheduler {
   std::vector<NodeBuilder> builders_;
   py::object on_signal_ = py::none();
   std::optional<std::thread::id> started_on_;  // by tick_once(), and not shut down since
-  int code_ = 1;  // of a run in asyncio's loop
+  int code_ = 1;                               // of a run in asyncio's loop
 };
 
 CoreScheduler::~CoreScheduler() {

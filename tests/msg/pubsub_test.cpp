@@ -167,6 +167,18 @@ TEST_SUITE("msg/pubsub") {
     CHECK(out.loan().ok());
   }
 
+  TEST_CASE("a loan outlives its publisher") {
+    Hub hub;
+    auto out = hub.advertise<Reading>("imu");
+    auto first = out.loan();
+    auto second = out.loan();
+    out.reset();
+    (*first)->number = 1;
+    first = horus::Error(ECANCELED);
+    (*second)->number = 2;
+    CHECK((*second)->number == 2);
+  }
+
   TEST_CASE("messages of any length travel up to the limit, and one beyond it is refused with the remedy") {
     Hub hub;
     auto out = hub.advertise<std::string>("text", horus::AdvertiseOptions().with_max_bytes(1000));
@@ -398,6 +410,41 @@ TEST_SUITE("msg/pubsub") {
     producer.join();
     CHECK(ordered);
     CHECK(received == kCount);
+  }
+
+  TEST_CASE("subscribers that have polled for a while are woken when they sleep after all") {
+    constexpr std::int64_t kRounds = 100, kBurst = 100;
+    horus::io::ReactorConfig config;
+    config.busy_poll = 20us;
+    Hub hub;
+    std::thread echo([&] {
+      horus::io::run(
+          [&]() -> Task<> {
+            auto in = hub.subscribe<Reading>("ping");
+            auto out = hub.advertise<Reading>("pong");
+            for (std::int64_t i = 0; i < kRounds * kBurst; ++i) {
+              auto message = co_await in.recv();
+              out.send(**message);
+            }
+          },
+          config);
+    });
+    std::int64_t heard = 0;
+    horus::io::run(
+        [&]() -> Task<> {
+          auto out = hub.advertise<Reading>("ping");
+          auto in = hub.subscribe<Reading>("pong");
+          while (out.subscribers() == 0 || in.metrics().publishers == 0) co_await horus::sleep(100us);
+          for (; heard < kRounds * kBurst; ++heard) {
+            if (heard % kBurst == 0) co_await horus::sleep(200us);  // longer than the other one polls
+            out.send({.number = heard});
+            auto message = co_await in.recv();
+            REQUIRE(message.value()->number == heard);
+          }
+        },
+        config);
+    echo.join();
+    CHECK(heard == kRounds * kBurst);
   }
 
   TEST_CASE("a fast publisher overtakes a slow subscriber on another thread without tearing a message") {

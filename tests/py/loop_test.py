@@ -471,6 +471,22 @@ class Files(unittest.TestCase):
     def tearDown(self):
         self.folder.cleanup()
 
+    async def share(self):
+        async with horus.open(self.path, "wb") as file:
+            writes = [asyncio.create_task(file.write(b"%03d\n" % i)) for i in range(100)]
+            await asyncio.sleep(0)
+            for write in writes[50:60]:
+                write.cancel()  # waiting for its turn
+            await asyncio.wait(writes)
+        async with horus.open(self.path) as file:
+            lines = await asyncio.gather(*[file.readline() for _ in range(100)])
+        expected = ["%03d\n" % i for i in range(100) if not 50 <= i < 60]
+        self.assertEqual(lines, expected + [""] * 10)
+
+    def test_those_who_share_a_file_take_turns(self):
+        horus.run(self.share())
+        asyncio.run(self.share())
+
     async def use(self):
         async with horus.open(self.path, "w") as file:
             self.assertEqual(await file.write("héllo\nworld"), 12)

@@ -5,7 +5,18 @@ any other loop through asyncio's threads."""
 import asyncio
 import os
 import warnings
-from typing import Any, AsyncIterator, Awaitable, Callable, Coroutine, Generator, Optional, Union
+from collections import deque
+from typing import (
+    Any,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Deque,
+    Generator,
+    Optional,
+    Union,
+)
 
 from horus import _check, _core
 
@@ -51,7 +62,7 @@ def _io() -> Any:
 
 
 class File:
-    """An open file, from `horus.open()`. Its position is its own: one reader or writer at a time.
+    """An open file, from `horus.open()`. It has a position; reads and writes there take turns.
 
     In binary mode ("rb") it moves bytes, in text mode ("r") str, by whole files and lines. Errors:
     OSError and its subclasses; ValueError after close(). The loop that opened it.
@@ -59,6 +70,8 @@ class File:
 
     def __init__(self, io: Any, fd: int, name: Path, mode: str, encoding: str) -> None:
         self._io, self._fd, self._offset, self._rest = io, fd, 0, b""
+        self._busy = False  # somebody reads or writes at the position
+        self._waiting: Deque["asyncio.Future[None]"] = deque()
         self.name, self.mode = name, mode
         self._encoding = None if "b" in mode else encoding
         try:
@@ -72,37 +85,52 @@ class File:
     async def read(self, size: int = -1) -> Any:
         """At most `size` bytes from the position on; the whole rest with -1, and always in text
         mode. Less only at the end, b"" behind it."""
-        if size < 0:
-            return self._decoded(await self._read_all())
-        if self._encoding is not None:
+        if size >= 0 and self._encoding is not None:
             raise ValueError('read(size) is for binary mode: open the file with "rb"')
-        if self._rest:
-            data, self._rest = self._rest[:size], self._rest[size:]
-            return data
-        data = await self._io._read(self._descriptor(), size, self._offset)
-        if self._seekable:
-            self._offset += len(data)
-        return data
+        if self._busy:
+            await self._turn()
+        self._busy = True
+        try:
+            if size < 0:
+                return self._decoded(await self._read_all())
+            if self._rest:
+                data, self._rest = self._rest[:size], self._rest[size:]
+                return data
+            return await self._more(size)
+        finally:
+            self._next_turn()
 
     async def readinto(self, buffer: Any) -> int:
         """Fills a writable buffer as far as it goes, and gives the number of bytes; 0 at the end."""
-        if self._rest:
-            size = min(len(self._rest), memoryview(buffer).nbytes)
-            memoryview(buffer).cast("B")[:size] = self._rest[:size]
-            self._rest = self._rest[size:]
+        if self._busy:
+            await self._turn()
+        self._busy = True
+        try:
+            if self._rest:
+                size = min(len(self._rest), memoryview(buffer).nbytes)
+                memoryview(buffer).cast("B")[:size] = self._rest[:size]
+                self._rest = self._rest[size:]
+                return size
+            size = await self._io._read_into(self._descriptor(), buffer, self._offset)
+            if self._seekable:
+                self._offset += size
             return size
-        size = await self._io._read_into(self._descriptor(), buffer, self._offset)
-        if self._seekable:
-            self._offset += size
-        return size
+        finally:
+            self._next_turn()
 
     async def readline(self) -> Any:
         """Up to and with the next newline; without one at the end, b"" or "" behind it."""
-        return self._decoded(await self._read_line())
+        if self._busy:
+            await self._turn()
+        self._busy = True
+        try:
+            return self._decoded(await self._read_line())
+        finally:
+            self._next_turn()
 
     async def __aiter__(self) -> AsyncIterator[Any]:
-        while line := await self._read_line():
-            yield self._decoded(line)
+        while line := await self.readline():
+            yield line
 
     def pread(self, size: int, offset: int) -> Awaitable[bytes]:
         """At most `size` bytes from `offset` on, whatever the position; for many readers at once."""
@@ -120,13 +148,19 @@ class File:
             data = data.encode(self._encoding)
         view = memoryview(data).cast("B")
         done = 0
-        self._forget_ahead()
-        while done < len(view):
-            offset = -1 if "a" in self.mode else self._offset
-            count = await self._io._write(self._descriptor(), view[done:], offset)
-            done += count
-            if self._seekable:
-                self._offset += count
+        if self._busy:
+            await self._turn()
+        self._busy = True
+        try:
+            self._forget_ahead()
+            while done < len(view):
+                offset = -1 if "a" in self.mode else self._offset
+                count = await self._io._write(self._descriptor(), view[done:], offset)
+                done += count
+                if self._seekable:
+                    self._offset += count
+        finally:
+            self._next_turn()
         return done
 
     def pwrite(self, data: Any, offset: int) -> Awaitable[int]:
@@ -192,6 +226,24 @@ class File:
 
     def __repr__(self) -> str:
         return f"<horus.File {self.name!r} mode={self.mode!r}{' closed' if self.closed else ''}>"
+
+    async def _turn(self) -> None:
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():  # it had just come
+                self._next_turn()
+            raise
+
+    def _next_turn(self) -> None:
+        self._busy = False
+        while self._waiting and not self._busy:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                self._busy = True
 
     def _descriptor(self) -> int:
         if self._fd < 0:
