@@ -81,13 +81,13 @@ PyObject* core_of(PyObject*, PyObject* loop) {
   return Py_NewRef(core);
 }
 
-PyMethodDef methods[] = {
+PyMethodDef attachment_methods[] = {
     {"_attach", &attach, METH_O, nullptr},        {"_pump", &pump, METH_NOARGS, nullptr},
     {"_touched", &touched, METH_NOARGS, nullptr}, {"_cancel_all", &cancel_all, METH_NOARGS, nullptr},
     {"_detach", &detach, METH_NOARGS, nullptr},   {nullptr, nullptr, 0, nullptr},
 };
 
-PyMethodDef functions[] = {
+PyMethodDef attachment_functions[] = {
     {"core_of", &core_of, METH_O, "The loop if it is Horus' own, what is attached to it, or None."},
     {nullptr, nullptr, 0, nullptr},
 };
@@ -143,12 +143,13 @@ void touch_running_loop() {
 bool add_attachments(PyObject* module) {
   PyType_Slot slots[] = {
       {Py_tp_doc, const_cast<char*>("The C++ half of what horus.Reactor attaches to a loop.")},
-      {Py_tp_methods, methods},
+      {Py_tp_methods, attachment_methods},
       {0, nullptr},
   };
   PyType_Spec spec{"horus._core.AttachedCore", sizeof(LoopCore), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
                    slots};
-  return add_type(module, spec, loop_type) != nullptr && PyModule_AddFunctions(module, functions) == 0;
+  return add_type(module, spec, loop_type) != nullptr &&
+         PyModule_AddFunctions(module, attachment_functions) == 0;
 }
 
 }  // namespace horus::python

@@ -10,6 +10,7 @@
 #include <horus/py/handle.hpp>
 #include <horus/py/loop.hpp>
 #include <horus/py/operation.hpp>
+#include <horus/py/slot.hpp>
 
 namespace horus::python {
 namespace {
@@ -97,7 +98,7 @@ PYBIND11_MODULE(_core, module) {
   horus::python::bind_interface(module);
   if (!horus::python::add_handles(module.ptr()) || !horus::python::add_operations(module.ptr()) ||
       !horus::python::add_loop(module.ptr()) || !horus::python::add_attachments(module.ptr()) ||
-      !horus::python::add_transport(module.ptr()))
+      !horus::python::add_transport(module.ptr()) || !horus::python::add_slots(module.ptr()))
     throw pybind11::error_already_set();
   horus::python::bind_hubs(module);
 }

@@ -13,6 +13,7 @@
 #include <horus/msg/tcp_limits.hpp>
 #include <horus/py/hub_ports.hpp>
 #include <horus/py/pack.hpp>
+#include <horus/py/slot.hpp>
 
 #include <pybind11/stl.h>
 
@@ -24,6 +25,7 @@ enum class Codec : std::uint8_t { data, bytes, text, raw };
 
 constexpr std::int64_t kForever = INT64_MAX;
 constexpr double kLongest_s = 1e9;
+constexpr std::uint32_t kMaxLoans = 8;
 
 // --- Layouts ----------------------------------------------------------------------------------------------------------
 
@@ -100,6 +102,20 @@ void close_and_wait(const std::shared_ptr<Part>& part) {
   }
 }
 
+// A message that Python looks at where it came.
+class HeldMessage final : public SlotOwner {
+ public:
+  HeldMessage(std::shared_ptr<InPort> port, const msg::Arrival& arrival)
+      : port_(std::move(port)), arrival_(arrival) {}
+  ~HeldMessage() override {
+    if (HubThread::ours()) port_->give_back(arrival_);
+  }
+
+ private:
+  const std::shared_ptr<InPort> port_;
+  const msg::Arrival arrival_;
+};
+
 class In {
  public:
   In(std::shared_ptr<InPort> port, Format format, std::string topic)
@@ -118,13 +134,56 @@ class In {
       switch (port_->take(bytes)) {
         case InPort::Outcome::nothing: return nothing;
         case InPort::Outcome::closed: throw_closed(topic_);
+        case InPort::Outcome::too_many_held: throw_too_many_held();
         case InPort::Outcome::taken: break;
       }
       if (py::object message = decode(bytes)) return message;
     }
   }
 
+  /// The next message as a view, an object of `type`, or `nothing`.
+  py::object take_view(const py::type& type, const py::object& nothing) {
+    HubThread::check_fork();
+    msg::Arrival arrival;
+    std::size_t size = 0;
+    switch (port_->hold(arrival, size)) {
+      case InPort::Outcome::nothing: return nothing;
+      case InPort::Outcome::closed: throw_closed(topic_);
+      case InPort::Outcome::too_many_held: throw_too_many_held();
+      case InPort::Outcome::taken: break;
+    }
+    // Nobody writes through a view.
+    PyObject* view =
+        Slot::make(reinterpret_cast<PyTypeObject*>(type.ptr()), std::make_unique<HeldMessage>(port_, arrival),
+                   const_cast<std::byte*>(arrival.data), size, false);
+    if (view == nullptr) throw py::error_already_set();
+    return py::reinterpret_steal<py::object>(view);
+  }
+
   py::object recv(std::optional<double> seconds) {
+    return wait_for_one(seconds, [this](const py::object& nothing) { return take(nothing); });
+  }
+  py::object recv_view(const py::type& type, std::optional<double> seconds) {
+    return wait_for_one(seconds, [&](const py::object& nothing) { return take_view(type, nothing); });
+  }
+
+  [[nodiscard]] bool listen() { return port_->listen(); }
+  void add_waiter(const std::shared_ptr<Wakeup>& wakeup) { port_->bell().add(wakeup); }
+  void remove_waiter(const std::shared_ptr<Wakeup>& wakeup) { port_->bell().remove(*wakeup); }
+  InPort& port() {
+    HubThread::check_fork();
+    return *port_;
+  }
+  void close() { close_and_wait(port_); }
+
+ private:
+  [[noreturn]] void throw_too_many_held() const {
+    throw std::runtime_error(topic_ +
+                             ": too many messages are held as views; release() them, or copy what you keep");
+  }
+
+  template <class Take>
+  py::object wait_for_one(std::optional<double> seconds, Take take) {
     const py::object nothing;
     if (py::object message = take(nothing)) return message;
     const std::int64_t until = deadline(seconds);
@@ -144,16 +203,6 @@ class In {
     }
   }
 
-  [[nodiscard]] bool listen() { return port_->listen(); }
-  void add_waiter(const std::shared_ptr<Wakeup>& wakeup) { port_->bell().add(wakeup); }
-  void remove_waiter(const std::shared_ptr<Wakeup>& wakeup) { port_->bell().remove(*wakeup); }
-  InPort& port() {
-    HubThread::check_fork();
-    return *port_;
-  }
-  void close() { close_and_wait(port_); }
-
- private:
   struct Listening {
     Listening(In& in, const std::shared_ptr<Wakeup>& wakeup) : in_(in), wakeup_(wakeup) {
       in_.add_waiter(wakeup_);
@@ -200,6 +249,27 @@ class In {
   const std::string topic_;
 };
 
+// Memory that Python writes a message into.
+class LentMemory final : public SlotOwner {
+ public:
+  LentMemory(std::shared_ptr<OutPort> port, const OutPort::Lent& lent) : port(std::move(port)), lent_(lent) {}
+  ~LentMemory() override {
+    if (sent || !HubThread::ours()) return;
+    try {
+      HubThread::get().hand_over([lent = lent_] { lent.outbox->give_back(lent.slot); });
+    } catch (const std::exception&) {
+      // The thread has ended, and its publishers with it.
+    }
+  }
+  [[nodiscard]] std::uint32_t slot() const noexcept { return lent_.slot; }
+
+  const std::shared_ptr<OutPort> port;
+  bool sent = false;
+
+ private:
+  const OutPort::Lent lent_;
+};
+
 class Out {
  public:
   Out(std::shared_ptr<OutPort> port, Format format, std::string topic)
@@ -217,6 +287,46 @@ class Out {
     wait(encode_raw(head, tail), seconds);
   }
 
+  /// Memory for a head and `elements` of a tail, an object of `type`.
+  py::object loan(const py::type& type, std::size_t elements) {
+    HubThread::check_fork();
+    const Layout& layout = *format_.layout;
+    if (layout.element_bytes == 0 && elements > 0) throw py::type_error(layout.name + " has no tail");
+    if (layout.element_bytes > 0 && elements > port_->max_tail_bytes() / layout.element_bytes)
+      check_size(std::min(elements, SIZE_MAX / 2 / layout.element_bytes) * layout.element_bytes);
+    const OutPort::Lent lent = HubThread::get().call([port = port_] { return port->lend(); });
+    if (lent.outbox == nullptr) throw_closed(topic_);
+    if (lent.slot == msg::SlotPool::kNone)
+      throw std::runtime_error(
+          fmt::format("{}: {} loans are out; publish() or release() them", topic_, kMaxLoans));
+    const std::size_t size =
+        layout.element_bytes == 0 ? layout.head_bytes : layout.tail_offset + elements * layout.element_bytes;
+    PyObject* made = Slot::make(reinterpret_cast<PyTypeObject*>(type.ptr()),
+                                std::make_unique<LentMemory>(port_, lent), lent.data, size, true);
+    if (made == nullptr) throw py::error_already_set();
+    return py::reinterpret_steal<py::object>(made);
+  }
+  /// Its tail has `elements` from now on, at most as many as before.
+  void shrink(const py::object& loan, std::size_t elements) {
+    Slot& slot = ours(loan, "shrink()");
+    const Layout& layout = *format_.layout;
+    const std::size_t size = layout.tail_offset + elements * layout.element_bytes;
+    if (layout.element_bytes == 0 || elements > slot.size / layout.element_bytes || size > slot.size)
+      throw py::value_error(fmt::format("{}: a loan's tail can only become shorter", topic_));
+    slot.size = size;
+  }
+  bool publish(const py::object& loan) {
+    Slot& slot = ours(loan, "publish()");
+    if (port_->closed()) throw_closed(topic_);
+    const Layout& layout = *format_.layout;
+    auto& lent = static_cast<LentMemory&>(*slot.owner);
+    const std::size_t tail_bytes = layout.element_bytes == 0 ? 0 : slot.size - layout.tail_offset;
+    lent.sent = port_->send(lent.slot(), static_cast<std::uint32_t>(tail_bytes));
+    const bool sent = lent.sent;
+    delete std::exchange(slot.owner, nullptr);
+    return sent;
+  }
+
   OutPort& port() {
     HubThread::check_fork();
     return *port_;
@@ -224,6 +334,16 @@ class Out {
   void close() { close_and_wait(port_); }
 
  private:
+  Slot& ours(const py::object& loan, const char* what) const {
+    HubThread::check_fork();
+    Slot* slot = Slot::unused(loan.ptr(), what);
+    if (slot == nullptr) throw py::error_already_set();
+    const auto* lent = dynamic_cast<const LentMemory*>(slot->owner);
+    if (lent == nullptr || lent->port != port_)
+      throw py::value_error(fmt::format("{}: {} takes a loan of this publisher", topic_, what));
+    return *slot;
+  }
+
   bool hand_over(std::string message) {
     HubThread::check_fork();
     if (port_->closed()) throw_closed(topic_);
@@ -573,7 +693,7 @@ SubscribeOptions receive_options(std::uint32_t depth, int overflow) {
   return SubscribeOptions().with_depth(depth).with_overflow(static_cast<Overflow>(overflow));
 }
 AdvertiseOptions send_options(std::size_t max_bytes, std::uint32_t max_queued) {
-  return AdvertiseOptions().with_max_bytes(max_bytes).with_max_queued(max_queued).with_max_loans(1);
+  return AdvertiseOptions().with_max_bytes(max_bytes).with_max_queued(max_queued).with_max_loans(kMaxLoans);
 }
 
 // --- Answers ----------------------------------------------------------------------------------------------------------
@@ -645,7 +765,9 @@ void bind_hubs(py::module_& module) {
 
   py::class_<In>(module, "In")
       .def("take", &In::take)
+      .def("take_view", &In::take_view)
       .def("recv", &In::recv)
+      .def("recv_view", &In::recv_view)
       .def("listen", &In::listen)
       .def("add_waiter", &In::add_waiter)
       .def("remove_waiter", &In::remove_waiter)
@@ -660,6 +782,9 @@ void bind_hubs(py::module_& module) {
       .def("send_raw", &Out::send_raw)
       .def("send_wait", &Out::send_wait)
       .def("send_raw_wait", &Out::send_raw_wait)
+      .def("loan", &Out::loan)
+      .def("shrink", &Out::shrink)
+      .def("publish", &Out::publish)
       .def("subscribers", [](Out& out) { return out.port().subscribers(); })
       .def("closed", [](Out& out) { return out.port().closed(); })
       .def("close", &Out::close);

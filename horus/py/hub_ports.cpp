@@ -94,15 +94,32 @@ std::shared_ptr<InPort> InPort::open(const Hub& hub, msg::PortInfo info, std::sh
   return port;
 }
 
+InPort::Outcome InPort::next(msg::Arrival& arrival, std::size_t& size) {
+  if (port_ == nullptr) return Outcome::closed;
+  int failure = 0;
+  if (!port_->inbox().take(arrival, failure)) return Outcome::nothing;
+  if (failure != 0) return Outcome::too_many_held;
+  const Layout& layout = *port_->info().layout;
+  size = layout.element_bytes == 0 ? layout.head_bytes : std::size_t{layout.tail_offset} + arrival.tail_bytes;
+  return Outcome::taken;
+}
+
+InPort::Outcome InPort::hold(msg::Arrival& arrival, std::size_t& size) {
+  const std::lock_guard lock(mutex_);
+  return next(arrival, size);
+}
+
+void InPort::give_back(const msg::Arrival& arrival) noexcept {
+  const std::lock_guard lock(mutex_);
+  arrival.inlet->give_back(arrival.slot);
+}
+
 InPort::Outcome InPort::take(py::bytes& message) {
   const std::lock_guard lock(mutex_);
-  if (port_ == nullptr) return Outcome::closed;
   msg::Arrival arrival;
-  int failure = 0;
-  if (!port_->inbox().take(arrival, failure) || failure != 0) return Outcome::nothing;
-  const Layout& layout = *port_->info().layout;
-  const std::size_t size =
-      layout.element_bytes == 0 ? layout.head_bytes : std::size_t{layout.tail_offset} + arrival.tail_bytes;
+  std::size_t size = 0;
+  const Outcome outcome = next(arrival, size);
+  if (outcome != Outcome::taken) return outcome;
   PyObject* copy =
       PyBytes_FromStringAndSize(reinterpret_cast<const char*>(arrival.data), static_cast<Py_ssize_t>(size));
   arrival.inlet->give_back(arrival.slot);
@@ -175,6 +192,26 @@ std::shared_ptr<OutPort> OutPort::open(const Hub& hub, msg::PortInfo info, std::
 }
 
 bool OutPort::send(std::string message) {
+  Message copy;
+  copy.bytes = std::move(message);
+  return hand_over(std::move(copy));
+}
+
+bool OutPort::send(std::uint32_t slot, std::uint32_t tail_bytes) {
+  Message loan;
+  loan.slot = slot;
+  loan.tail_bytes = tail_bytes;
+  return hand_over(std::move(loan));
+}
+
+OutPort::Lent OutPort::lend() noexcept {
+  if (port_ == nullptr) return {};
+  msg::Outbox& outbox = port_->outbox();
+  const std::uint32_t slot = outbox.loan();
+  return {&outbox, slot, slot == msg::SlotPool::kNone ? nullptr : outbox.data(slot)};
+}
+
+bool OutPort::hand_over(Message message) {
   bool schedule = false;
   {
     const std::lock_guard lock(mutex_);
@@ -201,7 +238,7 @@ void OutPort::publish(msg::Outbox& outbox, const std::string& message) noexcept 
 }
 
 void OutPort::drain() noexcept {
-  std::deque<std::string> messages;
+  std::deque<Message> messages;
   {
     const std::lock_guard lock(mutex_);
     scheduled_ = false;
@@ -209,9 +246,13 @@ void OutPort::drain() noexcept {
   }
   if (port_ == nullptr) return;
   msg::Outbox& outbox = port_->outbox();
-  for (const std::string& message : messages) {
+  for (const Message& message : messages) {
     counters_->round.fetch_add(1, std::memory_order_acq_rel);
-    publish(outbox, message);
+    if (message.slot == msg::SlotPool::kNone) {
+      publish(outbox, message.bytes);
+    } else {
+      static_cast<void>(outbox.publish(message.slot, message.tail_bytes));
+    }
     counters_->waiting.fetch_sub(1, std::memory_order_relaxed);
     counters_->waiting_bytes.fetch_sub(message.size(), std::memory_order_relaxed);
     counters_->round.fetch_add(1, std::memory_order_acq_rel);

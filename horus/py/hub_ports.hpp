@@ -63,7 +63,7 @@ class WakeupBell final : public msg::Bell {
 
 class InPort final : public HubPart {
  public:
-  enum class Outcome : std::uint8_t { nothing, taken, closed };
+  enum class Outcome : std::uint8_t { nothing, taken, too_many_held, closed };
 
   /// On the hubs' thread. Throws as msg::Port::open().
   static std::shared_ptr<InPort> open(const Hub& hub, msg::PortInfo info, std::shared_ptr<HubPart> home,
@@ -72,6 +72,9 @@ class InPort final : public HubPart {
 
   /// The next message's bytes, tail included. With the GIL.
   Outcome take(py::bytes& message);
+  /// The next message where it is, `size` bytes; give_back() follows. Any thread.
+  Outcome hold(msg::Arrival& arrival, std::size_t& size);
+  void give_back(const msg::Arrival& arrival) noexcept;
   /// True when take() would give something other than nothing; otherwise the bell rings when it does.
   [[nodiscard]] bool listen();
   [[nodiscard]] bool has_message();
@@ -84,6 +87,8 @@ class InPort final : public HubPart {
   void close_here() noexcept override;
 
  private:
+  Outcome next(msg::Arrival& arrival, std::size_t& size);  // with the lock
+
   const std::shared_ptr<HubCounters> counters_;
   const std::shared_ptr<WakeupBell> bell_ = std::make_shared<WakeupBell>();
   std::shared_ptr<HubPart> home_;  // its hub, until it is closed; the hubs' thread
@@ -108,6 +113,17 @@ class OutPort final : public HubPart, public std::enable_shared_from_this<OutPor
 
   /// Hands over a head and its tail. False when too much waits already. Any thread.
   bool send(std::string message);
+  /// The same for a loan, which is this publisher's no more when it is true.
+  bool send(std::uint32_t slot, std::uint32_t tail_bytes);
+
+  /// Memory for a message. It lives until it is sent or given back, also when the publisher is closed.
+  struct Lent {
+    msg::Outbox* outbox = nullptr;              // null: the publisher is closed
+    std::uint32_t slot = msg::SlotPool::kNone;  // kNone: too many are out
+    std::byte* data = nullptr;
+  };
+  /// On the hubs' thread.
+  [[nodiscard]] Lent lend() noexcept;
   /// Most bytes of a tail.
   [[nodiscard]] std::size_t max_tail_bytes() const noexcept { return max_tail_bytes_; }
   [[nodiscard]] std::size_t head_bytes() const noexcept { return head_bytes_; }
@@ -130,6 +146,14 @@ class OutPort final : public HubPart, public std::enable_shared_from_this<OutPor
   void close_here() noexcept override;
 
  private:
+  // A copy, or a loan.
+  struct Message {
+    std::string bytes;
+    std::uint32_t slot = msg::SlotPool::kNone;
+    std::uint32_t tail_bytes = 0;
+    [[nodiscard]] std::size_t size() const noexcept { return bytes.size() + tail_bytes; }
+  };
+  bool hand_over(Message message);
   void drain() noexcept;
   void publish(msg::Outbox& outbox, const std::string& message) noexcept;
   // Whatever becomes of the task, who waits hears of its end.
@@ -150,7 +174,7 @@ class OutPort final : public HubPart, public std::enable_shared_from_this<OutPor
   std::shared_ptr<msg::Port> port_;
   std::atomic<bool> closed_{false};
   std::mutex mutex_;  // of what follows
-  std::deque<std::string> queue_;
+  std::deque<Message> queue_;
   std::size_t waiting_ = 0;  // in the queue, and taken out of it but not published
   std::size_t waiting_bytes_ = 0;
   bool scheduled_ = false;

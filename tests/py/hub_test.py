@@ -533,6 +533,174 @@ class Types(unittest.TestCase):
         self.assertEqual(subprocess.check_output([sys.executable, "-c", code], timeout=60), b"False\n")
 
 
+class InPlace(unittest.TestCase):
+    def setUp(self):
+        self.hub = horus.Hub("here")
+        self.addCleanup(self.hub.close)
+
+    def pair(self, type_, **options):
+        return self.hub.advertise("n", type_), self.hub.subscribe("n", type_, **options)
+
+    def test_a_loan_is_written_and_a_view_is_read(self):
+        out, in_ = self.pair(messages.Image)
+        loan = out.loan(6)
+        loan.head.width = 2
+        loan.tail[:] = b"abcdef"
+        out.shrink(loan, 5)
+        self.assertTrue(out.publish(loan))
+        with in_.recv_view(SECONDS) as view:
+            self.assertEqual((view.head.width, bytes(view.tail)), (2, b"abcde"))
+            with self.assertRaises(TypeError):
+                view.tail[0] = 1
+        self.assertTrue(view.released and loan.released)
+        self.assertIsNone(in_.try_recv_view())
+        out.send(messages.Image(width=3, tail=b"xyz"))
+        self.assertEqual(bytes(in_.recv_view(SECONDS).tail), b"xyz")
+
+    def test_every_type_that_has_a_place_in_memory(self):
+        for type_, data in ((bytes, b"12345"), (str, "größe".encode())):
+            out, in_ = self.hub.advertise(type_.__name__, type_), self.hub.subscribe(
+                type_.__name__, type_
+            )
+            loan = out.loan(len(data))
+            loan.tail[:] = data
+            out.publish(loan)
+            self.assertEqual(bytes(in_.recv_view(SECONDS)), data)
+            with self.assertRaisesRegex(TypeError, "no head"):
+                out.loan(1).head
+        scan_out, scan_in = self.hub.advertise("s", messages.LaserScan), self.hub.subscribe(
+            "s", messages.LaserScan
+        )
+        loan = scan_out.loan(3)
+        loan.tail[0], loan.tail[1], loan.tail[2] = 1.0, 2.0, 3.5
+        scan_out.publish(loan)
+        self.assertEqual(scan_in.recv_view(SECONDS).tail.tolist(), [1.0, 2.0, 3.5])
+        out, in_ = self.pair(messages.Twist)
+        loan = out.loan()
+        loan.head.linear.x = 2.5
+        out.publish(loan)
+        pose = self.hub.advertise("p", messages.Pose).loan()
+        self.assertEqual(pose.head.orientation.w, 1)  # the type's default
+        view = in_.recv_view(SECONDS)
+        self.assertEqual(view.head, messages.Twist(messages.Vector3(x=2.5)))
+        with self.assertRaisesRegex(TypeError, "no tail"):
+            view.tail
+
+    def test_nothing_is_copied(self):
+        try:
+            import numpy
+        except ImportError:
+            raise unittest.SkipTest("without NumPy") from None
+        point = numpy.dtype([("x", "f8"), ("y", "f8")], metadata={"name": "Point2"})
+        out, in_ = self.pair(point)
+        loan = out.loan()
+        written = numpy.frombuffer(loan, numpy.uint8).ctypes.data
+        loan.head["y"] = 1.5
+        out.publish(loan)
+        view = in_.recv_view(SECONDS)
+        self.assertEqual(numpy.frombuffer(view, numpy.uint8).ctypes.data, written)
+        self.assertEqual(view.head["y"], 1.5)
+
+    def test_memory_that_is_in_use_is_not_given_away(self):
+        out, in_ = self.pair(bytes)
+        loan = out.loan(4)
+        memory = loan.tail
+        for use in (loan.release, lambda: out.publish(loan), lambda: out.shrink(loan, 1)):
+            with self.assertRaisesRegex(BufferError, "delete it before"):
+                use()
+        del memory
+        out.publish(loan)
+        for use in (lambda: loan.tail, lambda: out.publish(loan), lambda: out.shrink(loan, 1)):
+            with self.assertRaisesRegex(ValueError, "already"):
+                use()
+        loan.release()
+        view = in_.recv_view(SECONDS)
+        memory = view.tail
+        with self.assertRaises(BufferError):
+            view.release()
+        del view
+        self.assertEqual(len(memory), 4)  # it holds the message
+
+    def test_views_and_loans_are_bounded_and_come_back(self):
+        out, in_ = self.pair(bytes, depth=32)
+        for i in range(20):
+            self.assertTrue(out.send(b"%d" % i))
+        self.assertTrue(until(in_.has_msg))
+        views = [in_.recv_view(SECONDS) for _ in range(8)]
+        for receive in (in_.recv, in_.try_recv, in_.recv_view, in_.try_recv_view):
+            with self.assertRaisesRegex(RuntimeError, "held as views; release"):
+                receive()
+        self.assertEqual([bytes(view) for view in views], [b"%d" % i for i in range(8)])
+        views.pop(3).release()
+        self.assertEqual(in_.recv(SECONDS), b"8")
+        del views
+        self.assertEqual([in_.recv(SECONDS) for _ in range(11)], [b"%d" % i for i in range(9, 20)])
+        loans = [out.loan(1) for _ in range(8)]
+        with self.assertRaisesRegex(RuntimeError, "8 loans are out"):
+            out.loan(1)
+        del loans
+        out.loan(1).release()
+
+    def test_copies_and_loans_keep_their_order(self):
+        out, in_ = self.pair(bytes, depth=1000)
+        for i in range(300):
+            if i % 3 == 0:
+                loan = out.loan(4)
+                loan.tail[:] = b"%04d" % i
+                out.publish(loan)
+            else:
+                out.send(b"%04d" % i)
+        self.assertEqual([int(in_.recv(SECONDS)) for _ in range(300)], list(range(300)))
+
+    def test_they_outlive_their_ports(self):
+        out, in_ = self.pair(bytes)
+        out.send(b"kept")
+        view, loan = in_.recv_view(SECONDS), out.loan(3)
+        in_.close()
+        out.close()
+        self.hub.close()
+        loan.tail[:] = b"abc"
+        with self.assertRaisesRegex(RuntimeError, "closed"):
+            out.publish(loan)
+        del loan, out, in_
+        self.assertEqual(bytes(view), b"kept")
+        view.release()
+
+    def test_views_on_an_asyncio_loop(self):
+        async def main():
+            receiving = asyncio.create_task(in_.recv_view_async(SECONDS))
+            await asyncio.sleep(0.001)
+            out.send(b"word")
+            with await receiving as view:
+                self.assertEqual(bytes(view), b"word")
+
+        out, in_ = self.pair(bytes)
+        for run in (asyncio.run, horus.run):
+            run(main())
+
+    def test_wrong_uses_say_what_is_right(self):
+        out, in_ = self.pair(None)
+        for use in (out.loan, in_.recv_view, in_.try_recv_view):
+            with self.assertRaisesRegex(TypeError, "can be used in place"):
+                use()
+        images = self.hub.advertise("i", messages.Image, max_bytes=1000)
+        with self.assertRaisesRegex(ValueError, "at most 1000"):
+            images.loan(2000)
+        with self.assertRaisesRegex(TypeError, "no tail"):
+            self.hub.advertise("t", messages.Twist).loan(1)
+        with self.assertRaisesRegex(TypeError, "takes a loan, not bytes"):
+            images.publish(b"image")
+        loan = images.loan(10)
+        with self.assertRaisesRegex(ValueError, "of this publisher"):
+            self.hub.advertise("i", messages.Image).publish(loan)
+        with self.assertRaisesRegex(ValueError, "only become shorter"):
+            images.shrink(loan, 11)
+        with self.assertRaises(ValueError):
+            images.loan(-1)
+        with self.assertRaises(TypeError):
+            horus.Loan()
+
+
 class OnLoops(unittest.TestCase):
     """The same on whichever loops there are."""
 
@@ -874,6 +1042,14 @@ class BetweenProcesses(unittest.TestCase):
                     self.assertTrue(until(lambda: out.connected and in_.connected), topic)
                     out.send(message)
                     self.assertTrue(check(in_.recv(SECONDS)), topic)
+                out = hub.advertise("to/Image", messages.Image)
+                in_ = hub.subscribe("from/Image", messages.Image)
+                self.assertTrue(until(lambda: out.connected and in_.connected))
+                loan = out.loan(100_000)
+                loan.head.width, loan.tail[0] = 9, 7
+                out.publish(loan)
+                with in_.recv_view(SECONDS) as view:
+                    self.assertEqual((view.head.width, view.tail[99_999]), (9, 7))
                 wrong = hub.subscribe("from/Imu2", messages.Twist)
                 self.assertTrue(until(lambda: [
                     peer for peer in hub.get_connection_state()["peers"]

@@ -15,7 +15,7 @@ from horus import _core, _loop, aio, messages
 from horus._async import AsyncNode, AsyncScheduler
 from horus._config import RobotPreset, SchedulerConfig
 from horus._files import File, open
-from horus._hub import Hub, Link, Publisher, Subscriber
+from horus._hub import Hub, Link, Loan, Publisher, Subscriber, View
 from horus._loop import EventLoop, new_event_loop
 from horus._node import Node
 from horus._reactor import Reactor
@@ -37,6 +37,7 @@ __all__ = [
     "File",
     "Hub",
     "Link",
+    "Loan",
     "Node",
     "Publisher",
     "Reactor",
@@ -44,6 +45,7 @@ __all__ = [
     "Scheduler",
     "SchedulerConfig",
     "Subscriber",
+    "View",
     "aio",
     "messages",
     "new_event_loop",

@@ -17,17 +17,40 @@ _INTEGERS.update({code.upper(): "u" for code in _INTEGERS})
 _PLAIN: Dict[Any, Any] = {float: ctypes.c_double, int: ctypes.c_int64, bool: ctypes.c_bool}
 
 
+class InPlace:
+    """How a message is used where it lies in memory. `head` gives its fixed part over a buffer, which
+    shows what is written there where the buffer may be written to; without, there is none. The tail
+    begins at `start` and has elements of `letter`, a format of struct, or bytes."""
+
+    def __init__(
+        self,
+        head: Optional[Callable[[Any], Any]] = None,
+        blank: bytes = b"",
+        start: Optional[int] = None,
+        letter: Optional[str] = None,
+    ) -> None:
+        self.head, self.blank, self.start, self.letter = head, blank, start, letter
+
+    def tail(self, buffer: Any) -> memoryview:
+        if self.start is None:
+            raise TypeError("messages of this type have no tail")
+        view = memoryview(buffer)[self.start :]
+        return view if self.letter is None else view.cast(self.letter)
+
+
 class Codec:
     """One type's form on the wire, and the ways there and back. `raw` messages go through encode
-    and decode; the others are done in C++."""
+    and decode; the others are done in C++. Those without `in_place` are never looked at in place."""
 
     def __init__(
         self,
         format: Any,
         encode: Optional[Callable[[Any], Tuple[Any, Any]]] = None,
         decode: Optional[Callable[[bytes], Any]] = None,
+        in_place: Optional[InPlace] = None,
     ) -> None:
         self.format = format
+        self.in_place = in_place
         self.raw = encode is not None
         self.encode: Callable[[Any], Tuple[Any, Any]] = encode or _no_code
         self.decode: Callable[[bytes], Any] = decode or _no_code
@@ -42,9 +65,9 @@ def codec_of(type_: Any) -> Codec:
     if type_ is None:
         return Codec(_core.Format.data())
     if type_ is bytes or type_ is bytearray:
-        return Codec(_core.Format.bytes())
+        return Codec(_core.Format.bytes(), in_place=InPlace(start=0))
     if type_ is str:
-        return Codec(_core.Format.text())
+        return Codec(_core.Format.text(), in_place=InPlace(start=0))
     if isinstance(type_, type) and issubclass(type_, ctypes.Structure):
         return _structure_codec(type_)
     if isinstance(type_, type) and dataclasses.is_dataclass(type_):
@@ -60,6 +83,16 @@ def codec_of(type_: Any) -> Codec:
 
 def _name(type_: Any) -> str:
     return str(getattr(type_, "_horus_name_", type_.__name__))
+
+
+def _over(type_: Any) -> Callable[[Any], Any]:
+    """A structure over a buffer that may be written to, a copy of another one's."""
+
+    def head(buffer: Any) -> Any:
+        with memoryview(buffer) as view:
+            return (type_.from_buffer_copy if view.readonly else type_.from_buffer)(buffer)
+
+    return head
 
 
 # --- ctypes.Structure ----------------------------------------------------------------------------
@@ -120,7 +153,8 @@ def _structure_codec(type_: Any) -> Codec:
             return message, b""
 
         format = _core.Format(_name(type_), fields, size, alignment, 0, 1)
-        return Codec(format, encode, type_.from_buffer_copy)
+        in_place = InPlace(_over(type_), bytes(type_()))
+        return Codec(format, encode, type_.from_buffer_copy, in_place)
 
     fields += f", then {_code(element, f'{type_.__name__}.Tail')}s"
     element_size = ctypes.sizeof(element)
@@ -140,7 +174,10 @@ def _structure_codec(type_: Any) -> Codec:
         message.tail = unpack(data[start:])
         return message
 
-    return Codec(format, encode_with_tail, decode_with_tail)
+    letter = getattr(element, "_type_", None)
+    known = letter if isinstance(letter, str) and letter != "c" else None
+    in_place = InPlace(_over(type_), bytes(type_()), start, known)
+    return Codec(format, encode_with_tail, decode_with_tail, in_place)
 
 
 def _tail(type_: Any, element: Any) -> Tuple[Callable[[Any], Any], Callable[[bytes], Any]]:
@@ -296,4 +333,8 @@ def _dtype_codec(numpy: Any, dtype: Any) -> Codec:
     def decode(data: bytes) -> Any:
         return numpy.frombuffer(bytearray(data), dtype=dtype)[0]
 
-    return Codec(format, encode, decode)
+    def head(buffer: Any) -> Any:
+        return numpy.frombuffer(buffer, dtype=dtype, count=1)[0]
+
+    in_place = InPlace(head, bytes(dtype.itemsize))
+    return Codec(format, encode, decode, in_place)
