@@ -115,6 +115,8 @@ void Outbox::give_back(std::uint32_t slot) noexcept {
 
 void Outbox::let_go(std::shared_ptr<Outbox> outbox) noexcept {
   Outbox& self = *outbox;
+  self.closed_ = true;
+  self.room_.set();
   if (self.loans_ > 0) self.self_ = std::move(outbox);
 }
 
@@ -190,6 +192,7 @@ void Outbox::count_lost(std::uint64_t messages) noexcept {
 Task<Result<>> Outbox::wait_for_room() {
   const std::shared_ptr<Outbox> self = shared_from_this();
   while (true) {
+    if (closed_) co_return Error(EPIPE, "send", topic_ + " (this publisher is closed)");
     room_.reset();
     if (changed_.load(std::memory_order_acquire)) adopt();
     ask_for_room();

@@ -63,11 +63,11 @@ class HORUS_API Outbox final : public std::enable_shared_from_this<Outbox> {
   bool forward(std::uint32_t slot, std::uint32_t tail_bytes, std::int64_t stamp_ns) noexcept;
   /// Gives a loan back unused.
   void give_back(std::uint32_t slot) noexcept;
-  /// Its port is closed: it lives until the last loan has come back.
+  /// Its port is closed: whoever waits for room is told, and it lives until the last loan has come back.
   static void let_go(std::shared_ptr<Outbox> outbox) noexcept;
   /// True when every subscriber has room for one more without losing any.
   [[nodiscard]] bool has_room();
-  /// Waits for that. Errors: ECANCELED.
+  /// Waits for that. Errors: ECANCELED; EPIPE when its port is closed.
   Task<Result<>> wait_for_room();
   /// Wakes wait_for_room() to look again.
   void room_may_have_come() noexcept { room_.set(); }
@@ -117,7 +117,8 @@ class HORUS_API Outbox final : public std::enable_shared_from_this<Outbox> {
   SlotPool pool_;
   std::shared_ptr<Bell> bell_;
   std::uint32_t loans_ = 0;
-  std::shared_ptr<Outbox> self_;  // let go, with loans out
+  bool closed_ = false;
+  std::shared_ptr<Outbox> self_;  // closed, with loans out
   std::uint64_t until_stamp_ = 0;
   Event room_;
   std::atomic<std::uint64_t> published_{0};

@@ -249,6 +249,48 @@ class In {
   const std::string topic_;
 };
 
+// A message that waits until every subscriber has room. With the GIL; it is abandoned when nobody has it.
+class PatientMessage {
+ public:
+  PatientMessage(std::shared_ptr<OutPort> port, std::string message, std::optional<double> seconds,
+                 std::shared_ptr<Wakeup> wakeup, std::string topic)
+      : port_(std::move(port)), topic_(std::move(topic)), seconds_(seconds) {
+    patient_->message = std::move(message);
+    patient_->until_ns = deadline(seconds);
+    patient_->wakeup = std::move(wakeup);
+    port_->send_patiently(patient_);
+  }
+  PatientMessage(const PatientMessage&) = delete;
+  PatientMessage& operator=(const PatientMessage&) = delete;
+  ~PatientMessage() {
+    if (!waits() || !HubThread::ours()) return;
+    try {
+      port_->abandon(patient_);
+    } catch (const std::exception&) {
+      // The thread has ended: nothing is sent any more.
+    }
+  }
+
+  [[nodiscard]] bool waits() const noexcept {
+    return patient_->state.load() == OutPort::Patient::State::waiting;
+  }
+  /// It waits no more: throws what became of it.
+  void finish() const {
+    using State = OutPort::Patient::State;
+    if (patient_->state.load() == State::sent) return;
+    if (patient_->state.load() == State::closed) throw_closed(topic_);
+    PyErr_Format(PyExc_TimeoutError, "no room on %s within %R seconds: nothing was sent", topic_.c_str(),
+                 py::cast(seconds_).ptr());
+    throw py::error_already_set();
+  }
+
+ private:
+  const std::shared_ptr<OutPort> port_;
+  const std::string topic_;
+  const std::optional<double> seconds_;
+  const std::shared_ptr<OutPort::Patient> patient_ = std::make_shared<OutPort::Patient>();
+};
+
 // Memory that Python writes a message into.
 class LentMemory final : public SlotOwner {
  public:
@@ -285,6 +327,16 @@ class Out {
   void send_wait(const py::object& message, std::optional<double> seconds) { wait(encode(message), seconds); }
   void send_raw_wait(const py::buffer& head, const py::buffer& tail, std::optional<double> seconds) {
     wait(encode_raw(head, tail), seconds);
+  }
+  /// The same for who waits by itself, for `wakeup`.
+  std::unique_ptr<PatientMessage> begin_wait(const py::object& message, std::optional<double> seconds,
+                                             std::shared_ptr<Wakeup> wakeup) {
+    return begin(encode(message), seconds, std::move(wakeup));
+  }
+  std::unique_ptr<PatientMessage> begin_raw_wait(const py::buffer& head, const py::buffer& tail,
+                                                 std::optional<double> seconds,
+                                                 std::shared_ptr<Wakeup> wakeup) {
+    return begin(encode_raw(head, tail), seconds, std::move(wakeup));
   }
 
   /// Memory for a head and `elements` of a tail, an object of `type`.
@@ -350,26 +402,18 @@ class Out {
     return port_->send(std::move(message));
   }
 
-  void wait(std::string message, std::optional<double> seconds) {
-    using State = OutPort::Patient::State;
+  std::unique_ptr<PatientMessage> begin(std::string message, std::optional<double> seconds,
+                                        std::shared_ptr<Wakeup> wakeup) {
     HubThread::check_fork();
     if (port_->closed()) throw_closed(topic_);
-    auto patient = std::make_shared<OutPort::Patient>();
-    patient->message = std::move(message);
-    patient->until_ns = deadline(seconds);
-    patient->wakeup = Wakeup::of_this_thread();
-    port_->send_patiently(patient);
-    try {
-      while (patient->state.load() == State::waiting) patient->wakeup->wait(kForever);
-    } catch (...) {
-      port_->abandon(patient);
-      throw;
-    }
-    if (patient->state.load() == State::sent) return;
-    if (patient->state.load() == State::closed) throw_closed(topic_);
-    PyErr_Format(PyExc_TimeoutError, "no room on %s within %R seconds: nothing was sent", topic_.c_str(),
-                 py::cast(seconds).ptr());
-    throw py::error_already_set();
+    return std::make_unique<PatientMessage>(port_, std::move(message), seconds, std::move(wakeup), topic_);
+  }
+
+  void wait(std::string message, std::optional<double> seconds) {
+    const std::shared_ptr<Wakeup> wakeup = Wakeup::of_this_thread();
+    const auto patient = begin(std::move(message), seconds, wakeup);
+    while (patient->waits()) wakeup->wait(kForever);
+    patient->finish();
   }
 
   void check_size(std::size_t tail_bytes) const {
@@ -777,11 +821,17 @@ void bind_hubs(py::module_& module) {
       .def("closed", [](In& in) { return in.port().closed(); })
       .def("close", &In::close);
 
+  py::class_<PatientMessage>(module, "PatientMessage")
+      .def("waits", &PatientMessage::waits)
+      .def("finish", &PatientMessage::finish);
+
   py::class_<Out>(module, "Out")
       .def("send", &Out::send)
       .def("send_raw", &Out::send_raw)
       .def("send_wait", &Out::send_wait)
       .def("send_raw_wait", &Out::send_raw_wait)
+      .def("begin_wait", &Out::begin_wait)
+      .def("begin_raw_wait", &Out::begin_raw_wait)
       .def("loan", &Out::loan)
       .def("shrink", &Out::shrink)
       .def("publish", &Out::publish)

@@ -276,7 +276,6 @@ void OutPort::close_here() noexcept {
     closed_.store(true, std::memory_order_relaxed);
   }
   drain();
-  const std::shared_ptr<msg::Outbox> outbox = port_->shared_outbox();
   std::shared_ptr<msg::Port> port;
   {
     const std::lock_guard lock(mutex_);
@@ -284,7 +283,6 @@ void OutPort::close_here() noexcept {
   }
   port->close();
   home_.reset();
-  outbox->room_may_have_come();  // those who wait for it see that it is closed
 }
 
 // --- Messages that wait for room --------------------------------------------------------------------------------------

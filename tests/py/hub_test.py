@@ -288,6 +288,15 @@ class InOneProcess(unittest.TestCase):
             in_.try_recv()
         in_.close()
 
+    def test_closing_ends_a_wait_for_room(self):
+        out = self.hub.advertise("n")
+        in_ = self.hub.subscribe("n", depth=1, overflow="drop_newest")
+        out.send_wait(1, SECONDS)
+        threading.Timer(0.02, out.close).start()
+        with self.assertRaisesRegex(RuntimeError, "topic n is closed"):
+            out.send_wait(2)
+        self.assertEqual(in_.recv(SECONDS), 1)
+
     def test_a_hub_closes_what_was_made_through_it(self):
         with horus.Hub("short") as hub:
             out, in_ = hub.advertise("n"), hub.subscribe("n")
@@ -791,6 +800,43 @@ class OnLoops(unittest.TestCase):
             self.assertEqual(taken, list(range(200)))
 
         self.on_each(main)
+
+    def test_sending_waits_for_room(self):
+        async def main():
+            hub = horus.Hub("room")
+            out = hub.advertise("n", bytes)
+            in_ = hub.subscribe("n", bytes, depth=1, overflow="drop_newest")
+
+            async def send():
+                for i in range(100):
+                    await out.send_wait_async(b"%d" % i, SECONDS)
+
+            sending = asyncio.create_task(send())
+            heard = [await in_.recv_async(SECONDS) for _ in range(100)]
+            await sending
+            self.assertEqual(heard, [b"%d" % i for i in range(100)])
+            await out.send_wait_async(b"fills it")
+            with self.assertRaisesRegex(TimeoutError, "nothing was sent"):
+                await out.send_wait_async(b"too late", 0.02)
+            waiting = asyncio.create_task(out.send_wait_async(b"cancelled"))
+            await asyncio.sleep(0.01)
+            waiting.cancel()
+            with self.assertRaises(asyncio.CancelledError):
+                await waiting
+            waiting = asyncio.create_task(out.send_wait_async(b"next"))
+            await asyncio.sleep(0.01)
+            self.assertEqual(await in_.recv_async(SECONDS), b"fills it")
+            await waiting
+            self.assertEqual(await in_.recv_async(SECONDS), b"next")
+            await out.send_wait_async(b"fills it")
+            waiting = asyncio.create_task(out.send_wait_async(b"closed"))
+            await asyncio.sleep(0.01)
+            out.close()
+            with self.assertRaisesRegex(RuntimeError, "closed"):
+                await waiting
+
+        for run in (asyncio.run, horus.run):
+            run(main())
 
     def test_timeouts(self):
         async def main(hub):

@@ -152,6 +152,19 @@ class Publisher(_Port):
         else:
             self._out.send_wait(message, limit)
 
+    async def send_wait_async(self, message: Any, timeout: Optional[float] = None) -> None:
+        """As send_wait(), on the asyncio loop that runs. A task that is cancelled has sent nothing,
+        unless it had done so just before. Errors: those of send_wait()."""
+        limit = _timeout(timeout)
+        wakeup = _core.Wakeup()
+        if self._codec.raw:
+            patient = self._out.begin_raw_wait(*self._codec.encode(message), limit, wakeup)
+        else:
+            patient = self._out.begin_wait(message, limit, wakeup)
+        while patient.waits():
+            await _woken(wakeup)
+        patient.finish()
+
     def loan(self, elements: int = 0) -> Loan:
         """Memory for a message with so many elements in its tail (bytes of bytes and str); its head
         has the type's default values. Waits for the thread of the hubs, some 20 µs: worth it from
@@ -299,7 +312,6 @@ class Subscriber(_Port):
         return message
 
     async def _wait(self, take: Callable[[Any], Any]) -> Any:
-        loop = asyncio.get_running_loop()
         self._taken_at_once = 0
         wakeup = self._idle_wakeups.pop() if self._idle_wakeups else _core.Wakeup()
         wakeup.clear()
@@ -311,13 +323,7 @@ class Subscriber(_Port):
                     return message
                 if self._in.listen():
                     continue
-                come = loop.create_future()
-                loop.add_reader(wakeup.fileno(), _tell, come)
-                try:
-                    await come
-                finally:
-                    loop.remove_reader(wakeup.fileno())
-                wakeup.clear()
+                await _woken(wakeup)
         finally:
             self._in.remove_waiter(wakeup)
             self._idle_wakeups.append(wakeup)
@@ -337,6 +343,17 @@ class Subscriber(_Port):
         """Ends it. Whoever waits on another thread gets RuntimeError, `async for` ends. Any
         thread."""
         self._in.close()
+
+
+async def _woken(wakeup: Any) -> None:
+    loop = asyncio.get_running_loop()
+    come = loop.create_future()
+    loop.add_reader(wakeup.fileno(), _tell, come)
+    try:
+        await come
+    finally:
+        loop.remove_reader(wakeup.fileno())
+    wakeup.clear()
 
 
 def _tell(come: "asyncio.Future[None]") -> None:
