@@ -152,6 +152,17 @@ class Attached(unittest.TestCase):
         self.everywhere(run)
         self.assertEqual(ticks, ["tick"] * 5)
 
+    def test_schedulers_share_one_by_themselves(self):
+        async def main():
+            schedulers = [horus.AsyncScheduler() for _ in range(3)]
+            for index, scheduler in enumerate(schedulers):
+                scheduler.add(horus.Node(f"n{index}", tick=lambda _: None, rate=200))
+            await asyncio.gather(*[each.run_async(duration=0.03) for each in schedulers])
+            for index, scheduler in enumerate(schedulers):
+                self.assertGreater(scheduler.get_node_stats(f"n{index}")["total_ticks"], 0)
+
+        self.everywhere(main)
+
     def test_it_lasts_as_long_as_somebody_uses_it(self):
         async def main():
             async with horus.Reactor.attach():

@@ -144,7 +144,8 @@ class _Worker:
 
 
 class AsyncScheduler(Scheduler):
-    """A Scheduler inside asyncio's loop, for AsyncNodes and Nodes alike. One per thread at a time.
+    """A Scheduler inside asyncio's loop, for AsyncNodes and Nodes alike. Several in one loop share
+    its reactor.
 
     scheduler = horus.AsyncScheduler()
     scheduler.add_async(CameraNode())
