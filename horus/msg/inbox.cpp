@@ -158,7 +158,8 @@ void Inbox::wait(Waiting& waiting) noexcept {
 }
 
 void Inbox::announce_polling() noexcept {
-  if (!far_barrier()) return;  // it would be missing later
+  awake_ = 0;  // where it cannot be, the next try is as far away
+  if (!far_barrier()) return;
   for (Inlet* inlet : links_) {
     if (!inlet->same_thread()) polling_ = inlet->set_polling(true) || polling_;
   }

@@ -215,6 +215,10 @@ class Attached(unittest.TestCase):
         with self.assertRaisesRegex(RuntimeError, "inside `async with"):
             horus.Reactor.attach().sock_recv(None, 1)
 
+        with self.assertRaisesRegex(TypeError, "with `async with`"):
+            with horus.Reactor.attach():
+                pass
+
         async def twice():
             reactor = horus.Reactor.attach()
             async with reactor, reactor:

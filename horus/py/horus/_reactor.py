@@ -80,6 +80,11 @@ class Reactor:
         if isinstance(core, _Attached):
             await core.leave()
 
+    def __enter__(self) -> None:
+        raise TypeError("a Reactor is attached with `async with`, not `with`")
+
+    def __exit__(self, *_: Any) -> None: ...
+
     def sock_recv(self, sock: Any, nbytes: int) -> Coroutine[Any, Any, bytes]:
         """At most so many bytes from a non-blocking socket, b"" at the end."""
         return self._in_use().sock_recv(sock, nbytes)
