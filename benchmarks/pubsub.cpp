@@ -3,12 +3,14 @@
 // Publish and subscribe through a Hub, between two threads, two processes, or on one reactor.
 //
 //   pubsub --transport inproc|shm|tcp --peers threads|processes|one --size N --count N --stream N --cpus A,B
-//          --mode poll|sleep [--subscribers K] [--json]
+//          --mode poll|sleep [--subscribers K] [--rhythm equal|reader|writer] [--json]
 //
-// Messages are loaned, so a large one costs what a small one costs. --mode poll gives both reactors a busy-poll window
+// Messages of 8, 48, 64, 112, 128 and 240 bytes are structs, and sent; others are loaned, so that a large one costs what a
+// small one costs. --mode poll gives both reactors a busy-poll window
 // that never ends. --peers one: publisher and awaiting subscriber share a reactor; its only figure is the CPU time of one
 // send and one resume, in nanoseconds: `send_resume_ns`.
 
+#include <array>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -27,6 +29,17 @@ namespace {
 using namespace std::chrono_literals;
 using Bytes = std::vector<std::byte>;
 using horus::Task;
+
+// A message of a fixed size.
+template <std::size_t N>
+struct Fixed {
+  std::uint64_t number = 0;
+  std::array<std::uint64_t, N / 8 - 1> rest;
+};
+template <>
+struct Fixed<8> {
+  std::uint64_t number = 0;
+};
 
 struct Bench {
   bench::PubsubOptions options;
@@ -62,10 +75,20 @@ void publish(horus::Publisher<Bytes>& out, std::uint64_t size, std::uint64_t num
   std::memcpy(loan->tail().data(), &number, sizeof number);
   out.publish(std::move(*loan));
 }
+template <std::size_t N>
+void publish(horus::Publisher<Fixed<N>>& out, std::uint64_t /*size*/, std::uint64_t number) {
+  Fixed<N> message;
+  message.number = number;
+  out.send(message);
+}
 std::uint64_t number_of(const horus::Sample<Bytes>& sample) {
   std::uint64_t number = 0;
   std::memcpy(&number, sample.tail().data(), sizeof number);
   return number;
+}
+template <std::size_t N>
+std::uint64_t number_of(const horus::Sample<Fixed<N>>& sample) {
+  return sample->number;
 }
 
 template <class Condition>
@@ -75,14 +98,15 @@ Task<> wait_until(Condition condition) {
 }
 
 // Echoes the pings, then counts the stream and says when the last one has come.
+template <class Message>
 Task<> echo_side(const Bench& bench) {
   horus::Hub hub = bench.hub();
   const auto& options = bench.options;
-  auto ping = hub.subscribe<Bytes>("ping", bench.subscribe());
-  auto pong = hub.advertise<Bytes>("pong", bench.advertise());
-  std::vector<horus::Subscriber<Bytes>> stream;
+  auto ping = hub.subscribe<Message>("ping", bench.subscribe());
+  auto pong = hub.advertise<Message>("pong", bench.advertise());
+  std::vector<horus::Subscriber<Message>> stream;
   for (std::uint64_t i = 0; i < options.subscribers; ++i)
-    stream.push_back(hub.subscribe<Bytes>("stream", bench.subscribe()));
+    stream.push_back(hub.subscribe<Message>("stream", bench.subscribe()));
   for (std::uint64_t i = 0; i < options.count + options.warm_up(); ++i) {
     auto message = co_await ping.recv();
     if (!message) bench::fail(message.error().message());
@@ -91,16 +115,19 @@ Task<> echo_side(const Bench& bench) {
     publish(pong, options.size, number);
   }
   horus::Scope scope("stream");
+  const bench::Slowness slowness(options, "reader");
   for (auto& in : stream) {
-    scope.spawn([&in, &options]() -> Task<> {
+    scope.spawn([&in, &options, &slowness]() -> Task<> {
       std::uint64_t expected = 0;
       while (expected < options.stream) {
         auto message = co_await in.recv();
         if (!message) bench::fail(message.error().message());
         if (number_of(*message) != expected++) bench::fail("a message of the stream is missing");
         message->reset();
+        slowness.spend();
         while (auto more = in.try_recv()) {
           if (number_of(*more) != expected++) bench::fail("a message of the stream is missing");
+          slowness.spend();
         }
       }
     });
@@ -110,12 +137,13 @@ Task<> echo_side(const Bench& bench) {
   auto last = co_await ping.recv();  // until the other side has heard it
 }
 
+template <class Message>
 Task<> measuring_side(const Bench& bench, bench::PubsubResult& result) {
   horus::Hub hub = bench.hub();
   const auto& options = bench.options;
-  auto pong = hub.subscribe<Bytes>("pong", bench.subscribe());
-  auto ping = hub.advertise<Bytes>("ping", bench.advertise());
-  auto stream = hub.advertise<Bytes>("stream", bench.advertise());
+  auto pong = hub.subscribe<Message>("pong", bench.subscribe());
+  auto ping = hub.advertise<Message>("ping", bench.advertise());
+  auto stream = hub.advertise<Message>("stream", bench.advertise());
   co_await wait_until([&] {
     return ping.subscribers() == 1 && stream.subscribers() == options.subscribers && pong.publishers() == 1;
   });
@@ -126,6 +154,7 @@ Task<> measuring_side(const Bench& bench, bench::PubsubResult& result) {
     if (!message || number_of(*message) != i) bench::fail("a ping came back wrong");
     if (i >= options.warm_up()) result.one_way_ns.record((bench::monotonic_ns() - start) / 2);
   }
+  const bench::Slowness slowness(options, "writer");
   const std::uint64_t start = bench::monotonic_ns();
   for (std::uint64_t i = 0; i < options.stream; ++i) {
     if (!stream.has_room()) {
@@ -133,6 +162,7 @@ Task<> measuring_side(const Bench& bench, bench::PubsubResult& result) {
       if (!room) bench::fail(room.error().message());
     }
     publish(stream, options.size, i);
+    slowness.spend();
   }
   auto done = co_await pong.recv();
   result.stream_ns = bench::monotonic_ns() - start;
@@ -142,10 +172,11 @@ Task<> measuring_side(const Bench& bench, bench::PubsubResult& result) {
 }
 
 // Publisher and subscriber on one reactor: the time of a send and of the resume of who awaits it.
+template <class Message>
 Task<> same_reactor(const Bench& bench) {
   horus::Hub hub = bench.hub();
-  auto in = hub.subscribe<Bytes>("ping", bench.subscribe());
-  auto out = hub.advertise<Bytes>("ping", bench.advertise());
+  auto in = hub.subscribe<Message>("ping", bench.subscribe());
+  auto out = hub.advertise<Message>("ping", bench.advertise());
   horus::Scope scope("reader");
   const std::uint64_t count = bench.options.stream;
   auto reader = scope.spawn([&]() -> Task<> {
@@ -167,6 +198,20 @@ Task<> same_reactor(const Bench& bench) {
   report.print(bench.options.json);
 }
 
+template <class Message>
+void run(Bench& bench) {
+  if (bench.options.peers == "one") {
+    bench::pin_this_thread(bench.options.cpus[0]);
+    horus::io::run(same_reactor<Message>(bench), bench.reactor());
+    return;
+  }
+  bench::PubsubResult result;
+  bench::run_two_sides(
+      bench.options, [&] { horus::io::run(echo_side<Message>(bench), bench.reactor()); },
+      [&] { horus::io::run(measuring_side<Message>(bench, result), bench.reactor()); });
+  bench::print(bench.options, result);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -179,15 +224,14 @@ int main(int argc, char** argv) {
   if (::mkdtemp(pattern.data()) == nullptr) bench::fail("mkdtemp", errno);
   bench.directory = pattern;
   bench.address = "127.0.0.1:" + std::to_string(20'000 + ::getpid() % 20'000);
-  if (bench.options.peers == "one") {
-    bench::pin_this_thread(bench.options.cpus[0]);
-    horus::io::run(same_reactor(bench), bench.reactor());
-  } else {
-    bench::PubsubResult result;
-    bench::run_two_sides(
-        bench.options, [&] { horus::io::run(echo_side(bench), bench.reactor()); },
-        [&] { horus::io::run(measuring_side(bench, result), bench.reactor()); });
-    bench::print(bench.options, result);
+  switch (bench.options.size) {
+    case 8: run<Fixed<8>>(bench); break;
+    case 48: run<Fixed<48>>(bench); break;
+    case 64: run<Fixed<64>>(bench); break;
+    case 112: run<Fixed<112>>(bench); break;
+    case 128: run<Fixed<128>>(bench); break;
+    case 240: run<Fixed<240>>(bench); break;
+    default: run<Bytes>(bench); break;
   }
   std::filesystem::remove_all(bench.directory);
 }

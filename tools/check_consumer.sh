@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# check_consumer.sh BUILD_DIR: installs Horus from a build directory into a place of its own, builds
-# tests/consumer against that once through pkg-config and once through CMake, and runs both programs; and with the Python
-# package, extension modules through CMake, and their tests.
+# check_consumer.sh BUILD_DIR [--installed]: installs Horus from a build directory into a place of its own, builds
+# tests/consumer against that through pkg-config and through CMake, and runs both programs; and with the Python package,
+# extension modules through CMake, and their tests. Without --installed also inside the builds of other projects, which
+# compile the library once more each.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 dir=$(cd "$1" && pwd)
+installed_only=${2:-}
 cxx=${CXX:-clang++-19}
 stage=$dir/consumer
 prefix=$stage/usr/local
@@ -26,6 +28,7 @@ foreign=$(nm -D --defined-only --demangle "$library" | grep -E ' [TDB] ' | grep 
 soname=$(objdump -p "$library" | awk '$1 == "SONAME" { print $2 }')
 [[ $soname == libhorus.so.0 ]] || { echo "soname is $soname" >&2 && exit 1; }
 
+cache=$(command -v ccache || true)
 # An old GCC is refused by the headers; here it is allowed so that it is tested too.
 allow=()
 if [[ $("$cxx" --version) != *clang* ]]; then allow=(-DHORUS_ALLOW_OLD_GCC); fi
@@ -43,14 +46,39 @@ echo "one-file node compiled in $((($(date +%s%N) - started) / 1000000)) ms"
 with_cmake() {
   local log=$stage/$2.log
   {
-    cmake -S "$root/$1" -B "$stage/$2" -DCMAKE_CXX_COMPILER="$cxx" -DCMAKE_PREFIX_PATH="$prefix" \
-      -DCMAKE_CXX_FLAGS="${allow[*]}" -DCMAKE_BUILD_TYPE=Release "${@:3}" && cmake --build "$stage/$2"
+    cmake -G Ninja -S "$root/$1" -B "$stage/$2" -DCMAKE_CXX_COMPILER="$cxx" -DCMAKE_PREFIX_PATH="$prefix" \
+      "-DCMAKE_CXX_COMPILER_LAUNCHER=$cache" -DCMAKE_CXX_FLAGS="${allow[*]}" -DCMAKE_BUILD_TYPE=Release "${@:3}" &&
+      cmake --build "$stage/$2"
   } >"$log" 2>&1 || { cat "$log" && exit 1; }
 }
 
 echo "== CMake"
 with_cmake tests/consumer cmake
 "$stage/cmake/consumer"
+
+# Horus inside another project's build: the library alone, in joined units and without optimisation, for it only has to
+# be shown to build and link.
+if [[ $installed_only != --installed ]]; then
+  echo "== CMake, add_subdirectory by FetchContent"
+  with_cmake tests/consumer/subdirectory inside "-DHORUS_SOURCE=$root" -DCMAKE_UNITY_BUILD=ON \
+    -DCMAKE_UNITY_BUILD_BATCH_SIZE=30 -DCMAKE_BUILD_TYPE=None
+  "$stage/inside/consumer"
+
+  echo "== Meson subproject"
+  mkdir -p "$stage/subproject/subprojects"
+  cp "$root/tests/consumer/subproject/meson.build" "$root/tests/consumer/main.cpp" "$stage/subproject"
+  # A link would be followed back to here; what a subproject reads is copied.
+  mkdir "$stage/subproject/subprojects/horus"
+  tar -C "$root" -c meson.build meson_options.txt horus tools/list_files.py tools/cmake | tar -C "$stage/subproject/subprojects/horus" -x
+  {
+    CXX="$cache $cxx" meson setup "$stage/subproject/build" "$stage/subproject" -Doptimization=0 -Ddebug=false \
+      -Dhorus:jumbo=true -Dcpp_args="${allow[*]}" && ninja -C "$stage/subproject/build"
+  } >"$stage/subproject.log" 2>&1 || { cat "$stage/subproject.log" && exit 1; }
+  "$stage/subproject/build/consumer"
+  if grep -qE 'tests/|examples/' "$stage/subproject/build/build.ninja"; then
+    echo "a subproject builds Horus' tests or examples" >&2 && exit 1
+  fi
+fi
 
 core=$(find "$stage" -path '*/horus/_core*.so' | head -n 1)
 if [[ -n $core ]]; then

@@ -21,15 +21,16 @@ def has_header(text):
 
 
 def tracked_files(root):
-    """What git tracks or would add; without git, everything that is not in a build directory."""
+    """What git tracks or would add, but for new files beside the README: those are somebody's first programs. Without git,
+    everything that is not in a build directory."""
+
+    def listed(*which):
+        command = ["git", "-C", str(root), "ls-files", "-z", "--exclude-standard", *which]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\0")
+
     try:
-        out = subprocess.run(
-            ["git", "-C", str(root), "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
-        return [root / name for name in out.split("\0") if name]
+        names = listed("--cached") + [name for name in listed("--others") if "/" in name]
+        return [root / name for name in names if name]
     except (OSError, subprocess.CalledProcessError):
         return [
             path

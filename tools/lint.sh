@@ -44,7 +44,9 @@ check_python() {
 }
 
 check_types() (
-  cd horus/py && mypy --strict --no-error-summary --cache-dir /dev/null -p horus -m horus_async_helpers
+  cd horus/py && mypy --strict --no-error-summary --cache-dir /dev/null -p horus -m horus_async_helpers || return
+  # A user's program sees types, not Any.
+  cd ../../tests/py && MYPYPATH=../../horus/py mypy --strict --no-error-summary --cache-dir /dev/null typed_program.py
 )
 
 check_tidy() {
@@ -69,6 +71,8 @@ run layers python3 tools/check_layers.py
 run determinism python3 tools/check_determinism.py
 run coroutines python3 tools/check_coroutines.py
 run spdx python3 tools/check_spdx.py
+run commands python3 tools/check_commands.py
+run documents python3 tools/check_documents.py
 run shell check_shell
 run python check_python
 run types check_types

@@ -25,15 +25,16 @@ class Arguments {
     return false;
   }
 
+  // Given twice, the first one counts: a driver puts what a program insists on before what all programs get.
   std::string text(const std::string& name, const std::string& otherwise) {
     known_ += " [" + name + " " + (otherwise.empty() ? "…" : otherwise) + "]";
-    for (std::size_t i = 0; i + 1 < words_.size(); ++i) {
-      if (words_[i] == name) {
-        used_[i] = used_[i + 1] = true;
-        return words_[i + 1];
-      }
+    std::string value = otherwise;
+    for (std::size_t i = words_.size(); i-- > 1;) {
+      if (words_[i - 1] != name) continue;
+      used_[i - 1] = used_[i] = true;
+      value = words_[i];
     }
-    return otherwise;
+    return value;
   }
 
   double number(const std::string& name, double otherwise) {

@@ -31,8 +31,10 @@ int run_blocking_pubsub(int argc, char** argv, const std::string& transport) {
   const auto echo = [&] {
     typename Peer::End end(peer, Side::echo);
     for (std::uint64_t i = 0; i < trips; ++i) end.send(end.receive());
+    const Slowness slowness(options, "reader");
     for (std::uint64_t i = 0; i < options.stream; ++i) {
       if (end.receive() != i) fail("a message of the stream is missing");
+      slowness.spend();
     }
     end.send(0);
     end.receive();  // until the other side has heard it
@@ -45,8 +47,12 @@ int run_blocking_pubsub(int argc, char** argv, const std::string& transport) {
       if (end.receive() != i) fail("a ping came back wrong");
       if (i >= options.warm_up()) result.one_way_ns.record((monotonic_ns() - start) / 2);
     }
+    const Slowness slowness(options, "writer");
     const std::uint64_t start = monotonic_ns();
-    for (std::uint64_t i = 0; i < options.stream; ++i) end.send(i);
+    for (std::uint64_t i = 0; i < options.stream; ++i) {
+      end.send(i);
+      slowness.spend();
+    }
     end.receive();
     result.stream_ns = monotonic_ns() - start;
     end.send(0);

@@ -9,6 +9,8 @@
 //   --mode poll|sleep
 //   --peers threads|processes
 //   --subscribers K of the stream
+//   --rhythm equal|reader|writer   who is slowed in the stream, by --slow-ns (50): nobody, so that both sides meet at the
+//                   same place again and again; the reader, so that the queue is full; the writer, so that it is empty
 //
 // latency   ping-pong between the two sides; one way is half of a round trip (µs);
 // stream    messages one after the other, none lost, until the last one has arrived (millions per second).
@@ -42,6 +44,8 @@ struct PubsubOptions {
   int cpus[2] = {0, 1};
   bool poll = false;
   std::uint64_t subscribers = 1;
+  std::string rhythm = "equal";
+  std::uint64_t slow_ns = 50;
   bool json = false;
 
   static constexpr std::uint64_t kLarge = 16 * 1024;
@@ -65,8 +69,12 @@ struct PubsubOptions {
     if (mode != "poll" && mode != "sleep") fail("--mode wants poll or sleep, not '" + mode + "'");
     options.poll = mode == "poll";
     options.subscribers = arguments.count("--subscribers", 1);
+    options.rhythm = arguments.text("--rhythm", options.rhythm);
+    options.slow_ns = arguments.count("--slow-ns", options.slow_ns);
     options.json = arguments.flag("--json");
     arguments.finish();
+    if (options.rhythm != "equal" && options.rhythm != "reader" && options.rhythm != "writer")
+      fail("--rhythm wants equal, reader or writer, not '" + options.rhythm + "'");
     if (options.size < 8 || options.size > (64U << 20)) fail("--size wants 8 to 67108864 bytes");
     if (options.count == 0 || options.stream == 0) fail("--count and --stream want to be above 0");
     if (options.subscribers == 0 || options.subscribers > 64) fail("--subscribers wants 1 to 64");
@@ -74,6 +82,29 @@ struct PubsubOptions {
       fail("--peers wants threads, processes or one, not '" + options.peers + "'");
     return options;
   }
+};
+
+// What a slowed side does with each message of the stream. The CPU's pauses, counted beforehand: a look at the clock would
+// cost as much as the slowness.
+class Slowness {
+ public:
+  Slowness(const PubsubOptions& options, const char* side) {
+    if (options.rhythm != side) return;
+    constexpr int kPauses = 20'000;
+    std::uint64_t best_ns = UINT64_MAX;
+    for (int attempt = 0; attempt < 5; ++attempt) {
+      const std::uint64_t start = monotonic_ns();
+      for (int i = 0; i < kPauses; ++i) relax_cpu();
+      best_ns = std::min(best_ns, monotonic_ns() - start);
+    }
+    pauses_ = std::max<std::uint64_t>(1, options.slow_ns * kPauses / std::max<std::uint64_t>(best_ns, 1));
+  }
+  void spend() const {
+    for (std::uint64_t i = 0; i < pauses_; ++i) relax_cpu();
+  }
+
+ private:
+  std::uint64_t pauses_ = 0;
 };
 
 struct PubsubResult {

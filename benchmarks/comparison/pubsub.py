@@ -32,6 +32,18 @@ def pubsub_scenarios(setting: Setting) -> list[Scenario]:
         Metric("stream_mps", "stream", "M/s", compared=True, higher_is_better=True),
         Metric("cpu_s", "CPU", "s"),
     )
+    # ZeroMQ's threads would fight with a side that spins: it sleeps in both modes.
+    streams = (
+        ours,
+        *raw,
+        Program("Unix socket", "peers/pubsub_unix"),
+        Program("ZeroMQ ipc", "peers/pubsub_zmq", ("--mode", "sleep")),
+    )
+    rhythms = (
+        ("equal", "both equally fast"),
+        ("reader", "the reader slower"),
+        ("writer", "the writer slower"),
+    )
     sizes = ((64, "64 B"), (1024, "1 KiB"), (65536, "64 KiB"), (1 << 20, "1 MiB"))
     common = ("--cpus", f"{first},{second}", "--peers", "processes")
     scenarios = []
@@ -57,18 +69,20 @@ def pubsub_scenarios(setting: Setting) -> list[Scenario]:
             )
             for size, label in sizes
         ]
-        scenarios.append(
+        scenarios += [
             Scenario(
                 group="pubsub",
-                title=f"64 B, {word}: stream",
+                title=f"64 B, {word}: stream, {label}",
                 kind="json",
-                programs=programs,
-                reference="raw ring, in place",
+                programs=streams if rhythm != "equal" else (*streams, *programs[5:]),
+                reference="raw ring, copying",
                 metrics=stream,
                 arguments=(
                     *shared,
-                    *("--size", "64", "--count", "1", "--stream", str(50 * effort.trips)),
+                    *("--size", "64", "--count", "1", "--rhythm", rhythm),
+                    *("--stream", str(50 * effort.trips)),
                 ),
             )
-        )
+            for rhythm, label in rhythms
+        ]
     return scenarios

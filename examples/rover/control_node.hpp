@@ -21,7 +21,12 @@ class ControlNode : public horus::PlainNode {
     controller_.step(world_, static_cast<double>(now - last_ns_) * 1e-9, now);
     last_ns_ = now;
   }
-  void enter_safe_state() noexcept override { world_.drive.speed_mps = 0; }
+  // Perhaps on another thread, while somebody blocks this one: the motors first, which here are one number.
+  void enter_safe_state() noexcept override {
+    world_.drive.speed_mps = 0;
+    int64_t not_yet = 0;
+    world_.faults.control_safe.ns.compare_exchange_strong(not_yet, horus::monotonic_ns());
+  }
 
  private:
   World& world_;

@@ -22,8 +22,9 @@ namespace rover {
 using namespace horus::literals;
 
 namespace {
-constexpr horus::Duration kReceiverPatience = 3_s;  // with a receiver that we do not know
-}
+constexpr horus::Duration kControlWatchdog = 60_ms;  // safe after three of them, whoever blocks the loop
+constexpr horus::Duration kReceiverPatience = 3_s;   // with a receiver that we do not know
+}  // namespace
 
 std::vector<std::string> camera_command(const Options& options) {
   if (!options.camera_command.empty()) return {"/bin/sh", "-c", options.camera_command};
@@ -46,31 +47,41 @@ void add_nodes(horus::Scheduler& scheduler, World& world, const Options& options
   if (own_receiver)
     (faults ? scheduler.add<FaultyReceiver>(world) : scheduler.add<ReceiverNode>(world))
         .rate(horus::Rate(kReceiverRate_hz))
-        .priority(40);
-  scheduler.add<ControlNode>(world).rate(kControlRate).priority(0).deadline(kControlRate.period());
+        .priority(40)
+        .keep_in_emergency();
+  // Those that only look, or tell, go on during an emergency stop; what drives and what listens to orders does not.
+  auto control =
+      scheduler.add<ControlNode>(world).rate(kControlRate).priority(0).deadline(kControlRate.period());
+  if (faults) control.watchdog(kControlWatchdog).critical();
   auto camera_node = std::make_unique<CameraNode>(world, camera_command(options));
   CameraNode& camera = *camera_node;
   // Its pauses between two starts are its own.
-  scheduler.add(std::move(camera_node)).priority(10).circuit_breaker(false);
+  scheduler.add(std::move(camera_node)).priority(10).circuit_breaker(false).keep_in_emergency();
   if (options.nmea_file.empty()) {
     const horus::Duration patience = faults         ? gps_watchdog_in(options.drive_seconds())
                                      : own_receiver ? horus::Duration(1_s)
                                                     : kReceiverPatience;
-    scheduler.add<GpsNode>(world).priority(20).watchdog(patience);
+    scheduler.add<GpsNode>(world).priority(20).watchdog(patience).keep_in_emergency();
   } else {
-    scheduler.add<GpsFileNode>(world).priority(20);
+    scheduler.add<GpsFileNode>(world).priority(20).keep_in_emergency();
   }
   scheduler.add<CommandNode>(world, options.command_port).priority(25);
   (faults ? scheduler.add<FaultyHealth>(world) : scheduler.add<HealthNode>(world))
       .rate(2_hz)
       .priority(50)
-      .auto_restart();
+      .auto_restart()
+      .keep_in_emergency();
   (faults ? scheduler.add<FaultyLog>(world) : scheduler.add<LogNode>(world))
       .rate(kLogRate)
       .priority(60)
       .deadline(kLogRate.period())
-      .watchdog(200_ms);
-  if (faults) scheduler.add<FaultNode>(world, camera, options.drive_seconds()).priority(5);
+      .watchdog(200_ms)
+      .keep_in_emergency();
+  if (faults) {
+    scheduler.add<FaultNode>(scheduler, world, camera, options.drive_seconds())
+        .priority(5)
+        .keep_in_emergency();
+  }
 }
 
 namespace {
@@ -104,7 +115,10 @@ horus::Task<Journey> drive(World& world, const Options& options, Graph graph, ho
     if (options.view && LiveScreen::possible())
       screen.emplace(options.faults ? OnError::kNotice : OnError::kGiveUp);
     Dashboard dashboard(world, screen ? &*screen : nullptr, title, seconds);
-    scheduler.add<ViewNode>(scheduler, std::move(dashboard)).rate(kFrameRate).priority(90);
+    scheduler.add<ViewNode>(scheduler, std::move(dashboard))
+        .rate(kFrameRate)
+        .priority(90)
+        .keep_in_emergency();
   }
   if (options.faults) world.faults.plan = fault_plan(seconds);
   const int64_t start = horus::now_ns();

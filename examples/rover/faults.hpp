@@ -2,6 +2,7 @@
 // What goes wrong on purpose with --faults, and when. Plain values; the scheduler's thread.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -20,9 +21,22 @@ struct Fault {
   int64_t struck_ns = 0;  // 0: not yet
 };
 
+/// Written by one thread and read by another.
+struct Instant {
+  std::atomic<int64_t> ns{0};  // 0: not yet
+  Instant() = default;
+  Instant(const Instant& other) noexcept : ns(other.ns.load()) {}
+  Instant& operator=(const Instant& other) noexcept {
+    ns = other.ns.load();
+    return *this;
+  }
+};
+
 /// The faults of a drive, and what those that play them have to know.
 struct Faults {
-  std::vector<Fault> plan;  // in order of time; empty: an ordinary drive
+  Instant control_safe;       // its hook may run on another thread, beside whoever spins
+  std::vector<Fault> plan;    // in order of time; empty: an ordinary drive
+  int64_t stop_reset_ns = 0;  // of the emergency stop
   int64_t receiver_silent_until_ns = 0;
   bool health_is_broken = false;
   bool log_spins = false;

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "faulty_nodes.hpp"
 
+#include <chrono>
 #include <cmath>
 #include <stdexcept>
+
+#include <horus/base/log.hpp>
 
 namespace rover {
 
@@ -47,7 +50,20 @@ Task<> FaultyLog::tick() {
 
 Task<> FaultNode::init() {
   start_ns_ = horus::now_ns();
+  operator_ = spawn(reset_stops());
   co_return;
+}
+
+// A person who has looked what was the matter.
+Task<> FaultNode::reset_stops() {
+  while (true) {
+    co_await horus::sleep(std::chrono::milliseconds(50));
+    if (!scheduler_.emergency_stopped()) continue;
+    co_await horus::sleep(std::chrono::milliseconds(400));
+    scheduler_.reset_emergency_stop();
+    faults_.stop_reset_ns = horus::now_ns();
+    horus::log_info("the emergency stop was reset");
+  }
 }
 
 Task<> FaultNode::tick() {

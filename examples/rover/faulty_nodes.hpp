@@ -48,19 +48,22 @@ class FaultyLog : public LogNode {
 /// Strikes by the plan: a tick is a fault.
 class FaultNode : public horus::Node {
  public:
-  FaultNode(World& world, CameraNode& camera, double seconds)
-      : Node("faults"), faults_(world.faults), camera_(camera), seconds_(seconds) {}
+  FaultNode(horus::Scheduler& scheduler, World& world, CameraNode& camera, double seconds)
+      : Node("faults"), scheduler_(scheduler), faults_(world.faults), camera_(camera), seconds_(seconds) {}
   horus::Task<> init() override;
   horus::Task<> tick() override;
 
  private:
   void strike(FaultKind kind);
+  horus::Task<> reset_stops();
 
+  horus::Scheduler& scheduler_;
   Faults& faults_;
   CameraNode& camera_;
   double seconds_;
   int64_t start_ns_ = 0;
   size_t next_ = 0;
+  horus::Spawned<void> operator_;
 };
 
 }  // namespace rover

@@ -86,18 +86,29 @@ Journey measured_drive(World& world, const Options& options, Way way, double sec
   return journey;
 }
 
+// How long the results of an interrupted drive wait for a terminal that takes nothing.
+constexpr int kInterruptedPatience_ms = 500;
+int patience_ms = -1;
+
+template <class... Arguments>
+void say(fmt::format_string<Arguments...> format, Arguments&&... arguments) {
+  std::fflush(stdout);
+  const std::string text = fmt::format(format, std::forward<Arguments>(arguments)...);
+  if (!write_within(STDOUT_FILENO, text, patience_ms)) patience_ms = 0;
+}
+
 void print_result(const World& world, const Journey& journey, bool colours) {
   const std::string title =
       fmt::format("{:.1f} s, {:.0f} m, {} waypoints, {} pictures, {} GPS fixes ({})", journey.seconds,
                   world.drive.distance_m, world.drive.waypoints_reached, world.camera.pictures,
                   world.gps.epochs, journey.how);
-  fmt::print("\n{}", table(title, table_rows(journey.nodes), colours));
+  say("\n{}", table(title, table_rows(journey.nodes), colours));
 }
 
 void print_log(const World& world) {
-  fmt::print("\nlog: {}, {} in {} records", world.log.path, bytes_text(world.log.bytes), world.log.records);
-  if (world.log.lost > 0) fmt::print(", {} more lost", world.log.lost);
-  fmt::print("\n");
+  say("\nlog: {}, {} in {} records", world.log.path, bytes_text(world.log.bytes), world.log.records);
+  if (world.log.lost > 0) say(", {} more lost", world.log.lost);
+  say("\n");
 }
 
 /// Where each node's time went, on a screen that is wide enough for it.
@@ -108,13 +119,21 @@ void print_report(const Journey& journey) {
     end = std::min(journey.report.find('\n', begin), journey.report.size());
     widest = std::max(widest, end - begin);
   }
-  if (widest <= columns) fmt::print("\n{}", journey.report);
+  if (widest <= columns) say("\n{}", journey.report);
 }
 
 /// False when a fault was not noticed, contained and healed; an interrupted drive is not judged.
 bool print_faults(const World& world, const Journey& journey, bool colours) {
   const std::vector<FaultOutcome> outcomes = fault_outcomes(world.faults.plan, journey.timeline);
-  if (!outcomes.empty()) fmt::print("\n{}", fault_table(outcomes, colours));
+  if (!outcomes.empty()) say("\n{}", fault_table(outcomes, colours));
+  const int64_t safe_ns = world.faults.control_safe.ns;
+  const auto spin = std::ranges::find(world.faults.plan, FaultKind::kLogSpins, &Fault::kind);
+  if (spin != world.faults.plan.end() && spin->struck_ns != 0 && safe_ns > spin->struck_ns) {
+    say("\nWhile log was spinning, the safety monitor put control into its safe state, {} after the spin\n"
+        "began: an emergency stop, which was reset {} later.\n",
+        duration_text(static_cast<uint64_t>(safe_ns - spin->struck_ns)),
+        duration_text(static_cast<uint64_t>(std::max<int64_t>(world.faults.stop_reset_ns - safe_ns, 0))));
+  }
   return journey.interrupted || (outcomes.size() == world.faults.plan.size() &&
                                  std::ranges::all_of(outcomes, &FaultOutcome::overcome));
 }
@@ -125,7 +144,7 @@ bool write_timeline(const Journey& journey, const std::string& path) {
     fmt::print(stderr, "rover: {}\n", written.error().message());
     return false;
   }
-  fmt::print("timeline: {}\n", path);
+  say("timeline: {}\n", path);
   return true;
 }
 
@@ -134,8 +153,8 @@ void compare(const Options& options, const ComparisonRow& ours, bool colours) {
   const std::string log_path = options.log_path + fmt::format(".compare-{}", ::getpid());
   std::vector<ComparisonRow> rows;
   for (const Way way : {Way::kBlocking, Way::kThreads}) {
-    fmt::print("{}now the old way, {}, {:.1f} s …\n", rows.empty() ? "\n" : "", name_of(way),
-               options.compare_seconds());
+    say("{}now the old way, {}, {:.1f} s …\n", rows.empty() ? "\n" : "", name_of(way),
+        options.compare_seconds());
     std::fflush(stdout);
     World world;
     world.log.path = log_path;
@@ -146,9 +165,8 @@ void compare(const Options& options, const ComparisonRow& ours, bool colours) {
     rows.push_back(std::move(row));
   }
   rows.push_back(ours);
-  fmt::print("\nThe controller's ticks, beside the camera:\n{}", comparison(rows, colours));
-  fmt::print(
-      "Threads as the kernel counts them. Those of Horus: the loop, its safety\n"
+  say("\nThe controller's ticks, beside the camera:\n{}", comparison(rows, colours));
+  say("Threads as the kernel counts them. Those of Horus: the loop, its safety\n"
       "monitor, a helper that started the camera, and what serves files, with io_uring\n"
       "the kernel's worker.\n");
 }
@@ -168,6 +186,7 @@ int run(Options options) {
   ComparisonRow row;
   const Journey journey = measured_drive(world, options, options.way, options.drive_seconds(), true, row);
   std::string failed = what_failed(world, journey);
+  if (journey.interrupted) patience_ms = kInterruptedPatience_ms;
   if (journey.code == 0) {
     print_result(world, journey, colours);
     if (options.faults) print_report(journey);

@@ -3,10 +3,13 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <utility>
 
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -19,6 +22,10 @@ namespace rover {
 
 namespace {
 
+constexpr int kRest_ms = 2;
+constexpr int kRestoreLimit_ms = 100;
+constexpr int kNoticesLimit_ms = 1000;
+
 std::atomic<bool> taken{false};
 
 // Ways out that nobody catches; the scheduler has SIGINT and SIGTERM.
@@ -30,6 +37,31 @@ void die_politely(int signal) {
 }
 
 }  // namespace
+
+// "Ready" promises one byte of room only, and the terminal's flags are shared with the shell: so another open file of
+// it is written, which does not block.
+bool write_within(int descriptor, std::string_view text, int limit_ms) noexcept {
+  int own = -1;
+  if (limit_ms >= 0 && ::isatty(descriptor) == 1) {
+    char path[] = "/proc/self/fd/0";
+    path[sizeof path - 2] = static_cast<char>('0' + descriptor);
+    own = ::open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+  }
+  const int64_t end = horus::monotonic_ns() + int64_t{limit_ms} * 1'000'000;
+  while (!text.empty()) {
+    const ssize_t written = ::write(own >= 0 ? own : descriptor, text.data(), text.size());
+    if (written > 0) {
+      text.remove_prefix(static_cast<size_t>(written));
+      continue;
+    }
+    if (written < 0 && errno != EAGAIN && errno != EINTR) break;
+    if (limit_ms >= 0 && horus::monotonic_ns() >= end) break;
+    pollfd none{-1, 0, 0};
+    ::poll(&none, 1, kRest_ms);
+  }
+  if (own >= 0) ::close(own);
+  return text.empty();
+}
 
 bool LiveScreen::shown() noexcept { return taken.load(); }
 
@@ -52,8 +84,7 @@ Screen LiveScreen::size() noexcept {
 
 void LiveScreen::restore() noexcept {
   if (!taken.exchange(false)) return;
-  const std::string_view text = close_screen();
-  static_cast<void>(::write(STDOUT_FILENO, text.data(), text.size()));
+  static_cast<void>(write_within(STDOUT_FILENO, close_screen(), kRestoreLimit_ms));
 }
 
 LiveScreen::LiveScreen(OnError on_error) : on_error_(on_error) {
@@ -62,8 +93,7 @@ LiveScreen::LiveScreen(OnError on_error) : on_error_(on_error) {
   action.sa_flags = SA_RESETHAND;
   for (const int signal : kFatal) ::sigaction(signal, &action, nullptr);
   std::atexit([] { restore(); });
-  const std::string_view text = open_screen();
-  taken = ::write(STDOUT_FILENO, text.data(), text.size()) > 0;
+  taken = write_within(STDOUT_FILENO, open_screen(), kRestoreLimit_ms);
   previous_ =
       horus::set_log_sink([this](horus::LogLevel level, std::string_view line) { take_line(level, line); });
 }
@@ -99,8 +129,10 @@ void LiveScreen::close() {
   horus::set_log_sink(std::move(previous_));
   restore();
   for (const int signal : kFatal) ::signal(signal, SIG_DFL);
-  for (const Notice& notice : notices_) fmt::print(stderr, "{}\n", notice.line);
-  if (dropped_ > 0) fmt::print(stderr, "and {} more lines like these\n", dropped_);
+  std::string text;
+  for (const Notice& notice : notices_) text += notice.line + '\n';
+  if (dropped_ > 0) text += fmt::format("and {} more lines like these\n", dropped_);
+  static_cast<void>(write_within(STDERR_FILENO, text, kNoticesLimit_ms));
 }
 
 }  // namespace rover

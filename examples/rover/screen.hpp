@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <horus/base/log.hpp>
@@ -14,6 +15,10 @@
 #include "view.hpp"
 
 namespace rover {
+
+/// Writes to a terminal, and gives up after `limit_ms` (-1: never): one that nobody reads (Ctrl-S, a stopped ssh session)
+/// must keep no rover from ending. False when it took too little. Safe in signal handlers.
+bool write_within(int descriptor, std::string_view text, int limit_ms) noexcept;
 
 /// An error may be the last thing that we say: give the terminal back for it. Or it is what the drive is about.
 enum class OnError : uint8_t { kGiveUp, kNotice };

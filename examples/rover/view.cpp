@@ -180,9 +180,48 @@ std::string node_line(const NodeView& node, const Palette& colour, size_t bars_w
                      bars(node.lateness_ns, bars_width, colour));
 }
 
-void append_labelled(std::vector<std::string>& lines, std::string_view label, std::string text,
-                     const Palette& colour) {
-  if (!text.empty()) lines.push_back(fmt::format("  {}{:<11}{}{}", colour.quiet, label, colour.plain, text));
+// Columns of a text: control sequences take none, every code point takes one.
+size_t width_of(std::string_view text) {
+  size_t width = 0;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\x1b') {
+      i = std::min(text.find('m', i), text.size() - 1);
+    } else if ((static_cast<unsigned char>(text[i]) & 0xc0) != 0x80) {
+      ++width;
+    }
+  }
+  return width;
+}
+
+constexpr size_t kLabelled = 13;  // where the text after a label begins
+
+// What is too wide goes on below, rather than out of sight: it breaks where two spaces part one value from the next, and
+// takes its colour with it.
+void append_labelled(std::vector<std::string>& lines, std::string_view label, std::string_view text,
+                     const Palette& colour, size_t columns) {
+  if (text.empty()) return;
+  std::string line = fmt::format("  {}{:<11}{}", colour.quiet, label, colour.plain);
+  std::string shade;
+  size_t used = kLabelled;
+  while (!text.empty()) {
+    const size_t gap = text.find("  ");
+    const size_t next = gap == std::string_view::npos ? text.size() : text.find_first_not_of(' ', gap);
+    const std::string_view value = text.substr(0, gap);
+    const size_t width = width_of(value);
+    if (used > kLabelled && used + width > columns) {
+      lines.push_back(std::move(line));
+      line = std::string(kLabelled, ' ') + shade;
+      used = kLabelled;
+    }
+    line += value;
+    if (const size_t last = value.rfind('\x1b'); last != std::string_view::npos)
+      shade = value.substr(last, value.find('m', last) - last + 1);
+    if (next >= text.size()) break;
+    used += width + next - gap;
+    line.append(next - gap, ' ');
+    text.remove_prefix(next);
+  }
+  lines.push_back(line + std::string(colour.plain));
 }
 
 }  // namespace
@@ -228,34 +267,34 @@ std::string live_frame(const RoverView& view, const Screen& screen) {
   const std::string title = fmt::format("Rover on Horus, {}", view.how);
   std::string time = clock_text(view.elapsed_s);
   if (view.length_s > 0) {
-    time = fmt::format("{} of {}  {}{}{}", time, clock_text(view.length_s), colour.good,
-                       bar(view.elapsed_s / view.length_s, 16), colour.plain);
+    // In a narrow terminal the bar goes first.
+    const std::string whole = fmt::format("{} of {}", time, clock_text(view.length_s));
+    if (2 + title.size() + 1 + whole.size() <= columns) time = whole;
+    if (2 + title.size() + 1 + whole.size() + 2 + 16 <= columns)
+      time += fmt::format("  {}{}{}", colour.good, bar(view.elapsed_s / view.length_s, 16), colour.plain);
   }
-  const size_t time_width = clock_text(view.elapsed_s).size() +
-                            (view.length_s > 0 ? clock_text(view.length_s).size() + 4 + 2 + 16 : 0);
-  const size_t used = 2 + title.size() + time_width + 2;
+  const size_t used = 2 + title.size() + width_of(time) + 2;
   lines.push_back(fmt::format("  {}{}{}{:{}}{}", colour.strong, title, colour.plain, "",
                               used < columns ? columns - used : 1, time));
   lines.emplace_back();
 
   std::vector<std::string> details;
-  append_labelled(details, "position", gps_position(view.gps, colour), colour);
-  append_labelled(details, "motion", gps_motion(view.gps, colour), colour);
-  append_labelled(details, "camera", camera_text(view.camera, colour), colour);
-  append_labelled(details, "machine", health_text(view.health, colour), colour);
-  append_labelled(details, "command", command_text(view.drive, colour), colour);
-  append_labelled(
-      details, "drive",
-      fmt::format("{:<15}{}", fmt::format("{:.2f} m/s", view.drive.speed_mps),
-                  fmt::format("{} {:.0f}°", arrow(view.drive.heading_deg), view.drive.heading_deg)),
-      colour);
-  append_labelled(details, "log",
-                  fmt::format("{:<15}{}{}{}", bytes_text(view.log.bytes), colour.quiet,
-                              harmless(view.log.path, 50), colour.plain),
-                  colour);
+  const auto append = [&](std::string_view label, const std::string& text) {
+    append_labelled(details, label, text, colour, columns);
+  };
+  append("position", gps_position(view.gps, colour));
+  append("motion", gps_motion(view.gps, colour));
+  append("camera", camera_text(view.camera, colour));
+  append("machine", health_text(view.health, colour));
+  append("command", command_text(view.drive, colour));
+  append("drive",
+         fmt::format("{:<15}{}", fmt::format("{:.2f} m/s", view.drive.speed_mps),
+                     fmt::format("{} {:.0f}°", arrow(view.drive.heading_deg), view.drive.heading_deg)));
+  append("log", fmt::format("{:<15}{}{}{}", bytes_text(view.log.bytes), colour.quiet,
+                            harmless(view.log.path, 50), colour.plain));
   for (const std::string& notice : view.notices) {
-    append_labelled(details, &notice == view.notices.data() ? "notice" : "",
-                    fmt::format("{}{}{}", colour.notable, harmless(notice, 200), colour.plain), colour);
+    append(&notice == view.notices.data() ? "notice" : "",
+           fmt::format("{}{}{}", colour.notable, harmless(notice, 200), colour.plain));
   }
 
   lines.push_back(fmt::format("  {}{:<11}{:>8}{:>10}{:>8}{:>10}   {}{}", colour.quiet, "node", "rate",

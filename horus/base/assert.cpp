@@ -3,12 +3,16 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <string_view>
+
+#include <horus/base/log.hpp>
 
 namespace horus::detail {
 
 void assertion_failed(const char* condition, const char* message, const char* file, int line) noexcept {
-  std::fprintf(stderr, "horus: %s [%s, %s:%d]\n", message, condition, file, line);
-  std::fflush(stderr);
+  char text[1024];
+  std::snprintf(text, sizeof text, "%s [%s, %s:%d]", message, condition, file, line);
+  last_words(text);
   std::abort();
 }
 

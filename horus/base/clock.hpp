@@ -2,6 +2,8 @@
 // Time as Horus counts it: CLOCK_MONOTONIC in nanoseconds. Jumps of the wall clock cause nothing. Any thread.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
 #include <chrono>
 #include <cstdint>
 #include <ctime>

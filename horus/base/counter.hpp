@@ -2,6 +2,8 @@
 // Counters that one thread writes and any thread reads: no locked instruction. Internal.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
 #include <atomic>
 #include <cstdint>
 

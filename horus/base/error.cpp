@@ -8,13 +8,19 @@
 
 #include <fmt/format.h>
 
+#include <horus/base/uncaught.hpp>
+
 namespace horus {
+
+// Here, because whoever throws an Error has this file, in a static library too.
+[[maybe_unused]] static const bool kUncaughtErrorsAreReported = detail::report_uncaught_errors();
 
 // Target and finished message, shared by the copies of an Error. `message` is written at most once: by the
 // copy that wins the exchange in what().
 struct Error::Text {
   std::atomic<int> references{1};
   std::string target;
+  std::string detail;  // of the cause
   std::atomic<const std::string*> message{nullptr};
 
   ~Text() { delete message.load(std::memory_order_acquire); }
@@ -72,6 +78,21 @@ std::string_view Error::target() const noexcept {
   return text == nullptr ? std::string_view{} : std::string_view{text->target};
 }
 
+Error Error::on(const char* operation, std::string_view target) const {
+  const Error seen(code_, operation, target);
+  const Text* text = text_.load(std::memory_order_acquire);
+  return text == nullptr || text->detail.empty() ? seen : seen.with_detail(text->detail);
+}
+
+Error Error::with_detail(std::string_view detail) const {
+  Error fuller(code_, operation_);
+  auto* text = new Text;
+  text->target = target();
+  text->detail = detail;
+  fuller.text_.store(text, std::memory_order_release);
+  return fuller;
+}
+
 bool Error::cancelled() const noexcept { return code_ == ECANCELED; }
 bool Error::timed_out() const noexcept { return code_ == ETIMEDOUT; }
 
@@ -97,6 +118,8 @@ std::string_view advice(int code, std::string_view operation) {
       [[fallthrough]];
     case EPERM: return operation == "bind" ? "ports below 1024 need a privilege" : "check owner and mode";
     case EISDIR: return "a file was expected";
+    case ENXIO:
+      return operation == "open" ? "a FIFO that nobody reads, a socket, or a device without a driver" : "";
     case ENOTDIR: return "a part of the path is not a directory";
     case EROFS: return "mounted read-only";
     case ENOMEM: return "check ulimit -l and free memory";
@@ -139,6 +162,11 @@ std::string Error::message() const {
   }
   if (!line.empty()) line += ": ";
   line += describe_code(code_);
+  if (const Text* text = text_.load(std::memory_order_acquire); text != nullptr && !text->detail.empty()) {
+    line += ' ';
+    line += text->detail;
+    return line;  // whoever knew the cause knows better what helps
+  }
   if (const auto what_to_do = advice(code_, operation_); !what_to_do.empty()) {
     line += " (";
     line += what_to_do;

@@ -59,9 +59,10 @@ class HORUS_API Error : public std::exception {
   [[nodiscard]] const char* what() const noexcept override;
 
   /// The same failure, seen from a caller that knows more: replaces operation and target.
-  [[nodiscard]] Error on(const char* operation, std::string_view target) const {
-    return {code_, operation, target};
-  }
+  [[nodiscard]] Error on(const char* operation, std::string_view target) const;
+  /// The same failure with more about its cause, for a person: "timed out" becomes "timed out after 1 s". It stands in
+  /// place of the general advice for the code.
+  [[nodiscard]] Error with_detail(std::string_view detail) const;
 
  private:
   struct Text;

@@ -3,6 +3,8 @@
 // comes by often needs no barrier of its own when the other, which hardly ever does, makes it for both. Internal.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
 namespace horus {
 
 /// From now on the far barriers of others reach all threads of this process. False where the kernel has none. Any thread.

@@ -3,6 +3,8 @@
 // The list never owns: an element must be unlinked before it dies.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
 #include <cstddef>
 
 namespace horus {

@@ -2,6 +2,8 @@
 // Rates and the literals 100_hz, 2_ms, 250_us. `using namespace horus::literals;` also brings std::chrono's own.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
 #include <chrono>
 #include <cstdint>
 

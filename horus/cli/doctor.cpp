@@ -227,6 +227,7 @@ Diagnosis examine() {
   add(check_time());
   add(check_processors());
   add(std::move(rights));
+  if (!diagnosis.backend.empty()) add({check_hubs()});
   return diagnosis;
 }
 

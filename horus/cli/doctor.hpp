@@ -23,6 +23,8 @@ std::vector<Check> check_time();
 std::vector<Check> check_processors();
 /// SCHED_FIFO, locked memory, open files, shared memory.
 std::vector<Check> check_rights();
+/// Two hubs on shared memory meet, and a message goes from one to the other.
+Check check_hubs();
 Check check_container();
 
 /// The first line of a small file; empty when it cannot be read.

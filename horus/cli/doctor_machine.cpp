@@ -79,14 +79,19 @@ Check check_fifo() {
 }
 
 Check check_locked_memory() {
-  const int refused = in_a_child([] { return ::mlockall(MCL_CURRENT | MCL_FUTURE) == 0 ? 0 : errno; });
+  const int refused =
+      in_a_child([] { return ::mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0 ? 0 : errno; });
   const rlim_t limit = limit_of(RLIMIT_MEMLOCK).rlim_cur;
   const std::string text =
       limit == RLIM_INFINITY ? "there is no limit" : fmt::format("the limit is {} KiB", limit / 1024);
-  if (refused == 0) return {"locked memory", Verdict::ok, fmt::format("mlockall is permitted; {}.", text)};
+  if (refused == 0)
+    return {
+        "locked memory", Verdict::ok,
+        fmt::format("mlockall is permitted; {}. SchedulerConfig::realtime() locks what is touched.", text)};
   return {"locked memory", Verdict::note,
-          fmt::format("mlockall is refused ({}; {}): SchedulerConfig::realtime() runs without.",
-                      describe_code(refused), text),
+          fmt::format(
+              "mlockall is refused ({}; {}): SchedulerConfig::realtime() locks 512 KiB of its stack alone.",
+              describe_code(refused), text),
           "ulimit -l unlimited"};
 }
 

@@ -130,8 +130,8 @@ Result<> Document::check_sections(std::span<const std::string_view> known) const
     const bool section = std::holds_alternative<Section>(entry.value.is);
     if (section && std::find(known.begin(), known.end(), entry.key) != known.end()) continue;
     const std::string near = nearest(entry.key, names);
-    const std::string advice =
-        near.empty() ? "(known: " + in_words(names) + ")" : "(did you mean " + in_quotes(near) + "?)";
+    const std::string advice = fmt::format(
+        "({}known: {})", near.empty() ? "" : "did you mean " + in_quotes(near) + "? ", in_words(names));
     if (section) return error(entry.line, entry.key, "unknown section " + advice);
     return error(entry.line, entry.key,
                  near == entry.key ? "expected a section, found " + describe(entry.value)
@@ -168,11 +168,8 @@ Result<Reader> Document::section(std::string_view group, std::string_view name) 
     const auto known = names(group);
     const std::string near = nearest(name, known);
     std::string problem = fmt::format("there is no section [{}]", path);
-    if (!near.empty()) {
-      problem += fmt::format(" (did you mean [{}.{}]?)", group, near);
-    } else if (!known.empty()) {
-      problem += fmt::format(" (there are: {})", in_words(known));
-    }
+    const std::string advice = near.empty() ? "" : fmt::format("did you mean [{}.{}]? ", group, near);
+    if (!known.empty()) problem += fmt::format(" ({}there are: {})", advice, in_words(known));
     return error(0, "", problem);
   }
   const auto* section = std::get_if<Section>(&entry->value.is);

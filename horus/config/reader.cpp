@@ -147,8 +147,8 @@ Result<> Reader::finish() {
     std::string all;
     for (const std::string& key : asked_) all += (all.empty() ? "" : ", ") + key;
     const std::string near = nearest(entry.key, asked_);
-    const std::string advice = near.empty() ? "known: " + all : "did you mean " + in_quotes(near) + "?";
-    complain(entry.key, "unknown key (" + advice + ")");
+    const std::string advice = near.empty() ? "" : "did you mean " + in_quotes(near) + "? ";
+    complain(entry.key, fmt::format("unknown key ({}known: {})", advice, all));
   }
   return first_;
 }

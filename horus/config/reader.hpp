@@ -72,6 +72,8 @@ class HORUS_API Reader {
   [[nodiscard]] const Result<>& so_far() const noexcept { return first_; }
   /// Errors: kBadConfiguration with the first problem, by line.
   [[nodiscard]] Result<> finish();
+  /// Of the section, from 1.
+  [[nodiscard]] int line() const noexcept { return line_; }
   [[nodiscard]] const Section& contents() const noexcept { return *section_; }
 
  private:

@@ -7,6 +7,7 @@
 
 #include <horus/config/document.hpp>
 #include <horus/config/parsers.hpp>
+#include <horus/config/toml_guard.hpp>
 
 // toml++ 3.3 asserts what garbage breaks ("[ = "), and without assertions takes it for granted. Here it is an error in the
 // file, in every build.
@@ -21,77 +22,6 @@ struct Surprise {};
 
 namespace horus::config {
 namespace {
-
-// What toml++ must not meet. It recurses once for each part of a dotted key, and destroys what it made in the same way: a
-// megabyte of "a.a.a." would end the program. And toml++ 3.3 does not expect some letters (U+FB26 to U+FEFE) where TOML
-// has none.
-class FirstLook {
- public:
-  explicit FirstLook(std::string_view text) : text_(text) {}
-
-  void run() {
-    constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
-    if (text_.starts_with(kByteOrderMark)) at_ = kByteOrderMark.size();
-    while (at_ < text_.size()) {
-      const char c = text_[at_];
-      if (c == '#') {
-        at_ = std::min(text_.find('\n', at_), text_.size());
-        continue;
-      }
-      if (c == '"' || c == '\'') {
-        skip_string(c);
-        continue;
-      }
-      step(c);
-      ++at_;
-    }
-  }
-
- private:
-  void step(char c) {
-    if (static_cast<unsigned char>(c) >= 0x80)
-      throw Problem{line_, "a character beyond ASCII outside of a string and a comment; quote it"};
-    switch (c) {
-      case '\n': ++line_; [[fallthrough]];
-      case '=':
-      case ',': dots_ = 0; break;
-      case '[':
-      case '{':
-        dots_ = 0;
-        ++brackets_;
-        break;
-      case ']':
-      case '}':
-        dots_ = 0;
-        brackets_ = std::max(0, brackets_ - 1);
-        break;
-      case '.': ++dots_; break;
-      default: break;
-    }
-    if (dots_ >= kMaxNesting || brackets_ > kMaxNesting) throw Problem{line_, too_deep()};
-  }
-
-  // A string that does not end is toml++'s to complain about.
-  void skip_string(char quote) {
-    const bool longer = text_.substr(at_, 3) == std::string(3, quote);
-    const std::string_view end = text_.substr(at_, longer ? 3 : 1);
-    at_ += end.size();
-    while (at_ < text_.size() && text_.substr(at_, end.size()) != end) {
-      if (text_[at_] == '\n') {
-        if (!longer) return;
-        ++line_;
-      }
-      at_ += quote == '"' && text_[at_] == '\\' && at_ + 1 < text_.size() && text_[at_ + 1] != '\n' ? 2 : 1;
-    }
-    at_ = std::min(at_ + end.size(), text_.size());
-  }
-
-  std::string_view text_;
-  std::size_t at_ = 0;
-  int line_ = 1;
-  int dots_ = 0;
-  int brackets_ = 0;
-};
 
 int line_of(const toml::source_region& region) { return static_cast<int>(region.begin.line); }
 
@@ -154,7 +84,7 @@ int line_of_surprise(std::string_view text) {
 }  // namespace
 
 Value parse_toml(std::string_view text) {
-  FirstLook(text).run();
+  guard_toml(text);
   try {
     const toml::table table = toml::parse(text);
     std::size_t values = 0;

@@ -76,6 +76,11 @@ std::string nearest(std::string_view wrong, const std::vector<std::string>& name
   std::string best;
   std::size_t least = std::max<std::size_t>(1, wrong.size() / 3) + 1;
   if (wrong.size() > kLongestCompared) return best;
+  // A unit that was left out: "rate" for "rate_hz".
+  const auto longer = std::find_if(names.begin(), names.end(), [&](const std::string& name) {
+    return !wrong.empty() && name.starts_with(wrong) && name[wrong.size()] == '_';
+  });
+  if (longer != names.end()) return *longer;
   for (const std::string& name : names) {
     if (name.size() > kLongestCompared) continue;
     if (const std::size_t changes = distance(wrong, name); changes < least) {

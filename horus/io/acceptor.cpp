@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include <horus/base/above_standard.hpp>
 #include <horus/base/log.hpp>
 
 namespace horus::io::detail {
@@ -76,6 +77,7 @@ Acceptor::Acceptor(Descriptor listener, std::string name, std::size_t limit)
 
 Task<Result<Descriptor>> Acceptor::accept(std::shared_ptr<Acceptor> self) {
   if (self == nullptr) co_return Error(EBADF, "accept", "(the listener is not open)");
+  self->owner_.check("listener");
   Next next(*self);
   auto connection = co_await next;
   co_return std::move(connection);
@@ -165,7 +167,12 @@ void Acceptor::accepted(std::int32_t result, bool more) noexcept {
   }
 }
 
-void Acceptor::deliver(int fd) noexcept {
+void Acceptor::deliver(int accepted) noexcept {
+  const int fd = above_standard(accepted);
+  if (fd < 0) {  // no descriptor is left for it
+    ++refused_;
+    return;
+  }
   if (dropped_) {
     const Descriptor unwanted(fd);
     return;
@@ -186,13 +193,9 @@ void Acceptor::fail(int code) noexcept {
 // --- No descriptors left ----------------------------------------------------------------------------------------------
 
 void Acceptor::relieve(int code) noexcept {
-  ++unreported_;
-  const std::int64_t now = reactor_.now_ns();
-  if (last_warning_ns_ == 0 || now - last_warning_ns_ >= kWarnEvery.count()) {
-    last_warning_ns_ = now;
-    log_warning(fmt::format("{}; connections are being closed or wait ({} shortages)",
-                            Error(code, "accept", name_).message(), unreported_));
-    unreported_ = 0;
+  if (shortages_.may(reactor_.now_ns())) {
+    log_warning(fmt::format("{}; connections are being closed or wait{}",
+                            Error(code, "accept", name_).message(), shortages_.more()));
   }
   take_reserve();
   if (reserve_ < 0) return rest();

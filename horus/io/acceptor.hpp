@@ -10,8 +10,10 @@
 #include <string>
 
 #include <horus/base/export.hpp>
+#include <horus/base/quiet_log.hpp>
 #include <horus/base/result.hpp>
 #include <horus/io/descriptor.hpp>
+#include <horus/io/owner_thread.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/task/event.hpp>
 #include <horus/task/task.hpp>
@@ -31,7 +33,6 @@ class HORUS_API Acceptor : private CompletionHandler,
  public:
   static constexpr Duration kRest =
       std::chrono::milliseconds(10);  ///< after a shortage, before the next attempt
-  static constexpr Duration kWarnEvery = std::chrono::seconds(1);
 
   Acceptor(Descriptor listener, std::string name, std::size_t limit);
 
@@ -69,6 +70,7 @@ class HORUS_API Acceptor : private CompletionHandler,
   void take_reserve() noexcept;
 
   Reactor& reactor_;
+  OwnerThread owner_;
   Descriptor listener_;
   std::string name_;
   std::size_t limit_;
@@ -81,8 +83,7 @@ class HORUS_API Acceptor : private CompletionHandler,
   bool pausing_ = false;  // the multishot's cancellation is under way
   bool dropped_ = false;
   std::uint64_t refused_ = 0;
-  std::int64_t last_warning_ns_ = 0;
-  std::uint64_t unreported_ = 0;
+  horus::detail::QuietLog shortages_;
 };
 
 }  // namespace horus::io::detail

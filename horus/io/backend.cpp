@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <ctime>
 #include <filesystem>
@@ -14,13 +15,28 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
+#include <horus/base/above_standard.hpp>
+#include <horus/io/mounts.hpp>
 #include <horus/io/reactor.hpp>
 
 namespace horus::io {
 namespace {
 int or_errno(int result) noexcept { return result < 0 ? -errno : result; }
+
+// 0, or -errno and none.
+int move_both(int ends[2]) noexcept {
+  ends[0] = above_standard(ends[0]);
+  ends[1] = above_standard(ends[1]);
+  if (ends[0] >= 0 && ends[1] >= 0) return 0;
+  const int problem = errno;
+  for (const int end : {ends[0], ends[1]}) {
+    if (end >= 0) ::close(end);
+  }
+  return -problem;
+}
 
 std::int64_t system_wall_clock_ns() noexcept {
   timespec now{};
@@ -39,12 +55,13 @@ std::uint64_t Backend::next_id() noexcept {
 int Backend::register_file(int) noexcept { return -EOPNOTSUPP; }
 void Backend::unregister_file(int) noexcept {}
 void Backend::may_be_another(int) noexcept {}
+bool Backend::let_go(int) noexcept { return true; }
 
 std::int64_t Backend::now_ns() noexcept { return monotonic_ns(); }
 std::int64_t Backend::wall_clock_ns() noexcept { return system_wall_clock_ns(); }
 void Backend::exit_now(int code) noexcept { std::_Exit(code); }
 int Backend::socket(int domain, int type, int protocol) noexcept {
-  return or_errno(::socket(domain, type | SOCK_CLOEXEC, protocol));
+  return or_errno(above_standard(::socket(domain, type | SOCK_CLOEXEC, protocol)));
 }
 int Backend::bind(int fd, const sockaddr* address, socklen_t size) noexcept {
   return or_errno(::bind(fd, address, size));
@@ -62,12 +79,14 @@ int Backend::local_address(int fd, sockaddr* address, socklen_t* size) noexcept 
 int Backend::peer_address(int fd, sockaddr* address, socklen_t* size) noexcept {
   return or_errno(::getpeername(fd, address, size));
 }
-int Backend::pipe(int ends[2], int flags) noexcept { return or_errno(::pipe2(ends, flags | O_CLOEXEC)); }
+int Backend::pipe(int ends[2], int flags) noexcept {
+  return ::pipe2(ends, flags | O_CLOEXEC) < 0 ? -errno : move_both(ends);
+}
 int Backend::socket_pair(int ends[2], int domain, int type) noexcept {
-  return or_errno(::socketpair(domain, type | SOCK_CLOEXEC, 0, ends));
+  return ::socketpair(domain, type | SOCK_CLOEXEC, 0, ends) < 0 ? -errno : move_both(ends);
 }
 int Backend::event_fd(unsigned initial, int flags) noexcept {
-  return or_errno(::eventfd(initial, flags | EFD_CLOEXEC));
+  return or_errno(above_standard(::eventfd(initial, flags | EFD_CLOEXEC)));
 }
 void Backend::ring(int event_fd, std::uint64_t count) noexcept {
   const int saved = errno;
@@ -99,6 +118,23 @@ int Backend::set_pipe_room(int fd, std::size_t bytes) noexcept {
 }
 int Backend::control_device(int fd, unsigned long request, void* argument) noexcept {
   return or_errno(::ioctl(fd, request, argument));
+}
+bool Backend::path_may_wait(int folder, const char* path) noexcept {
+  return detail::path_may_wait(folder, path);
+}
+bool Backend::file_may_wait(int fd, const char* path) noexcept { return detail::file_may_wait(fd, path); }
+int Backend::open_terminal_again(int fd) noexcept {
+  int number = 0;
+  if (::isatty(fd) != 1 || ::ioctl(fd, TIOCGPTN, &number) == 0) return -ENOTTY;
+  const int flags = ::fcntl(fd, F_GETFL);
+  if (flags < 0) return -errno;
+  char path[32];
+  std::snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+  return or_errno(above_standard(::open(path, (flags & O_ACCMODE) | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)));
+}
+ssize_t Backend::transfer_now(int fd, const iovec* parts, int count, bool writing) noexcept {
+  const ssize_t moved = writing ? ::writev(fd, parts, count) : ::readv(fd, parts, count);
+  return moved < 0 ? -errno : moved;
 }
 int Backend::use_fifo(int fd) noexcept {
   struct stat status{};

@@ -43,10 +43,20 @@ struct Rings {
   const std::uint32_t* sq_flags = nullptr;
 };
 
+/// How a descriptor is to be closed without holding the loop up.
+enum class Closing : std::uint8_t {
+  at_once,  ///< close(2) takes no time: sockets, pipes, counters
+  entry,    ///< IORING_OP_CLOSE: files, which may be written back then
+  room,     ///< a thread: a socket that lingers, a serial line, a block device, a file of a server
+};
+
 /// Instruction set: NOP · ACCEPT (single, multishot) · CONNECT · RECV (plain; multishot with a buffer ring) · SEND
 /// (MSG_WAITALL, MSG_DONTWAIT) · RECVMSG · SENDMSG · READ · WRITE · READV · WRITEV · READ_FIXED · WRITE_FIXED ·
 /// OPENAT · STATX · FSYNC · FALLOCATE · UNLINKAT · RENAMEAT · MKDIRAT · SYMLINKAT · LINKAT · POLL_ADD (one-shot) ·
 /// ASYNC_CANCEL (by user_data; by descriptor, ALL; ANY|ALL) · CLOSE · SHUTDOWN. Anything else completes with -EINVAL.
+///
+/// IOSQE_ASYNC asks that the call be made on another thread, for files that may keep it waiting; interpreters make
+/// calls on files there in any case.
 ///
 /// A SEND with MSG_DONTWAIT | MSG_WAITALL and IOSQE_CQE_SKIP_SUCCESS completes only when it failed or was short.
 ///
@@ -115,8 +125,13 @@ class HORUS_API Backend {
   virtual void ring(int event_fd, std::uint64_t count) noexcept;
   /// The open file description's flags, as F_GETFL gives them.
   virtual int status_flags(int fd) noexcept;
-  /// Closes a descriptor that nothing waits on.
+  /// Closes a descriptor that nothing waits on. -EBUSY: something works on it by its number; use an entry.
   virtual int close_descriptor(int fd) noexcept;
+  /// What closing it may cost. Asked for each close; never waits.
+  virtual Closing closing_of(int fd) noexcept;
+  /// Another thread is about to close `fd`: keeps nothing of it. False: something works on it by its number; use an
+  /// entry.
+  virtual bool let_go(int fd) noexcept;
   /// Hands work to a pool, and takes it back when it has not started.
   virtual bool run_job(ThreadPool& pool, ThreadPool::Job& job) noexcept;
   virtual bool take_job_back(ThreadPool& pool, ThreadPool::Job& job) noexcept;
@@ -134,6 +149,10 @@ class HORUS_API Backend {
   virtual int make_fifo(const char* path, mode_t mode) noexcept;
   /// The addresses of a host name; never empty.
   virtual Result<std::vector<Address>> look_up(const std::string& host, std::uint16_t port);
+  /// What answers look-ups on the resolver's threads: a function, because a look-up that hangs may outlive this backend.
+  /// Null: only `look_up` does, and it does not hang.
+  using NameLookUp = Result<std::vector<Address>> (*)(const std::string& host, std::uint16_t port);
+  [[nodiscard]] virtual NameLookUp name_look_up() noexcept;
   /// Starts a child; `descriptors` become its 0, 1 and 2 (-1: as the options' Redirect says). Its pid, or an Error.
   virtual Result<pid_t> spawn(const ProcessOptions& options, const std::array<int, 3>& descriptors);
 
@@ -141,6 +160,15 @@ class HORUS_API Backend {
   virtual int use_fifo(int fd) noexcept;
   /// Room in a pipe, in bytes (F_SETPIPE_SZ); the kernel rounds up.
   virtual int set_pipe_room(int fd, std::size_t bytes) noexcept;
+  /// True when looking up `path` (from `folder`), or reading and writing the open file `fd` that `path` named, may wait
+  /// for somebody else: a server, a driver. Such operations carry IOSQE_ASYNC and leave the loop (detour.hpp).
+  virtual bool path_may_wait(int folder, const char* path) noexcept;
+  virtual bool file_may_wait(int fd, const char* path) noexcept;
+  /// The terminal `fd` once more, as an open file of our own, non-blocking. -ENOTTY: it is none, or the other end of
+  /// one, which opened again would be another; -EACCES: it is somebody else's (after su).
+  virtual int open_terminal_again(int fd) noexcept;
+  /// As readv(2) and writev(2) on a non-blocking descriptor.
+  virtual ssize_t transfer_now(int fd, const iovec* parts, int count, bool writing) noexcept;
   /// As ioctl(2), for terminals.
   virtual int control_device(int fd, unsigned long request, void* argument) noexcept;
   // Processes and signals.
@@ -155,8 +183,9 @@ class HORUS_API Backend {
   virtual void release_signals(const SignalClaim& claim) noexcept;
   virtual int open_process(pid_t pid) noexcept;  ///< a pidfd: readable when that child has ended
   virtual int signal_process(int pidfd, int number) noexcept;
-  /// Takes the exit status without waiting; `info.si_pid` 0: it runs.
-  virtual int reap(int pidfd, siginfo_t& info) noexcept;
+  /// Takes the exit status without waiting; `info.si_pid` 0: it runs. With `keep` it is only read: the child stays a
+  /// zombie, and so its number, and that of its group, its own.
+  virtual int reap(int pidfd, siginfo_t& info, bool keep) noexcept;
   /// Takes the status of a killed child that has no pidfd.
   virtual void reap_killed(pid_t pid) noexcept;
   /// Waits for the end of a killed child, at most so long; for the end of a reactor.

@@ -27,6 +27,20 @@ ssize_t transfer(const io_uring_sqe& entry, const iovec* parts, int count, bool 
                  : ::readv(entry.fd, parts, count);  // the kernel ignores it too
 }
 
+// As io_uring opens: a FIFO does not wait for its other end, which would keep a thread that files need for as long as
+// nobody comes. Without a reader it is ENXIO.
+int open_without_waiting(const io_uring_sqe& entry) noexcept {
+  const int flags = static_cast<int>(entry.open_flags);
+  const auto open = [&](int with) {
+    return ::openat(entry.fd, path_of(entry.addr), flags | with, entry.len);
+  };
+  if ((flags & (O_NONBLOCK | O_PATH)) != 0) return open(0);
+  const int fd = open(O_NONBLOCK);
+  if (fd < 0) return errno == EAGAIN ? open(0) : -1;  // somebody's lease, which ends within a time
+  ::fcntl(fd, F_SETFL, flags);
+  return fd;
+}
+
 ssize_t perform(const io_uring_sqe& entry) noexcept {
   switch (entry.opcode) {
     case IORING_OP_READ:
@@ -41,8 +55,7 @@ ssize_t perform(const io_uring_sqe& entry) noexcept {
     case IORING_OP_WRITEV:
       return transfer(entry, reinterpret_cast<const iovec*>(entry.addr), static_cast<int>(entry.len),
                       entry.opcode == IORING_OP_WRITEV);
-    case IORING_OP_OPENAT:
-      return ::openat(entry.fd, path_of(entry.addr), static_cast<int>(entry.open_flags), entry.len);
+    case IORING_OP_OPENAT: return open_without_waiting(entry);
     case IORING_OP_STATX:
       return ::statx(entry.fd, path_of(entry.addr), static_cast<int>(entry.statx_flags), entry.len,
                      reinterpret_cast<struct statx*>(entry.off));

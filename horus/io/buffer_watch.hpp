@@ -4,6 +4,8 @@
 // freed in between ends the program with a line that names the operation. Other builds have none of this. One thread.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
 #include <cstdint>
 
 #include <linux/io_uring.h>

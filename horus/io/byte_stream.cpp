@@ -36,6 +36,7 @@ class Shutdown : public OperationAwaiter<Shutdown> {
 // 0 when a buffered read may begin, else why not.
 int refuses_read(const StreamHold& state) noexcept {
   if (!state || state->closed) return EBADF;
+  state->owner.check("stream");
   return state->reading ? EBUSY : 0;
 }
 
@@ -227,6 +228,7 @@ AsyncStream<Result<std::string>> each_line(StreamHold state, std::size_t limit) 
 
 Task<Result<>> write_everything(StreamHold state, Bytes bytes) {
   if (!state || state->closed) co_return write_error(state, EBADF);
+  state->owner.check("stream");
   if (!state->write_turn.try_acquire()) {
     auto waiting = detail::wait_for_turn(state);
     const bool mine = co_await waiting;
@@ -252,6 +254,7 @@ Task<Result<>> write_everything(StreamHold state, Bytes bytes) {
 
 Task<Result<>> write_parts(StreamHold state, std::span<const Bytes> parts) {
   if (!state || state->closed) co_return write_error(state, EBADF);
+  state->owner.check("stream");
   if (!state->write_turn.try_acquire()) {
     auto waiting = detail::wait_for_turn(state);
     const bool mine = co_await waiting;
@@ -281,6 +284,7 @@ Task<Result<>> write_parts(StreamHold state, std::span<const Bytes> parts) {
 
 Task<Result<>> shut_down(StreamHold state) {
   if (!state || state->closed) co_return Error(EBADF, "shutdown", "(the stream is not open)");
+  state->owner.check("stream");
   if (!state->socket) co_return state->error(ENOTSOCK, "shutdown", "close it instead");
   if (!state->write_turn.try_acquire()) {
     auto waiting = detail::wait_for_turn(state);
@@ -312,6 +316,14 @@ ByteStream::ByteStream(Descriptor descriptor, std::string label, Ownership owner
   state_->label = std::move(label);
   state_->socket = false;
   state_->poll_first = ownership == Ownership::shared;
+  Reactor* reactor = Reactor::current();
+  if (!state_->poll_first || fd() < 0 || reactor == nullptr) return;
+  // A terminal that nobody reads says that it is ready and then keeps whoever writes more than it has room for. Its flags
+  // are shared with strangers; those of another open file of the same terminal are our own.
+  Descriptor own(reactor->backend().open_terminal_again(fd()));
+  if (!own) return;
+  state_->terminal = true;
+  state_->given = std::exchange(state_->descriptor, std::move(own));
 }
 
 ByteStream::ByteStream(Socket, Descriptor descriptor, const Address& peer, std::string label)
@@ -349,6 +361,7 @@ Task<Result<>> ByteStream::close() {
     const StreamHold state = std::move(state_);
     state->closed = true;
     descriptor = std::move(state->descriptor);
+    state->given.reset();
   }
   return io::close(std::move(descriptor));
 }
@@ -359,7 +372,9 @@ Descriptor ByteStream::release() {
   HORUS_ASSERT(!state->reading && state->write_turn.available() == 1,
                "release() of a stream that a task is reading or writing");
   state->closed = true;
-  return std::move(state->descriptor);
+  if (!state->terminal) return std::move(state->descriptor);
+  state->descriptor.reset();
+  return std::move(state->given);
 }
 
 Task<Result<std::size_t>> ByteStream::read(std::span<const MutableBytes> parts) const {

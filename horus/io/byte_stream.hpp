@@ -26,9 +26,16 @@ class ReadAwaiter : public OperationAwaiter<ReadAwaiter> {
  public:
   static constexpr const char* kName = "read";
   ReadAwaiter(StreamHold state, MutableBytes into) noexcept : state_(std::move(state)), into_(into) {}
+  ReadAwaiter(const ReadAwaiter&) = delete;
+  ReadAwaiter& operator=(const ReadAwaiter&) = delete;
+  // Also of a frame that is freed instead of resumed (a dropped AsyncStream's).
+  ~ReadAwaiter() {
+    if (reading_) state_->reading = false;
+  }
 
   bool await_ready() noexcept {
     if (!state_ || state_->closed) return finish(-EBADF);
+    state_->owner.check("stream");
     if (state_->reading) return finish(-EBUSY);
     if (state_->buffered() > 0 || into_.empty()) {
       return finish(static_cast<std::int32_t>(
@@ -50,7 +57,7 @@ class ReadAwaiter : public OperationAwaiter<ReadAwaiter> {
   }
   void prepare(io_uring_sqe& entry) const noexcept { Receive::fill(entry, state_->socket, fd, into_); }
   Result<std::size_t> await_resume() {
-    if (reading_) state_->reading = false;
+    if (std::exchange(reading_, false)) state_->reading = false;
     const std::int32_t count = patient_.valid() ? patient_.outcome().take() : transferred(result);
     if (count > 0) [[likely]]
       return static_cast<std::size_t>(count);
@@ -76,9 +83,15 @@ class WriteAwaiter : public OperationAwaiter<WriteAwaiter> {
  public:
   static constexpr const char* kName = "write";
   WriteAwaiter(StreamHold state, Bytes bytes) noexcept : state_(std::move(state)), bytes_(bytes) {}
+  WriteAwaiter(const WriteAwaiter&) = delete;
+  WriteAwaiter& operator=(const WriteAwaiter&) = delete;
+  ~WriteAwaiter() {
+    if (turn_) state_->write_turn.release();
+  }
 
   bool await_ready() noexcept {
     if (!state_ || state_->closed) return finish(-EBADF);
+    state_->owner.check("stream");
     if (bytes_.empty()) return finish(0);
     turn_ = state_->write_turn.try_acquire();
     return turn_ ? false : finish(-EBUSY);
@@ -95,7 +108,7 @@ class WriteAwaiter : public OperationAwaiter<WriteAwaiter> {
   }
   void prepare(io_uring_sqe& entry) const noexcept { Send::fill(entry, state_->socket, fd, bytes_); }
   Result<std::size_t> await_resume() {
-    if (turn_) state_->write_turn.release();
+    if (std::exchange(turn_, false)) state_->write_turn.release();
     const std::int32_t count = patient_.valid() ? patient_.outcome().take() : transferred(result);
     if (count >= 0) [[likely]]
       return static_cast<std::size_t>(count);

@@ -3,6 +3,8 @@
 // memory must live until the operation that got the view has ended.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
 #include <concepts>
 #include <cstddef>
 #include <ranges>

@@ -1,9 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <horus/io/chunk_stream.hpp>
 
+#include <chrono>
+
 #include <sys/socket.h>
 
+#include <fmt/format.h>
+
+#include <horus/base/log.hpp>
+
 namespace horus::io {
+namespace {
+
+// Receives in a row that found no buffer although the pool had some: so many are a race, more are a fault.
+constexpr std::uint32_t kRefusalsBeforeRest = 8;
+constexpr Duration kRefusalRest(std::chrono::milliseconds(8));
+constexpr std::uint32_t kRefusalsPerWarning = 128;  // about one a second
+
+}  // namespace
 
 // --- Receiving --------------------------------------------------------------------------------------------------------
 
@@ -20,6 +34,7 @@ ChunkReader::~ChunkReader() {
   HORUS_ASSERT(state_->waiter == nullptr, "a ChunkReader died while a task waited for its next chunk");
   state_->drop_arrived();
   state_->ListHook<StarvedTag>::unlink();
+  if (state_->pending()) Reactor::current()->timers().cancel(*state_);
   if (!state_->armed) {
     delete state_;
     return;
@@ -41,7 +56,20 @@ void ChunkReader::State::arm() noexcept {
 }
 
 void ChunkReader::State::buffer_available() noexcept {
-  if (!armed && error == 0) arm();
+  if (!armed && !pending() && error == 0) arm();
+}
+
+// The kernel finds no buffer where there are some: its buffer ring does not work. Not a spin, and not in silence.
+void ChunkReader::State::rest() noexcept {
+  Reactor& reactor = *Reactor::current();
+  if (refusals % kRefusalsPerWarning == kRefusalsBeforeRest + 1) {
+    log_warning(fmt::format(
+        "read fd {}: the kernel finds no buffer in a ring with {} of them, {} times in a row; trying "
+        "again every {} ms (buffer group {})",
+        fd, pool.available(), refusals, kRefusalRest.count() / 1'000'000, pool.group()));
+  }
+  expired = [](Timer& timer) noexcept { static_cast<State&>(timer).arm(); };
+  reactor.timers().insert(*this, saturating_add(reactor.now_ns(), kRefusalRest.count()));
 }
 
 void ChunkReader::State::completed(std::int32_t result, std::uint32_t flags) noexcept {
@@ -60,12 +88,13 @@ void ChunkReader::State::completed(std::int32_t result, std::uint32_t flags) noe
   if (result == -ENOBUFS) {
     // Back-pressure. If a buffer came back since the kernel looked, go on at once.
     if (pool.available() > 0) {
-      arm();
+      ++refusals <= kRefusalsBeforeRest ? arm() : rest();
     } else {
       pool.wait_for_buffer(*this);
     }
     return;
   }
+  refusals = 0;
   if (result <= 0) error = result == 0 ? static_cast<int>(kEndOfStream) : -result;
   if (waiter != nullptr) std::exchange(waiter, nullptr)->make_ready();
 }

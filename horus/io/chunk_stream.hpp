@@ -3,6 +3,8 @@
 // ChunkWriter sends chunks behind the coroutine's back. One thread. Neither owns the descriptor.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
 #include <cerrno>
 #include <coroutine>
 #include <cstdint>
@@ -10,6 +12,7 @@
 
 #include <horus/base/result.hpp>
 #include <horus/io/buffer_pool.hpp>
+#include <horus/io/owner_thread.hpp>
 #include <horus/io/reactor.hpp>
 
 namespace horus::io {
@@ -19,7 +22,7 @@ namespace horus::io {
 /// Semantics: a reader takes no buffer while it is idle. When the pool is empty, receiving pauses until a chunk comes
 /// back (back-pressure); nothing is lost. Use nothing else to read from the socket meanwhile.
 /// Errors of next(): kEndOfStream, ECONNRESET and the like, ECANCELED; after an error every call gives it again.
-/// Thread safety: the reactor's thread. Source: io_uring_prep_recv_multishot(3).
+/// Thread safety: the thread that made it. Source: io_uring_prep_recv_multishot(3).
 /// Example:
 /// ```
 /// horus::io::ChunkReader reader(stream.fd(), pool);
@@ -37,7 +40,7 @@ class HORUS_API ChunkReader {
   ~ChunkReader();
 
  private:
-  struct State final : CompletionHandler, Starved {
+  struct State final : CompletionHandler, Starved, Timer {
     State(int descriptor, BufferPool& buffers) noexcept;
     static void* operator new(std::size_t size) { return horus::detail::allocate_frame(size); }
     static void operator delete(void* state, std::size_t size) noexcept {
@@ -47,14 +50,17 @@ class HORUS_API ChunkReader {
     void buffer_available() noexcept override;
     void completed(std::int32_t result, std::uint32_t flags) noexcept;
     void drop_arrived() noexcept;
+    void rest() noexcept;
 
     BufferPool& pool;
     FilledList arrived;
     Waiter* waiter = nullptr;
+    detail::OwnerThread owner;
     int fd;
     int error = 0;  // once set, the stream has ended
     bool armed = false;
     bool abandoned = false;
+    std::uint32_t refusals = 0;  // ENOBUFS in a row although the pool has buffers
   };
 
  public:
@@ -65,7 +71,7 @@ class HORUS_API ChunkReader {
     void await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
       if (!suspend(awaiting)) return cancel(*this);
       state_.waiter = this;
-      if (!state_.armed && !state_.ListHook<StarvedTag>::linked()) state_.arm();
+      if (!state_.armed && !state_.pending() && !state_.ListHook<StarvedTag>::linked()) state_.arm();
     }
     Result<Chunk> await_resume() {
       if (!state_.arrived.empty()) return state_.arrived.pop(state_.pool);
@@ -81,7 +87,10 @@ class HORUS_API ChunkReader {
     State& state_;
   };
   /// The next bytes that arrived, never empty. One awaiter at a time.
-  [[nodiscard]] NextAwaiter next() noexcept { return NextAwaiter(*state_); }
+  [[nodiscard]] NextAwaiter next() noexcept {
+    state_->owner.check("ChunkReader");
+    return NextAwaiter(*state_);
+  }
 
  private:
   State* state_;
@@ -91,7 +100,7 @@ class HORUS_API ChunkReader {
 ///
 /// Semantics: `send` queues and goes on at once; it waits only while `limit` chunks are queued. A send that fails
 /// makes every later `send` and `flush` give that error. Destroying a writer drops what is still queued: flush first.
-/// Thread safety: the reactor's thread.
+/// Thread safety: the thread that made it.
 class HORUS_API ChunkWriter {
  public:
   /// At most `limit` chunks are queued beside the one that is being sent.
@@ -125,6 +134,7 @@ class HORUS_API ChunkWriter {
     std::uint32_t queued_count = 0;
     std::uint32_t limit;
     Waiter* waiter = nullptr;
+    detail::OwnerThread owner;
     bool waits_for_idle = false;
     bool in_flight = false;
     bool blocking = false;  // the socket's buffer was full: let the kernel wait
@@ -167,9 +177,15 @@ class HORUS_API ChunkWriter {
 
   /// Queues `chunk`; waits only for room. Errors: those of an earlier send (EPIPE, ECONNRESET), ECANCELED (not queued).
   /// All chunks of one writer come from one pool.
-  [[nodiscard]] Awaiter send(Chunk chunk) noexcept { return {*state_, std::move(chunk), false}; }
+  [[nodiscard]] Awaiter send(Chunk chunk) noexcept {
+    state_->owner.check("ChunkWriter");
+    return {*state_, std::move(chunk), false};
+  }
   /// Waits until everything queued has been handed to the kernel.
-  [[nodiscard]] Awaiter flush() noexcept { return {*state_, Chunk(), true}; }
+  [[nodiscard]] Awaiter flush() noexcept {
+    state_->owner.check("ChunkWriter");
+    return {*state_, Chunk(), true};
+  }
 
  private:
   State* state_;

@@ -7,15 +7,17 @@
 #include <unistd.h>
 
 #include <horus/base/result.hpp>
+#include <horus/io/closer.hpp>
 #include <horus/io/reactor.hpp>
 
 namespace horus::io {
 
 /// Owns one descriptor. Move-only; belongs to one thread.
 ///
-/// Destroying an open one hands it to the reactor's closer list: operations in flight on it are cancelled (they end
-/// with ECANCELED) and the number is closed after they have ended. On a thread without a reactor it is closed at once.
-/// The kernel cancels by open file: closing one of two duplicates also cancels what waits on the other.
+/// Destroying an open one hands it to the reactor: operations in flight that name its number end with ECANCELED and the
+/// number is closed behind them; what waits on a duplicate goes on. Nothing in flight: it is closed on the spot, unless
+/// the close may take long (a socket that lingers, a serial line) or the turn has closed many. On a thread without a
+/// reactor it is closed at once.
 class Descriptor {
  public:
   Descriptor() noexcept = default;
@@ -50,10 +52,9 @@ class Descriptor {
   int fd_ = -1;
 };
 
-/// The awaiters behind a closing that is waited for. `co_await horus::io::close(std::move(descriptor))`.
 namespace detail {
 
-// Cancelling a close would leak the descriptor, so both steps ignore the wish.
+// For what must be done whatever the task is asked: cancelling it has no effect.
 template <class Self>
 struct UncancellableAwaiter : Operation {
   explicit UncancellableAwaiter(int descriptor) noexcept : Operation(&kKind, descriptor) {}
@@ -71,39 +72,16 @@ struct UncancellableAwaiter : Operation {
                                        &prepare_entry};
 };
 
-struct CancelAllAwaiter : UncancellableAwaiter<CancelAllAwaiter> {
-  using UncancellableAwaiter::UncancellableAwaiter;
-  static constexpr const char* kName = "close";
-  void prepare(io_uring_sqe& entry) const noexcept {
-    entry.opcode = IORING_OP_ASYNC_CANCEL;
-    entry.fd = fd;
-    entry.cancel_flags = IORING_ASYNC_CANCEL_FD | IORING_ASYNC_CANCEL_ALL;
-  }
-  void await_resume() const noexcept {}
-};
-
-struct CloseAwaiter : UncancellableAwaiter<CloseAwaiter> {
-  using UncancellableAwaiter::UncancellableAwaiter;
-  static constexpr const char* kName = "close";
-  void prepare(io_uring_sqe& entry) const noexcept {
-    entry.opcode = IORING_OP_CLOSE;
-    entry.fd = fd;
-  }
-  [[nodiscard]] Result<> await_resume() const {
-    if (result < 0) return Error(-result, "close");
-    return {};
-  }
-};
-
 }  // namespace detail
 
-/// Cancels what is in flight on the descriptor, waits for that, closes it, and gives the close's own error (a full
-/// disk may speak up only here). Never cancelled itself.
+/// Cancels what is in flight on the descriptor, closes it, and gives the close's own error (a full disk may speak up only
+/// here). It ends without a turn of the loop where nothing is in flight and the close takes no time. Where the close may
+/// take long (a socket that lingers, a serial line) a task that is asked to stop goes on with ECANCELED; the descriptor
+/// is closed all the same.
 inline Task<Result<>> close(Descriptor descriptor) {
   const int fd = descriptor.release();
   if (fd < 0) co_return Error(EBADF, "close");
-  co_await detail::CancelAllAwaiter(fd);
-  auto closed = co_await detail::CloseAwaiter(fd);
+  auto closed = co_await CloseAwaiter(fd);
   co_return closed;
 }
 

@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include <horus/base/above_standard.hpp>
 #include <horus/io/poll.hpp>
 
 namespace horus::io {
@@ -51,7 +52,9 @@ std::vector<Descriptor> RightsMessage::take_descriptors(bool& complete) {
     for (std::size_t i = 0; i < count; ++i) {
       int fd = -1;
       std::memcpy(&fd, CMSG_DATA(control) + i * sizeof fd, sizeof fd);
-      descriptors.emplace_back(fd);
+      fd = above_standard(fd);
+      if (fd < 0) complete = false;
+      if (fd >= 0) descriptors.emplace_back(fd);
     }
   }
   if (descriptors.size() > most_) complete = false;
@@ -69,7 +72,7 @@ Error closed_error(const StreamHold& state, const char* operation) {
 // Waits for readiness where the descriptor's flags belong to strangers. 0 or -errno.
 Task<std::int32_t> readiness(StreamHold state, short events) {
   if (!state->poll_first) co_return 0;
-  PollAwaiter poll(state->fd(), events);
+  auto poll = wait_for(state->fd(), events);
   const auto ready = co_await poll;
   if (!ready) co_return transferred(-ready.code());
   co_return state->closed ? -ECANCELED : 0;

@@ -12,13 +12,15 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include <horus/base/above_standard.hpp>
 #include <horus/base/clock.hpp>
+#include <horus/base/log.hpp>
 
 namespace horus::io {
 namespace {
 
 constexpr int kEventsPerWait = 256;
-constexpr std::int64_t kTick_ns = 1'000'000;
+constexpr std::int64_t kWarnEvery_ns = 1'000'000'000;
 constexpr int kCoarseWait_ms = 1;
 constexpr std::int64_t kSecond_ns = 1'000'000'000;
 
@@ -29,6 +31,25 @@ std::array<std::atomic<std::uint32_t>, kGenerations> generations;
 
 void next_generation(int fd) noexcept {
   generations[static_cast<std::size_t>(fd) % kGenerations].fetch_add(1, std::memory_order_release);
+}
+
+// Calls that a server may hold for ever have threads of their own.
+ThreadPool& pool_for(const BlockingOperation& operation) {
+  return (operation.entry.flags & IOSQE_ASYNC) != 0 ? ThreadPool::patient() : ThreadPool::files();
+}
+
+// "No space left on device" it says, and means neither.
+int out_of_watches() noexcept {
+  static std::atomic<std::int64_t> told{0};
+  const std::int64_t now = monotonic_ns();
+  std::int64_t last = told.load(std::memory_order_relaxed);
+  if ((last == 0 || now - last >= kWarnEvery_ns) && told.compare_exchange_strong(last, now)) {
+    log_warning(
+        "epoll: this user watches as many descriptors as fs.epoll.max_user_watches allows, so operations "
+        "that have to "
+        "wait fail (ENOMEM); see it with `sysctl fs.epoll.max_user_watches`, and raise it");
+  }
+  return -ENOMEM;
 }
 
 timespec span_of(std::int64_t ns) { return {ns / kSecond_ns, ns % kSecond_ns}; }
@@ -47,9 +68,9 @@ EpollProvider::~EpollProvider() {
 }
 
 int EpollProvider::set_up() noexcept {
-  set_ = ::epoll_create1(EPOLL_CLOEXEC);
+  set_ = above_standard(::epoll_create1(EPOLL_CLOEXEC));
   if (set_ < 0) return -errno;
-  bell_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  bell_ = above_standard(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (bell_ < 0) return -errno;
   // Edge-triggered: each ring is one event, and nobody needs to read the counter.
   return watch(bell_, 0, EPOLLIN | EPOLLET);
@@ -66,6 +87,7 @@ int EpollProvider::watch(int fd, std::uint32_t before, std::uint32_t after) noex
   // What was believed about the number was wrong: it was closed behind our back, or is registered after all.
   if (errno == ENOENT && ::epoll_ctl(set_, EPOLL_CTL_ADD, fd, &event) == 0) return 0;
   if (errno == EEXIST && ::epoll_ctl(set_, EPOLL_CTL_MOD, fd, &event) == 0) return 0;
+  if (errno == ENOSPC) return out_of_watches();
   return -errno;
 }
 
@@ -95,7 +117,12 @@ int EpollProvider::wait(Readiness* ready, int limit, std::int64_t deadline_ns) n
   for (int i = 0; i < found; ++i) {
     const epoll_event& event = events[static_cast<std::size_t>(i)];
     const int fd = event.data.fd;
-    if (fd == bell_ || fd == ticker_ || fd == deadline_timer_) continue;
+    if (fd == ticker_) {  // a periodic timer goes on when it has been read, and only then
+      std::uint64_t expirations;
+      [[maybe_unused]] const ssize_t size = ::read(ticker_, &expirations, sizeof expirations);
+      continue;
+    }
+    if (fd == bell_ || fd == deadline_timer_) continue;
     ready[count++] = {fd, event.events};
   }
   return found < 0 ? found : count;
@@ -123,7 +150,7 @@ int EpollProvider::wait_for_events(epoll_event* events, int limit, std::int64_t 
 
 // A timerfd in the set, edge-triggered: each expiry is one event, and nobody needs to read it.
 int EpollProvider::make_timer() noexcept {
-  const int timer = ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+  const int timer = above_standard(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
   if (timer < 0) return -errno;
   const int result = watch(timer, 0, EPOLLIN | EPOLLET);
   if (result == 0) return timer;
@@ -143,14 +170,14 @@ int EpollProvider::wait_with_timer(epoll_event* events, int limit, std::int64_t 
   return found < 0 ? -errno : found;
 }
 
-void EpollProvider::tick(bool on) noexcept {
+void EpollProvider::tick(std::int64_t period_ns) noexcept {
   if (ticker_ < 0) {
-    if (!on) return;
+    if (period_ns == 0) return;
     ticker_ = make_timer();
     if (ticker_ < 0) return;
   }
   itimerspec spec{};
-  if (on) spec.it_value = spec.it_interval = span_of(kTick_ns);
+  spec.it_value = spec.it_interval = span_of(period_ns);
   ::timerfd_settime(ticker_, 0, &spec, nullptr);
 }
 
@@ -175,13 +202,14 @@ bool EpollProvider::start(BlockingOperation& operation) noexcept {
   };
   if (operation.entry.opcode == IORING_OP_CLOSE) next_generation(operation.entry.fd);
   finished_.expect();
-  if (ThreadPool::files().submit(static_cast<ThreadPool::Job&>(operation))) return true;
+  if (pool_for(operation).submit(static_cast<ThreadPool::Job&>(operation))) return true;
   finished_.let_go();
   return false;
 }
 
 bool EpollProvider::cancel(BlockingOperation& operation) noexcept {
-  if (!ThreadPool::files().cancel(operation)) return false;
+  if (process_ != ::getpid()) return true;  // in a child of fork(): its thread is the parent's
+  if (!pool_for(operation).cancel(operation)) return false;
   finished_.let_go();
   return true;
 }

@@ -45,7 +45,7 @@ class EpollProvider final : public Provider {
   std::uint32_t generation(int fd) noexcept override;
   void may_be_another(int fd) noexcept override;
   int wait(Readiness* ready, int limit, std::int64_t deadline_ns) noexcept override;
-  void tick(bool on) noexcept override;
+  void tick(std::int64_t period_ns) noexcept override;
   int pollable_fd() noexcept override;
   void ring() noexcept override;
 

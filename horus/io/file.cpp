@@ -112,7 +112,7 @@ Task<Result<>> truncate(int fd, FileReference file, std::uint64_t size) {
   Backend* backend = &Reactor::current()->backend();
   const int number = backend->duplicate(fd);
   if (number < 0) co_return file_failure(number, "truncate", file.get());
-  auto truncating = offload(&truncate_now, backend, Descriptor(number), size);
+  auto truncating = offload_on(ThreadPool::files(), &truncate_now, backend, Descriptor(number), size);
   const auto truncated = co_await truncating;
   if (!truncated) co_return file_failure(-truncated.code(), "truncate", file.get());
   co_return Result<>();
@@ -167,6 +167,12 @@ Error transfer_failure(int result, const char* operation, const FileState* file,
 File::File(Descriptor descriptor, std::string name)
     : descriptor_(std::move(descriptor)), state_(new detail::FileState(std::move(name))) {
   state_->position = detail::kKernelPosition;
+  note_waits(nullptr);
+}
+
+void File::note_waits(const char* path) noexcept {
+  Reactor* reactor = Reactor::current();
+  state_->waits = reactor != nullptr && descriptor_ && reactor->backend().file_may_wait(fd(), path);
 }
 
 Task<Result<File>> File::open(std::string path, OpenOptions options) {
@@ -176,8 +182,10 @@ Task<Result<File>> File::open(std::string path, OpenOptions options) {
       path += " (O_DIRECT: its file system may not know it)";
     co_return opened.error().on("open", path);
   }
-  File file(*std::move(opened), std::move(path));
-  file.state_->position = 0;
+  File file;
+  file.descriptor_ = *std::move(opened);
+  file.state_ = detail::FileReference(new detail::FileState(std::move(path)));
+  file.note_waits(file.path().c_str());
   file.state_->appending = (options.flags() & O_APPEND) != 0;
   if (options.is_direct()) {
     file.state_->direct = true;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Files: positional and streaming reads and writes, direct I/O, sync, status. A File belongs to the thread that uses
+// Files: positional and streaming reads and writes, direct I/O, sync, status. A File belongs to the thread that opened
 // it and owns its descriptor; buffers belong to the caller and must outlive the await.
 #pragma once
 
@@ -35,7 +35,8 @@ inline constexpr std::size_t kLineLimit = std::size_t{64} << 10;  // bytes
 /// waits and tells the close's own error. The tasks below keep working when the File object is moved meanwhile.
 /// Errors: each names the path; ECANCELED when the task was asked to stop (reads and writes on a disk that have begun are
 /// finished instead: the kernel cannot call them back).
-/// Thread safety: one thread.
+/// Thread safety: the thread that opened it; on another one its operations end the program with a line that says so.
+/// release() and a new File move it.
 /// Example:
 /// ```
 /// auto file = (co_await horus::io::File::open_read("/etc/hostname")).or_throw();
@@ -52,7 +53,8 @@ class HORUS_API File {
   File(File&&) noexcept = default;
   File& operator=(File&&) noexcept = default;
 
-  /// A FIFO opened for reading here does not wait for its writer on io_uring; horus/io/pipe.hpp does it right.
+  /// A FIFO does not wait for its other end here: reading begins at once, and writing gives ENXIO while nobody reads.
+  /// Those of horus/io/pipe.hpp wait.
   /// Source: openat(2).
   [[nodiscard]] static Task<Result<File>> open(std::string path, OpenOptions options);
   /// Opens an existing file for reading.
@@ -138,6 +140,11 @@ class HORUS_API File {
   [[nodiscard]] Task<Result<std::uint64_t>> size() const;
   /// Cancels what is in flight, closes, and gives the close's own error.
   [[nodiscard]] Task<Result<>> close();
+  /// The descriptor, for a File of another thread; this one is closed then. Nothing may be in flight on it.
+  [[nodiscard]] Descriptor release() noexcept {
+    state_ = {};
+    return std::move(descriptor_);
+  }
 
   /// What O_DIRECT wants buffers, offsets and lengths to be multiples of: the file system's word for a file opened with
   /// `OpenOptions::direct()`, else 4096.
@@ -151,6 +158,7 @@ class HORUS_API File {
   static Task<Result<>> write_text_at(int fd, detail::FileReference file, std::string text,
                                       std::uint64_t offset);
   static Task<Result<>> write_text(int fd, detail::FileReference file, std::string text);
+  void note_waits(const char* path) noexcept;
 
   Descriptor descriptor_;
   detail::FileReference state_;

@@ -81,7 +81,8 @@ Task<Result<>> write_and_rename(const std::string& temporary, const std::string&
   const auto written = co_await writing;
   if (!written) co_return written.error();
   if (keep_mode) {
-    auto changing = offload(&change_mode, &Reactor::current()->backend(), temporary, existing->mode);
+    auto changing = offload_on(ThreadPool::files(), &change_mode, &Reactor::current()->backend(), temporary,
+                               existing->mode);
     const auto changed = co_await changing;
     if (!changed) co_return changed.error();
   }

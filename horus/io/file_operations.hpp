@@ -18,11 +18,14 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 
+#include <horus/base/above_standard.hpp>
 #include <horus/base/result.hpp>
 #include <horus/io/descriptor.hpp>
+#include <horus/io/detour.hpp>
 #include <horus/io/file_buffers.hpp>
 #include <horus/io/file_options.hpp>
 #include <horus/io/operation.hpp>
+#include <horus/io/owner_thread.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/task/task.hpp>
 
@@ -73,6 +76,8 @@ struct FileState {
   std::uint64_t position = 0;  // of the next streaming byte from the disk
   bool appending = false;
   bool direct = false;
+  bool waits = false;  // a server or a driver answers, when it likes
+  OwnerThread owner;
   std::size_t alignment = kDirectAlignment;
   std::uint32_t references = 1;
   FileRegistration registration;
@@ -125,6 +130,13 @@ class FileReference {
   FileState* state_ = nullptr;
 };
 
+// Each operation asks on its way out, so here is who may. The file itself stands for its file system.
+inline std::uint64_t detours_of(const FileReference& file) noexcept {
+  if (file.get() == nullptr) return 0;
+  file->owner.check("File");
+  return file->waits ? reinterpret_cast<std::uintptr_t>(file.get()) : 0;
+}
+
 /// The words for a failed operation on a file; for O_DIRECT it names the alignment.
 HORUS_API Error file_failure(int result, const char* operation, const FileState* file);
 HORUS_API Error transfer_failure(int result, const char* operation, const FileState* file,
@@ -135,13 +147,13 @@ inline constexpr std::size_t kMostPerTransfer = 0x7ffff000;  // bytes
 
 // A read or write: `memory` and `size` are bytes or, for the vectored ones, an array of iovec and their number.
 template <class Self>
-class [[nodiscard]] FileTransfer : public OperationAwaiter<Self> {
+class [[nodiscard]] FileTransfer : public FileOperation<Self> {
  public:
   using value_type = Result<std::size_t>;
 
   FileTransfer(int fd, const FileReference& file, const void* memory, std::size_t size,
                std::uint64_t offset) noexcept
-      : OperationAwaiter<Self>(fd), memory_(memory), offset_(offset), size_(size), file_(file) {}
+      : FileOperation<Self>(fd), memory_(memory), offset_(offset), size_(size), file_(file) {}
 
   void prepare(io_uring_sqe& entry) noexcept {
     entry.opcode = Self::kOpcode;
@@ -149,9 +161,10 @@ class [[nodiscard]] FileTransfer : public OperationAwaiter<Self> {
     entry.off = offset_;
     entry.addr = reinterpret_cast<std::uintptr_t>(memory_);
     entry.len = static_cast<std::uint32_t>(std::min(size_, kMostPerTransfer));
-    if (file_.get() != nullptr) [[likely]]
+    if (file_.get() != nullptr && !file_->waits) [[likely]]
       file_->registration.apply(entry);
   }
+  [[nodiscard]] std::uint64_t detours() const noexcept { return detours_of(file_); }
   value_type await_resume() const {
     if (this->result < 0) [[unlikely]] {
       return transfer_failure(this->result, Self::kName, file_.get(), offset_, size_);
@@ -274,10 +287,11 @@ struct FileStreamWrite final : FileTransfer<FileStreamWrite> {
   }
 };
 
-struct [[nodiscard]] FileSync final : OperationAwaiter<FileSync> {
+struct [[nodiscard]] FileSync final : FileOperation<FileSync> {
   FileSync(int fd, const FileReference& file, bool data_only) noexcept
-      : OperationAwaiter(fd), file_(file), data_only_(data_only) {}
+      : FileOperation(fd), file_(file), data_only_(data_only) {}
   static constexpr const char* kName = "sync";
+  [[nodiscard]] std::uint64_t detours() const noexcept { return detours_of(file_); }
   void prepare(io_uring_sqe& entry) const noexcept {
     entry.opcode = IORING_OP_FSYNC;
     entry.fd = fd;
@@ -294,10 +308,11 @@ struct [[nodiscard]] FileSync final : OperationAwaiter<FileSync> {
   bool data_only_;
 };
 
-struct [[nodiscard]] FileAllocate final : OperationAwaiter<FileAllocate> {
+struct [[nodiscard]] FileAllocate final : FileOperation<FileAllocate> {
   FileAllocate(int fd, const FileReference& file, std::uint64_t size, std::uint64_t offset) noexcept
-      : OperationAwaiter(fd), file_(file), size_(size), offset_(offset) {}
+      : FileOperation(fd), file_(file), size_(size), offset_(offset) {}
   static constexpr const char* kName = "allocate";
+  [[nodiscard]] std::uint64_t detours() const noexcept { return detours_of(file_); }
   void prepare(io_uring_sqe& entry) const noexcept {
     entry.opcode = IORING_OP_FALLOCATE;
     entry.fd = fd;
@@ -317,9 +332,10 @@ struct [[nodiscard]] FileAllocate final : OperationAwaiter<FileAllocate> {
   std::uint64_t offset_;
 };
 
-struct [[nodiscard]] FileStatusQuery final : OperationAwaiter<FileStatusQuery> {
-  FileStatusQuery(int fd, const FileReference& file) noexcept : OperationAwaiter(fd), file_(file) {}
+struct [[nodiscard]] FileStatusQuery final : FileOperation<FileStatusQuery> {
+  FileStatusQuery(int fd, const FileReference& file) noexcept : FileOperation(fd), file_(file) {}
   static constexpr const char* kName = "stat";
+  [[nodiscard]] std::uint64_t detours() const noexcept { return detours_of(file_); }
   void prepare(io_uring_sqe& entry) noexcept {
     entry.opcode = IORING_OP_STATX;
     entry.fd = fd;
@@ -340,10 +356,11 @@ struct [[nodiscard]] FileStatusQuery final : OperationAwaiter<FileStatusQuery> {
 };
 
 // `path` belongs to the awaiting frame.
-struct FileOpen final : OperationAwaiter<FileOpen> {
+struct FileOpen final : FileOperation<FileOpen> {
   FileOpen(int folder, const std::string& path, int flags, mode_t mode) noexcept
-      : OperationAwaiter(-1), folder_(folder), path_(path), flags_(flags), mode_(mode) {}
+      : FileOperation(-1), folder_(folder), path_(path), flags_(flags), mode_(mode) {}
   static constexpr const char* kName = "open";
+  [[nodiscard]] std::uint64_t detours() const noexcept { return path_detours(folder_, path_.c_str()); }
   void prepare(io_uring_sqe& entry) const noexcept {
     entry.opcode = IORING_OP_OPENAT;
     entry.fd = folder_;
@@ -355,7 +372,10 @@ struct FileOpen final : OperationAwaiter<FileOpen> {
   [[nodiscard]] Result<Descriptor> await_resume() const {
     if (result < 0) [[unlikely]]
       return Error(result == -EINTR ? ECANCELED : -result, kName);
-    return Descriptor(result);
+    const int fd = above_standard(result);
+    if (fd < 0) [[unlikely]]
+      return Error(errno, kName);
+    return Descriptor(fd);
   }
 
  private:

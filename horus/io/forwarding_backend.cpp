@@ -64,6 +64,8 @@ int ForwardingBackend::event_fd(unsigned initial, int flags) noexcept {
 void ForwardingBackend::ring(int event_fd, std::uint64_t count) noexcept { real_->ring(event_fd, count); }
 int ForwardingBackend::status_flags(int fd) noexcept { return real_->status_flags(fd); }
 int ForwardingBackend::close_descriptor(int fd) noexcept { return real_->close_descriptor(fd); }
+Closing ForwardingBackend::closing_of(int fd) noexcept { return real_->closing_of(fd); }
+bool ForwardingBackend::let_go(int fd) noexcept { return real_->let_go(fd); }
 bool ForwardingBackend::run_job(ThreadPool& pool, ThreadPool::Job& job) noexcept {
   return real_->run_job(pool, job);
 }
@@ -87,6 +89,7 @@ void ForwardingBackend::random_bytes(void* out, std::size_t size) noexcept { rea
 int ForwardingBackend::make_fifo(const char* path, mode_t mode) noexcept {
   return real_->make_fifo(path, mode);
 }
+Backend::NameLookUp ForwardingBackend::name_look_up() noexcept { return real_->name_look_up(); }
 Result<std::vector<Address>> ForwardingBackend::look_up(const std::string& host, std::uint16_t port) {
   return real_->look_up(host, port);
 }
@@ -96,6 +99,16 @@ Result<pid_t> ForwardingBackend::spawn(const ProcessOptions& options, const std:
 int ForwardingBackend::use_fifo(int fd) noexcept { return real_->use_fifo(fd); }
 int ForwardingBackend::set_pipe_room(int fd, std::size_t bytes) noexcept {
   return real_->set_pipe_room(fd, bytes);
+}
+bool ForwardingBackend::path_may_wait(int folder, const char* path) noexcept {
+  return real_->path_may_wait(folder, path);
+}
+bool ForwardingBackend::file_may_wait(int fd, const char* path) noexcept {
+  return real_->file_may_wait(fd, path);
+}
+int ForwardingBackend::open_terminal_again(int fd) noexcept { return real_->open_terminal_again(fd); }
+ssize_t ForwardingBackend::transfer_now(int fd, const iovec* parts, int count, bool writing) noexcept {
+  return real_->transfer_now(fd, parts, count, writing);
 }
 int ForwardingBackend::control_device(int fd, unsigned long request, void* argument) noexcept {
   return real_->control_device(fd, request, argument);
@@ -111,7 +124,9 @@ int ForwardingBackend::open_process(pid_t pid) noexcept { return real_->open_pro
 int ForwardingBackend::signal_process(int pidfd, int number) noexcept {
   return real_->signal_process(pidfd, number);
 }
-int ForwardingBackend::reap(int pidfd, siginfo_t& info) noexcept { return real_->reap(pidfd, info); }
+int ForwardingBackend::reap(int pidfd, siginfo_t& info, bool keep) noexcept {
+  return real_->reap(pidfd, info, keep);
+}
 void ForwardingBackend::reap_killed(pid_t pid) noexcept { real_->reap_killed(pid); }
 void ForwardingBackend::await_end(int pidfd, int limit_ms) noexcept { real_->await_end(pidfd, limit_ms); }
 

@@ -52,6 +52,8 @@ class HORUS_API ForwardingBackend : public Backend {
   void ring(int event_fd, std::uint64_t count) noexcept override;
   int status_flags(int fd) noexcept override;
   int close_descriptor(int fd) noexcept override;
+  Closing closing_of(int fd) noexcept override;
+  bool let_go(int fd) noexcept override;
   bool run_job(ThreadPool& pool, ThreadPool::Job& job) noexcept override;
   bool take_job_back(ThreadPool& pool, ThreadPool::Job& job) noexcept override;
   int duplicate(int fd) noexcept override;
@@ -64,9 +66,14 @@ class HORUS_API ForwardingBackend : public Backend {
   void random_bytes(void* out, std::size_t size) noexcept override;
   int make_fifo(const char* path, mode_t mode) noexcept override;
   Result<std::vector<Address>> look_up(const std::string& host, std::uint16_t port) override;
+  [[nodiscard]] NameLookUp name_look_up() noexcept override;
   Result<pid_t> spawn(const ProcessOptions& options, const std::array<int, 3>& descriptors) override;
   int use_fifo(int fd) noexcept override;
   int set_pipe_room(int fd, std::size_t bytes) noexcept override;
+  bool path_may_wait(int folder, const char* path) noexcept override;
+  bool file_may_wait(int fd, const char* path) noexcept override;
+  int open_terminal_again(int fd) noexcept override;
+  ssize_t transfer_now(int fd, const iovec* parts, int count, bool writing) noexcept override;
   int control_device(int fd, unsigned long request, void* argument) noexcept override;
   pid_t process_id() noexcept override;
   void exit_now(int code) noexcept override;
@@ -75,7 +82,7 @@ class HORUS_API ForwardingBackend : public Backend {
   void release_signals(const SignalClaim& claim) noexcept override;
   int open_process(pid_t pid) noexcept override;
   int signal_process(int pidfd, int number) noexcept override;
-  int reap(int pidfd, siginfo_t& info) noexcept override;
+  int reap(int pidfd, siginfo_t& info, bool keep) noexcept override;
   void reap_killed(pid_t pid) noexcept override;
   void await_end(int pidfd, int limit_ms) noexcept override;
 

@@ -107,13 +107,13 @@ Task<Result<>> link(std::string existing, std::string path) {
 }
 
 Task<Result<std::string>> read_link(std::string path) {
-  auto reading = offload(&read_link_now, &Reactor::current()->backend(), path);
+  auto reading = offload_on(ThreadPool::files(), &read_link_now, &Reactor::current()->backend(), path);
   auto target = co_await reading;
   co_return target;
 }
 
 Task<Result<>> access(std::string path, int mode) {
-  auto asking = offload(&access_now, &Reactor::current()->backend(), path, mode);
+  auto asking = offload_on(ThreadPool::files(), &access_now, &Reactor::current()->backend(), path, mode);
   auto allowed = co_await asking;
   co_return allowed;
 }

@@ -17,6 +17,9 @@ constexpr std::size_t kDescriptorsAtFirst = 64;
 // Enters that found completions without looking at readiness: a task whose operations never have to wait must not starve
 // those that do.
 constexpr std::uint32_t kEntersWithoutPoll = 8;
+// Somebody else may have been faster, once or twice; more, one soon after the other, is readiness without progress.
+constexpr std::uint32_t kEmptyAttempts = 3;
+constexpr std::int64_t kInARow_ns = 1'000'000;
 
 }  // namespace
 
@@ -66,6 +69,8 @@ int Interpreter::enter(std::uint32_t to_submit, std::uint32_t min_complete,
     const int found = collect(deadline_ns);
     if (found == -EINTR) return consumed > 0 ? result : -EINTR;
     if (found == 0) break;  // the deadline, or nothing that ends an operation: the caller looks again
+    // What is ready need not end anything, for ever.
+    if (deadline_ns != kNever && ready() < min_complete && now_ns() >= deadline_ns) break;
   }
   // What waits outside the ring must stay visible to whoever polls.
   if (embedded_ && overflow_taken_ < overflow_.size()) provider_.ring();
@@ -83,7 +88,7 @@ std::uint32_t Interpreter::consume(std::uint32_t to_submit) noexcept {
 }
 
 void Interpreter::issue(const io_uring_sqe& entry) noexcept {
-  constexpr unsigned kFlags = IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS;
+  constexpr unsigned kFlags = IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS | IOSQE_ASYNC;
   const bool selects = (entry.flags & IOSQE_BUFFER_SELECT) != 0;
   if ((entry.flags & ~kFlags) != 0 || (selects && entry.opcode != IORING_OP_RECV)) {
     return post(entry.user_data, -EINVAL, 0);
@@ -123,6 +128,7 @@ void Interpreter::dispatch(int fd, std::uint32_t events) noexcept {
   Descriptor& about = descriptor(fd);
   about.drained = false;
   std::uint32_t matched = 0;
+  bool rested = false;
   for (Pending* pending = about.first; pending != nullptr;) {
     Pending* following = pending->next_on_fd;
     using Stage = Pending::Stage;
@@ -132,18 +138,16 @@ void Interpreter::dispatch(int fd, std::uint32_t events) noexcept {
       if (pending->stage == Stage::connecting) {
         finish(*pending, provider_.connect_result(fd));
       } else {
-        settle(*pending, attempt(pending->entry, pending->done));
+        rested = attempt_when_ready(*pending) || rested;
       }
     }
     pending = following;
   }
   // Level-triggered: an event that nobody wants would come again and again.
   Descriptor& now = descriptors_[static_cast<std::size_t>(fd)];  // accept may have made the table grow
-  if ((events & ~matched) == 0) return;
+  if ((events & ~matched) == 0 && !rested) return;
   if (now.registered == 0) now.registered = events;  // it was forgotten, and is there after all
-  std::uint32_t wanted = 0;
-  for (const Pending* pending = now.first; pending != nullptr; pending = pending->next_on_fd)
-    wanted |= pending->wanted;
+  const std::uint32_t wanted = wanted_on(now);
   if (wanted == now.registered) return;
   static_cast<void>(provider_.watch(fd, now.registered, wanted));
   now.registered = wanted;
@@ -161,18 +165,51 @@ void Interpreter::take_finished() noexcept {
   if (!closable_.empty()) close_what_waits();
 }
 
+// An attempt of an operation whose descriptor is ready, or which has rested. True when it rests (again).
+bool Interpreter::attempt_when_ready(Pending& pending) noexcept {
+  const std::uint32_t done = pending.done;
+  const std::size_t posted = cq_tail_ + overflow_.size();
+  const Outcome outcome = attempt(pending.entry, pending.done);
+  if (outcome.kind != Outcome::Kind::wait || pending.done != done || posted != cq_tail_ + overflow_.size()) {
+    pending.empty = 0;
+    pending.rest_ns = 0;
+    settle(pending, outcome);
+    return false;
+  }
+  const std::int64_t now = now_ns();
+  pending.empty = now - pending.last_empty_ns < kInARow_ns ? pending.empty + 1 : 1;
+  pending.last_empty_ns = now;
+  const bool rested = pending.rest_ns > 0;
+  pending.wanted = outcome.wanted;
+  if (rested ? provider_.poll(pending.entry.fd, outcome.wanted) != 0 : pending.empty > kEmptyAttempts) {
+    rest(pending, now);
+    return true;
+  }
+  if (rested) pending.empty = 0;
+  pending.rest_ns = 0;
+  settle(pending, outcome);
+  return false;
+}
+
 void Interpreter::retry_all() noexcept {
   std::vector<Pending*> due;
   due.swap(retries_);
+  const bool any_rests =
+      std::any_of(due.begin(), due.end(), [](const Pending* one) { return one->due_ns != 0; });
+  const std::int64_t now = any_rests ? now_ns() : 0;
   for (Pending* pending : due) {
-    const bool transfers = pending->wanted == 0;  // it wants a thread
-    if (transfers) {
+    if (pending->due_ns > now) {
+      retries_.push_back(pending);
+    } else if (pending->due_ns != 0) {
+      pending->due_ns = 0;
+      static_cast<void>(attempt_when_ready(*pending));
+    } else if (pending->wanted == 0) {  // it wants a thread
       start_blocking(*pending);
     } else {
       settle(*pending, attempt(pending->entry, pending->done));
     }
   }
-  if (retries_.empty()) provider_.tick(false);
+  set_tick();
 }
 
 // --- The completion ring ----------------------------------------------------------------------------------------------

@@ -18,7 +18,9 @@ namespace horus::io {
 ///
 /// How an entry lives: it is attempted at once; when that would block it waits for the readiness of its descriptor (one
 /// level-triggered registration per descriptor, which shrinks only when an event comes that nobody wants), and is
-/// attempted again then. What can only block runs on a thread of the provider.
+/// attempted again then. What can only block runs on a thread of the provider. "Ready" is not "will not block": an
+/// attempt that gives nothing right after its readiness, a few times in a row, rests (kShortestRest_ns, doubled up to
+/// kLongestRest_ns) before the next one. A datagram to a full receiver, an error queue that nobody reads.
 /// Bounds: what waits is bounded by the reactor's operations in flight; completions that find the ring full are kept
 /// (IORING_SQ_CQ_OVERFLOW), and a multishot ends then, so that they too are bounded by what is in flight.
 /// A descriptor that is closed with operations on it ends them with -ECANCELED first.
@@ -39,6 +41,8 @@ class Interpreter : public Backend {
   int register_buffers(const iovec* buffers, unsigned count) noexcept override;
   int unregister_buffers() noexcept override;
   void may_be_another(int fd) noexcept override { provider_.may_be_another(fd); }
+  int close_descriptor(int fd) noexcept override;
+  bool let_go(int fd) noexcept override;
 
  private:
   // An operation that has not ended with its first attempt.
@@ -46,7 +50,7 @@ class Interpreter : public Backend {
     enum class Stage : std::uint8_t {
       waiting,     // for `wanted` on its descriptor
       connecting,  // likewise, to learn how a connect has ended
-      retry,       // for the next tick
+      retry,       // for the next tick, or for the one behind `due_ns`
       blocking,    // on a thread
       closing,     // a close, for blocking operations on its descriptor
     };
@@ -54,6 +58,10 @@ class Interpreter : public Backend {
     bool on_descriptor = false;
     std::uint32_t wanted = 0;  // EPOLL*
     std::uint32_t done = 0;    // bytes
+    std::uint32_t empty = 0;   // attempts in a row that gave nothing although it was ready
+    std::int64_t last_empty_ns = 0;
+    std::int64_t rest_ns = 0;  // the last rest
+    std::int64_t due_ns = 0;   // its end; 0: any tick
     std::uint64_t number = 0;  // in the order of submission
     Pending* next_on_fd = nullptr;
     Pending* previous_on_fd = nullptr;
@@ -100,6 +108,7 @@ class Interpreter : public Backend {
   void dispatch(int fd, std::uint32_t events) noexcept;
   void take_finished() noexcept;
   void retry_all() noexcept;
+  bool attempt_when_ready(Pending& pending) noexcept;
   void complete(const io_uring_sqe& entry, std::int32_t result, std::uint32_t flags) noexcept;
   void post(std::uint64_t user_data, std::int32_t result, std::uint32_t flags) noexcept;
   bool post_more(std::uint64_t user_data, std::int32_t result, std::uint32_t flags) noexcept;
@@ -116,11 +125,17 @@ class Interpreter : public Backend {
   int watch(int fd, std::uint32_t wanted) noexcept;
   void start_blocking(Pending& pending) noexcept;
   void wait_for_tick(Pending& pending) noexcept;
+  void rest(Pending& pending, std::int64_t now) noexcept;
+  void set_tick() noexcept;
+  void tick_within(std::int64_t period) noexcept;
+  [[nodiscard]] static std::uint32_t wanted_on(const Descriptor& about) noexcept;
   void leave_retries(Pending& pending) noexcept;
   std::int32_t cancel(const io_uring_sqe& entry) noexcept;
   std::int32_t cancel_one(Pending& pending) noexcept;
   void close(const io_uring_sqe& entry) noexcept;
   void close_now(const io_uring_sqe& entry) noexcept;
+  bool end_all_on(int fd) noexcept;
+  void stop_watching(int fd) noexcept;
   void close_what_waits() noexcept;
   [[nodiscard]] std::size_t bucket_of(std::uint64_t user_data) const noexcept;
 
@@ -157,6 +172,7 @@ class Interpreter : public Backend {
   std::uint64_t last_number_ = 0;
   Pending* free_ = nullptr;  // linked through next_on_fd
   std::vector<Pending*> retries_;
+  std::int64_t tick_ns_ = 0;   // what the provider was told
   std::vector<int> closable_;  // descriptors whose last blocking operation has ended before a close
   std::vector<BufferGroup> groups_;
   std::vector<iovec> fixed_buffers_;

@@ -10,6 +10,8 @@ namespace horus::io {
 namespace {
 
 constexpr std::size_t kPendingPerSlab = 64;
+constexpr std::int64_t kShortestRest_ns = 1'000'000;
+constexpr std::int64_t kLongestRest_ns = 8'000'000;
 
 // The instructions whose descriptor is what they work on. Paths name a directory at most, and are not cancelled by it.
 bool works_on_descriptor(std::uint8_t opcode) noexcept {
@@ -80,6 +82,8 @@ Interpreter::Pending& Interpreter::keep(const io_uring_sqe& entry, std::uint32_t
   pending.entry = entry;
   pending.done = done;
   pending.wanted = 0;
+  pending.empty = 0;
+  pending.last_empty_ns = pending.rest_ns = pending.due_ns = 0;
   pending.number = ++last_number_;
   pending.next_on_fd = pending.previous_on_fd = nullptr;
   Pending*& bucket = buckets_[bucket_of(entry.user_data)];
@@ -157,10 +161,7 @@ void Interpreter::settle(Pending& pending, const Outcome& outcome) noexcept {
 int Interpreter::watch(int fd, std::uint32_t wanted) noexcept {
   Descriptor& about = descriptor(fd);
   if ((about.registered & wanted) == wanted) return 0;
-  if (about.registered == 0) {  // what is known may have been forgotten while others wait
-    for (const Pending* pending = about.first; pending != nullptr; pending = pending->next_on_fd)
-      wanted |= pending->wanted;
-  }
+  if (about.registered == 0) wanted |= wanted_on(about);  // it may have been forgotten while others wait
   const int result = provider_.watch(fd, about.registered, about.registered | wanted);
   if (result == 0) about.registered |= wanted;
   return result;
@@ -172,13 +173,53 @@ void Interpreter::start_blocking(Pending& pending) noexcept {
   if (!provider_.start(pending)) wait_for_tick(pending);
 }
 
-void Interpreter::wait_for_tick(Pending& pending) noexcept {
-  pending.stage = Pending::Stage::retry;
-  if (retries_.empty()) provider_.tick(true);
-  retries_.push_back(&pending);
+// What the operations that wait for readiness want of a descriptor.
+std::uint32_t Interpreter::wanted_on(const Descriptor& about) noexcept {
+  std::uint32_t wanted = 0;
+  for (const Pending* pending = about.first; pending != nullptr; pending = pending->next_on_fd) {
+    if (pending->stage == Pending::Stage::waiting || pending->stage == Pending::Stage::connecting)
+      wanted |= pending->wanted;
+  }
+  return wanted;
 }
 
-void Interpreter::leave_retries(Pending& pending) noexcept { std::erase(retries_, &pending); }
+void Interpreter::wait_for_tick(Pending& pending) noexcept {
+  pending.stage = Pending::Stage::retry;
+  pending.due_ns = 0;
+  retries_.push_back(&pending);
+  tick_within(kShortestRest_ns);
+}
+
+void Interpreter::rest(Pending& pending, std::int64_t now) noexcept {
+  pending.stage = Pending::Stage::retry;
+  pending.rest_ns = std::clamp(2 * pending.rest_ns, kShortestRest_ns, kLongestRest_ns);
+  pending.due_ns = now + pending.rest_ns;
+  retries_.push_back(&pending);
+  tick_within(pending.rest_ns);
+}
+
+void Interpreter::leave_retries(Pending& pending) noexcept {
+  std::erase(retries_, &pending);
+  if (retries_.empty()) set_tick();
+}
+
+void Interpreter::tick_within(std::int64_t period) noexcept {
+  if (tick_ns_ != 0 && tick_ns_ <= period) return;
+  tick_ns_ = period;
+  provider_.tick(period);
+}
+
+// As often as the most impatient one needs it.
+void Interpreter::set_tick() noexcept {
+  std::int64_t period = 0;
+  for (const Pending* pending : retries_) {
+    const std::int64_t wish = pending->due_ns == 0 ? kShortestRest_ns : pending->rest_ns;
+    period = period == 0 ? wish : std::min(period, wish);
+  }
+  if (period == tick_ns_) return;
+  tick_ns_ = period;
+  provider_.tick(period);
+}
 
 // --- Cancelling -------------------------------------------------------------------------------------------------------
 
@@ -258,12 +299,7 @@ std::int32_t Interpreter::cancel_one(Pending& pending) noexcept {
 // Nothing above closes a descriptor with operations on it; should it happen, they end before the number can be reused.
 void Interpreter::close(const io_uring_sqe& entry) noexcept {
   if (entry.fd < 0) return post(entry.user_data, -EBADF, 0);
-  for (Pending* pending = descriptor(entry.fd).first; pending != nullptr;) {
-    Pending* following = pending->next_on_fd;
-    static_cast<void>(cancel_one(*pending));
-    pending = following;
-  }
-  if (descriptor(entry.fd).first == nullptr) return close_now(entry);
+  if (end_all_on(entry.fd)) return close_now(entry);
   Pending& pending = keep(entry, 0);
   pending.stage = Pending::Stage::closing;
   pending.on_descriptor = true;
@@ -273,13 +309,44 @@ void Interpreter::close(const io_uring_sqe& entry) noexcept {
   about.last = &pending;
 }
 
-void Interpreter::close_now(const io_uring_sqe& entry) noexcept {
-  Descriptor& about = descriptor(entry.fd);
-  // Explicitly: a copy of the descriptor in another process would keep the registration alive.
-  if (about.registered != 0) static_cast<void>(provider_.watch(entry.fd, about.registered, 0));
+// True when none is left. One that runs on a thread cannot be called back.
+bool Interpreter::end_all_on(int fd) noexcept {
+  for (Pending* pending = descriptor(fd).first; pending != nullptr;) {
+    Pending* following = pending->next_on_fd;
+    static_cast<void>(cancel_one(*pending));
+    pending = following;
+  }
+  return descriptor(fd).first == nullptr;
+}
+
+// Explicitly: a copy of the descriptor would keep the registration alive.
+void Interpreter::stop_watching(int fd) noexcept {
+  Descriptor& about = descriptor(fd);
+  if (about.registered != 0) static_cast<void>(provider_.watch(fd, about.registered, 0));
   about.registered = 0;
+}
+
+int Interpreter::close_descriptor(int fd) noexcept {
+  if (fd >= 0 && static_cast<std::size_t>(fd) < descriptors_.size()) {
+    if (!end_all_on(fd)) return -EBUSY;
+    stop_watching(fd);
+  }
+  return provider_.close(fd);
+}
+
+bool Interpreter::let_go(int fd) noexcept {
+  if (fd >= 0 && static_cast<std::size_t>(fd) < descriptors_.size()) {
+    if (!end_all_on(fd)) return false;
+    stop_watching(fd);
+  }
+  provider_.may_be_another(fd);
+  return true;
+}
+
+void Interpreter::close_now(const io_uring_sqe& entry) noexcept {
+  stop_watching(entry.fd);
   // Closing a file may write it back (NFS, FUSE).
-  if (about.traits.kind == DescriptorTraits::Kind::file) return start_blocking(keep(entry, 0));
+  if (descriptor(entry.fd).traits.kind == DescriptorTraits::Kind::file) return start_blocking(keep(entry, 0));
   complete(entry, provider_.close(entry.fd), 0);
 }
 

@@ -66,9 +66,10 @@ class HORUS_API Waker {
     reactor_ = nullptr;
   }
 
- private:
+  /// The same for work that lives elsewhere, without an allocation. False: the reactor is gone, and `work` is the caller's.
   bool send(RemoteWork& work) noexcept;
 
+ private:
   std::mutex mutex_;  // of the pointer, against a reactor that ends while it is woken
   Reactor* reactor_;
 };

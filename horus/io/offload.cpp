@@ -31,17 +31,18 @@ OffloadBase::~OffloadBase() {
 void OffloadBase::leave() noexcept {
   home_ = Reactor::current();
   HORUS_ASSERT(home_ != nullptr, "offload on a thread that runs no reactor");
-  home_->remote().expect();
+  arrivals_ = &home_->remote();
+  arrivals_->expect();
   away_ = true;
   if (!home_->backend().run_job(pool_, *this)) {
-    home_->remote().let_go();
+    arrivals_->let_go();
     refuse(EAGAIN);
   }
 }
 
 void OffloadBase::go_home() noexcept {
-  Reactor& home = *home_;
-  home.complete_remote(*this);
+  Arrivals& home = *arrivals_;  // this may be gone while it completes
+  home.complete(*this);
 }
 
 void OffloadBase::refuse(int code) noexcept {
@@ -54,7 +55,7 @@ void OffloadBase::cancel(Waiter& waiter) noexcept {
   auto& self = static_cast<OffloadBase&>(waiter);
   if (!self.home_->backend().take_job_back(self.pool_, self))
     return;  // it runs: its frame must stay until it has ended
-  self.home_->remote().let_go();
+  self.arrivals_->let_go();
   self.refuse(ECANCELED);
 }
 

@@ -3,6 +3,8 @@
 // One reactor's thread; the function alone runs elsewhere. Arguments and result live in the awaiting frame.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
 #include <cerrno>
 #include <coroutine>
 #include <exception>
@@ -61,6 +63,7 @@ class HORUS_API OffloadBase : public Waiter, protected ThreadPool::Job, protecte
 
   ThreadPool& pool_;
   Reactor* home_ = nullptr;
+  Arrivals* arrivals_ = nullptr;  // what outlives the reactor while this is away
   bool away_ = false;
 };
 
@@ -112,7 +115,9 @@ class OffloadAwaiter final : public OffloadBase {
 ///
 /// Semantics: function and arguments are copied or moved into the awaiting frame and are destroyed on this thread. When
 /// the pool is busy the call waits in its queue, first come, first served. A task that is asked to stop takes a call
-/// that has not started back (ECANCELED); one that runs is awaited, and its value delivered.
+/// that has not started back (ECANCELED); one that runs is awaited, and its value delivered. A call that does not return
+/// at all holds up its task and one thread of the pool; the reactor's end leaves both behind after its drain_limit.
+/// A function that awaits another `offload` of the same pool, in a reactor of its own, does not wait for itself.
 /// Errors: EAGAIN (the pool's queue is full), ECANCELED.
 /// Thread safety: a thread with a reactor. Pass what the function needs as arguments: g++ 12 destroys the captures of a
 /// lambda inside a co_await expression twice.

@@ -3,6 +3,8 @@
 // It lives in the frame of the coroutine; the frame must not die before the completion. One thread.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
 #include <cerrno>
 #include <coroutine>
 #include <cstddef>
@@ -14,6 +16,7 @@
 #include <horus/base/assert.hpp>
 #include <horus/base/intrusive_list.hpp>
 #include <horus/base/result.hpp>
+#include <horus/io/in_flight.hpp>
 #include <horus/task/chain.hpp>
 
 namespace horus::io {
@@ -38,19 +41,20 @@ enum class Tag : std::uint64_t {
 };
 
 /// Receives completions without being a coroutine. Must outlive its last completion (IORING_CQE_F_MORE unset).
-struct CompletionHandler {
+struct CompletionHandler : OnDescriptor<CompletionHandler> {
   void (*complete)(CompletionHandler& self, std::int32_t result, std::uint32_t flags) noexcept = nullptr;
 };
 
 /// Base of every awaiter of a kernel operation.
-class HORUS_API Operation : public Waiter, public ListHook<QueuedTag> {
+class HORUS_API Operation : public Waiter, public ListHook<QueuedTag>, public OnDescriptor<Operation> {
  public:
   enum class State : std::uint8_t { idle, queued, in_flight, done };
 
   std::int32_t result = 0;  ///< of the completion: ≥ 0, or -errno
   std::uint32_t flags = 0;  ///< IORING_CQE_F_*
   State state = State::idle;
-  std::int32_t fd = -1;  ///< what it works on, for dumps and errors; -1: nothing
+  /// What it works on: a close of this number ends it. -1: nothing, or a path.
+  std::int32_t fd = -1;
 
   [[nodiscard]] std::uint64_t user_data() const noexcept { return reinterpret_cast<std::uintptr_t>(this); }
 

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include <horus/base/result.hpp>
+#include <horus/io/detour.hpp>
 #include <horus/io/file_options.hpp>
 #include <horus/io/operation.hpp>
 #include <horus/io/reactor.hpp>
@@ -24,7 +25,7 @@ inline Error path_failure(int result, const char* operation) noexcept {
 }
 
 template <class Self>
-class PathOperation : public OperationAwaiter<Self> {
+class PathOperation : public FileOperation<Self> {
  public:
   [[nodiscard]] Result<> await_resume() const {
     if (this->result < 0) return path_failure(this->result, Self::kName);
@@ -32,7 +33,7 @@ class PathOperation : public OperationAwaiter<Self> {
   }
 
  protected:
-  PathOperation() noexcept : OperationAwaiter<Self>(-1) {}
+  PathOperation() noexcept : FileOperation<Self>(-1) {}
   static std::uintptr_t address(const std::string& path) noexcept {
     return reinterpret_cast<std::uintptr_t>(path.c_str());
   }
@@ -41,6 +42,7 @@ class PathOperation : public OperationAwaiter<Self> {
 class Unlink final : public PathOperation<Unlink> {
  public:
   static constexpr const char* kName = "remove";
+  [[nodiscard]] std::uint64_t detours() const noexcept { return path_detours(folder_, path_.c_str()); }
   Unlink(int folder, const std::string& path, int flags = 0) noexcept
       : folder_(folder), path_(path), flags_(flags) {}
   void prepare(io_uring_sqe& entry) const noexcept {
@@ -59,6 +61,7 @@ class Unlink final : public PathOperation<Unlink> {
 class MakeDirectory final : public PathOperation<MakeDirectory> {
  public:
   static constexpr const char* kName = "create directory";
+  [[nodiscard]] std::uint64_t detours() const noexcept { return path_detours(AT_FDCWD, path_.c_str()); }
   MakeDirectory(const std::string& path, mode_t mode) noexcept : path_(path), mode_(mode) {}
   void prepare(io_uring_sqe& entry) const noexcept {
     entry.opcode = IORING_OP_MKDIRAT;
@@ -75,6 +78,9 @@ class MakeDirectory final : public PathOperation<MakeDirectory> {
 class Rename final : public PathOperation<Rename> {
  public:
   static constexpr const char* kName = "rename";
+  [[nodiscard]] std::uint64_t detours() const noexcept {
+    return path_detours(AT_FDCWD, from_.c_str()) | path_detours(AT_FDCWD, to_.c_str());
+  }
   Rename(const std::string& from, const std::string& to) noexcept : from_(from), to_(to) {}
   void prepare(io_uring_sqe& entry) const noexcept {
     entry.opcode = IORING_OP_RENAMEAT;
@@ -92,6 +98,7 @@ class Rename final : public PathOperation<Rename> {
 class MakeSymlink final : public PathOperation<MakeSymlink> {
  public:
   static constexpr const char* kName = "symlink";
+  [[nodiscard]] std::uint64_t detours() const noexcept { return path_detours(AT_FDCWD, path_.c_str()); }
   MakeSymlink(const std::string& target, const std::string& path) noexcept : target_(target), path_(path) {}
   void prepare(io_uring_sqe& entry) const noexcept {
     entry.opcode = IORING_OP_SYMLINKAT;
@@ -108,6 +115,9 @@ class MakeSymlink final : public PathOperation<MakeSymlink> {
 class MakeLink final : public PathOperation<MakeLink> {
  public:
   static constexpr const char* kName = "link";
+  [[nodiscard]] std::uint64_t detours() const noexcept {
+    return path_detours(AT_FDCWD, existing_.c_str()) | path_detours(AT_FDCWD, path_.c_str());
+  }
   MakeLink(const std::string& existing, const std::string& path) noexcept
       : existing_(existing), path_(path) {}
   void prepare(io_uring_sqe& entry) const noexcept {
@@ -123,12 +133,13 @@ class MakeLink final : public PathOperation<MakeLink> {
   const std::string& path_;
 };
 
-class StatusQuery final : public OperationAwaiter<StatusQuery> {
+class StatusQuery final : public FileOperation<StatusQuery> {
  public:
   static constexpr const char* kName = "stat";
+  [[nodiscard]] std::uint64_t detours() const noexcept { return path_detours(folder_, path_.c_str()); }
   /// `flags`: AT_SYMLINK_NOFOLLOW or 0.
   StatusQuery(int folder, const std::string& path, int flags) noexcept
-      : OperationAwaiter(-1), folder_(folder), path_(path), flags_(flags) {}
+      : FileOperation(-1), folder_(folder), path_(path), flags_(flags) {}
   void prepare(io_uring_sqe& entry) noexcept {
     entry.opcode = IORING_OP_STATX;
     entry.fd = folder_;

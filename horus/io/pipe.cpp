@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <horus/base/above_standard.hpp>
 #include <horus/io/offload.hpp>
 #include <horus/io/poll.hpp>
 #include <horus/io/reactor.hpp>
@@ -26,7 +27,11 @@ struct OpenFifo : OperationAwaiter<OpenFifo> {
     // Without O_NONBLOCK the open itself would wait for the other side, in a kernel thread that nothing can bound.
     entry.open_flags = static_cast<std::uint32_t>(flags_ | O_NONBLOCK | O_CLOEXEC);
   }
-  [[nodiscard]] int await_resume() const noexcept { return result; }
+  [[nodiscard]] int await_resume() const noexcept {
+    if (result < 0) return result;
+    const int fd = above_standard(result);
+    return fd < 0 ? -errno : fd;
+  }
 
  private:
   const std::string& path_;  // the caller's, in its frame
@@ -91,7 +96,8 @@ Result<PipeWriter> standard_error() {
 }
 
 Task<Result<>> Fifo::create(std::string path, unsigned mode) {
-  auto made = co_await offload(&make_fifo, &Reactor::current()->backend(), path, mode);
+  auto made =
+      co_await offload_on(ThreadPool::files(), &make_fifo, &Reactor::current()->backend(), path, mode);
   co_return made;
 }
 

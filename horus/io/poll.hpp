@@ -9,6 +9,7 @@
 
 #include <horus/base/result.hpp>
 #include <horus/io/reactor.hpp>
+#include <horus/task/task.hpp>
 
 namespace horus::io {
 
@@ -39,19 +40,20 @@ struct PollAwaiter : OperationAwaiter<PollAwaiter> {
 /// Waits until at least one of `events` (POLLIN, POLLOUT, POLLPRI …) holds for `fd`, and gives those that do.
 ///
 /// Semantics: one-shot and level-triggered, as poll(2): it completes at once when the state holds already. POLLERR and
-/// POLLHUP are always among the awaited ones. Readiness is a hint: another reader may have been faster, so follow with
+/// POLLHUP are always among the awaited ones; that the peer has shut down its side (POLLRDHUP) is told where it was asked
+/// for, although the kernel says it unasked: such a wait goes on, looking again after 1 to 8 ms. Readiness is a hint: another reader may have been faster, so follow with
 /// a non-blocking call and wait again on EAGAIN. Regular files are always ready. The descriptor must stay open until
 /// the wait has ended: close it with `horus::io::close`, which ends the wait with ECANCELED.
 /// Errors: EBADF; ECANCELED when the task is asked to stop.
 /// Thread safety: the reactor's thread.
 /// Example: `auto ready = co_await horus::io::wait_for(line_fd, POLLPRI);`
 /// Source: poll(2), io_uring_prep_poll_add(3).
-[[nodiscard]] inline detail::PollAwaiter wait_for(int fd, short events) noexcept {
-  return detail::PollAwaiter(fd, events);
-}
+[[nodiscard("co_await it")]] HORUS_API Task<Result<short>> wait_for(int fd, short events);
 /// `wait_for(fd, POLLIN)`: bytes, an end of stream (POLLHUP) or an error (POLLERR) are there to be read.
-[[nodiscard]] inline detail::PollAwaiter wait_readable(int fd) noexcept { return wait_for(fd, POLLIN); }
+[[nodiscard("co_await it")]] inline Task<Result<short>> wait_readable(int fd) { return wait_for(fd, POLLIN); }
 /// `wait_for(fd, POLLOUT)`: a write would take at least one byte, or fail at once.
-[[nodiscard]] inline detail::PollAwaiter wait_writable(int fd) noexcept { return wait_for(fd, POLLOUT); }
+[[nodiscard("co_await it")]] inline Task<Result<short>> wait_writable(int fd) {
+  return wait_for(fd, POLLOUT);
+}
 
 }  // namespace horus::io

@@ -17,6 +17,7 @@
 #include <horus/base/log.hpp>
 #include <horus/io/descriptor.hpp>
 #include <horus/io/offload.hpp>
+#include <horus/io/owner_thread.hpp>
 #include <horus/io/poll.hpp>
 #include <horus/io/process_spawn.hpp>
 #include <horus/io/reactor.hpp>
@@ -54,12 +55,13 @@ void wait_at_most(int pidfd, int limit_ms) noexcept {
   detail::await_system_process(pidfd, limit_ms);
 }
 
-// Takes the exit status without waiting: a status; none while the child runs; an Error (ECHILD).
-Result<std::optional<ExitStatus>> reap(int pidfd) noexcept {
+// Takes the exit status without waiting, or only reads it (`keep`): a status; none while the child runs; an Error
+// (ECHILD).
+Result<std::optional<ExitStatus>> reap(int pidfd, bool keep) noexcept {
   siginfo_t info{};
   Backend* backend = backend_here();
   const int result =
-      backend != nullptr ? backend->reap(pidfd, info) : detail::reap_system_process(pidfd, info);
+      backend != nullptr ? backend->reap(pidfd, info, keep) : detail::reap_system_process(pidfd, info, keep);
   if (result < 0) return Error(-result, "waitid");
   if (info.si_pid == 0) return std::optional<ExitStatus>();
   if (info.si_code == CLD_EXITED) return std::optional(ExitStatus::exited_with(info.si_status));
@@ -88,7 +90,7 @@ struct Reaper : CompletionHandler {
                            [&](io_uring_sqe& entry) { detail::PollAwaiter(pidfd, POLLIN).prepare(entry); });
   }
   static void take(int pidfd, pid_t pid) noexcept {
-    const auto status = reap(pidfd);
+    const auto status = reap(pidfd, false);
     if (status && !status->has_value()) {
       log_warning(fmt::format("process {} did not end on SIGKILL; it is left to itself", pid));
     }
@@ -97,10 +99,12 @@ struct Reaper : CompletionHandler {
 
 }  // namespace
 
-// Shared by the Process and its waiting tasks. Whoever is last sees to it that no zombie stays.
+// Shared by the Process and its waiting tasks. Whoever is last sees to it that no zombie stays. The leader of a group of
+// its own stays a zombie until then: what it has started may live on, and nobody else may get the group's number.
 struct detail::Child {
   pid_t pid = 0;
   Descriptor pidfd;
+  OwnerThread owner;
   std::string program;
   bool own_group = false;
   bool lost = false;       // somebody else took the status
@@ -112,12 +116,12 @@ struct detail::Child {
   Child(const Child&) = delete;
   Child& operator=(const Child&) = delete;
   ~Child() {
-    if (!running() || parent != ::getpid()) return;  // a copy in a forked process owns no child
+    if (!pidfd || lost || parent != ::getpid()) return;  // a copy in a forked process owns no child
     if (simulated && Reactor::current() == nullptr) {
       static_cast<void>(pidfd.release());
       return;
     }
-    static_cast<void>(signal(SIGKILL));
+    kill_all();
     const int fd = pidfd.release();
     if (Reactor* reactor = Reactor::current()) {
       Reaper::start(*reactor, fd, pid);
@@ -139,7 +143,14 @@ struct detail::Child {
     if (result < 0) return Error(-result, "kill", name());
     return {};
   }
+  // What is left of it: also the group of a child that has ended.
+  void kill_all() noexcept {
+    static_cast<void>(own_group && !lost ? signal_group(SIGKILL) : signal(SIGKILL));
+  }
   Result<> signal_group(int number) {
+    // A look: whoever took the child's status has given its number back.
+    if (!lost && parent == ::getpid() && !reap(pidfd.get(), true)) lost = true;
+    if (lost || parent != ::getpid()) return Error(ESRCH, "kill the group of", name());
     auto sent = send_signal(-pid, number);
     if (!sent) return Error(sent.code(), "kill the group of", name());
     return {};
@@ -160,10 +171,10 @@ Task<Result<>> ended(std::shared_ptr<Child> child) {
 
 Result<ExitStatus> take_status(Child& child) {
   if (!child.status && !child.lost) {
-    auto reaped = reap(child.pidfd.get());
+    auto reaped = reap(child.pidfd.get(), child.own_group);
     if (reaped && reaped->has_value()) child.status = **reaped;
     if (!reaped) child.lost = true;
-    if (!child.running()) child.pidfd.reset();
+    if (child.lost || (child.status && !child.own_group)) child.pidfd.reset();
   }
   if (child.status) return *child.status;
   if (child.lost)
@@ -179,12 +190,18 @@ Task<Result<ExitStatus>> wait_for_status(std::shared_ptr<Child> child) {
 }
 
 Task<Result<ExitStatus>> terminate_child(std::shared_ptr<Child> child, Duration grace) {
-  if (!child->running()) co_return take_status(*child);
+  if (!child->running()) {
+    if (child->own_group) child->kill_all();
+    co_return take_status(*child);
+  }
   static_cast<void>(child->signal(SIGTERM));  // fails only for a child that has ended: what follows sees that
   auto in_time = co_await with_timeout(grace, ended(child));
-  if (!child->running()) co_return take_status(*child);  // another task took the status meanwhile
+  if (!child->running()) {  // another task took the status meanwhile
+    if (child->own_group) child->kill_all();
+    co_return take_status(*child);
+  }
   // Also what is left of the group when the child itself has ended.
-  if (!in_time || child->own_group) static_cast<void>(child->signal(SIGKILL));
+  if (!in_time || child->own_group) child->kill_all();
   if (in_time.code() == ECANCELED) co_return in_time.error();
   auto ending = ended(child);
   auto waited = co_await ending;
@@ -228,6 +245,7 @@ struct Wiring {
 };
 
 // On the pool.
+void reap_on(Backend* backend, pid_t pid) { backend->reap_killed(pid); }
 Result<pid_t> spawn_on(Backend* backend, const ProcessOptions& options,
                        const detail::StandardDescriptors& descriptors) {
   return backend->spawn(options, descriptors);
@@ -247,11 +265,18 @@ Task<Result<Process>> Process::spawn(ProcessOptions options) {
   }
   const detail::StandardDescriptors descriptors{wiring.theirs[0].get(), wiring.theirs[1].get(),
                                                 wiring.theirs[2].get()};
-  // On the pool: this thread would stand still until the kernel has read the program from the disk.
   const bool own_group = options.own_group;
   Backend& backend = Reactor::current()->backend();
-  auto pid = co_await offload(&spawn_on, &backend, std::move(options), descriptors);
-  if (!pid) co_return pid.error().cancelled() ? pid.error().on("spawn", program) : pid.error();
+  // A child that nothing can wait for must not be started: its place among the descriptors is taken first.
+  const int place = backend.event_fd(0, 0);
+  if (place < 0) co_return Error(-place, "spawn", program);
+  // On a pool: this thread would stand still until the kernel has read the program from the disk.
+  auto pid = co_await offload_on(ThreadPool::spawns(), &spawn_on, &backend, std::move(options), descriptors);
+  static_cast<void>(backend.close_descriptor(place));
+  if (!pid) {
+    const bool not_tried = pid.error().operation() == std::string_view("offload");
+    co_return not_tried ? pid.error().on("spawn", program) : pid.error();
+  }
 
   Process process;
   process.child_ = std::make_shared<Child>();
@@ -263,7 +288,8 @@ Task<Result<Process>> Process::spawn(ProcessOptions options) {
   if (pidfd < 0) {
     process.child_->lost = true;
     static_cast<void>(backend.send_signal(*pid, SIGKILL, nullptr));
-    backend.reap_killed(*pid);
+    auto taken = co_await offload_on(ThreadPool::spawns(), &reap_on, &backend, *pid);
+    if (!taken) log_warning(taken.error().on("wait for", fmt::format("process {}", *pid)).message());
     co_return Error(-pidfd, "spawn", program + " (no pidfd)");
   }
   process.child_->pidfd = Descriptor(pidfd);
@@ -290,7 +316,7 @@ Process::~Process() { end(); }
 
 // Now, even if a task still waits: it then sees how the child ended.
 void Process::end() noexcept {
-  if (child_ && child_->running()) static_cast<void>(child_->signal(SIGKILL));
+  if (child_ && (child_->running() || child_->own_group)) child_->kill_all();
   child_.reset();
 }
 
@@ -299,10 +325,12 @@ bool Process::running() const noexcept { return child_ && child_->running(); }
 
 Task<Result<ExitStatus>> Process::wait() {
   HORUS_ASSERT(child_ != nullptr, "wait() for a Process without a child");
+  child_->owner.check("Process");
   return wait_for_status(child_);
 }
 Task<Result<ExitStatus>> Process::terminate(Duration grace) {
   HORUS_ASSERT(child_ != nullptr, "terminate() of a Process without a child");
+  child_->owner.check("Process");
   return terminate_child(child_, grace);
 }
 
@@ -313,7 +341,8 @@ Result<> Process::kill(int signal) {
   return {};
 }
 Result<> Process::kill_group(int signal) {
-  if (!running()) return Error(ESRCH, "kill", child_ ? child_->name() : "(no child)");
+  if (!child_ || (!running() && !child_->own_group))
+    return Error(ESRCH, "kill", child_ ? child_->name() : "(no child)");
   if (!child_->own_group) return Error(EINVAL, "kill", child_->name() + ", which has no group of its own");
   return child_->signal_group(signal);
 }

@@ -28,8 +28,10 @@ inline constexpr Duration kTerminateGrace = std::chrono::seconds(2);
 ///
 /// Semantics: the child starts with default signal dispositions, an empty signal mask, and no descriptor but its three
 /// standard ones. A child that ends becomes a zombie until `wait`, `terminate` or the destructor takes its status.
-/// Destroying the Process of a running child kills it with SIGKILL (its whole group where it has its own) and takes the
-/// status in the background; at the reactor's end that takes at most a second.
+/// Destroying the Process of a running child kills it with SIGKILL and takes the status in the background; at the
+/// reactor's end that takes at most a second. A child with a group of its own takes the group with it: the destructor
+/// and `terminate` kill what is left of it, also when the child itself has ended long ago (until then it stays a zombie,
+/// so that its group's number cannot go to strangers).
 /// A child that closes its input early: writes give EPIPE. One that never reads: writes wait. One that dies: its output
 /// ends (unless it left the pipe to a child of its own).
 /// Errors: values. spawn: ENOENT (no such program, or directory: the message says which), EACCES, ENOEXEC, EMFILE,
@@ -66,7 +68,8 @@ class HORUS_API Process {
 
   /// Sends a signal to the child. Never to a stranger that got its number. ESRCH when its status was taken.
   Result<> kill(int signal = SIGKILL);
-  /// Sends a signal to the child's own group. ESRCH when the status was taken; EINVAL without with_own_group().
+  /// Sends a signal to the child's own group, also after the child has ended. ESRCH when nothing of the group is left;
+  /// EINVAL without with_own_group().
   Result<> kill_group(int signal = SIGKILL);
   /// SIGTERM; after `grace`, or when this task is asked to stop, SIGKILL. Takes the status. With its own group all of
   /// that goes to the group, and what is left of it when the child has ended is killed.

@@ -76,15 +76,17 @@ class ProcessOptions {
   ProcessOptions& with_output(Redirect to) & { return output = to, *this; }
   ProcessOptions& with_error(Redirect to) & { return error = to, *this; }
   ProcessOptions& with_own_group() & { return own_group = true, *this; }
-  ProcessOptions with_directory(std::string path) && { return std::move(with_directory(std::move(path))); }
-  ProcessOptions with_variable(std::string name, std::string value) && {
+  [[nodiscard]] ProcessOptions with_directory(std::string path) && {
+    return std::move(with_directory(std::move(path)));
+  }
+  [[nodiscard]] ProcessOptions with_variable(std::string name, std::string value) && {
     return std::move(with_variable(std::move(name), std::move(value)));
   }
-  ProcessOptions without_environment() && { return std::move(without_environment()); }
-  ProcessOptions with_input(Redirect to) && { return std::move(with_input(to)); }
-  ProcessOptions with_output(Redirect to) && { return std::move(with_output(to)); }
-  ProcessOptions with_error(Redirect to) && { return std::move(with_error(to)); }
-  ProcessOptions with_own_group() && { return std::move(with_own_group()); }
+  [[nodiscard]] ProcessOptions without_environment() && { return std::move(without_environment()); }
+  [[nodiscard]] ProcessOptions with_input(Redirect to) && { return std::move(with_input(to)); }
+  [[nodiscard]] ProcessOptions with_output(Redirect to) && { return std::move(with_output(to)); }
+  [[nodiscard]] ProcessOptions with_error(Redirect to) && { return std::move(with_error(to)); }
+  [[nodiscard]] ProcessOptions with_own_group() && { return std::move(with_own_group()); }
 };
 
 /// How a child ended: it exited with a code, or a signal ended it.

@@ -20,6 +20,7 @@
 
 #include <fmt/format.h>
 
+#include <horus/base/above_standard.hpp>
 #include <horus/io/backend.hpp>
 
 namespace horus::io::detail {
@@ -72,7 +73,7 @@ class Attributes {
     ::posix_spawnattr_init(&attributes_);
     short flags = POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK;
     sigset_t set;
-    // The runtime ignores SIGPIPE, and ignoring survives exec. Every bit by hand: sigfillset leaves out glibc's own
+    // The runtime ignores two signals, and ignoring survives exec. Every bit by hand: sigfillset leaves out glibc's own
     // signals 32 and 33, which posix_spawn would then leave ignored.
     std::memset(&set, 0xff, sizeof set);
     ::posix_spawnattr_setsigdefault(&attributes_, &set);
@@ -181,9 +182,9 @@ int signal_system_process(int pidfd, int number) noexcept {
   return ::syscall(SYS_pidfd_send_signal, pidfd, number, nullptr, 0) < 0 ? -errno : 0;
 }
 
-int reap_system_process(int pidfd, siginfo_t& info) noexcept {
-  const int result =
-      ::waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd), &info, WEXITED | WNOHANG);
+int reap_system_process(int pidfd, siginfo_t& info, bool keep) noexcept {
+  const int result = ::waitid(static_cast<idtype_t>(P_PIDFD), static_cast<id_t>(pidfd), &info,
+                              WEXITED | WNOHANG | (keep ? WNOWAIT : 0));
   return result < 0 ? -errno : 0;
 }
 
@@ -200,13 +201,15 @@ Result<pid_t> Backend::spawn(const ProcessOptions& options, const std::array<int
   return detail::spawn_child(options, descriptors);
 }
 int Backend::open_process(pid_t pid) noexcept {
-  const long fd = ::syscall(SYS_pidfd_open, pid, 0);
-  return fd < 0 ? -errno : static_cast<int>(fd);
+  const int fd = above_standard(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  return fd < 0 ? -errno : fd;
 }
 int Backend::signal_process(int pidfd, int number) noexcept {
   return detail::signal_system_process(pidfd, number);
 }
-int Backend::reap(int pidfd, siginfo_t& info) noexcept { return detail::reap_system_process(pidfd, info); }
+int Backend::reap(int pidfd, siginfo_t& info, bool keep) noexcept {
+  return detail::reap_system_process(pidfd, info, keep);
+}
 void Backend::reap_killed(pid_t pid) noexcept { ::waitpid(pid, nullptr, 0); }
 void Backend::await_end(int pidfd, int limit_ms) noexcept { detail::await_system_process(pidfd, limit_ms); }
 

@@ -29,7 +29,7 @@ std::string blamed(const ProcessOptions& options, bool directory_usable);
 
 /// What the seam answers without a backend: a Process may die when its reactor is gone.
 int signal_system_process(int pidfd, int number) noexcept;
-int reap_system_process(int pidfd, siginfo_t& info) noexcept;
+int reap_system_process(int pidfd, siginfo_t& info, bool keep) noexcept;
 void await_system_process(int pidfd, int limit_ms) noexcept;
 
 }  // namespace horus::io::detail

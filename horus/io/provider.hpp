@@ -98,8 +98,8 @@ class HORUS_API Provider {
   /// Waits until `deadline_ns` (CLOCK_MONOTONIC; 0: not at all; kNever) for something: the number of descriptors that
   /// are ready. 0 also when blocking operations have come back or a retry is due. -EINTR.
   virtual int wait(Readiness* ready, int limit, std::int64_t deadline_ns) noexcept = 0;
-  /// Makes `wait` return about once a millisecond while on.
-  virtual void tick(bool on) noexcept = 0;
+  /// Makes `wait` return about once per `period_ns`; 0: no more.
+  virtual void tick(std::int64_t period_ns) noexcept = 0;
   /// A descriptor that is readable when `wait` has something, and a way to make it so.
   virtual int pollable_fd() noexcept = 0;
   virtual void ring() noexcept = 0;

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
+#include <ctime>
 #include <mutex>
 #include <string_view>
 
@@ -22,9 +23,17 @@
 
 #include <horus/base/counter.hpp>
 #include <horus/base/log.hpp>
+#include <horus/base/pause_cpu.hpp>
 #include <horus/io/buffer_watch.hpp>
+#include <horus/io/closer.hpp>
+#include <horus/io/embedding.hpp>
+#include <horus/io/turn.hpp>
+#include <horus/task/blocking_join.hpp>
+#include <horus/task/log_clock.hpp>
 
 namespace horus::io {
+
+constinit thread_local Turn current_turn;
 
 // --- Set-up -----------------------------------------------------------------------------------------------------------
 
@@ -41,6 +50,9 @@ void poison_after_fork() noexcept {
   horus::detail::thread_state.number = 0;
 }
 
+// Scopes hold lines of the log back by the time of whatever world their thread is in.
+[[maybe_unused]] const bool log_clock_is_set = (horus::detail::set_log_clock(&horus::now_ns), true);
+
 std::uint64_t thread_number() noexcept {
   static std::atomic<std::uint64_t> next{1};
   std::uint64_t& number = horus::detail::thread_state.number;
@@ -48,14 +60,29 @@ std::uint64_t thread_number() noexcept {
   return number;
 }
 
-constexpr int kEmbeddedTurns = 4;  // within one run_once(), before the other loop has its turn
+constexpr unsigned kLookForStragglers_us = 100;
+// Calls of the backend that fail one after the other: so many are not worth a word, and then each is followed by a rest.
+constexpr std::uint32_t kFailuresBeforeRest = 8;
+constexpr std::int64_t kFailureRest_ns = 1'000'000;
+constexpr std::int64_t kFailureTellEvery_ns = 1'000'000'000;
+constexpr Duration kLastCompletions = std::chrono::milliseconds(100);  // of a drain whose time is up
+constexpr int kUrgentAttempts = 100;    // with a rest of kFailureRest_ns between them
+constexpr int kLooksPerClock = 4;       // within the busy-poll window
+constexpr int kEmbeddedTurns = 4;       // within one run_once(), before the other loop has its turn
+constexpr int kJoiningTurns = 100'000;  // where time does not pass by itself
 
-void pause_cpu() noexcept {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
+// What somebody may still use is leaked on purpose. It stays reachable, so that a leak checker finds only the others.
+template <class T>
+void keep_for_ever(std::unique_ptr<T> object) {
+  static std::mutex mutex;
+  static auto* const kept = new std::vector<void*>;
+  const std::lock_guard lock(mutex);
+  kept->push_back(object.release());
+}
+
+void rest_for(std::int64_t duration_ns) noexcept {
+  const timespec span{0, duration_ns};
+  ::nanosleep(&span, nullptr);
 }
 
 BackendChoice choice_of(const ReactorConfig& config) {
@@ -117,36 +144,6 @@ BackendMaker set_backend_maker(BackendMaker maker) noexcept {
   return backend_maker.exchange(maker, std::memory_order_acq_rel);
 }
 
-// Closes one descriptor in the background: cancel everything on it, wait for that, close it. Recycled.
-struct Reactor::Closer : CompletionHandler {
-  Reactor* reactor = nullptr;
-  Closer* next_free = nullptr;
-  int fd = -1;
-  bool cancelled = false;
-};
-
-// What makes a reactor pollable from another loop: an epoll set of the backend's descriptor and a timer.
-struct Reactor::Embedding {
-  int set = -1;
-  int timer = -1;
-  std::int64_t armed_for = kNever;  // 1: at once
-
-  void arm(std::int64_t deadline) noexcept {
-    if (deadline == armed_for) return;
-    armed_for = deadline;
-    itimerspec spec{};
-    if (deadline != kNever) {
-      spec.it_value.tv_sec = deadline / 1'000'000'000;
-      spec.it_value.tv_nsec = deadline % 1'000'000'000;
-    }
-    ::timerfd_settime(timer, TFD_TIMER_ABSTIME, &spec, nullptr);
-  }
-  ~Embedding() {
-    if (set >= 0) ::close(set);
-    if (timer >= 0) ::close(timer);
-  }
-};
-
 Reactor::Reactor(const ReactorConfig& config) : Reactor(make_backend(checked(config)), config) {}
 
 Reactor::Reactor(std::unique_ptr<Backend> backend, const ReactorConfig& config)
@@ -162,6 +159,8 @@ Reactor::Reactor(std::unique_ptr<Backend> backend, const ReactorConfig& config)
       virtual_clock_(backend_->has_virtual_clock()),
       timers_(backend_->now_ns()),
       mailbox_(config.mailbox_entries),
+      arrivals_(std::make_unique<Arrivals>()),
+      asleep_(arrivals_->asleep_),
       generation_(process_generation.load(std::memory_order_relaxed)),
       owner_(thread_number()),
       previous_reactor_(std::exchange(horus::detail::thread_state.reactor, this)),
@@ -169,14 +168,18 @@ Reactor::Reactor(std::unique_ptr<Backend> backend, const ReactorConfig& config)
       previous_roots_(std::exchange(horus::detail::thread_state.roots, &roots_)) {
   static const int once = [] {
     ::pthread_atfork(nullptr, nullptr, &poison_after_fork);
-    // Writing to a pipe or socket whose reader is gone is an error value here, not the end of the process. A handler
-    // that the host program has set stays.
-    struct sigaction action{};
-    if (::sigaction(SIGPIPE, nullptr, &action) == 0 && action.sa_handler == SIG_DFL)
-      ::signal(SIGPIPE, SIG_IGN);
+    horus::detail::set_blocking_join(&Reactor::join_blocking);
+    // Writing to a pipe or socket whose reader is gone, and beyond the largest size of a file (RLIMIT_FSIZE), is an error
+    // value here, not the end of the process. A handler that the host program has set stays.
+    for (const int number : {SIGPIPE, SIGXFSZ}) {
+      struct sigaction action{};
+      if (::sigaction(number, nullptr, &action) == 0 && action.sa_handler == SIG_DFL)
+        ::signal(number, SIG_IGN);
+    }
     return 0;
   }();
   static_cast<void>(once);
+  closer_ = std::make_unique<Closer>(*this);
   wake_.reactor = this;
   wake_.complete = [](CompletionHandler& handler, std::int32_t, std::uint32_t) noexcept {
     auto& wake = static_cast<WakeHandler&>(handler);
@@ -192,10 +195,29 @@ Reactor::Reactor(std::unique_ptr<Backend> backend, const ReactorConfig& config)
   wake_fd_ = backend_->event_fd(0, 0);
   if (wake_fd_ < 0) {
     const int code = -wake_fd_;
-    horus::detail::thread_state.reactor = previous_reactor_;
-    horus::detail::thread_state.ready = previous_ready_;
-    horus::detail::thread_state.roots = previous_roots_;
+    leave_thread();
     throw Error(code, "eventfd");
+  }
+  arrivals_->backend_ = backend_.get();
+  arrivals_->bell_ = wake_fd_;
+}
+
+// The thread goes on with the reactor before this one. One made since (`reactor = std::make_unique<Reactor>()`) stays
+// current, and must not come back to this one at its own end.
+void Reactor::leave_thread() noexcept {
+  auto& state = horus::detail::thread_state;
+  if (state.reactor == this) {
+    state.reactor = previous_reactor_;
+    state.ready = previous_ready_;
+    state.roots = previous_roots_;
+    return;
+  }
+  for (Reactor* later = state.reactor; later != nullptr; later = later->previous_reactor_) {
+    if (later->previous_reactor_ != this) continue;
+    later->previous_reactor_ = previous_reactor_;
+    later->previous_ready_ = previous_ready_;
+    later->previous_roots_ = previous_roots_;
+    return;
   }
 }
 
@@ -203,17 +225,27 @@ Reactor::~Reactor() {
   const bool ours = generation_ == process_generation.load(std::memory_order_relaxed);
   if (ours) {
     check_owner();
-    if (waker_) waker_->detach();  // what was handed over before runs in the drain, nothing comes after it
-    drain();
-    remote_.wait_until_quiet();
+    {
+      const CurrentReactor here(this);  // a later one of the thread may be current
+      if (waker_) waker_->detach();  // what was handed over before runs in the drain, nothing comes after it
+      drain();
+    }
     if (previous_slack_ns_ > 0) ::prctl(PR_SET_TIMERSLACK, static_cast<unsigned long>(previous_slack_ns_));
-    horus::detail::thread_state.reactor = previous_reactor_;
-    horus::detail::thread_state.ready = previous_ready_;
-    horus::detail::thread_state.roots = previous_roots_;
+    leave_thread();
+  } else {
+    // A child of fork(): what runs and waits is the parent's; this copy of it can neither go on nor end.
+    keep_for_ever(std::move(background_));
+    while (timers_.pop_due(kNever) != nullptr) {
+    }
   }
   while (stopping_calls_.load(std::memory_order_acquire) != 0) ::sched_yield();
+  if (backend_leaked_) {
+    // Whoever is still at work for it finds it as it was.
+    keep_for_ever(std::move(arrivals_));
+    keep_for_ever(std::move(backend_));
+    return;
+  }
   if (wake_fd_ >= 0) static_cast<void>(backend_->close_descriptor(wake_fd_));
-  if (backend_leaked_) static_cast<void>(backend_.release());
 }
 
 void Reactor::check_owner() const noexcept {
@@ -222,6 +254,16 @@ void Reactor::check_owner() const noexcept {
   HORUS_ASSERT(generation_ == process_generation.load(std::memory_order_relaxed),
                "this reactor belongs to the parent process; make a new one after fork()");
   HORUS_ASSERT(false, "a reactor may only be used by the thread that made it");
+}
+
+// For a scope that dies while its tasks run, because an exception passes it: turns within the turn that resumed it.
+bool Reactor::join_blocking(bool (*ended)(const void*) noexcept, const void* what) noexcept {
+  Reactor* reactor = current();
+  if (reactor == nullptr || reactor->owner_ != horus::detail::thread_state.number) return ended(what);
+  const std::int64_t limit = saturating_add(reactor->now_ns(), reactor->config_.drain_limit.count());
+  for (int turns = 0; !ended(what) && reactor->now_ns() < limit && turns < kJoiningTurns; ++turns)
+    reactor->turn(std::min(limit, saturating_add(reactor->now_ns(), kFailureRest_ns)));
+  return ended(what);
 }
 
 // What awaits goes to the thread's current reactor: another one would wait for ever.
@@ -311,6 +353,7 @@ std::size_t Reactor::turn(std::int64_t deadline_ns) noexcept {
 
 bool Reactor::take_posts() noexcept {
   std::uint32_t taken = 0;
+  if (!lookouts_.empty()) look_out();  // first: it tells those who watch the loop that it turns
   if (!mailbox_.empty()) {
     Work work;
     while (taken < config_.resume_budget && mailbox_.try_pop(work)) {
@@ -320,8 +363,7 @@ bool Reactor::take_posts() noexcept {
     }
     horus::detail::count(counters_.posts, taken);
   }
-  if (!lookouts_.empty()) look_out();
-  RemoteWork* back = remote_.take();
+  RemoteWork* back = arrivals_->list_.take();
   const bool some = taken > 0 || back != nullptr;
   while (back != nullptr) {
     RemoteWork* following = back->next_remote;
@@ -342,7 +384,7 @@ const std::shared_ptr<Waker>& Reactor::waker() {
 
 void Waker::wake() noexcept {
   const std::lock_guard lock(mutex_);
-  if (reactor_ != nullptr) reactor_->wake_if_asleep();
+  if (reactor_ != nullptr) reactor_->arrivals_->wake_if_asleep();
 }
 
 bool Waker::post(Work work) {
@@ -353,8 +395,8 @@ bool Waker::post(Work work) {
 bool Waker::send(RemoteWork& work) noexcept {
   const std::lock_guard lock(mutex_);
   if (reactor_ == nullptr) return false;
-  reactor_->remote_.expect();
-  reactor_->complete_remote(work);
+  reactor_->arrivals_->expect();
+  reactor_->arrivals_->complete(work);
   return true;
 }
 
@@ -373,8 +415,15 @@ bool Reactor::expire_timers() noexcept {
 
 // In a simulated world chance decides who of those that are ready at the same time goes first: nothing may depend on it.
 std::size_t Reactor::mix_ready() noexcept {
-  std::vector<Ready*> all;
-  while (Ready* next = ready_.pop()) all.push_back(next);
+  Ready* const first = ready_.pop();
+  if (first == nullptr) return 0;
+  Ready* next = ready_.pop();
+  if (next == nullptr) {  // mostly: nothing to choose from
+    ready_.push(*first);
+    return 1;
+  }
+  std::vector<Ready*> all{first};
+  for (; next != nullptr; next = ready_.pop()) all.push_back(next);
   for (std::size_t i = 0; i < all.size(); ++i) {
     const std::uint64_t chosen = backend_->choose(all.size() - i);
     std::swap(all[i], all[i + static_cast<std::size_t>(chosen)]);
@@ -407,6 +456,7 @@ std::size_t Reactor::resume_ready() noexcept {
       next->handle.resume();
     }
   }
+  ++current_turn.number;
   horus::detail::count(counters_.resumes, resumed);
   if (!migrations_.empty()) [[unlikely]]
     hand_over_migrations();
@@ -436,14 +486,22 @@ void Reactor::hand_over_migrations() noexcept {
 
 // Waits for a completion, a post, stop() or `deadline_ns`, unless there is something to do already.
 void Reactor::submit_and_wait(std::int64_t deadline_ns) noexcept {
+  if (closing_) [[unlikely]]
+    closing_ = closer_->turn();
   if (!queued_.empty()) refill();
-  const bool may_wait = deadline_ns > 0 && ready_.empty() && migrations_.empty() && !stop_is_news();
+  const bool may_wait =
+      deadline_ns > 0 && ready_.empty() && !closing_ && migrations_.empty() && !stop_is_news();
   if (!may_wait) {
     enter(0, 0);
     reap();
     return;
   }
   deadline_ns = std::min(deadline_ns, timers_.next_deadline());
+  if (deadline_ns <= 0) {  // before the machine's boot: due, and no time that the backend could wait for
+    enter(0, 0);
+    reap();
+    return;
+  }
   // Virtual time passes only while everybody sleeps: who spins for it would spin for ever.
   if (config_.busy_poll > Duration::zero() && !virtual_clock_) {
     const std::int64_t window_end = saturating_add(now_ns(), config_.busy_poll.count());
@@ -465,7 +523,9 @@ void Reactor::sleep_until(std::int64_t deadline_ns) noexcept {
   if (!must_stay_awake() && !stop_is_news()) {
     const std::int64_t before = now_ns();
     enter(1, deadline_ns);
-    horus::detail::count(counters_.asleep_ns, static_cast<std::uint64_t>(now_ns() - before));
+    const std::int64_t after = now_ns();
+    if (!virtual_clock_) current_turn.note_clock(after);  // in a world each process has a clock of its own
+    horus::detail::count(counters_.asleep_ns, static_cast<std::uint64_t>(after - before));
   } else {
     enter(0, 0);
   }
@@ -475,7 +535,7 @@ void Reactor::sleep_until(std::int64_t deadline_ns) noexcept {
 
 // The last look before a sleep, after `asleep_` was set: whoever comes later sees it and signals.
 bool Reactor::must_stay_awake() noexcept {
-  bool come = !mailbox_.empty() || !remote_.empty();
+  bool come = !mailbox_.empty() || !arrivals_->list_.empty();
   lookouts_.for_each([&](Lookout& lookout) { come = lookout.before_sleep() || come; });
   return come;
 }
@@ -486,7 +546,9 @@ bool Reactor::poll_until(std::int64_t until_ns) noexcept {
     enter(0, 0);
     reap();
   }
-  while (ready_.empty() && mailbox_.empty() && remote_.empty() && !stop_is_news()) {
+  // A look at the clock takes longer than one at a message; who spins for a timer alone wants the clock.
+  int looks = 0;
+  while (ready_.empty() && mailbox_.empty() && arrivals_->list_.empty() && !stop_is_news()) {
     const std::uint32_t flags =
         std::atomic_ref(*const_cast<std::uint32_t*>(rings_.sq_flags)).load(std::memory_order_relaxed);
     const bool completed =
@@ -496,10 +558,15 @@ bool Reactor::poll_until(std::int64_t until_ns) noexcept {
       reap();
       if (!ready_.empty()) break;
     } else {
-      pause_cpu();
+      horus::detail::pause_cpu();
     }
-    look_out();
-    if (now_ns() >= until_ns) return !ready_.empty();
+    if (!lookouts_.empty()) {
+      look_out();
+      if (++looks % kLooksPerClock != 0) continue;
+    }
+    const std::int64_t now = now_ns();
+    current_turn.note_clock(now);
+    if (now >= until_ns) return !ready_.empty();
   }
   return true;
 }
@@ -520,13 +587,37 @@ int Reactor::enter(std::uint32_t min_complete, std::int64_t deadline_ns) noexcep
       std::atomic_ref(*const_cast<std::uint32_t*>(rings_.sq_flags)).load(std::memory_order_relaxed);
   if ((flags & IORING_SQ_CQ_OVERFLOW) != 0) [[unlikely]]
     horus::detail::count(counters_.overflows);
-  // EINTR, EAGAIN, EBUSY, ENOMEM: nothing is lost; the next turn reaps and calls again.
-  if (result < 0 && result != -EINTR && result != -EAGAIN && result != -EBUSY && result != -ENOMEM) {
+  if (result < 0) [[unlikely]] {
+    if (result != -EINTR) enter_failed(result, min_complete > 0 ? deadline_ns : 0);
+  } else {
+    enter_failures_ = 0;
+  }
+  return result;
+}
+
+// EAGAIN, EBUSY, ENOMEM: nothing is lost; the next turn reaps and calls again. Where that goes on, the loop rests a
+// little instead of sleeping in the backend, until `rest_until` at most, and says so.
+void Reactor::enter_failed(int result, std::int64_t rest_until) noexcept {
+  if (result != -EAGAIN && result != -EBUSY && result != -ENOMEM) {
     HORUS_ASSERT(
         false,
         fmt::format("io backend {}: enter failed: {}", backend_->name(), describe_code(-result)).c_str());
   }
-  return result;
+  if (++enter_failures_ <= kFailuresBeforeRest) return;
+  const std::int64_t now = now_ns();
+  if (enter_failure_told_ns_ == 0 || now - enter_failure_told_ns_ >= kFailureTellEvery_ns) {
+    enter_failure_told_ns_ = now;
+    log_warning(
+        fmt::format("reactor: the kernel takes no operations (io backend {}, enter: {}, {} times in a row); "
+                    "the loop tries again "
+                    "every millisecond{}",
+                    backend_->name(), describe_code(-result), enter_failures_,
+                    result == -ENOMEM ? " (out of memory? see the container's memory limit)" : ""));
+  }
+  const bool completed = std::atomic_ref(*rings_.cq_tail).load(std::memory_order_acquire) != *rings_.cq_head;
+  if (completed || virtual_clock_) return;
+  const std::int64_t rest = std::min(kFailureRest_ns, rest_until - now);
+  if (rest > 0) rest_for(rest);
 }
 
 void Reactor::reap() noexcept {
@@ -552,20 +643,23 @@ void Reactor::take_completions() noexcept {
     switch (static_cast<Tag>(completion.user_data & 7)) {
       case Tag::operation: {
         auto& operation = *reinterpret_cast<Operation*>(address);
-#ifdef HORUS_TSAN
-        __tsan_acquire(&operation);
-#endif
-        operation.result = completion.res;
+        tsan_acquire(&operation);
+        // Nothing but a cancellation interrupts an operation, also on the kernel's worker threads.
+        operation.result = completion.res == -EINTR ? -ECANCELED : completion.res;
         operation.flags = completion.flags;
         operation.state = Operation::State::done;
         --in_flight_;
+        InFlightTable::unlink<Operation>(operation);
         operation.unsuspend();
         ready_.push(operation);
         break;
       }
       case Tag::handler: {
-        if ((completion.flags & IORING_CQE_F_MORE) == 0) --in_flight_;
         auto& handler = *reinterpret_cast<CompletionHandler*>(address);
+        if ((completion.flags & IORING_CQE_F_MORE) == 0) {
+          --in_flight_;
+          InFlightTable::unlink(handler);
+        }
         handler.complete(handler, completion.res, completion.flags);
         break;
       }
@@ -621,8 +715,15 @@ bool Reactor::flush() noexcept {
 // --- Operations -------------------------------------------------------------------------------------------------------
 
 void Reactor::enqueue(Operation& operation) noexcept {
+  if (in_flight_ >= in_flight_limit_ && counters_.queued.load(std::memory_order_relaxed) == 0) {
+    log_warning(
+        fmt::format("reactor: {} operations are in flight (ReactorConfig::max_in_flight); further ones wait "
+                    "until one of them ends",
+                    in_flight_));
+  }
   operation.state = Operation::State::queued;
   queued_.push_back(operation);
+  note<Operation>(operation, operation.fd);
   horus::detail::count(counters_.queued);
 }
 
@@ -639,15 +740,17 @@ void Reactor::refill() noexcept {
     entry->user_data = operation->user_data();
     operation->state = Operation::State::in_flight;
     ++in_flight_;
-#ifdef HORUS_TSAN
-    __tsan_release(operation);
-#endif
+    tsan_release(operation);
   }
 }
 
 // For entries that must not wait behind others: cancellations, closes, the wake-up.
 io_uring_sqe& Reactor::urgent_entry() noexcept {
   io_uring_sqe* entry = next_entry();
+  for (int attempt = 0; entry == nullptr && attempt < kUrgentAttempts; ++attempt) {
+    rest_for(kFailureRest_ns);
+    entry = next_entry();
+  }
   HORUS_ASSERT(entry != nullptr, "the backend takes no entries any more");
   std::memset(entry, 0, sizeof *entry);
   return *entry;
@@ -656,6 +759,7 @@ io_uring_sqe& Reactor::urgent_entry() noexcept {
 void Reactor::cancel(Operation& operation) noexcept {
   if (operation.state == Operation::State::queued) {
     static_cast<ListHook<QueuedTag>&>(operation).unlink();
+    InFlightTable::unlink(operation);
     operation.refuse(-ECANCELED);
     return;
   }
@@ -675,6 +779,43 @@ void Reactor::cancel_handler(CompletionHandler& handler) noexcept {
   entry.user_data = static_cast<std::uint64_t>(Tag::ignore);
 }
 
+// False for a number that no descriptor has: such an entry fails by itself.
+bool Reactor::makes_place(int fd) noexcept {
+  if (backend_->status_flags(fd) < 0) return false;
+  named_.grow(fd);
+  return true;
+}
+
+// What was found is in no list any more: the number does not concern it from now on.
+std::size_t Reactor::cancel_on(int fd) noexcept {
+  std::size_t count = 0;
+  for (; Operation* operation = named_.first<Operation>(fd); ++count) {
+    InFlightTable::unlink(*operation);
+    cancel(*operation);
+  }
+  for (; CompletionHandler* handler = named_.first<CompletionHandler>(fd); ++count) {
+    InFlightTable::unlink(*handler);
+    cancel_handler(*handler);
+  }
+  return count;
+}
+
+bool Reactor::names(int fd) const noexcept {
+  if (named_.first<Operation>(fd) != nullptr || named_.first<CompletionHandler>(fd) != nullptr) return true;
+  for (std::uint32_t i = std::atomic_ref(*rings_.sq_head).load(std::memory_order_acquire); i != sq_tail_;
+       ++i) {
+    const io_uring_sqe& entry = rings_.sqes[i & sq_mask_];
+    if (entry.fd == fd && (entry.flags & IOSQE_FIXED_FILE) == 0) return true;
+  }
+  return false;
+}
+
+void Reactor::close_later(int fd) noexcept {
+  if (fd < 0) return;
+  closer_->close(fd);
+  wake_embedding();
+}
+
 void Operation::cancel(Waiter& waiter) noexcept {
   Reactor* reactor = Reactor::current();
   HORUS_ASSERT(reactor != nullptr, "an operation was cancelled from a thread that runs no reactor");
@@ -687,72 +828,38 @@ void Operation::describe(const Waiter& waiter, std::string& line) {
   if (operation.state == State::queued) line += " (queued: too many operations in flight)";
 }
 
-// --- Closing ----------------------------------------------------------------------------------------------------------
-
-// Entries that name the descriptor and were not yet submitted go first (the ring is first-in first-out), then the
-// cancellation, then, when that has completed, the close: the number is not reused while anything names it.
-void Reactor::close_later(int fd) noexcept {
-  if (fd < 0) return;
-  wake_embedding();
-  queued_.for_each([&](Operation& operation) {
-    if (operation.fd == fd) cancel(operation);
-  });
-  Closer* closer = free_closers_;
-  if (closer != nullptr) {
-    free_closers_ = closer->next_free;
-  } else {
-    closers_.push_back(std::make_unique<Closer>());
-    closer = closers_.back().get();
-    closer->reactor = this;
-    closer->complete = [](CompletionHandler& handler, std::int32_t, std::uint32_t) noexcept {
-      auto& self = static_cast<Closer&>(handler);
-      Reactor& reactor = *self.reactor;
-      if (!self.cancelled) {
-        self.cancelled = true;
-        reactor.submit_handler(self, [&](io_uring_sqe& entry) {
-          entry.opcode = IORING_OP_CLOSE;
-          entry.fd = self.fd;
-        });
-        return;
-      }
-      self.next_free = std::exchange(reactor.free_closers_, &self);
-    };
-  }
-  closer->fd = fd;
-  closer->cancelled = false;
-  submit_handler(*closer, [&](io_uring_sqe& entry) {
-    entry.opcode = IORING_OP_ASYNC_CANCEL;
-    entry.fd = fd;
-    entry.cancel_flags = IORING_ASYNC_CANCEL_FD | IORING_ASYNC_CANCEL_ALL;
-  });
-}
+// --- The end -----------------------------------------------------------------------------------------------------------
 
 // What spawn() started and nobody waited for.
-void Reactor::end_background() noexcept {
+void Reactor::end_background(std::int64_t limit) noexcept {
   stop_.store(false, std::memory_order_relaxed);
   background_->cancel();
-  const std::int64_t limit = saturating_add(now_ns(), config_.drain_limit.count());
   while (background_->running() > 0 && now_ns() < limit) turn(limit);
   if (background_->running() == 0) return;
   log_error(fmt::format(
       "reactor: {} spawned tasks did not end within {} ms of being asked to; they are leaked:\n{}",
       background_->running(), config_.drain_limit.count() / 1'000'000, dump_tasks()));
-  static_cast<void>(background_.release());
+  keep_for_ever(std::move(background_));
 }
 
 // Everything else that runs has ended by structure; what remains are closes, multishots and the wake-up.
 void Reactor::drain() noexcept {
   // Whoever posted may wait for an answer, and what was handed over owns what it carries.
   const auto take_all = [this] {
-    while (!mailbox_.empty() || !remote_.empty()) take_posts();
+    while (!mailbox_.empty() || !arrivals_->list_.empty()) take_posts();
   };
+  std::int64_t limit = saturating_add(now_ns(), config_.drain_limit.count());
   take_all();
   resume_ready();
-  if (background_) end_background();
+  bool leaked = background_ != nullptr;
+  if (leaked) end_background(limit);
+  leaked = leaked && background_ == nullptr;
   take_all();
-  const std::int64_t limit = saturating_add(now_ns(), config_.drain_limit.count());
+  // What can end at once gets the time for it, however long the tasks took.
+  limit = std::max(limit, saturating_add(now_ns(), std::min(config_.drain_limit, kLastCompletions).count()));
   bool asked = false;
-  while (in_flight_ > 0 || sq_tail_ != *rings_.sq_tail || !queued_.empty()) {
+  while (in_flight_ > 0 || sq_tail_ != *rings_.sq_tail || !queued_.empty() || closing_) {
+    if (closing_) closing_ = closer_->turn();
     if (!asked) {
       // Closes are not cancelled: let the ones that are under way finish first.
       enter(0, 0);
@@ -777,27 +884,32 @@ void Reactor::drain() noexcept {
       break;
     }
   }
+  // Timers of tasks that are never resumed.
+  while ((leaked || backend_leaked_) && timers_.pop_due(kNever) != nullptr) {
+  }
+  // Work on other threads touches its way home a last time after it has come back; a call that hangs keeps it.
+  const std::int64_t patience = monotonic_ns() + std::max<std::int64_t>(limit - now_ns(), 0);
+  while (arrivals_->list_.away() != 0 && monotonic_ns() < patience) ::usleep(kLookForStragglers_us);
+  if (arrivals_->list_.away() == 0) return;
+  log_error(
+      fmt::format("reactor: {} calls on other threads did not end within {} ms; what they use is leaked",
+                  arrivals_->list_.away(), config_.drain_limit.count() / 1'000'000));
+  backend_leaked_ = true;
 }
 
 // --- Across threads ---------------------------------------------------------------------------------------------------
 
 bool Reactor::post_work(Work work) noexcept {
   if (!mailbox_.try_push(std::move(work))) return false;
-  wake_if_asleep();
+  arrivals_->wake_if_asleep();
   return true;
 }
 
-void Reactor::complete_remote(RemoteWork& work) noexcept {
-  remote_.push(work);
-  wake_if_asleep();
-  remote_.let_go();
-}
-
 // The fence pairs with the one between the loop's `asleep_ = true` and its last look at the mailbox.
-void Reactor::wake_if_asleep() noexcept {
+void Arrivals::wake_if_asleep() noexcept {
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (asleep_.load(std::memory_order_relaxed) && asleep_.exchange(false, std::memory_order_relaxed))
-    signal_wake();
+    backend_->ring(bell_, 1);
 }
 
 void Reactor::signal_wake() noexcept { backend_->ring(wake_fd_, 1); }
@@ -839,52 +951,6 @@ Statistics Reactor::statistics() const noexcept {
   now.asleep_ns = static_cast<std::int64_t>(read(counters_.asleep_ns));
   now.in_flight = static_cast<std::uint32_t>(read(counters_.in_flight));
   return now;
-}
-
-// --- Inside another loop ----------------------------------------------------------------------------------------------
-
-Result<int> Reactor::poll_fd() {
-  check_owner();
-  if (embedding_) return embedding_->set;
-  auto embedding = std::make_unique<Embedding>();
-  embedding->set = ::epoll_create1(EPOLL_CLOEXEC);
-  if (embedding->set < 0) return Error(errno, "epoll_create1");
-  embedding->timer = ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-  if (embedding->timer < 0) return Error(errno, "timerfd_create");
-  const int backend = backend_->pollable_fd();
-  if (backend < 0) return Error(-backend, "pollable descriptor");
-  // Posts wake the other loop directly. Through the ring they would take an eventfd that signals an eventfd, which
-  // costs the kernel an RCU grace period (15 ms).
-  for (const int fd : {backend, embedding->timer, wake_fd_}) {
-    epoll_event event{};
-    event.events = EPOLLIN;
-    event.data.fd = fd;
-    if (::epoll_ctl(embedding->set, EPOLL_CTL_ADD, fd, &event) < 0) return Error(errno, "epoll_ctl");
-  }
-  if (::fcntl(wake_fd_, F_SETFL, O_NONBLOCK) < 0) return Error(errno, "fcntl");
-  if (wake_.armed) cancel_handler(wake_);
-  embedding_ = std::move(embedding);
-  rearm_embedding();
-  return embedding_->set;
-}
-
-// Before the other loop sleeps: posts must signal, the timer must stand at the next deadline, and whatever is ready
-// now must be visible (a timer that expires at once).
-void Reactor::rearm_embedding() noexcept {
-  backend_->clear_pollable();
-  enter(0, 0);
-  reap();
-  asleep_.store(true, std::memory_order_seq_cst);
-  std::atomic_thread_fence(std::memory_order_seq_cst);
-  std::int64_t deadline = timers_.next_deadline();
-  const bool unsubmitted = sq_tail_ != *rings_.sq_tail || (!queued_.empty() && in_flight_ < in_flight_limit_);
-  if (unsubmitted || !ready_.empty() || !migrations_.empty() || must_stay_awake()) deadline = 1;
-  embedding_->arm(std::max<std::int64_t>(deadline, 1));
-}
-
-// Code of the other loop gave us work between two calls of run_once().
-void Reactor::wake_embedding() noexcept {
-  if (embedding_ && asleep_.load(std::memory_order_relaxed)) embedding_->arm(1);
 }
 
 }  // namespace horus::io

@@ -3,6 +3,8 @@
 // from any thread. It owns its backend, timers and mailbox; operations belong to the frames that wait for them.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
 #include <atomic>
 #include <coroutine>
 #include <cstdint>
@@ -18,7 +20,9 @@
 #include <horus/base/clock.hpp>
 #include <horus/base/mailbox.hpp>
 #include <horus/base/result.hpp>
+#include <horus/base/thread_sanitizer.hpp>
 #include <horus/io/backend.hpp>
+#include <horus/io/in_flight.hpp>
 #include <horus/io/lookout.hpp>
 #include <horus/io/operation.hpp>
 #include <horus/io/reactor_config.hpp>
@@ -29,18 +33,6 @@
 #include <horus/task/run_ready.hpp>
 #include <horus/task/scope.hpp>
 #include <horus/task/task.hpp>
-
-#if defined(__SANITIZE_THREAD__)
-#define HORUS_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define HORUS_TSAN 1
-#endif
-#endif
-#ifdef HORUS_TSAN
-extern "C" void __tsan_acquire(void* address);
-extern "C" void __tsan_release(void* address);
-#endif
 
 namespace horus::io {
 
@@ -57,6 +49,8 @@ struct Statistics {
   std::int64_t asleep_ns = 0;     ///< time spent waiting in the backend
   std::uint32_t in_flight = 0;    ///< operations that the backend owns now
 };
+
+class Closer;
 
 /// A timer of the reactor: `expired` is called by the loop, once, at or after the deadline.
 struct Timer : TimerEntry {
@@ -145,8 +139,8 @@ class HORUS_API Reactor {
 
   /// True when a `run_once()` would do something without waiting for the backend or a timer.
   [[nodiscard]] bool has_work() const noexcept {
-    return !ready_.empty() || !mailbox_.empty() || !remote_.empty() || !migrations_.empty() ||
-           !queued_.empty() || sq_tail_ != *rings_.sq_tail;
+    return !ready_.empty() || !mailbox_.empty() || !arrivals_->list_.empty() || !migrations_.empty() ||
+           !queued_.empty() || closing_ || sq_tail_ != *rings_.sq_tail;
   }
 
   /// True when an enter would neither submit nor complete anything: a turn with a timeout of 0 can be left out. The
@@ -190,11 +184,18 @@ class HORUS_API Reactor {
     entry->user_data = operation.user_data();
     operation.state = Operation::State::in_flight;
     ++in_flight_;
-#ifdef HORUS_TSAN
-    __tsan_release(&operation);
-#endif
+    note<Operation>(operation, operation.fd);
+    tsan_release(&operation);
   }
   void cancel(Operation& operation) noexcept;
+  /// Ends what is in flight on the number `fd`, each operation and handler by its own user_data: with ECANCELED, or with
+  /// what was faster. Whatever works on the same open file by another number goes on. Returns how many there were; 0
+  /// costs nothing. The number may be closed, or let go, as soon as the entries have run: by an IORING_OP_CLOSE
+  /// submitted behind them, or after `submit_now()`.
+  /// Example: a loop that lets somebody else's descriptor go: `reactor.cancel_on(fd); reactor.submit_now();`
+  std::size_t cancel_on(int fd) noexcept;
+  /// True when something in flight, or an entry that has not been submitted yet, names `fd`.
+  [[nodiscard]] bool names(int fd) const noexcept;
   /// Submits an entry for a handler: `fill(entry)` sets everything but user_data. Waits for room by flushing.
   template <class Fill>
   void submit_handler(CompletionHandler& handler, Fill&& fill) noexcept {
@@ -202,6 +203,9 @@ class HORUS_API Reactor {
     fill(entry);
     entry.user_data = reinterpret_cast<std::uintptr_t>(&handler) | static_cast<std::uint64_t>(Tag::handler);
     ++in_flight_;
+    if (entry.opcode == IORING_OP_CLOSE || entry.opcode == IORING_OP_NOP) return;
+    InFlightTable::unlink(handler);
+    note<CompletionHandler>(handler, entry.fd);
   }
   void cancel_handler(CompletionHandler& handler) noexcept;
   /// Submits an entry that ends while it is submitted and completes only when it fails (IOSQE_CQE_SKIP_SUCCESS, a send
@@ -218,14 +222,14 @@ class HORUS_API Reactor {
   /// Hands over to the kernel what waits to be submitted, cancellations among it, now instead of at the end of this turn;
   /// what completes is taken by the next turn.
   void submit_now() noexcept { static_cast<void>(flush()); }
-  /// Cancels everything on `fd`, then closes it, in the background. The descriptor belongs to the reactor from now on.
+  /// Ends what names `fd` and closes it, in the background (closer.hpp). The number belongs to the reactor from now on.
   void close_later(int fd) noexcept;
+  [[nodiscard]] Closer& closer() noexcept { return *closer_; }
   [[nodiscard]] TimerQueue& timers() noexcept { return timers_; }
   ReadyList& ready() noexcept { return ready_; }
   /// Work of this reactor that is away on other threads: `remote().expect()` before it leaves.
-  [[nodiscard]] RemoteList& remote() noexcept { return remote_; }
-  /// It has come back. Any thread; never refused. The reactor may be gone when this returns.
-  void complete_remote(RemoteWork& work) noexcept;
+  /// The other thread calls `complete(work)` on it.
+  [[nodiscard]] Arrivals& remote() noexcept { return *arrivals_; }
   /// Looks at shared memory each turn until `lookout` is unlinked.
   void watch(Lookout& lookout) noexcept {
     if (lookout.linked()) return;
@@ -246,12 +250,12 @@ class HORUS_API Reactor {
   friend class Operation;
   friend class CurrentReactor;
   friend class Waker;
+  friend class Closer;
   struct WakeHandler : CompletionHandler {
     Reactor* reactor = nullptr;
     std::uint64_t count = 0;
     bool armed = false;
   };
-  struct Closer;
   struct Embedding;
 
   // The submission tail is published by enter(); until then the entry is the reactor's own.
@@ -262,6 +266,16 @@ class HORUS_API Reactor {
     }
     return &rings_.sqes[sq_tail_++ & sq_mask_];
   }
+  // Remembers that `one` names `fd`, until it has completed.
+  template <class T>
+  void note(T& one, int fd) noexcept {
+    if (static_cast<std::size_t>(fd) < named_.size()) [[likely]] {
+      named_.link(one, fd);
+    } else if (fd >= 0) {
+      if (makes_place(fd)) named_.link(one, fd);
+    }
+  }
+  bool makes_place(int fd) noexcept;
   io_uring_sqe& urgent_entry() noexcept;
   bool flush() noexcept;
   void enqueue(Operation& operation) noexcept;
@@ -282,12 +296,14 @@ class HORUS_API Reactor {
   void sleep_until(std::int64_t deadline_ns) noexcept;
   bool poll_until(std::int64_t until_ns) noexcept;
   int enter(std::uint32_t min_complete, std::int64_t deadline_ns) noexcept;
+  void enter_failed(int result, std::int64_t rest_until) noexcept;
+  void leave_thread() noexcept;
+  static bool join_blocking(bool (*ended)(const void*) noexcept, const void* what) noexcept;
   void reap() noexcept;
   void take_completions() noexcept;
   void settle_immediates() noexcept;
   void hand_over_migrations() noexcept;
   bool post_work(Work work) noexcept;
-  void wake_if_asleep() noexcept;
   void signal_wake() noexcept;
   void arm_wake() noexcept;
   void drain() noexcept;
@@ -296,7 +312,7 @@ class HORUS_API Reactor {
   void rearm_embedding() noexcept;
   void wake_embedding() noexcept;
   void clear_wake() noexcept;
-  void end_background() noexcept;
+  void end_background(std::int64_t limit) noexcept;
   Scope& background();
 
   ReactorConfig config_;
@@ -309,8 +325,10 @@ class HORUS_API Reactor {
   std::uint32_t in_flight_limit_ = 0;
   const bool virtual_clock_;
   bool reaping_ = false;
+  bool closing_ = false;         // the closer wants the next turn
   bool backend_leaked_ = false;  // operations in it did not end
   ReadyList ready_;
+  InFlightTable named_;
   IntrusiveList<Operation, QueuedTag> queued_;
   TimerQueue timers_;
   IntrusiveList<Chain, RootTag> roots_;
@@ -323,17 +341,16 @@ class HORUS_API Reactor {
   std::vector<Immediate> immediates_;  // not yet known to have succeeded; one per handler at most
 
   Mailbox<Work> mailbox_;
-  RemoteList remote_;
+  std::unique_ptr<Arrivals> arrivals_;
+  std::atomic<bool>& asleep_;  // of the arrivals
   IntrusiveList<Lookout, LookoutTag> lookouts_;
   std::shared_ptr<Waker> waker_;  // made with the first that asks for it
-  std::atomic<bool> asleep_{false};
   std::atomic<bool> stop_{false};
   std::atomic<int> stopping_calls_{0};  // stop() in progress on other threads
   bool stop_passed_on_ = false;
   int wake_fd_ = -1;
   WakeHandler wake_;
-  std::vector<std::unique_ptr<Closer>> closers_;
-  Closer* free_closers_ = nullptr;
+  std::unique_ptr<Closer> closer_;
   std::unique_ptr<Embedding> embedding_;
   std::unique_ptr<Scope> background_;  // what spawn() started; made with the first
 
@@ -342,6 +359,8 @@ class HORUS_API Reactor {
         posts{0}, timers{0}, asleep_ns{0}, in_flight{0};
   } counters_;
 
+  std::uint32_t enter_failures_ = 0;  // in a row
+  std::int64_t enter_failure_told_ns_ = 0;
   int previous_slack_ns_ = 0;  // what the thread had; 0: not changed
   std::uint64_t generation_;   // of the process: differs after a fork
   std::uint64_t owner_;        // thread

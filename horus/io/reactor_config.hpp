@@ -23,7 +23,7 @@ struct ReactorConfig {
 
   BackendChoice backend = BackendChoice::automatic;
   std::uint32_t submission_entries = 256;   ///< entries per batch; a power of two, 1 to 4096
-  std::uint32_t completion_entries = 4096;  ///< a power of two; more completions at once wait in the kernel
+  std::uint32_t completion_entries = 8192;  ///< a power of two; more completions at once wait in the kernel
   std::uint32_t max_in_flight = 65536;      ///< operations that the backend owns at once; further ones queue
   std::size_t mailbox_entries = 4096;       ///< posts from other threads that wait; a power of two
   std::uint32_t resume_budget =

@@ -3,10 +3,14 @@
 // Any thread pushes; the owner takes. The elements belong to whoever waits for them.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
 #include <atomic>
 #include <cstdint>
 
-#include <sched.h>
+#include <unistd.h>
+
+#include <horus/base/export.hpp>
 
 namespace horus::io {
 
@@ -52,12 +56,38 @@ class RemoteList {
   /// Pieces that another thread may still touch.
   [[nodiscard]] std::uint32_t away() const noexcept { return away_.load(std::memory_order_acquire); }
   void wait_until_quiet() const noexcept {
-    while (away() != 0) ::sched_yield();
+    while (away() != 0) ::usleep(kLook_us);
   }
 
  private:
+  static constexpr unsigned kLook_us = 100;
   std::atomic<RemoteWork*> first_{nullptr};
   std::atomic<std::uint32_t> away_{0};
+};
+
+class Backend;
+
+/// Where a reactor's work that is away on other threads comes back to. It is apart from the reactor because it stays
+/// when that ends while something is still away: a call that hangs must not hold up the end, nor write into freed memory.
+class HORUS_API Arrivals {
+ public:
+  /// `expect()` for each piece that leaves; `let_go()` when it was taken back before it ran.
+  void expect() noexcept { list_.expect(); }
+  void let_go() noexcept { list_.let_go(); }
+  /// It has come back. Any thread; never refused. This may be gone when it returns.
+  void complete(RemoteWork& work) noexcept {
+    list_.push(work);
+    wake_if_asleep();
+    list_.let_go();
+  }
+  void wake_if_asleep() noexcept;
+
+ private:
+  friend class Reactor;
+  RemoteList list_;
+  std::atomic<bool> asleep_{false};  // whoever has something for the reactor has to ring
+  Backend* backend_ = nullptr;
+  int bell_ = -1;
 };
 
 }  // namespace horus::io

@@ -5,37 +5,41 @@
 #include <cerrno>
 #include <memory>
 
+#include <fcntl.h>
 #include <netdb.h>
+#include <unistd.h>
 
 #include <fmt/format.h>
 
 #include <horus/io/offload.hpp>
 #include <horus/io/reactor.hpp>
+#include <horus/io/resolver.hpp>
 
 namespace horus::io {
 namespace {
 
-using Addresses = Result<std::vector<Address>>;
+// What keeps the resolver from asking anybody looks to it as if there were no such name.
+int shortage() noexcept {
+  const int fd = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  if (fd >= 0) ::close(fd);
+  const int code = fd < 0 ? errno : 0;
+  return code == EMFILE || code == ENFILE || code == ENOMEM ? code : 0;
+}
 
 Error failure(int code, const std::string& host) {
+  const int cause = errno;
+  if (const int lacking = shortage(); lacking != 0) return Error(lacking, "resolve", host);
   switch (code) {
     case EAI_NONAME:
     case EAI_NODATA:
     case EAI_ADDRFAMILY: return Error(kNameNotFound, "resolve", host);
-    case EAI_SYSTEM: return Error(errno, "resolve", host);
+    case EAI_SYSTEM: return Error(cause, "resolve", host);
     case EAI_MEMORY: return Error(ENOMEM, "resolve", host);
     default: return Error(kResolverFailed, "resolve", fmt::format("{} ({})", host, ::gai_strerror(code)));
   }
 }
 
-// On a pool thread.
-Addresses look_up_on(Backend* backend, const std::string& host, std::uint16_t port) {
-  return backend->look_up(host, port);
-}
-
-}  // namespace
-
-Result<std::vector<Address>> Backend::look_up(const std::string& host, std::uint16_t port) {
+Result<std::vector<Address>> ask_system(const std::string& host, std::uint16_t port) {
   addrinfo hints{};
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_STREAM;  // each address once
@@ -59,13 +63,34 @@ Result<std::vector<Address>> Backend::look_up(const std::string& host, std::uint
   return addresses;
 }
 
+// On a pool thread, or wherever a simulated world runs it.
+Result<std::vector<Address>> look_up_on(Backend* backend, const std::string& host, std::uint16_t port) {
+  return backend->look_up(host, port);
+}
+
+}  // namespace
+
+Backend::NameLookUp Backend::name_look_up() noexcept { return &ask_system; }
+Result<std::vector<Address>> Backend::look_up(const std::string& host, std::uint16_t port) {
+  return ask_system(host, port);
+}
+
 Task<Result<std::vector<Address>>> resolve(std::string host, std::uint16_t port) {
   if (host.empty()) co_return Error(EINVAL, "resolve", "(an empty host name)");
   if (host.find('\0') != std::string::npos)
     co_return Error(EINVAL, "resolve", "(a host name with a zero byte)");
   auto numeric = Address::ip(host, port);
   if (numeric) co_return std::vector<Address>{*numeric};
-  auto addresses = co_await offload(&look_up_on, &Reactor::current()->backend(), host, port);
+  Backend& backend = Reactor::current()->backend();
+  if (const Backend::NameLookUp function = backend.name_look_up()) {
+    detail::LookUpAwaiter looking(function, host);
+    auto found = co_await looking;
+    if (found) {
+      for (Address& address : *found) address = address.with_port(port);
+    }
+    co_return found;
+  }
+  auto addresses = co_await offload_on(ThreadPool::names(), &look_up_on, &backend, host, port);
   if (!addresses && addresses.error().operation() == std::string_view("offload")) {
     co_return addresses.error().on("resolve", host);
   }

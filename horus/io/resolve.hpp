@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Host names to addresses, through the system's resolver on a pool thread. One reactor's thread.
+// Host names to addresses, through the system's resolver on threads of its own. One reactor's thread.
 #pragma once
 
 #include <cstdint>
@@ -16,9 +16,12 @@ namespace horus::io {
 /// The addresses of `host`, in the order in which they should be tried (RFC 6724), never empty.
 ///
 /// Semantics: a numeric host gives itself at once; a name asks the system (files, DNS, what nsswitch.conf says) on
-/// ThreadPool::standard(), where a look-up that has started cannot be interrupted: a task that is asked to stop then
-/// waits for the resolver's own limit (resolv.conf: options timeout, attempts).
-/// Errors: kNameNotFound; kResolverFailed (no server answered); EAGAIN (the pool's queue is full); ECANCELED.
+/// threads of the resolver's own (ThreadPool::names()). A look-up cannot be interrupted and may take as long as
+/// resolv.conf says (options timeout, attempts: 10 s and more), but a task that is asked to stop, or whose time is up,
+/// leaves it behind at once. Tasks that ask for one name at the same time share one look-up, so a silent server costs
+/// one thread for each name, not for each try.
+/// Errors: kNameNotFound; kResolverFailed (no server answered); EMFILE and ENFILE (no descriptor left to ask with);
+/// EAGAIN (16 names get no answer and 256 wait already); ECANCELED.
 /// Example: `auto addresses = co_await horus::io::resolve("localhost", 80);`
 /// Source: getaddrinfo(3).
 HORUS_API Task<Result<std::vector<Address>>> resolve(std::string host, std::uint16_t port);

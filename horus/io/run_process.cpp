@@ -27,6 +27,11 @@ struct Collected {
   int failure = 0;  // errno
 };
 
+// All that the child has started goes with it where it has a group of its own.
+void kill(Process& process) {
+  if (process.kill_group().code() == EINVAL) static_cast<void>(process.kill());
+}
+
 Task<> collect(PipeReader& from, Collected& collected, std::size_t limit, Process& process) {
   std::string& text = collected.text;
   while (from.is_open()) {
@@ -41,7 +46,7 @@ Task<> collect(PipeReader& from, Collected& collected, std::size_t limit, Proces
     }
     if (text.size() > limit) {
       collected.failure = ENOBUFS;
-      static_cast<void>(process.kill());
+      kill(process);
       co_return;
     }
   }

@@ -11,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include <horus/base/above_standard.hpp>
 #include <horus/io/reactor.hpp>
 
 #include <asm/termbits.h>
@@ -28,7 +29,11 @@ struct OpenTerminal : OperationAwaiter<OpenTerminal> {
     // O_NONBLOCK: not waiting for a carrier. O_NOCTTY: the line's hang-up and Ctrl-C are not ours.
     entry.open_flags = O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC;
   }
-  [[nodiscard]] int await_resume() const noexcept { return result; }
+  [[nodiscard]] int await_resume() const noexcept {
+    if (result < 0) return result;
+    const int fd = above_standard(result);
+    return fd < 0 ? -errno : fd;
+  }
 
  private:
   const std::string& path_;  // the caller's, in its frame

@@ -40,11 +40,11 @@ struct SerialOptions {
   SerialOptions& with_stop_bits(int bits) & { return stop_bits = bits, *this; }
   SerialOptions& with_flow_control(FlowControl kind) & { return flow_control = kind, *this; }
   SerialOptions& with_exclusive() & { return exclusive = true, *this; }
-  SerialOptions with_data_bits(int bits) && { return with_data_bits(bits); }
-  SerialOptions with_parity(Parity kind) && { return with_parity(kind); }
-  SerialOptions with_stop_bits(int bits) && { return with_stop_bits(bits); }
-  SerialOptions with_flow_control(FlowControl kind) && { return with_flow_control(kind); }
-  SerialOptions with_exclusive() && { return with_exclusive(); }
+  [[nodiscard]] SerialOptions with_data_bits(int bits) && { return with_data_bits(bits); }
+  [[nodiscard]] SerialOptions with_parity(Parity kind) && { return with_parity(kind); }
+  [[nodiscard]] SerialOptions with_stop_bits(int bits) && { return with_stop_bits(bits); }
+  [[nodiscard]] SerialOptions with_flow_control(FlowControl kind) && { return with_flow_control(kind); }
+  [[nodiscard]] SerialOptions with_exclusive() && { return with_exclusive(); }
 };
 
 /// An open serial port: a ByteStream (read, read_line, write_all …).

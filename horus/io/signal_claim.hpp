@@ -2,6 +2,8 @@
 // Which signals a SignalSet waits for, on their way through the seam. Internal; plain values.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
 #include <cstdint>
 
 #include <sys/types.h>
@@ -22,6 +24,10 @@ namespace detail {
 /// The default answers of the seam: this thread's mask, a signalfd, handlers.
 int claim_system_signals(SignalClaim& claim) noexcept;
 void release_system_signals(const SignalClaim& claim) noexcept;
+/// How many of `numbers` other threads have handed to the thread that claims them, since the program began. Any thread.
+std::uint32_t signals_handed_over(std::uint64_t numbers) noexcept;
+/// The last one of them; 0: none.
+int last_signal_handed_over() noexcept;
 int send_system_signal(pid_t pid, int number, const std::int32_t* value) noexcept;
 
 }  // namespace detail

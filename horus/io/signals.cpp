@@ -59,7 +59,7 @@ Result<> send(pid_t pid, int number, const std::int32_t* value) {
 Result<> send_signal(pid_t pid, int number) { return send(pid, number, nullptr); }
 Result<> send_signal(pid_t pid, int number, std::int32_t value) { return send(pid, number, &value); }
 
-SignalSet::SignalSet(std::initializer_list<int> numbers) : owner_(::pthread_self()) {
+SignalSet::SignalSet(const std::vector<int>& numbers) : owner_(::pthread_self()) {
   for (const int number : numbers) {
     sigset_t possible;  // glibc keeps some numbers for itself
     ::sigemptyset(&possible);

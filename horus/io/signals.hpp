@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Signals as values that a coroutine waits for. A SignalSet belongs to the thread that makes it and dies there.
-// Nothing else in Horus touches a process-wide signal, except that the first reactor ignores SIGPIPE.
+// Nothing else in Horus touches a process-wide signal, except that the first reactor ignores SIGPIPE and SIGXFSZ.
 #pragma once
 
 #include <csignal>
 #include <cstdint>
 #include <initializer_list>
 #include <string>
+#include <vector>
 
 #include <sys/types.h>
 
@@ -56,7 +57,8 @@ HORUS_API Result<> send_signal(pid_t pid, int number, std::int32_t value);
 /// Source: signalfd(2), signal(7).
 class HORUS_API SignalSet {
  public:
-  SignalSet(std::initializer_list<int> numbers);
+  SignalSet(std::initializer_list<int> numbers) : SignalSet(std::vector<int>(numbers)) {}
+  explicit SignalSet(const std::vector<int>& numbers);
   SignalSet(const SignalSet&) = delete;
   SignalSet& operator=(const SignalSet&) = delete;
   ~SignalSet();

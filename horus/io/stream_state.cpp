@@ -6,6 +6,8 @@
 #include <fmt/format.h>
 
 #include <horus/io/poll.hpp>
+#include <horus/io/reactor.hpp>
+#include <horus/io/time.hpp>
 
 namespace horus::io::detail {
 
@@ -65,15 +67,45 @@ namespace {
 
 // Waits until the descriptor is ready, for descriptors whose O_NONBLOCK may be set by others: 0 or -errno.
 Task<std::int32_t> wait_until(StreamHold state, short events) {
-  PollAwaiter poll(state->fd(), events);
-  const auto ready = co_await poll;
+  auto waiting = wait_for(state->fd(), events);
+  const auto ready = co_await waiting;
   if (!ready) co_return transferred(-ready.code());
   co_return state->closed ? -ECANCELED : 0;
+}
+
+constexpr Duration kFirstRest = std::chrono::milliseconds(1);
+constexpr Duration kLongestRest = std::chrono::milliseconds(16);
+
+// A terminal's readiness promises one byte of room, and a line's end may take two: it can be ready and take nothing for
+// as long as nobody reads. So whoever gets nothing rests.
+Task<std::int32_t> transfer_with_terminal(StreamHold state, bool write, std::span<const iovec> parts) {
+  Duration rest = kFirstRest;
+  while (true) {
+    if (state->closed) co_return -ECANCELED;
+    auto ready = wait_until(state, write ? POLLOUT : POLLIN);
+    const std::int32_t failed = co_await ready;
+    if (failed != 0) co_return failed;
+    const ssize_t moved = Reactor::current()->backend().transfer_now(state->fd(), parts.data(),
+                                                                     static_cast<int>(parts.size()), write);
+    if (moved != -EAGAIN && moved != -EINTR) co_return static_cast<std::int32_t>(moved);
+    try {
+      co_await horus::sleep(rest);
+    } catch (const Error&) {
+      co_return -ECANCELED;
+    }
+    rest = std::min(2 * rest, kLongestRest);
+  }
 }
 
 }  // namespace
 
 Task<std::int32_t> receive(StreamHold state, MutableBytes into) {
+  if (state->terminal) {
+    const iovec part{into.data(), std::min(into.size(), kMaxTransfer)};
+    auto moving = transfer_with_terminal(state, false, std::span(&part, 1));
+    const std::int32_t moved = co_await moving;
+    co_return moved;
+  }
   std::int32_t result = -EAGAIN;
   while (result == -EAGAIN) {
     if (state->closed) co_return -ECANCELED;
@@ -90,6 +122,12 @@ Task<std::int32_t> receive(StreamHold state, MutableBytes into) {
 }
 
 Task<std::int32_t> send(StreamHold state, Bytes bytes) {
+  if (state->terminal) {
+    const iovec part{const_cast<std::byte*>(bytes.data()), std::min(bytes.size(), kMaxTransfer)};
+    auto moving = transfer_with_terminal(state, true, std::span(&part, 1));
+    const std::int32_t moved = co_await moving;
+    co_return moved;
+  }
   std::int32_t result = -EAGAIN;
   while (result == -EAGAIN) {
     if (state->closed) co_return -ECANCELED;
@@ -106,6 +144,11 @@ Task<std::int32_t> send(StreamHold state, Bytes bytes) {
 }
 
 Task<std::int32_t> transfer(StreamHold state, bool write, std::span<iovec> parts) {
+  if (state->terminal) {
+    auto moving = transfer_with_terminal(state, write, parts);
+    const std::int32_t moved = co_await moving;
+    co_return moved;
+  }
   std::int32_t result = -EAGAIN;
   while (result == -EAGAIN) {
     if (state->closed) co_return -ECANCELED;

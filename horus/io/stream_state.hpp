@@ -21,6 +21,7 @@
 #include <horus/io/bytes.hpp>
 #include <horus/io/descriptor.hpp>
 #include <horus/io/operation.hpp>
+#include <horus/io/owner_thread.hpp>
 #include <horus/task/event.hpp>
 #include <horus/task/task.hpp>
 
@@ -39,7 +40,10 @@ struct HORUS_API StreamState {
   bool end_seen = false;       // the end came together with data: the next read reports it
   bool filled = false;         // the last receive left no room: a larger buffer saves calls
   bool skipping_line = false;  // the rest of a line that was too long
+  bool terminal = false;       // of others: `descriptor` is our own open file of it
+  OwnerThread owner;
   Descriptor descriptor;
+  Descriptor given;  // what `descriptor` stands for, where that is a terminal
   Address peer;
   std::string label;
   Semaphore write_turn{1};
@@ -54,6 +58,7 @@ struct HORUS_API StreamState {
   void close() noexcept {
     closed = true;
     descriptor.reset();
+    given.reset();
   }
 
   // The read buffer.

@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <horus/base/above_standard.hpp>
 #include <horus/io/backend.hpp>
 #include <horus/io/signal_claim.hpp>
 
@@ -24,9 +25,11 @@ std::atomic<std::uint64_t> claimed_signals{0};
 struct Claim {
   std::atomic<pid_t> process{0};
   std::atomic<pid_t> thread{0};
+  std::atomic<std::uint32_t> handed_over{0};
   struct sigaction before{};
 };
 Claim claims[65];
+std::atomic<int> last_handed_over{0};
 
 // Runs on a thread that does not block the signal, one that was started before the SignalSet: hands it to the thread
 // that waits. Async-signal-safe.
@@ -37,6 +40,8 @@ void hand_over(int number, siginfo_t* received, void*) noexcept {
     ::signal(number, SIG_DFL);  // a forked child, which waits for nothing
     ::raise(number);
   } else {
+    claims[number].handed_over.fetch_add(1, std::memory_order_relaxed);
+    last_handed_over.store(number, std::memory_order_relaxed);
     siginfo_t info{};
     info.si_signo = number;
     info.si_code = SI_QUEUE;  // the only code that any thread may queue
@@ -73,7 +78,7 @@ int detail::claim_system_signals(SignalClaim& claim) noexcept {
   for (int number = 1; number <= 64; ++number) {
     if (claim.has(number) && ::sigismember(&before, number) == 0) claim.unblock |= SignalClaim::bit(number);
   }
-  const int fd = ::signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK);
+  const int fd = above_standard(::signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK));
   if (fd < 0) {
     const int code = errno;
     const sigset_t unblock = set_of(claim.unblock);
@@ -101,6 +106,15 @@ void detail::release_system_signals(const SignalClaim& claim) noexcept {
   ::pthread_sigmask(SIG_UNBLOCK, &unblock, nullptr);
   claimed_signals.fetch_and(~claim.numbers);
 }
+
+std::uint32_t detail::signals_handed_over(std::uint64_t numbers) noexcept {
+  std::uint32_t sum = 0;
+  for (std::uint64_t left = numbers; left != 0; left &= left - 1)
+    sum += claims[__builtin_ctzll(left) + 1].handed_over.load(std::memory_order_relaxed);
+  return sum;
+}
+
+int detail::last_signal_handed_over() noexcept { return last_handed_over.load(std::memory_order_relaxed); }
 
 int detail::send_system_signal(pid_t pid, int number, const std::int32_t* value) noexcept {
   if (value == nullptr) return ::kill(pid, number) < 0 ? -errno : 0;

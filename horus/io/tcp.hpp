@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// TCP: connecting to an address or the first of several that answers, listening, accepting. IPv4 and IPv6.
+// TCP: connecting to an address, a name or the first of several that answers, listening, accepting. IPv4 and IPv6.
 // Streams and listeners belong to one thread.
 #pragma once
 
@@ -44,29 +44,26 @@ struct TcpOptions {
 /// Settings of a connect. `ConnectOptions().with_timeout(2s)`
 struct ConnectOptions : TcpOptions {
   ConnectOptions() {}
-  Duration timeout{0};  ///< for everything; a name's look-up is not cut short; 0: the kernel's, ~2 min
-  Duration attempt_timeout{0};   ///< for each address; 0: none of its own
+  Duration timeout{0};          ///< for everything, the look-up of a name included; 0: the kernel's, ~2 min
+  Duration attempt_timeout{0};  ///< for each address; 0: none of its own
+  /// The head start of an address before the next one is tried as well; 0: not before it has failed.
+  Duration attempt_delay{std::chrono::milliseconds(250)};
   std::optional<Address> local;  ///< bind to this address first
 
-  ConnectOptions with_timeout(Duration limit) const { return changed(&ConnectOptions::timeout, limit); }
-  ConnectOptions with_attempt_timeout(Duration limit) const {
-    return changed(&ConnectOptions::attempt_timeout, limit);
+  ConnectOptions& with_timeout(Duration limit) & { return timeout = limit, *this; }
+  ConnectOptions& with_attempt_timeout(Duration limit) & { return attempt_timeout = limit, *this; }
+  ConnectOptions& with_attempt_delay(Duration head_start) & { return attempt_delay = head_start, *this; }
+  ConnectOptions& with_local(const Address& address) & { return local = address, *this; }
+  ConnectOptions& with_no_delay(bool on) & { return no_delay = on, *this; }
+  ConnectOptions& with_keep_alive(KeepAlive settings) & { return keep_alive = settings, *this; }
+  [[nodiscard]] ConnectOptions with_timeout(Duration limit) && { return with_timeout(limit); }
+  [[nodiscard]] ConnectOptions with_attempt_timeout(Duration limit) && { return with_attempt_timeout(limit); }
+  [[nodiscard]] ConnectOptions with_attempt_delay(Duration head_start) && {
+    return with_attempt_delay(head_start);
   }
-  ConnectOptions with_local(const Address& address) const {
-    return changed(&ConnectOptions::local, std::optional(address));
-  }
-  ConnectOptions with_no_delay(bool on) const { return changed(&ConnectOptions::no_delay, on); }
-  ConnectOptions with_keep_alive(KeepAlive settings) const {
-    return changed(&ConnectOptions::keep_alive, std::optional(settings));
-  }
-
- private:
-  template <class Member, class T>
-  [[nodiscard]] ConnectOptions changed(Member member, T value) const {
-    ConnectOptions other = *this;
-    other.*member = value;
-    return other;
-  }
+  [[nodiscard]] ConnectOptions with_local(const Address& address) && { return with_local(address); }
+  [[nodiscard]] ConnectOptions with_no_delay(bool on) && { return with_no_delay(on); }
+  [[nodiscard]] ConnectOptions with_keep_alive(KeepAlive settings) && { return with_keep_alive(settings); }
 };
 
 /// Settings of a listener; accepted connections inherit those of the socket. `ListenOptions().with_reuse_port()`
@@ -78,21 +75,16 @@ struct ListenOptions : TcpOptions {
   bool reuse_port = false;        ///< several listeners share the port: the kernel spreads the connections
   bool only_v6 = false;           ///< an IPv6 listener that takes no IPv4 peers
 
-  ListenOptions with_backlog(int count) const { return changed(&ListenOptions::backlog, count); }
-  ListenOptions with_accept_queue(std::size_t count) const {
-    return changed(&ListenOptions::accept_queue, count);
-  }
-  ListenOptions with_reuse_address(bool on) const { return changed(&ListenOptions::reuse_address, on); }
-  ListenOptions with_reuse_port() const { return changed(&ListenOptions::reuse_port, true); }
-  ListenOptions with_only_v6() const { return changed(&ListenOptions::only_v6, true); }
-
- private:
-  template <class Member, class T>
-  [[nodiscard]] ListenOptions changed(Member member, T value) const {
-    ListenOptions other = *this;
-    other.*member = value;
-    return other;
-  }
+  ListenOptions& with_backlog(int count) & { return backlog = count, *this; }
+  ListenOptions& with_accept_queue(std::size_t count) & { return accept_queue = count, *this; }
+  ListenOptions& with_reuse_address(bool on) & { return reuse_address = on, *this; }
+  ListenOptions& with_reuse_port() & { return reuse_port = true, *this; }
+  ListenOptions& with_only_v6() & { return only_v6 = true, *this; }
+  [[nodiscard]] ListenOptions with_backlog(int count) && { return with_backlog(count); }
+  [[nodiscard]] ListenOptions with_accept_queue(std::size_t count) && { return with_accept_queue(count); }
+  [[nodiscard]] ListenOptions with_reuse_address(bool on) && { return with_reuse_address(on); }
+  [[nodiscard]] ListenOptions with_reuse_port() && { return with_reuse_port(); }
+  [[nodiscard]] ListenOptions with_only_v6() && { return with_only_v6(); }
 };
 
 /// A TCP connection: a ByteStream with addresses and options.
@@ -114,10 +106,12 @@ class HORUS_API TcpStream : public ByteStream {
   /// Over a connected socket that somebody else made; shared ones (see Ownership) are polled first.
   explicit TcpStream(Descriptor descriptor, Ownership ownership = Ownership::exclusive);
 
-  /// To "host:port"; a name is resolved, and its addresses are tried in turn.
+  /// To "host:port"; a name is resolved. Its addresses are tried with IPv4 and IPv6 in turn, each 250 ms after the one
+  /// before or as soon as that has failed, and the first connection wins (RFC 8305): a family that does not work here
+  /// costs a quarter of a second.
   static Task<Result<TcpStream>> connect(std::string host_and_port, ConnectOptions options = {});
   static Task<Result<TcpStream>> connect(Address address, ConnectOptions options = {});
-  /// To the first of several addresses that answers.
+  /// To the first of several addresses that answers, tried in this order with the same head start for each.
   static Task<Result<TcpStream>> connect(std::vector<Address> addresses, ConnectOptions options = {});
 
   /// As it was when the connection was made.
@@ -132,6 +126,10 @@ class HORUS_API TcpStream : public ByteStream {
   TcpStream(Descriptor descriptor, const Address& peer)
       : ByteStream(Socket::yes, std::move(descriptor), peer, {}) {}
   static Task<Result<TcpStream>> connect_one(const Address& address, const ConnectOptions& options);
+  static Task<Result<TcpStream>> try_one(const Address& address, const ConnectOptions& options,
+                                         const std::string& name, std::size_t addresses);
+  static Task<Result<TcpStream>> race(const std::vector<Address>& addresses, const ConnectOptions& options,
+                                      const std::string& name);
   static Task<Result<TcpStream>> connect_name(std::string host, std::uint16_t port, ConnectOptions options);
   static Task<Result<TcpStream>> connect_any(std::vector<Address> addresses, ConnectOptions options,
                                              std::string name);

@@ -3,9 +3,14 @@
 // early. Timers belong to the frames that wait; one thread.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
 #include <cerrno>
 #include <coroutine>
 #include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
 #include <utility>
 
 #include <horus/base/clock.hpp>
@@ -51,11 +56,25 @@ struct SleepAwaiter : Waiter, io::Timer {
   bool cancelled_ = false;
 };
 
+// What a value of the next element of a stream of Results looks like.
+template <class T>
+inline constexpr bool is_optional_result = false;
+template <class T>
+inline constexpr bool is_optional_result<std::optional<Result<T>>> = true;
+
+// What `chain` waits for, as dump_tasks() would say it.
+HORUS_API std::string awaited_by(const Chain& chain);
+// The failure of a task that was stopped by `limit` and ended with `stopped`.
+HORUS_API Error timed_out(const Error& stopped, std::string_view awaited, Duration limit);
+
 // One task and a timer that stops it.
 template <class T>
 class TimeoutAwaiter : public Join, public io::Timer {
  public:
   TimeoutAwaiter(Duration limit, Task<T> task) : limit_(limit), branch_(std::move(task)) {}
+  ~TimeoutAwaiter() override {
+    if (pending()) io::Reactor::current()->timers().cancel(*this);  // a stream was dropped here
+  }
   static constexpr bool await_ready() noexcept { return false; }
   template <class Promise>
   bool await_suspend(std::coroutine_handle<Promise> parent) noexcept {
@@ -65,6 +84,7 @@ class TimeoutAwaiter : public Join, public io::Timer {
     expired = [](io::Timer& timer) noexcept {
       auto& self = static_cast<TimeoutAwaiter&>(timer);
       self.timed_out_ = true;
+      self.awaited_ = awaited_by(self.branch_);
       self.stop();
     };
     reactor->timers().insert(*this, saturating_add(reactor->now_ns(), limit_.count()));
@@ -85,15 +105,16 @@ class TimeoutAwaiter : public Join, public io::Timer {
     using Branch<T>::Branch;
     std::coroutine_handle<> finished() noexcept override { return this->join_->branch_ended(); }
   };
-  static Error timeout() noexcept { return Error(ETIMEDOUT, "with_timeout"); }
+  [[nodiscard]] bool too_late(const Error& error) const noexcept { return timed_out_ && error.cancelled(); }
+  [[nodiscard]] Error timeout(const Error& stopped) const { return timed_out(stopped, awaited_, limit_); }
 
   T result() {
     try {
       T value = branch_.task().outcome().take();
-      if (timed_out_ && !value && value.error().cancelled()) return timeout();
+      if (!value && too_late(value.error())) return timeout(value.error());
       return value;
     } catch (const Error& error) {
-      if (timed_out_ && error.cancelled()) return timeout();
+      if (too_late(error)) return timeout(error);
       throw;
     }
   }
@@ -103,16 +124,21 @@ class TimeoutAwaiter : public Join, public io::Timer {
         branch_.task().outcome().take();
         return {};
       } else {
-        return branch_.task().outcome().take();
+        T value = branch_.task().outcome().take();
+        if constexpr (is_optional_result<T>) {
+          if (value.has_value() && !*value && too_late(value->error())) return timeout(value->error());
+        }
+        return value;
       }
     } catch (const Error& error) {
-      if (timed_out_ && error.cancelled()) return timeout();
+      if (too_late(error)) return timeout(error);
       throw;
     }
   }
 
   Duration limit_;
   OnlyBranch branch_;
+  std::string awaited_;  // when the time was up
   bool timed_out_ = false;
 };
 
@@ -128,8 +154,9 @@ class TimeoutAwaiter : public Join, public io::Timer {
 }
 
 /// Runs `task` for at most `limit`: then it is asked to stop, and awaited. A task that delivered after all keeps its
-/// value. Gives a Result<T> (the same type when T is a Result already); the failure for lateness is ETIMEDOUT.
-/// Example: `auto line = co_await horus::with_timeout(100ms, read_line(stream));`
+/// value. Gives a Result<T> (the same type when T is a Result already). The failure for lateness is ETIMEDOUT and names
+/// what was awaited: `read 127.0.0.1:9900: timed out after 1 s`.
+/// Example: `auto line = co_await horus::with_timeout(100ms, stream.read_line());`
 template <class T>
 [[nodiscard("co_await it")]] auto with_timeout(Duration limit, Task<T> task) {
   return detail::TimeoutAwaiter<T>(limit, std::move(task));
@@ -148,7 +175,7 @@ class Interval {
   /// Waits for the next instant of the grid. Throws Error(ECANCELED) as sleep does.
   [[nodiscard]] detail::SleepAwaiter next() noexcept {
     const std::int64_t now = now_ns();
-    next_ += period_;
+    next_ = saturating_add(next_, period_);
     if (next_ < now) {
       const std::int64_t behind = (now - next_ + period_ - 1) / period_;
       missed_ += static_cast<std::uint64_t>(behind);

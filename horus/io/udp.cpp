@@ -63,6 +63,12 @@ std::string detail::describe_datagram_socket(int fd) {
   return where ? where->to_string() : fmt::format("fd {}", fd);
 }
 
+UdpSocket::UdpSocket(Descriptor descriptor) : descriptor_(std::move(descriptor)) {
+  if (!descriptor_) return;
+  const auto local = local_address();
+  if (local) family_ = local->family();
+}
+
 Result<UdpSocket> UdpSocket::open(int family, const UdpOptions& options) {
   if (family != AF_INET && family != AF_INET6) {
     return Error(EAFNOSUPPORT, "open a UDP socket", "(an IPv4 or IPv6 address was expected)");
@@ -119,6 +125,7 @@ Task<Result<UdpSocket>> UdpSocket::connect(std::string_view peer, UdpOptions opt
 }
 
 Task<Result<>> UdpSocket::connect_to(Address peer) {
+  owner_.check("UdpSocket");
   const int fd = descriptor_.get();
   auto connected = co_await ConnectDatagram(fd, peer);
   co_return connected;

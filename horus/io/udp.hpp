@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // UDP: datagrams to and from anybody, or one peer; broadcast and multicast; IPv4 and IPv6.
-// A socket belongs to one thread; the caller's buffers must live until the awaited call has ended.
+// A socket belongs to the thread that opened it; the caller's buffers must live until the awaited call has ended.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include <sys/uio.h>
 
@@ -15,6 +16,7 @@
 #include <horus/io/address.hpp>
 #include <horus/io/bytes.hpp>
 #include <horus/io/descriptor.hpp>
+#include <horus/io/owner_thread.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/task/task.hpp>
 
@@ -40,7 +42,7 @@ struct UdpOptions {
     reuse_address = true;
     return *this;
   }
-  UdpOptions with_reuse_address() && {
+  [[nodiscard]] UdpOptions with_reuse_address() && {
     reuse_address = true;
     return *this;
   }
@@ -48,7 +50,7 @@ struct UdpOptions {
     reuse_port = true;
     return *this;
   }
-  UdpOptions with_reuse_port() && {
+  [[nodiscard]] UdpOptions with_reuse_port() && {
     reuse_port = true;
     return *this;
   }
@@ -56,7 +58,7 @@ struct UdpOptions {
     broadcast = true;
     return *this;
   }
-  UdpOptions with_broadcast() && {
+  [[nodiscard]] UdpOptions with_broadcast() && {
     broadcast = true;
     return *this;
   }
@@ -141,7 +143,8 @@ struct SendDatagram : OperationAwaiter<SendDatagram> {
 /// stays usable. One receive at a time per socket keeps the order.
 /// Errors: values. EADDRINUSE, EACCES (broadcast without the option), EMSGSIZE (too long for the path), ECONNREFUSED,
 /// ECANCELED when the task is asked to stop.
-/// Thread safety: one thread.
+/// Thread safety: the thread that opened it; on another one its operations end the program with a line that says so.
+/// release() and a new UdpSocket move it.
 /// Example:
 /// ```
 /// auto socket = horus::io::UdpSocket::bind("127.0.0.1:0").or_throw();
@@ -154,6 +157,8 @@ class HORUS_API UdpSocket {
  public:
   /// Owns nothing; every call fails with EBADF.
   UdpSocket() noexcept = default;
+  /// Takes over an open UDP socket, for this thread.
+  explicit UdpSocket(Descriptor descriptor);
 
   /// A socket at `local` ("127.0.0.1:0", "[::]:9000"); port 0: the kernel chooses, `local_address()` tells.
   static Result<UdpSocket> bind(const Address& local, const UdpOptions& options = {});
@@ -167,12 +172,17 @@ class HORUS_API UdpSocket {
 
   /// Sends one datagram; gives its size. May wait when the socket's send buffer is full.
   [[nodiscard]] detail::SendDatagram send_to(Bytes bytes, const Address& to) noexcept {
+    owner_.check("UdpSocket");
     return {descriptor_.get(), bytes, to};
   }
   /// To the peer of a connected socket. EDESTADDRREQ on another one.
-  [[nodiscard]] detail::SendDatagram send(Bytes bytes) noexcept { return {descriptor_.get(), bytes}; }
+  [[nodiscard]] detail::SendDatagram send(Bytes bytes) noexcept {
+    owner_.check("UdpSocket");
+    return {descriptor_.get(), bytes};
+  }
   /// Waits for one datagram.
   [[nodiscard]] detail::ReceiveDatagram recv_from(MutableBytes buffer) noexcept {
+    owner_.check("UdpSocket");
     return {descriptor_.get(), buffer};
   }
   /// The same, for connected sockets: `from` is the peer.
@@ -193,6 +203,8 @@ class HORUS_API UdpSocket {
   [[nodiscard]] int fd() const noexcept { return descriptor_.get(); }
   /// Ends pending calls with ECANCELED and closes.
   Task<Result<>> close();
+  /// The descriptor, for a UdpSocket of another thread; this one owns nothing any more. Nothing may be in flight on it.
+  [[nodiscard]] Descriptor release() noexcept { return std::move(descriptor_); }
 
  private:
   UdpSocket(Descriptor descriptor, int family) noexcept
@@ -203,6 +215,7 @@ class HORUS_API UdpSocket {
 
   Descriptor descriptor_;
   int family_ = AF_UNSPEC;
+  detail::OwnerThread owner_;
 };
 
 }  // namespace horus::io

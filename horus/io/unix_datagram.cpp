@@ -21,6 +21,7 @@ Error socket_not_open(const char* operation) { return Error(EBADF, operation, "(
 Task<Result<std::size_t>> send_one(StreamHold state, Bytes bytes, Address to, std::vector<int> descriptors) {
   constexpr const char* kOperation = "send a datagram";
   if (!state || state->closed) co_return socket_not_open(kOperation);
+  state->owner.check("UnixDatagram");
   const std::string target = to.family() == AF_UNSPEC ? state->name() : to.to_string();
   if (descriptors.size() > kMaxPassedDescriptors) {
     co_return Error(EINVAL, kOperation,
@@ -42,6 +43,7 @@ Task<Result<Datagram>> receive_one(StreamHold state, MutableBytes into, std::vec
                                    std::size_t most) {
   constexpr const char* kOperation = "receive a datagram";
   if (!state || state->closed) co_return socket_not_open(kOperation);
+  state->owner.check("UnixDatagram");
   detail::RightsMessage message(into, most);
   detail::MessageTransfer receiving(state->fd(), false, message.header(), MSG_CMSG_CLOEXEC);
   const std::int32_t count = co_await receiving;
@@ -64,6 +66,7 @@ Task<Result<Datagram>> receive_one(StreamHold state, MutableBytes into, std::vec
 
 Task<Result<>> connect_to(StreamHold state, Result<Address> peer) {
   if (!state || state->closed) co_return socket_not_open("connect");
+  state->owner.check("UnixDatagram");
   if (!peer) co_return peer.error().on("connect", peer.error().target());
   detail::ConnectSocket connecting(state->fd(), *peer);
   const std::int32_t result = co_await connecting;

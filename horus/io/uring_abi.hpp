@@ -3,6 +3,8 @@
 // system calls. Every use of a newer kernel feature goes through this file.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
 #include <csignal>
 #include <cstdint>
 

@@ -14,6 +14,8 @@
 #include <fmt/format.h>
 #include <liburing.h>
 
+#include <horus/base/above_standard.hpp>
+#include <horus/base/thread_sanitizer.hpp>
 #include <horus/io/backend.hpp>
 #include <horus/io/reactor_config.hpp>
 #include <horus/io/uring_abi.hpp>
@@ -21,9 +23,30 @@
 namespace horus::io {
 namespace {
 
+// In a time namespace the kernel's ring takes absolute times for those of the host, and never wakes: then waits are
+// relative (time_namespaces(7)).
+bool is_in_time_namespace() noexcept {
+  std::FILE* offsets = std::fopen("/proc/self/timens_offsets", "re");
+  if (offsets == nullptr) return false;  // a kernel without them
+  char clock[32];
+  long long seconds = 0;
+  long long nanoseconds = 0;
+  bool shifted = false;
+  while (std::fscanf(offsets, "%31s %lld %lld", clock, &seconds, &nanoseconds) == 3) {
+    const bool monotonic = std::strcmp(clock, "monotonic") == 0 || std::strcmp(clock, "1") == 0;
+    shifted = shifted || (monotonic && (seconds != 0 || nanoseconds != 0));
+  }
+  static_cast<void>(std::fclose(offsets));
+  return shifted;
+}
+
+// The memory of a ring that has gone may be the next one's, on another thread.
+constinit char ring_memory = 0;
+
 class UringBackend final : public Backend {
  public:
   ~UringBackend() override {
+    tsan_release(&ring_memory);
     if (ring_.ring_fd >= 0) ::io_uring_queue_exit(&ring_);
     if (event_fd_ >= 0) ::close(event_fd_);
   }
@@ -34,7 +57,7 @@ class UringBackend final : public Backend {
 
   int pollable_fd() noexcept override {
     if (event_fd_ >= 0) return event_fd_;
-    event_fd_ = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    event_fd_ = above_standard(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
     if (event_fd_ < 0) return -errno;
     if (abi::register_op(ring_.ring_fd, IORING_REGISTER_EVENTFD, &event_fd_, 1) < 0) return -errno;
     return event_fd_;
@@ -86,6 +109,8 @@ class UringBackend final : public Backend {
   }
 
   static constexpr int kFilePlaces = 256;
+  static constexpr unsigned kMostFileWorkers = 40;  // more than kMostDetours
+  static constexpr unsigned kMostOtherWorkers = 64;
   io_uring ring_{};
   bool has_file_table_ = false;
   std::vector<int> free_places_;
@@ -117,6 +142,13 @@ int UringBackend::set_up(const ReactorConfig& config) noexcept {
     ring_.ring_fd = -1;
     return result;
   }
+  tsan_acquire(&ring_memory);
+  ring_.ring_fd = ring_.enter_ring_fd = above_standard(ring_.ring_fd);
+  if (ring_.ring_fd < 0) return -errno;
+  // Threads of the kernel's for calls that wait: files (bounded by the file system's hardware), and everything else.
+  // What is with them at a time is bounded above (detour.hpp); the kernel's own limit for the second is that of processes.
+  unsigned most_workers[2] = {kMostFileWorkers, kMostOtherWorkers};
+  static_cast<void>(register_op(IORING_REGISTER_IOWQ_MAX_WORKERS, most_workers, 2));
   constexpr unsigned kNeeded = IORING_FEAT_EXT_ARG | IORING_FEAT_NODROP | IORING_FEAT_FAST_POLL;
   if ((parameters.features & kNeeded) != kNeeded) return -EINVAL;
   rings_.sqes = ring_.sq.sqes;
@@ -128,6 +160,7 @@ int UringBackend::set_up(const ReactorConfig& config) noexcept {
   rings_.cq_entries = parameters.cq_entries;
   rings_.cq_head = ring_.cq.khead;
   rings_.cq_tail = ring_.cq.ktail;
+  absolute_timer_ = !is_in_time_namespace();
   // Slot i of the index array names entry i for ever, so that submitting is writing the entry and the tail.
   for (unsigned i = 0; i < parameters.sq_entries; ++i) ring_.sq.array[i] = i;
   return 0;

@@ -2,6 +2,8 @@
 // A small move-only callable without arguments: what is posted to a reactor or handed to a thread pool.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
 #include <cstddef>
 #include <memory>
 #include <type_traits>

@@ -12,7 +12,8 @@ namespace horus {
 Result<Hub> Hub::shm(std::string name, const ShmOptions& options) {
   Hub hub(name);
   auto carried = hub.core_->carry(
-      [name, options](msg::HubCore&) { return msg::ShmTransport::create(name, options); }, true);
+      [name, options](msg::HubCore& core) { return msg::ShmTransport::create(name, options, core.memory()); },
+      true);
   if (!carried) return carried.error().on("Hub::shm", name + ": " + carried.error().message());
   return hub;
 }

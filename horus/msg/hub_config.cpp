@@ -19,7 +19,7 @@ using std::chrono::milliseconds;
 using std::chrono::minutes;
 
 // What a configuration may hold; the others' owners look into theirs.
-constexpr std::array<std::string_view, 5> kSections{"hub", "scheduler", "executor", "node", "log"};
+constexpr std::array<std::string_view, 4> kSections{"hub", "scheduler", "executor", "node"};
 constexpr std::size_t kMostPeers = 65536;
 
 enum class Mode : std::uint8_t { inproc, shm, tcp, global };
@@ -30,6 +30,7 @@ void read(config::Reader& section, ShmOptions& options) {
   section.text("directory", options.directory);
   section.integer("max_peers", options.max_peers, 1, 65536);
   section.milliseconds("handshake_limit_ms", options.handshake_limit, milliseconds(1), minutes(10));
+  section.milliseconds("idle_limit_ms", options.idle_limit, milliseconds(30), minutes(60));
 }
 
 void read(config::Reader& section, TcpHubOptions& options) {
@@ -59,7 +60,8 @@ void refuse_others(config::Reader& section, Mode mode) {
     TcpHubOptions options;
     msg::visit_limits(options, [&](const char* name, auto&, auto least, auto) {
       const bool time = std::is_same_v<decltype(least), Duration>;
-      if (!shm || std::string_view(name) != "handshake_limit") section.refuse(time ? in_ms(name) : name, why);
+      const bool both = std::string_view(name) == "handshake_limit" || std::string_view(name) == "idle_limit";
+      if (!shm || !both) section.refuse(time ? in_ms(name) : name, why);
     });
   }
   if (!shm) {

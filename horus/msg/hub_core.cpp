@@ -10,6 +10,8 @@
 
 #include <horus/base/log.hpp>
 #include <horus/io/reactor.hpp>
+#include <horus/msg/names.hpp>
+#include <horus/msg/shm_arena.hpp>
 
 namespace horus::msg {
 namespace {
@@ -28,11 +30,12 @@ Everyone& everyone() {
 }
 
 void check_name(const std::string& topic) {
-  const bool printable = std::all_of(topic.begin(), topic.end(), [](char c) { return c > ' ' && c != 0x7f; });
-  if (topic.empty() || topic.size() > kLongestName || !printable) {
-    throw Error(EINVAL, "open topic",
-                fmt::format("\"{}\" (a name has 1 to {} characters, without spaces)", topic, kLongestName));
-  }
+  if (is_name(topic)) return;
+  std::string shown = topic.substr(0, kLongestName);
+  make_printable(shown);
+  throw Error(EINVAL, "open topic",
+              fmt::format("\"{}\" (a name has 1 to {} bytes of UTF-8, without spaces and control characters)",
+                          shown, kLongestName));
 }
 
 void check(const SubscribeOptions& options, const std::string& topic) {
@@ -44,10 +47,11 @@ void check(const SubscribeOptions& options, const std::string& topic) {
                 fmt::format("{} (depth {} and max_held {}: 1 to {})", topic, options.depth, options.max_held,
                             SubscribeOptions::kMaxDepth));
   }
-}
-
-std::uint32_t depth_of(const SubscribeOptions& options) noexcept {
-  return options.overflow == Overflow::latest ? 1 : options.depth;
+  if (options.stale_after && *options.stale_after <= Duration::zero()) {
+    throw Error(EINVAL, "subscribe",
+                fmt::format("{} (stale_after {} ns: above 0, or unset for messages that never go stale)",
+                            topic, options.stale_after->count()));
+  }
 }
 
 }  // namespace
@@ -62,22 +66,26 @@ bool meet(const PortInfo& out, const PortInfo& in) noexcept {
 
 Result<> connect_here(Outbox& outbox, const std::shared_ptr<Inbox>& inbox, std::shared_ptr<FarEnd> far_end) {
   const bool neighbours = inbox->bell() == nullptr && outbox.owner() == inbox->owner();
-  const std::uint32_t depth = depth_of(inbox->options());
   const std::uint32_t slots = outbox.pool().slots();
-  auto memory = Mapping::create(LinkMemory::bytes_for(depth, slots), false, "horus-link");
-  if (!memory) return memory.error();
-  const LinkMemory link = LinkMemory::over(std::move(*memory), depth, slots);
-  std::shared_ptr<Bell> bell = inbox->bell();
-  if (bell == nullptr) bell = std::make_shared<ReactorBell>(inbox->owner().waker);
-  auto outlet = std::make_shared<Outlet>(link, inbox->options().overflow, std::move(bell),
-                                         neighbours ? inbox.get() : nullptr);
-  if (far_end != nullptr) far_end->belong_to(link, outbox.bell());
-  outlet->far_end = std::move(far_end);
-  outlet->reserved = depth + inbox->options().max_held;
-  if (auto attached = outbox.attach(std::move(outlet)); !attached) return attached;
+  const LinkShape shape =
+      LinkShape::of(outbox.layout(), inbox->options().depth, inbox->options().overflow, slots);
+  auto memory = Mapping::create(shape.bytes(), false, "horus-link");
+  if (!memory) return memory.error().on("connect a subscriber", outbox.topic());
+  const LinkMemory link = LinkMemory::over(std::move(*memory), shape);
   auto* inlet =
       new Inlet(link, outbox.pool().memory(), slots, outbox.pool().stride(), outbox.layout().tail_offset,
                 outbox.layout().element_bytes, inbox->options().max_held, outbox.bell(), neighbours);
+  std::shared_ptr<Bell> bell = inbox->bell();
+  if (bell == nullptr) bell = std::make_shared<ReactorBell>(inbox->owner().waker);
+  const Outlet::Neighbour neighbour{neighbours ? inbox.get() : nullptr, neighbours ? inlet : nullptr};
+  auto outlet = std::make_shared<Outlet>(link, inbox->options().overflow, std::move(bell), neighbour);
+  if (far_end != nullptr) far_end->belong_to(link, outbox.bell());
+  outlet->far_end = std::move(far_end);
+  outlet->reserved = shape.depth + inbox->options().max_held;
+  if (auto attached = outbox.attach(std::move(outlet)); !attached) {
+    inlet->let_go();
+    return attached;
+  }
   inbox->attach(inlet);
   return {};
 }
@@ -113,17 +121,17 @@ void HubCore::open(Port& port) {
   if (io::Reactor* reactor = io::Reactor::current();
       reactor != nullptr && reactor->backend().has_virtual_clock())
     info.process = reactor->backend().id();
-  bool sharable = false;
+  std::shared_ptr<Arena> shared;
   {
     const std::lock_guard lock(mutex_);
-    sharable = shares_memory_;
+    shared = memory_;
     if (io::Reactor::current() != nullptr) {
       for (Carrier& carrier : carriers_) start(carrier).or_throw();
     }
   }
   const auto carriers = transports();
   if (info.direction == Direction::out) {
-    port.outbox_ = Outbox::create(info.topic, *info.layout, info.advertise, sharable).or_throw();
+    port.outbox_ = Outbox::create(info.topic, *info.layout, info.advertise, shared.get()).or_throw();
   } else {
     check(info.subscribe, info.topic);
     port.inbox_ = std::make_shared<Inbox>(info.topic, *info.layout, info.subscribe, info.bell);
@@ -164,7 +172,13 @@ void HubCore::settle(Port& port) {
       continue;
     }
     auto connected = connect_here(*from.outbox_, to.inbox_);
-    if (!connected) log_error(connected.error().message());
+    if (connected) continue;
+    // The end that was made last is undone; what it has connected already sees it go.
+    port.outbox_.reset();
+    port.inbox_.reset();
+    port.hub_.reset();
+    if (connected.code() != ENOBUFS) throw Error(connected.error());
+    throw Error(EINVAL, "open topic", std::string(connected.error().target()));
   }
   all.ports.push_back(&port);
 }
@@ -213,7 +227,7 @@ HubCore::~HubCore() {
 
 Result<> HubCore::carry(TransportMaker maker, bool shares_memory) {
   const std::lock_guard lock(mutex_);
-  shares_memory_ = shares_memory_ || shares_memory;
+  if (shares_memory && memory_ == nullptr) memory_ = std::make_shared<Arena>(Arena::Use::slots);
   Carrier carrier{std::move(maker), nullptr};
   if (io::Reactor::current() != nullptr) {
     if (auto started = start(carrier); !started) return started;

@@ -36,6 +36,8 @@ struct ConnectionState {
 
 namespace msg {
 
+class Arena;
+
 class HORUS_API HubCore : public std::enable_shared_from_this<HubCore> {
  public:
   explicit HubCore(std::string name) : name_(std::move(name)) {}
@@ -52,6 +54,9 @@ class HORUS_API HubCore : public std::enable_shared_from_this<HubCore> {
   [[nodiscard]] ConnectionState connection_state() const;
   /// Where others reach it; empty without a transport that can tell.
   [[nodiscard]] std::string address() const;
+  /// What publishers' messages are in where other processes can read them; null without such a transport. For its
+  /// maker.
+  [[nodiscard]] const std::shared_ptr<Arena>& memory() const noexcept { return memory_; }
   /// Those that work.
   [[nodiscard]] std::vector<std::shared_ptr<Transport>> transports() const;
 
@@ -69,8 +74,8 @@ class HORUS_API HubCore : public std::enable_shared_from_this<HubCore> {
   const std::string name_;
   mutable std::mutex mutex_;
   std::vector<Carrier> carriers_;
-  bool shares_memory_ = false;
-  HubMetrics ended_;  // of ports that are gone
+  std::shared_ptr<Arena> memory_;  // of publishers, where other processes read it
+  HubMetrics ended_;               // of ports that are gone
 };
 
 }  // namespace msg

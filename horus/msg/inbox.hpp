@@ -3,6 +3,8 @@
 // except attach() and the queries.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
 #include <atomic>
 #include <coroutine>
 #include <cstdint>
@@ -35,7 +37,7 @@ struct SubscriberMetrics {
   std::uint64_t high_water = 0;       ///< the longest queue it has met, of those of its publishers
   std::uint64_t publishers_died = 0;  ///< processes that ended without a word
   std::uint32_t publishers = 0;       ///< connected now
-  Histogram latency;                  ///< publish → take, nanoseconds, of every 16th message or so
+  Histogram latency;                  ///< publish → take, nanoseconds, of every 16th message
 };
 
 }  // namespace horus
@@ -68,36 +70,70 @@ class HORUS_API Inbox final : public io::Lookout, public std::enable_shared_from
 
   /// Somebody who waits for a message. It is given one, or stays in line.
   struct Waiting : horus::detail::QueuedWaiter {
-    Waiting(const WaitKind& kind, Inbox& inbox) noexcept : QueuedWaiter(kind), inbox_(inbox) {}
+    /// `storage` is for a message that travels in its entry; see LinkShape::inline_bytes.
+    Waiting(const WaitKind& kind, Inbox& inbox, std::byte* room) noexcept
+        : QueuedWaiter(kind), storage(room), inbox_(inbox) {}
     Waiting(const Waiting&) = delete;
     ~Waiting();
-    bool await_ready() { return inbox_.take(arrival, failure); }
+    bool await_ready() { return inbox_.take(arrival, failure, storage); }
     template <class Promise>
     void await_suspend(std::coroutine_handle<Promise> awaiting) {
       if (!suspend(awaiting)) return refuse();
       inbox_.wait(*this);
     }
     Arrival arrival;
+    std::byte* const storage;
     int failure = 0;
 
    protected:
     Inbox& inbox_;
   };
 
-  /// The next message, links in turn. False: there is none. True with `failure` set: there is one, and it cannot be had
-  /// (ENOBUFS: too many samples are held).
-  bool take(Arrival& arrival, int& failure);
+  /// The next message, links in turn; a small one's bytes go to `storage`. False: there is none. True with `failure` set:
+  /// there is one, and it cannot be had (ENOBUFS: too many samples are held).
+  bool take(Arrival& arrival, int& failure, std::byte* storage);
   /// True when take() would find something.
   [[nodiscard]] bool has_message();
+  /// What is queued now is passed over, and what `latest()` remembers is stale: nothing counts but what comes from here
+  /// on. Counted as lost. Not with SubscribeOptions::keep_in_emergency.
+  void discard() noexcept;
+  /// Its node must not act: whoever waits is not given what came meanwhile, but ECANCELED. Not with keep_in_emergency.
+  void hold(bool held) noexcept { held_ = held && !options_.keep_in_emergency; }
+  [[nodiscard]] bool is_held() const noexcept { return held_; }
+  /// When a sample was taken, for still_counts().
+  struct Taken {
+    const Inlet* inlet = nullptr;  // which may be gone
+    std::uint64_t serial = 0;      // of the inlet
+    std::uint32_t publisher = 0;   // PublisherWord
+    std::uint32_t discards = 0;
+    std::int64_t published_ns = 0;  // at most when it was taken, whatever its publisher says
+  };
+  /// For a sample that was just taken.
+  [[nodiscard]] Taken now(const Arrival& arrival) const noexcept;
+  /// False for a sample whose publisher has been muted or has gone since, for one from before a discard(), and for one
+  /// that is older than SubscribeOptions::stale_after.
+  [[nodiscard]] bool still_counts(const Taken& taken) const noexcept;
+  /// The last of these alone.
+  [[nodiscard]] bool is_stale(const Taken& taken) const noexcept;
+  /// Whether `taken` is to take the place of `before`, which was taken earlier.
+  [[nodiscard]] bool supersedes(const Taken& taken, const Taken& before) const noexcept;
   /// Has the bell rung for what comes next. True: something is here already.
   [[nodiscard]] bool listen();
   /// A neighbour has sent something.
   void arrived() noexcept;
+  /// Gives a neighbour's small message to whoever waits for one. False when it has to be queued.
+  bool hand_over(Inlet& inlet, const void* message, std::uint32_t bytes, std::int64_t stamp_ns) noexcept;
   void look() noexcept override;
   bool before_sleep() noexcept override;
 
   /// A publisher was found. Any thread.
   void attach(Inlet* inlet);
+  /// A publisher has gone: whoever waits looks again, and links that are over end, whether or not somebody takes. Any
+  /// thread.
+  static void publisher_went(const std::shared_ptr<Inbox>& inbox);
+  /// Ends the links of publishers that have gone, as far as they are empty; of others, only the latest few stay to be
+  /// taken from.
+  void look_after_links() noexcept;
   void close() noexcept;
 
   [[nodiscard]] const std::string& topic() const noexcept { return topic_; }
@@ -118,9 +154,14 @@ class HORUS_API Inbox final : public io::Lookout, public std::enable_shared_from
  private:
   void wait(Waiting& waiting) noexcept;
   void announce_polling() noexcept;
+  [[nodiscard]] bool next_comes_soon() noexcept;
+  [[nodiscard]] bool something_came() const noexcept;
   void adopt();
   void drop_link(std::size_t index) noexcept;
   void record(const Arrival& arrival);
+  [[nodiscard]] std::uint64_t stretch() const noexcept;
+  void tell_room_later(Inlet& inlet) noexcept;
+  void tell_room() noexcept;
 
   const std::string topic_;
   const Layout layout_;
@@ -128,11 +169,16 @@ class HORUS_API Inbox final : public io::Lookout, public std::enable_shared_from
   const Owner owner_;
   const std::shared_ptr<Bell> bell_;
   horus::detail::WaiterQueue waiters_;
+  std::uint32_t discards_ = 0;
+  bool held_ = false;
   std::size_t next_ = 0;     // whose turn it is
   std::size_t foreign_ = 0;  // links from other threads
   bool announced_ = false;   // that we sleep
   bool polling_ = false;     // that we look all the time
-  std::uint32_t awake_ = 0;  // waits since the last sleep, while the reactor polls
+  bool owes_room_ = false;   // publishers are to be told of room at the end of this stretch
+  bool streams_ = false;     // messages come so fast that the next one is worth a moment without sleep
+  std::uint64_t received_by_wait_ = 0;  // before the last wait
+  std::uint32_t awake_ = 0;             // waits since the last sleep, while the reactor polls
   std::atomic<std::uint64_t> received_{0};
   std::atomic<std::uint64_t> bytes_{0};
   std::atomic<std::uint64_t> died_{0};

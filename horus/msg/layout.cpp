@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <horus/msg/layout.hpp>
 
+#include <array>
 #include <string>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -40,7 +42,8 @@ std::string Layout::describe() const {
   if (head_bytes > 0) line += fmt::format(", {} bytes", head_bytes);
   if (element_bytes > 0)
     line += fmt::format(", {}elements of {} bytes", head_bytes > 0 ? "then " : "", element_bytes);
-  if (fields.empty() && head_bytes > 0) line += fmt::format(", aligned to {}", alignment);
+  if (fields.find('@') == std::string::npos && head_bytes > 0)
+    line += fmt::format(", aligned to {}", alignment);
   return line;
 }
 
@@ -71,6 +74,23 @@ std::string join_fields(std::span<const Field> fields) {
     if (!line.empty()) line += ", ";
     line += fmt::format("{} {} @{}", field.type, field.name, field.offset);
   }
+  return line;
+}
+
+std::string name_scalars(const std::vector<Scalar>& values, bool all) {
+  static constexpr std::array<const char*, static_cast<std::size_t>(Scalar::other) + 1> kNames{
+      "f64",  "f32", "i32", "u8",  "u32",  "i64",  "u64",  "bool",
+      "char", "i8",  "i16", "u16", "byte", "f128", "other"};
+  std::string line;
+  for (std::size_t i = 0; i < values.size();) {
+    std::size_t count = 1;
+    while (i + count < values.size() && values[i + count] == values[i]) ++count;
+    if (!line.empty()) line += ", ";
+    line += kNames[static_cast<std::size_t>(values[i])];
+    if (count > 1) line += fmt::format("[{}]", count);
+    i += count;
+  }
+  if (!line.empty() && !all) line += ", ...";
   return line;
 }
 

@@ -14,6 +14,8 @@
 #include <vector>
 
 #include <horus/base/export.hpp>
+#include <horus/msg/travels.hpp>
+#include <horus/msg/undescribed.hpp>
 
 namespace horus {
 
@@ -27,7 +29,8 @@ struct Field {
 /// The shape of a message type. A message is a head of fixed size and, for some types, a tail of equal elements.
 struct HORUS_API Layout {
   std::string name;  ///< "horus::messages::Imu"; namespaces without a name are left out
-  /// "u64 stamp_ns @0, f64[9] covariance @8", and ", then f32s" for a tail; empty when it was not described.
+  /// "u64 stamp_ns @0, f64[9] covariance @8", and ", then f32s" for a tail. Of a struct that was not described only the
+  /// types of its values, "u64, f64[9]"; empty when not even these can be seen.
   std::string fields;
   std::uint32_t head_bytes = 0;     ///< 0: only a tail
   std::uint32_t alignment = 1;      ///< of head and tail, bytes
@@ -79,8 +82,24 @@ std::string type_code() {
     return type_code<typename T::value_type>() + "[" + std::to_string(std::tuple_size<T>::value) + "]";
   } else if constexpr (Described<T>) {
     return "{" + join_fields(horus_describe(static_cast<const T*>(nullptr))) + "}";
+  } else if constexpr (std::is_aggregate_v<T>) {
+    const std::string fields = undescribed_fields<T>();
+    return fields.empty() ? "bytes[" + std::to_string(sizeof(T)) + "]" : "{" + fields + "}";
   } else {
     return "bytes[" + std::to_string(sizeof(T)) + "]";
+  }
+}
+
+}  // namespace detail
+
+namespace detail {
+
+template <class T>
+std::string fields_of() {
+  if constexpr (Described<T>) {
+    return join_fields(horus_describe(static_cast<const T*>(nullptr)));
+  } else {
+    return undescribed_fields<T>();
   }
 }
 
@@ -116,10 +135,6 @@ struct MessageShape<std::vector<E>> {
 namespace detail {
 
 template <class T>
-inline constexpr bool kTravels = std::is_trivially_copyable_v<T> && !std::is_pointer_v<T>;
-template <>
-inline constexpr bool kTravels<void> = true;
-template <class T>
 inline constexpr std::size_t kSize = sizeof(T);
 template <>
 inline constexpr std::size_t kSize<void> = 0;
@@ -130,12 +145,10 @@ inline constexpr std::size_t kAlignment<void> = 1;
 
 }  // namespace detail
 
-/// A type that can be published: see MessageShape.
+/// A type that can be published: see MessageShape. One that cannot is an error that says what to use, never just false.
 template <class T>
 concept Message =
-    detail::kTravels<typename MessageShape<T>::Head> && detail::kTravels<typename MessageShape<T>::Element> &&
-    detail::kAlignment<typename MessageShape<T>::Head> <= 64 &&
-    detail::kAlignment<typename MessageShape<T>::Element> <= 64;
+    detail::travels<typename MessageShape<T>::Head>() && detail::travels<typename MessageShape<T>::Element>();
 
 /// The layout of a message type; made once.
 template <Message T>
@@ -152,13 +165,13 @@ const Layout& layout_of() {
                                                                           : detail::type_code<Element>());
     } else {
       made.name = detail::type_name<T>();
-      if constexpr (detail::Described<T>) {
-        made.fields = detail::join_fields(horus_describe(static_cast<const T*>(nullptr)));
-        if constexpr (!std::is_void_v<Element>) made.fields += ", then " + detail::type_code<Element>() + "s";
+      made.fields = detail::fields_of<T>();
+      if constexpr (!std::is_void_v<Element>) {
+        if (!made.fields.empty()) made.fields += ", then " + detail::type_code<Element>() + "s";
       }
     }
-    if constexpr (std::is_void_v<Head> && detail::Described<Element>)
-      made.fields = detail::join_fields(horus_describe(static_cast<const Element*>(nullptr)));
+    if constexpr (std::is_void_v<Head> && std::is_class_v<Element>)
+      made.fields = detail::fields_of<Element>();
     made.head_bytes = static_cast<std::uint32_t>(detail::kSize<Head>);
     made.element_bytes = static_cast<std::uint32_t>(detail::kSize<Element>);
     constexpr std::size_t kElement = detail::kAlignment<Element>;
@@ -183,11 +196,20 @@ const Layout& layout_of() {
 #define HORUS_DETAIL_FIELDS(type, field, ...)                                                         \
   ::horus::Field{#field, ::horus::detail::type_code<decltype(type::field)>(), offsetof(type, field)}, \
       __VA_OPT__(HORUS_DETAIL_FIELDS_AGAIN HORUS_DETAIL_PARENTHESES(type, __VA_ARGS__))
+#define HORUS_DETAIL_CHECKS(type, field, ...)                                                        \
+  static_assert(                                                                                     \
+      ::horus::detail::kFieldTravels<decltype(type::field)>,                                         \
+      "a message travels as plain bytes; " #type "::" #field                                         \
+      " holds a pointer, a reference, a view or something that cannot be copied as bytes: use a "    \
+      "number, std::array, horus::messages::Text<N> for short text, or a tail (docs/messaging.md)"); \
+  __VA_OPT__(HORUS_DETAIL_CHECKS_AGAIN HORUS_DETAIL_PARENTHESES(type, __VA_ARGS__))
+#define HORUS_DETAIL_CHECKS_AGAIN() HORUS_DETAIL_CHECKS
 #define HORUS_DETAIL_FIELDS_AGAIN() HORUS_DETAIL_FIELDS
 
 /// Describes a message's fields, so that a mismatch names them and tools can read it; beside the struct, in its
 /// namespace: `HORUS_MESSAGE(WheelSpeeds, stamp_ns, left, right)`. At most 20 fields; a nested struct counts as one.
 #define HORUS_MESSAGE(type, ...)                                          \
+  HORUS_DETAIL_EXPAND(HORUS_DETAIL_CHECKS(type, __VA_ARGS__))             \
   template <int = 0>                                                      \
   std::vector<::horus::Field> horus_describe(const type*) {               \
     return {HORUS_DETAIL_EXPAND(HORUS_DETAIL_FIELDS(type, __VA_ARGS__))}; \

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a publisher and one of its subscribers share: a queue of slot numbers, and a queue of those that come back. Lives
-// in ordinary memory, or in a segment that two processes map. One thread writes as publisher, one as subscriber. Internal.
+// What a publisher and one of its subscribers share: a ring of entries, and a queue of slots that come back. Lives in
+// ordinary memory, or in a segment that two processes map. One thread writes as publisher, one as subscriber. Internal.
 #pragma once
 
 #include <atomic>
@@ -8,65 +8,61 @@
 #include <cstdint>
 #include <memory>
 
+#include <horus/msg/layout.hpp>
+#include <horus/msg/link_protocol.hpp>
+#include <horus/msg/options.hpp>
 #include <horus/msg/slot_pool.hpp>
 
 namespace horus::msg {
 
-/// One queued message. `stamp_ns` is CLOCK_MONOTONIC at the publisher for every so manieth message, else 0.
-struct Entry {
-  std::uint32_t slot = 0;
-  std::uint32_t tail_bytes = 0;
-  std::int64_t stamp_ns = 0;
-};
-
-/// The counters that both sides see. They only grow; an entry's place is its number modulo the capacity. What changes with
-/// every message has a cache line for each writer; what the other side looks at with every message, and which hardly ever
-/// changes, stands apart from it: a line that the other CPU has just written costs as much as sending a message.
+/// The words that both sides see. Counters only grow. What changes with every message has a cache line for each writer;
+/// what the other side looks at with every message, and which hardly ever changes, stands apart from it: a line that the
+/// other CPU has just written costs as much as sending a message.
 struct LinkState {
   alignas(128) std::atomic<std::uint64_t> pushed;  // the publisher's
-  std::atomic<std::uint64_t> overwritten;          // oldest messages that gave way
   std::atomic<std::uint64_t> refused;              // new messages that found no room
-  alignas(128)
-      std::atomic<std::uint64_t> taken;  // the subscriber's; the publisher moves it past an overwritten entry
-  alignas(128) std::atomic<std::uint64_t> returned;           // the subscriber's
+  alignas(128) std::atomic<std::uint64_t> taken;   // the subscriber's; see LinkReader
+  std::atomic<std::uint64_t> dropped;
+  std::atomic<std::uint64_t> until;
+  std::atomic<std::uint64_t> returned;                        // slots
   alignas(128) std::atomic<std::uint32_t> subscriber_asleep;  // wants to be woken for the next message
-  std::atomic<std::uint32_t> subscriber_closed;  // 1: takes no more; 2: and holds no sample either
+  std::atomic<std::uint32_t> subscriber_closed;               // 1: takes no more; 2: and holds no slot either
   std::atomic<std::uint32_t>
       subscriber_polls;  // looks all the time; makes a far barrier before it does not any more
+  std::atomic<std::uint32_t> subscriber_admits;             // far barriers
   alignas(128) std::atomic<std::uint32_t> publisher_waits;  // wants to be woken for the next free place
   std::atomic<std::uint32_t> publisher_closed;              // 1: sends no more; 2: died
   std::atomic<std::uint32_t> publisher_admits;              // far barriers
+  std::atomic<std::uint32_t> publisher_fences;  // makes a far barrier between asking for room and its look
 };
-static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
+static_assert(sizeof(LinkState) % 128 == 0);
+
+/// What both sides must know alike to read the same memory.
+struct LinkShape {
+  /// Of a subscriber with these options to a publisher of `slots` slots.
+  [[nodiscard]] static LinkShape of(const Layout& layout, std::uint32_t depth, Overflow overflow,
+                                    std::uint32_t slots) noexcept;
+  [[nodiscard]] std::size_t bytes() const noexcept;
+
+  std::uint32_t depth = 0;         ///< messages that wait at most
+  bool drops_oldest = false;       ///< the publisher may overtake the subscriber
+  std::uint32_t inline_bytes = 0;  ///< of a message that travels in its entry; 0: in a slot
+  std::uint32_t slots = 0;         ///< of the publisher; 0 with inline_bytes
+};
 
 /// Pointers into the memory of one link.
 struct LinkMemory {
   LinkState* state = nullptr;
-  std::atomic<std::uint64_t>* entries = nullptr;  // two words for each of `capacity`
+  LinkShape shape;
+  LinkWords<RealAtomics> words;
   std::atomic<std::uint32_t>* returns = nullptr;  // `return_capacity`
-  std::uint32_t capacity = 0;                     // a power of two
-  std::uint32_t return_capacity = 0;              // a power of two, at least the slots of the pool
-  std::uint32_t depth = 0;                        // entries in use, at most the capacity
+  std::uint32_t return_capacity = 0;  // a power of two, at least the slots of the pool; 0 without slots
   std::shared_ptr<Mapping> memory;
 
-  [[nodiscard]] static std::size_t bytes_for(std::uint32_t depth, std::uint32_t slots) noexcept;
-  /// Lays a link out over memory of at least bytes_for() that is all zeros, or that a peer laid out the same way.
-  static LinkMemory over(std::shared_ptr<Mapping> memory, std::uint32_t depth, std::uint32_t slots) noexcept;
-
-  void store(std::uint64_t number, const Entry& entry) const noexcept {
-    std::atomic<std::uint64_t>* words = entries + 2 * (number & (capacity - 1));
-    words[0].store(entry.slot | std::uint64_t{entry.tail_bytes} << 32, std::memory_order_relaxed);
-    words[1].store(static_cast<std::uint64_t>(entry.stamp_ns), std::memory_order_relaxed);
-  }
-  [[nodiscard]] Entry load(std::uint64_t number) const noexcept {
-    const std::atomic<std::uint64_t>* words = entries + 2 * (number & (capacity - 1));
-    const std::uint64_t first = words[0].load(std::memory_order_relaxed);
-    Entry entry;
-    entry.slot = static_cast<std::uint32_t>(first);
-    entry.tail_bytes = static_cast<std::uint32_t>(first >> 32);
-    entry.stamp_ns = static_cast<std::int64_t>(words[1].load(std::memory_order_relaxed));
-    return entry;
-  }
+  /// Lays a link out over memory of at least shape.bytes() behind `offset`, a multiple of 256, that is all zeros, or that
+  /// a peer laid out the same way.
+  static LinkMemory over(std::shared_ptr<Mapping> memory, const LinkShape& shape,
+                         std::size_t offset = 0) noexcept;
 };
 
 }  // namespace horus::msg

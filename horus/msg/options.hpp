@@ -2,8 +2,13 @@
 // What may be chosen about publishers and subscribers, and the bounds of everything. Plain values; any thread.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
 #include <cstddef>
 #include <cstdint>
+#include <optional>
+
+#include <horus/base/clock.hpp>
 
 namespace horus {
 
@@ -23,6 +28,15 @@ struct SubscribeOptions {
       16;  ///< messages queued for each publisher; 1 to kMaxDepth, and 1 with Overflow::latest
   Overflow overflow = Overflow::drop_oldest;
   std::uint32_t max_held = 8;  ///< samples of one publisher that may be held at a time; 1 to kMaxDepth
+  /// What is queued, and what `latest()` remembers, outlasts an emergency stop and its publisher: maps, parameters. By
+  /// default a node's subscriptions are empty when an emergency stop is reset, and `latest()` is while the publisher is
+  /// muted, and after it has gone.
+  bool keep_in_emergency = false;
+  /// `latest()` gives nothing while its newest message is older than this: its publisher has died, is frozen or is silent.
+  /// The next message brings it back. Above 0; without a value (the default) messages never go stale by age. The age is
+  /// Sample::age(): of a message from another machine the time since it arrived. Nothing else looks at it: `recv()`,
+  /// `try_recv()` and `has_msg()` give every message of the queue, however old, and Sample::age() tells.
+  std::optional<Duration> stale_after;
 
   [[nodiscard]] SubscribeOptions with_depth(std::uint32_t messages) const {
     SubscribeOptions other = *this;
@@ -37,6 +51,16 @@ struct SubscribeOptions {
   [[nodiscard]] SubscribeOptions with_max_held(std::uint32_t samples) const {
     SubscribeOptions other = *this;
     other.max_held = samples;
+    return other;
+  }
+  [[nodiscard]] SubscribeOptions with_keep_in_emergency(bool keep = true) const {
+    SubscribeOptions other = *this;
+    other.keep_in_emergency = keep;
+    return other;
+  }
+  [[nodiscard]] SubscribeOptions with_stale_after(Duration age) const {
+    SubscribeOptions other = *this;
+    other.stale_after = age;
     return other;
   }
 };

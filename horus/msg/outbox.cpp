@@ -9,14 +9,17 @@
 #include <fmt/format.h>
 
 #include <horus/base/counter.hpp>
+#include <horus/base/far_barrier.hpp>
 #include <horus/base/log.hpp>
 #include <horus/io/reactor.hpp>
+#include <horus/io/turn.hpp>
+#include <horus/msg/shm_arena.hpp>
+#include <horus/task/event.hpp>
 
 namespace horus::msg {
 namespace {
 
 constexpr std::size_t kLargeSlot = 4096;     // bytes
-constexpr std::uint64_t kStampEvery = 16;    // messages: a look at the clock costs as much as sending one
 constexpr std::uint64_t kCollectEvery = 32;  // messages
 
 std::size_t max_bytes_of(const Layout& layout, const AdvertiseOptions& options) {
@@ -24,6 +27,8 @@ std::size_t max_bytes_of(const Layout& layout, const AdvertiseOptions& options) 
   if (layout.element_bytes == 0) return layout.head_bytes;
   return std::max<std::size_t>(AdvertiseOptions::kDefaultMaxBytes, layout.tail_offset + layout.element_bytes);
 }
+
+thread_local bool passes_mute = false;
 
 // Tells a publisher that a subscriber took something.
 class RoomBell final : public Bell {
@@ -49,7 +54,7 @@ class RoomBell final : public Bell {
 }  // namespace
 
 Result<std::shared_ptr<Outbox>> Outbox::create(std::string topic, const Layout& layout,
-                                               const AdvertiseOptions& options, bool sharable) {
+                                               const AdvertiseOptions& options, Arena* shared) {
   const std::size_t most = max_bytes_of(layout, options);
   const auto invalid = [&](std::string what) {
     return Error(EINVAL, "advertise", topic + " (" + what + ")");
@@ -64,12 +69,11 @@ Result<std::shared_ptr<Outbox>> Outbox::create(std::string topic, const Layout& 
   if (options.max_loans < 1 || options.max_loans > AdvertiseOptions::kMaxLoans)
     return invalid(fmt::format("max_loans {}; 1 to {}", options.max_loans, AdvertiseOptions::kMaxLoans));
   const auto stride = static_cast<std::uint32_t>((std::max<std::size_t>(most, 1) + 63) / 64 * 64);
-  const std::uint32_t slots = options.max_queued + options.max_loans + 1;  // one for send()
-  auto memory = Mapping::create(std::size_t{slots} * stride, sharable, "horus-slots");
+  const bool is_inline = LinkShape::of(layout, 1, Overflow::latest, 1).inline_bytes != 0;
+  const std::uint32_t slots = (is_inline ? 0 : options.max_queued) + options.max_loans + 1;  // one for send()
+  const std::size_t bytes = std::size_t{slots} * stride + PublisherWord::kBytes;
+  auto memory = shared != nullptr ? shared->take(bytes) : Mapping::create(bytes, false, "horus-slots");
   if (!memory) return memory.error().on("advertise", topic);
-  if (sharable) {
-    if (auto sealed = (*memory)->forbid_writers(); !sealed) return sealed.error();
-  }
   auto outbox = std::make_shared<Outbox>(std::move(topic), layout, options,
                                          SlotPool(std::move(*memory), slots, stride));
   outbox->bell_ = std::make_shared<RoomBell>(outbox, outbox->owner_.waker);
@@ -83,25 +87,49 @@ Outbox::Outbox(std::string topic, const Layout& layout, const AdvertiseOptions& 
       max_tail_bytes_(layout.element_bytes == 0 ? 0
                                                 : (max_bytes_of(layout, options) - layout.tail_offset) /
                                                       layout.element_bytes * layout.element_bytes),
+      is_inline_(LinkShape::of(layout, 1, Overflow::latest, 1).inline_bytes != 0),
       collect_always_(pool.stride() >= kLargeSlot),
       pool_(std::move(pool)) {}
 
 Outbox::~Outbox() {
+  room_lookout_.unlink();
   for (const auto& link : links_) link->close();
   for (const auto& link : fresh_) link->close();
 }
 
 // --- Slots ------------------------------------------------------------------------------------------------------------
 
-std::uint32_t Outbox::loan() noexcept { return loans_ < options_.max_loans ? take_slot() : SlotPool::kNone; }
+std::uint32_t Outbox::loan(std::size_t bytes) noexcept {
+  if (loans_ < options_.max_loans) return take_slot(bytes);
+  no_memory_.reset();
+  return SlotPool::kNone;
+}
 
-std::uint32_t Outbox::take_slot() noexcept {
+Error Outbox::why_no_loan() const {
+  if (no_memory_) return no_memory_->on("loan", topic_);
+  return {ENOBUFS, "loan", topic_ + " (publish or drop the loans before: AdvertiseOptions::max_loans)"};
+}
+
+std::uint32_t Outbox::take_slot(std::size_t bytes) noexcept {
   std::uint32_t slot = pool_.take();
   if (slot == SlotPool::kNone) [[unlikely]] {
     collect();
     slot = pool_.take();
   }
-  if (slot != SlotPool::kNone) ++loans_;
+  if (slot != SlotPool::kNone) {
+    if (auto filled = pool_.have_pages(slot, std::min<std::size_t>(bytes, pool_.stride())); !filled)
+        [[unlikely]] {
+      pool_.drop_user(slot);
+      no_memory_ = filled.error();
+      if (no_memory_log_.may(now_ns())) {
+        log_warning(fmt::format("topic {}: a message is lost: {}{}", topic_, filled.error().message(),
+                                no_memory_log_.more()));
+      }
+      return SlotPool::kNone;
+    }
+    ++loans_;
+  }
+  no_memory_.reset();
   return slot;
 }
 
@@ -148,12 +176,28 @@ void Outbox::end_link(std::size_t index) noexcept {
 // --- Links ------------------------------------------------------------------------------------------------------------
 
 Result<> Outbox::attach(std::shared_ptr<Outlet> outlet) {
+  const auto fits = [&] {
+    const std::lock_guard lock(mutex_);
+    return outlet->reserved <= options_.max_queued - reserved_;
+  };
+  // A publisher that is silent does not see who has gone.
+  if (!fits()) {
+    if (owner_.here()) {
+      look_after_links();
+    } else if (owner_.waker != nullptr) {
+      owner_.waker->hand_over([weak = weak_from_this()] {
+        if (const auto alive = weak.lock()) alive->look_after_links();
+      });
+    }
+  }
   const std::lock_guard lock(mutex_);
   if (outlet->reserved > options_.max_queued - reserved_) {
     return Error(
         ENOBUFS, "connect a subscriber",
-        fmt::format("{} (it may queue and hold {} messages, {} are left; raise AdvertiseOptions::max_queued)",
-                    topic_, outlet->reserved, options_.max_queued - reserved_));
+        fmt::format(
+            "{} (a subscriber would queue and hold {} messages, and its publisher has room for {} more of "
+            "{}; raise AdvertiseOptions::max_queued, or give subscribers a smaller depth)",
+            topic_, outlet->reserved, options_.max_queued - reserved_, options_.max_queued));
   }
   reserved_ += outlet->reserved;
   fresh_.push_back(std::move(outlet));
@@ -176,12 +220,23 @@ void Outbox::look_after_links() noexcept {
 
 bool Outbox::has_room() {
   if (changed_.load(std::memory_order_acquire)) adopt();
-  return std::all_of(links_.begin(), links_.end(),
-                     [](const auto& link) { return link->subscriber_closed() || link->has_room(); });
+  return std::all_of(links_.begin(), links_.end(), [](const auto& link) {
+    return link->subscriber_closed() || link->has_room() || link->peer_silent.load(std::memory_order_relaxed);
+  });
+}
+
+// A peer that does not answer has no room, and nobody waits for it.
+bool Outbox::passes_over_somebody() const noexcept {
+  return std::any_of(links_.begin(), links_.end(), [](const auto& link) {
+    return link->peer_silent.load(std::memory_order_relaxed) && !link->subscriber_closed() &&
+           !link->has_room();
+  });
 }
 
 void Outbox::ask_for_room() noexcept {
-  for (const auto& link : links_) link->ask_for_room();
+  bool far = false;
+  for (const auto& link : links_) far = link->ask_for_room() || far;
+  if (far) static_cast<void>(far_barrier());
 }
 
 void Outbox::count_lost(std::uint64_t messages) noexcept {
@@ -191,64 +246,144 @@ void Outbox::count_lost(std::uint64_t messages) noexcept {
 
 Task<Result<>> Outbox::wait_for_room() {
   const std::shared_ptr<Outbox> self = shared_from_this();
-  while (true) {
+  for (bool turned = false;; turned = true) {
     if (closed_) co_return Error(EPIPE, "send", topic_ + " (this publisher is closed)");
     room_.reset();
-    if (changed_.load(std::memory_order_acquire)) adopt();
-    ask_for_room();
-    if (has_room()) co_return Result<>();
+    if (has_room()) {
+      if (turned || !passes_over_somebody()) co_return Result<>();
+      // Whoever sends in a loop would not hear that a peer which was silent answers again.
+      co_await yield();
+      continue;
+    }
+    ++waiting_for_room_;
+    io::Reactor::current()->watch(room_lookout_);
+    Result<> waited;
     try {
       co_await room_.wait();
     } catch (const Error& error) {
-      co_return error.on("send", topic_);
+      waited = error.on("send", topic_);
     }
+    if (--waiting_for_room_ == 0) room_lookout_.unlink();  // it may be the last that this reactor hears of us
+    if (!waited) co_return waited;
   }
+}
+
+void Outbox::RoomLookout::look() noexcept {
+  if (outbox_.waiting_for_room_ > 0 && !outbox_.has_room()) return;
+  unlink();
+  outbox_.room_.set();
+}
+
+bool Outbox::RoomLookout::before_sleep() noexcept {
+  if (outbox_.waiting_for_room_ == 0) {
+    unlink();
+    return false;
+  }
+  outbox_.ask_for_room();
+  return outbox_.has_room();
 }
 
 // --- Sending ----------------------------------------------------------------------------------------------------------
 
-bool Outbox::publish(std::uint32_t slot, std::uint32_t tail_bytes) noexcept {
-  std::int64_t stamp_ns = 0;
-  if (until_stamp_-- == 0) {
-    stamp_ns = now_ns();
-    until_stamp_ = kStampEvery - 1;
-  }
-  return forward(slot, tail_bytes, stamp_ns);
+// Mostly the loop's own time: a look at the clock would cost as much as sending.
+std::int64_t Outbox::stamp_ns() const noexcept {
+  if (io::Reactor::current() == nullptr) return now_ns();
+  io::Turn& turn = io::current_turn;
+  if (turn.of_clock != turn.number) turn.note_clock(now_ns());
+  return std::max<std::int64_t>(turn.clock_ns, 1);
 }
 
-bool Outbox::forward(std::uint32_t slot, std::uint32_t tail_bytes, std::int64_t stamp_ns) noexcept {
+bool Outbox::publish(std::uint32_t slot, std::uint32_t tail_bytes) noexcept {
+  return forward(slot, tail_bytes, stamp_ns());
+}
+
+bool Outbox::forward(std::uint32_t slot, std::uint32_t tail_bytes, std::int64_t published_ns) noexcept {
+  const std::int64_t stamp = published_ns > 0 ? published_ns : -stamp_ns();
+  bool all = false;
+  if (begin_message(tail_bytes))
+    all = is_inline_ ? distribute(pool_.data(slot), stamp) : distribute({slot, tail_bytes, stamp});
+  give_back(slot);
+  return all;
+}
+
+void Outbox::forward_copy(const std::byte* message, std::int64_t published_ns) noexcept {
+  if (begin_message(0)) static_cast<void>(distribute(message, published_ns > 0 ? published_ns : -stamp_ns()));
+}
+
+bool Outbox::begin_message(std::size_t tail_bytes) noexcept {
   if (changed_.load(std::memory_order_acquire)) [[unlikely]]
     adopt();
-  if (muted_.load(std::memory_order_relaxed)) [[unlikely]] {
-    give_back(slot);
+  if (is_mute() && !passes_mute) [[unlikely]] {
     horus::detail::count(failures_);
     return false;
   }
   horus::detail::count(published_);
   horus::detail::count(bytes_, std::uint64_t{layout_.head_bytes} + tail_bytes);
-  const Entry entry{slot, tail_bytes, stamp_ns};
+  return true;
+}
+
+bool Outbox::end_message(bool all) noexcept {
+  if (!all) horus::detail::count(failures_);
+  if (collect_always_ || some_closed_ || published_.load(std::memory_order_relaxed) % kCollectEvery == 0) {
+    some_closed_ = false;
+    collect();
+  }
+  return all;
+}
+
+bool Outbox::distribute(const void* message, std::int64_t stamp_ns) noexcept {
   bool all = true;
-  bool some_closed = false;
   for (const auto& link : links_) {
     if (link->subscriber_closed()) [[unlikely]] {
-      some_closed = true;
+      some_closed_ = true;
+    } else if (link->push(message, stamp_ns)) [[likely]] {
+      link->notify();
+    } else {
+      all = false;
+    }
+  }
+  return end_message(all);
+}
+
+bool Outbox::distribute(const SlotMessage& message) noexcept {
+  bool all = true;
+  for (const auto& link : links_) {
+    if (link->subscriber_closed()) [[unlikely]] {
+      some_closed_ = true;
       continue;
     }
     std::uint32_t victim = SlotPool::kNone;
-    switch (link->push(entry, victim)) {
-      case Outlet::Outcome::refused: all = false; continue;
-      case Outlet::Outcome::overwrote: pool_.drop_user(victim); break;
-      case Outlet::Outcome::queued: break;
+    if (!link->push(message, victim)) {
+      all = false;
+      continue;
     }
-    pool_.add_user(slot);
+    if (victim != SlotPool::kNone) pool_.drop_user(victim);
+    pool_.add_user(message.slot);
+    if (link->holds_too_many()) [[unlikely]]
+      some_closed_ = true;
     link->notify();
   }
-  give_back(slot);
-  if (!all) horus::detail::count(failures_);
-  if (collect_always_ || some_closed || published_.load(std::memory_order_relaxed) % kCollectEvery == 0)
-    collect();
-  return all;
+  return end_message(all);
 }
+
+void Outbox::mute(MuteReason reason, bool mute) noexcept {
+  const auto bit = static_cast<std::uint8_t>(reason);
+  std::uint8_t reasons =
+      mute ? mute_.fetch_or(bit) | bit : mute_.fetch_and(static_cast<std::uint8_t>(~bit)) & ~bit;
+  const PublisherWord word(*pool_.memory(), pool_.slots(), pool_.stride());
+  // Two threads may come at once: the last one to write has seen both.
+  while (true) {
+    word.set((reasons & static_cast<std::uint8_t>(MuteReason::emergency)) != 0 ? PublisherState::emergency
+             : reasons != 0                                                    ? PublisherState::muted
+                                                                               : PublisherState::live);
+    const std::uint8_t now = mute_.load();
+    if (now == reasons) return;
+    reasons = now;
+  }
+}
+
+MutePass::MutePass() noexcept : before_(std::exchange(passes_mute, true)) {}
+MutePass::~MutePass() { passes_mute = before_; }
 
 void Outbox::check_size(std::size_t tail_bytes) const {
   if (tail_bytes <= max_tail_bytes_) return;
@@ -258,7 +393,9 @@ void Outbox::check_size(std::size_t tail_bytes) const {
 }
 
 bool Outbox::send_here(const void* head, const void* tail, std::size_t tail_bytes) noexcept {
-  const std::uint32_t slot = take_slot();
+  if (is_inline_) return begin_message(0) && distribute(head, stamp_ns());
+  const std::uint32_t slot =
+      take_slot(tail_bytes == 0 ? layout_.head_bytes : layout_.tail_offset + tail_bytes);
   if (slot == SlotPool::kNone) {
     horus::detail::count(failures_);
     return false;

@@ -8,17 +8,22 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include <horus/base/clock.hpp>
+#include <horus/base/error.hpp>
 #include <horus/base/export.hpp>
+#include <horus/base/quiet_log.hpp>
 #include <horus/base/result.hpp>
+#include <horus/io/lookout.hpp>
 #include <horus/msg/inbox.hpp>
 #include <horus/msg/layout.hpp>
 #include <horus/msg/options.hpp>
 #include <horus/msg/outlet.hpp>
+#include <horus/msg/publisher_state.hpp>
 #include <horus/msg/slot_pool.hpp>
 #include <horus/task/event.hpp>
 #include <horus/task/task.hpp>
@@ -43,24 +48,37 @@ struct PublisherMetrics {
 
 namespace horus::msg {
 
+class Arena;
+
 class HORUS_API Outbox final : public std::enable_shared_from_this<Outbox> {
  public:
-  /// Errors: EINVAL for options out of range; ENOMEM, EMFILE for the memory.
+  /// Its slots are in `shared`, so that other processes can read them, or in memory of its own. Errors: EINVAL for options
+  /// out of range; ENOMEM, EMFILE for the memory.
   static Result<std::shared_ptr<Outbox>> create(std::string topic, const Layout& layout,
-                                                const AdvertiseOptions& options, bool sharable);
+                                                const AdvertiseOptions& options, Arena* shared = nullptr);
   Outbox(std::string topic, const Layout& layout, const AdvertiseOptions& options, SlotPool pool);
   Outbox(const Outbox&) = delete;
   Outbox& operator=(const Outbox&) = delete;
   ~Outbox();
 
   // --- The owner's thread
-  /// A slot to write to, or SlotPool::kNone.
-  [[nodiscard]] std::uint32_t loan() noexcept;
+  /// A slot of which `bytes` can be written, or SlotPool::kNone: why_no_loan() tells.
+  [[nodiscard]] std::uint32_t loan(std::size_t bytes) noexcept;
+  /// Why the last loan() gave nothing. ENOBUFS when `max_loans` are out; ENOSPC, ENOMEM with the name of the limit when
+  /// there is no memory for it.
+  [[nodiscard]] Error why_no_loan() const;
+  /// The last message or loan had no memory.
+  [[nodiscard]] bool lacks_memory() const noexcept { return no_memory_.has_value(); }
   [[nodiscard]] std::byte* data(std::uint32_t slot) const noexcept { return pool_.data(slot); }
   /// Sends what was written. False when a subscriber refused it.
   bool publish(std::uint32_t slot, std::uint32_t tail_bytes) noexcept;
-  /// The same for a message that was published elsewhere, at `stamp_ns` of this machine's clock (0: not known).
+  /// The same for a message that was published elsewhere, at `stamp_ns` of this machine's clock (0: not known; its age
+  /// counts from here).
   bool forward(std::uint32_t slot, std::uint32_t tail_bytes, std::int64_t stamp_ns) noexcept;
+  /// Messages travel in the links' entries.
+  [[nodiscard]] bool is_inline() const noexcept { return is_inline_; }
+  /// The same for a message that is_inline() and is somewhere else.
+  void forward_copy(const std::byte* message, std::int64_t stamp_ns) noexcept;
   /// Gives a loan back unused.
   void give_back(std::uint32_t slot) noexcept;
   /// Its port is closed: whoever waits for room is told, and it lives until the last loan has come back.
@@ -88,8 +106,12 @@ class HORUS_API Outbox final : public std::enable_shared_from_this<Outbox> {
   /// Throws Error(EMSGSIZE) for a tail that is too long.
   void check_size(std::size_t tail_bytes) const;
   [[nodiscard]] PublisherMetrics metrics() const;
-  /// Muted, it sends nothing: every message counts as a send failure.
-  void mute(bool muted) noexcept { muted_.store(muted, std::memory_order_relaxed); }
+  /// Mute, it sends nothing: every message counts as a send failure, and `latest()` of its subscribers is empty.
+  void mute(MuteReason reason, bool mute) noexcept;
+  /// Mute while `emergency` is set, from that very moment; null: never. The owner's thread.
+  void obey(std::shared_ptr<const std::atomic<bool>> emergency) noexcept {
+    emergency_ = std::move(emergency);
+  }
 
   [[nodiscard]] const std::string& topic() const noexcept { return topic_; }
   [[nodiscard]] const Layout& layout() const noexcept { return layout_; }
@@ -102,8 +124,29 @@ class HORUS_API Outbox final : public std::enable_shared_from_this<Outbox> {
   [[nodiscard]] const std::shared_ptr<Bell>& bell() const noexcept { return bell_; }
 
  private:
-  [[nodiscard]] std::uint32_t take_slot() noexcept;
+  // Looks for room while somebody waits for it: a loop that does not sleep need not be woken.
+  class RoomLookout final : public io::Lookout {
+   public:
+    explicit RoomLookout(Outbox& outbox) noexcept : outbox_(outbox) {}
+    void look() noexcept override;
+    bool before_sleep() noexcept override;
+
+   private:
+    Outbox& outbox_;
+  };
+
+  [[nodiscard]] bool passes_over_somebody() const noexcept;
+  [[nodiscard]] std::uint32_t take_slot(std::size_t bytes) noexcept;
+  [[nodiscard]] bool is_mute() const noexcept {
+    return mute_.load(std::memory_order_relaxed) != 0 ||
+           (emergency_ != nullptr && emergency_->load(std::memory_order_relaxed));
+  }
   bool send_here(const void* head, const void* tail, std::size_t tail_bytes) noexcept;
+  [[nodiscard]] std::int64_t stamp_ns() const noexcept;
+  [[nodiscard]] bool begin_message(std::size_t tail_bytes) noexcept;
+  bool end_message(bool all) noexcept;
+  bool distribute(const void* message, std::int64_t stamp_ns) noexcept;
+  bool distribute(const SlotMessage& message) noexcept;
   void adopt();
   void collect() noexcept;
   void end_link(std::size_t index) noexcept;
@@ -113,25 +156,43 @@ class HORUS_API Outbox final : public std::enable_shared_from_this<Outbox> {
   const AdvertiseOptions options_;
   const Owner owner_;
   const std::size_t max_tail_bytes_;
+  const bool is_inline_;       // messages travel in the links' entries
   const bool collect_always_;  // large slots: use few of them again and again, rather than many
   SlotPool pool_;
   std::shared_ptr<Bell> bell_;
   std::uint32_t loans_ = 0;
+  std::optional<Error> no_memory_;  // of the last slot that could not be had for want of it
+  horus::detail::QuietLog no_memory_log_;
   bool closed_ = false;
   std::shared_ptr<Outbox> self_;  // closed, with loans out
-  std::uint64_t until_stamp_ = 0;
+  bool some_closed_ = false;      // or holds back more than it may: look after the links
   Event room_;
+  RoomLookout room_lookout_{*this};
+  std::uint32_t waiting_for_room_ = 0;
   std::atomic<std::uint64_t> published_{0};
   std::atomic<std::uint64_t> bytes_{0};
   std::atomic<std::uint64_t> failures_{0};
 
   std::atomic<bool> changed_{false};
-  std::atomic<bool> muted_{false};
+  std::atomic<std::uint8_t> mute_{0};  // MuteReasons
+  std::shared_ptr<const std::atomic<bool>> emergency_;
   mutable std::mutex mutex_;  // of what follows, and of links_ against metrics()
   std::vector<std::shared_ptr<Outlet>> links_;
   std::vector<std::shared_ptr<Outlet>> fresh_;
   std::uint32_t reserved_ = 0;  // slots promised to links
   PublisherMetrics ended_;      // of links that are gone
+};
+
+/// While it lives, messages that its thread sends pass every mute: a safe-state hook tells the motor to stand still.
+class HORUS_API MutePass {
+ public:
+  MutePass() noexcept;
+  MutePass(const MutePass&) = delete;
+  MutePass& operator=(const MutePass&) = delete;
+  ~MutePass();
+
+ private:
+  const bool before_;
 };
 
 /// Wakes what waits on a reactor.

@@ -2,6 +2,7 @@
 // The publisher's end of one link. Trusts nothing that its subscriber wrote. The publisher's thread. Internal.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -13,6 +14,7 @@
 namespace horus::msg {
 
 class Inbox;
+class Inlet;
 
 /// Wakes the other end of a link, wherever it runs. Any thread.
 class Bell {
@@ -52,19 +54,29 @@ class FarEnd {
 /// Where a publisher puts messages for one subscriber.
 class Outlet {
  public:
-  enum class Outcome : std::uint8_t { queued, overwrote, refused };
+  /// The subscriber, when it lives on the publisher's thread: nothing passes through memory that others see.
+  struct Neighbour {
+    Inbox* inbox;
+    Inlet* inlet;
+  };
 
-  /// `bell` wakes the subscriber; `neighbour` is set instead when it lives on the same thread.
-  Outlet(LinkMemory memory, Overflow overflow, std::shared_ptr<Bell> bell, Inbox* neighbour);
+  /// `bell` wakes a subscriber that is no neighbour.
+  Outlet(LinkMemory memory, Overflow overflow, std::shared_ptr<Bell> bell,
+         Neighbour neighbour = {nullptr, nullptr});
 
-  /// Queues a slot. After `overwrote`, `victim` is the slot of the oldest message, which is the publisher's again.
-  Outcome push(const Entry& entry, std::uint32_t& victim) noexcept;
+  [[nodiscard]] bool is_inline() const noexcept { return memory_.shape.inline_bytes != 0; }
+  /// Copies a message of shape.inline_bytes. False when it was refused.
+  bool push(const void* message, std::int64_t stamp_ns) noexcept;
+  /// Queues a slot. False when it was refused. A `victim` that is set is the slot of an older message, and the
+  /// publisher's again.
+  bool push(const SlotMessage& message, std::uint32_t& victim) noexcept;
   /// Tells the subscriber. After push(), when the message is worth waking for.
   void notify() noexcept;
-  /// Calls `release(slot)` for each slot that the subscriber has given back. False when it gave back what it never had:
-  /// the link is then to be closed.
+  /// Calls `release(slot)` for each slot that the subscriber has given back. False when it gave back what it never had,
+  /// or holds back more than it may: the link is then to be closed.
   template <class Release>
   bool collect(Release&& release) {
+    if (is_inline()) return true;
     const std::uint64_t end = memory_.state->returned.load(std::memory_order_acquire);
     if (end - collected_ > memory_.return_capacity) return false;
     for (; collected_ != end; ++collected_) {
@@ -73,26 +85,23 @@ class Outlet {
       if (!unmark(slot)) return false;
       release(slot);
     }
-    return true;
+    return !holds_too_many();
   }
+  /// True when the subscriber may have more slots than its queue and its hands hold: collect() tells whether that is so.
+  [[nodiscard]] bool holds_too_many() const noexcept { return reserved != 0 && marked_ > reserved; }
   /// Calls `release(slot)` for each slot that the subscriber still has: it is gone.
   template <class Release>
   void abandon(Release&& release) {
-    for (std::uint32_t slot = 0; slot < slots_; ++slot) {
+    for (std::uint32_t slot = 0; slot < memory_.shape.slots; ++slot) {
       if (unmark(slot)) release(slot);
     }
   }
   [[nodiscard]] bool has_room() noexcept {
-    if (pushed_ - taken_seen_ >= memory_.depth) {
-      taken_seen_ = memory_.state->taken.load(std::memory_order_seq_cst);
-      if (pushed_ - taken_seen_ >= memory_.depth) return false;
-    }
-    return far_end == nullptr || pushed_ - memory_.state->overwritten.load(std::memory_order_relaxed) -
-                                         far_end->delivered() - far_end->dropped() <
-                                     memory_.depth;
+    if (writer_.pushed() - position_seen_ >= memory_.shape.depth && !find_room()) return false;
+    return far_end == nullptr || far_end_has_room();
   }
-  /// Asks to be woken when there is room, before another look.
-  void ask_for_room() noexcept { memory_.state->publisher_waits.store(1, std::memory_order_seq_cst); }
+  /// Asks to be woken when there is room; then comes a far barrier, if this says so, and another look.
+  [[nodiscard]] bool ask_for_room() noexcept;
   [[nodiscard]] bool subscriber_closed() const noexcept {
     return memory_.state->subscriber_closed.load(std::memory_order_acquire) != 0;
   }
@@ -102,12 +111,13 @@ class Outlet {
   }
   void close() noexcept;
   /// `messages` that should have come through this link were lost before it.
-  void count_lost(std::uint64_t messages) noexcept { horus::detail::count(memory_.state->refused, messages); }
+  void count_lost(std::uint64_t messages) noexcept;
 
   [[nodiscard]] const LinkMemory& memory() const noexcept { return memory_; }
   [[nodiscard]] Overflow overflow() const noexcept { return overflow_; }
 
-  /// What became of the messages so far: sent = delivered + dropped + queued + in_flight.
+  /// What became of the messages so far: sent = delivered + dropped + queued + in_flight, whatever the subscriber
+  /// claims.
   struct Account {
     std::uint64_t sent = 0;
     std::uint64_t delivered = 0;
@@ -115,28 +125,39 @@ class Outlet {
     std::uint64_t queued = 0;
     std::uint64_t in_flight = 0;
   };
-  [[nodiscard]] Account account() const noexcept;
+  /// One thread at a time.
+  [[nodiscard]] Account account() noexcept;
 
   std::shared_ptr<FarEnd> far_end;  ///< of a subscriber that stands for one elsewhere
   std::uint32_t reserved = 0;       ///< slots of the publisher's budget
+  /// Its process does not answer: nobody waits for the room that it would make. Any thread.
+  std::atomic<bool> peer_silent{false};
 
  private:
   [[nodiscard]] bool unmark(std::uint32_t slot) noexcept {
-    if (slot >= slots_ || (marks_[slot / 64] >> (slot % 64) & 1) == 0) return false;
+    if (slot >= memory_.shape.slots || (marks_[slot / 64] >> (slot % 64) & 1) == 0) return false;
     marks_[slot / 64] &= ~(std::uint64_t{1} << (slot % 64));
+    --marked_;
     return true;
   }
+  [[nodiscard]] bool makes_room(std::uint64_t& passed_over) noexcept;
+  [[nodiscard]] bool find_room() noexcept;
+  [[nodiscard]] bool far_end_has_room() const noexcept;
 
   LinkMemory memory_;
-  Overflow overflow_;
+  const Overflow overflow_;
   std::shared_ptr<Bell> bell_;
-  Inbox* neighbour_;
-  std::uint32_t slots_;
-  std::uint64_t pushed_ = 0;
-  std::uint64_t taken_seen_ = 0;  // taken, as last read
+  const Neighbour neighbour_;
+  LinkWriter<RealAtomics> writer_;
+  std::uint64_t position_seen_ = 0;  // messages that the subscriber is done with, as last read
   std::uint64_t collected_ = 0;
-  std::vector<std::uint32_t> queue_;  // slots by entry number: the shared copy might have been changed
-  std::vector<std::uint64_t> marks_;  // a bit for each slot that the subscriber may have
+  std::uint32_t marked_ = 0;
+  std::vector<std::uint32_t> queue_;       // slots by message: the shared copy might have been changed
+  std::vector<std::uint64_t> marks_;       // a bit for each slot that the subscriber may have
+  std::atomic<std::uint64_t> pushed_{0};   // for account()
+  std::atomic<std::uint64_t> refused_{0};  // the shared copy might have been changed
+  std::uint64_t believed_taken_ = 0;       // by account()
+  std::uint64_t believed_dropped_ = 0;
 };
 
 }  // namespace horus::msg

@@ -2,6 +2,7 @@
 // Publisher<T>: sends messages of one type to whoever subscribes to its topic. Made by a node or a hub.
 #pragma once
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <memory>
@@ -43,8 +44,8 @@ class Publisher {
   Publisher() noexcept = default;
   explicit Publisher(std::shared_ptr<msg::Port> port) noexcept : port_(std::move(port)) {}
 
-  /// Sends a copy. False when it was not queued everywhere: a subscriber with Overflow::drop_newest had no room, or,
-  /// from another thread, the mailbox was full.
+  /// Sends a copy. False when it was not queued everywhere: a subscriber with Overflow::drop_newest had no room, the
+  /// machine had no memory for it (a line in the log names the limit), or, from another thread, the mailbox was full.
   bool send(const T& message)
     requires(detail::kHasHead<T> && !detail::kHasTail<T>)
   {
@@ -67,15 +68,15 @@ class Publisher {
     return outbox().send(nullptr, text.data(), text.size());
   }
 
-  /// Memory to write a message into, with `elements` in its tail. Errors: ENOBUFS when `max_loans` are out; EMSGSIZE.
+  /// Memory to write a message into, with `elements` in its tail. Errors: ENOBUFS when `max_loans` are out; EMSGSIZE; ENOSPC
+  /// and ENOMEM, with the name of the limit, when the machine has no memory for it.
   Result<Loan<T>> loan(std::size_t elements = 0) {
     msg::Outbox& box = outbox();
-    if (elements * sizeof(Element) > box.max_tail_bytes() && elements > 0)
+    if (elements > box.max_tail_bytes() / sizeof(Element))
       return Error(EMSGSIZE, "loan", box.topic() + " (raise AdvertiseOptions::max_bytes)");
-    const std::uint32_t slot = box.loan();
-    if (slot == msg::SlotPool::kNone)
-      return Error(ENOBUFS, "loan",
-                   box.topic() + " (publish or drop the loans before: AdvertiseOptions::max_loans)");
+    const std::size_t head_bytes = std::max<std::size_t>(box.layout().head_bytes, box.layout().tail_offset);
+    const std::uint32_t slot = box.loan(head_bytes + elements * sizeof(Element));
+    if (slot == msg::SlotPool::kNone) return box.why_no_loan();
     return Loan<T>(box, slot, elements);
   }
   /// Sends what was written. False as for send().
@@ -88,7 +89,7 @@ class Publisher {
   }
 
   /// Waits until every subscriber has room, then sends: nothing is lost. Errors: ETIMEDOUT after `timeout` (0: no
-  /// limit), nothing was sent; ECANCELED.
+  /// limit), nothing was sent; ECANCELED; ENOSPC and ENOMEM when the machine has no memory for it.
   Task<Result<>> send_wait(T message, Duration timeout = Duration::zero())
     requires(!detail::kHasHead<T> || !detail::kHasTail<T>)
   {
@@ -103,11 +104,13 @@ class Publisher {
       waited = co_await room;
     }
     if (!waited) co_return waited.error().on("send", box->topic());
+    bool sent = false;
     if constexpr (std::is_same_v<T, std::string>) {
-      self.send(std::string_view(message));
+      sent = self.send(std::string_view(message));
     } else {
-      self.send(message);
+      sent = self.send(message);
     }
+    if (!sent && box->lacks_memory()) co_return box->why_no_loan().on("send", box->topic());
     co_return Result<>();
   }
 

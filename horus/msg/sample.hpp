@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Views into slots: Sample<T> is a received message, Loan<T> one that is being written. Both belong to the thread of
-// their port, and give their slot back when they die.
+// Sample<T> is a received message, Loan<T> one that is being written. Both belong to the thread of their port, and give
+// their slot back, if they have one, when they die.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -13,6 +14,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <horus/base/clock.hpp>
 #include <horus/msg/inlet.hpp>
 #include <horus/msg/layout.hpp>
 #include <horus/msg/outbox.hpp>
@@ -31,16 +33,32 @@ constexpr std::size_t tail_offset() {
   constexpr std::size_t kElement = kAlignment<typename MessageShape<T>::Element>;
   return (kSize<typename MessageShape<T>::Head> + kElement - 1) / kElement * kElement;
 }
+/// Its size is fixed and small: it travels in the link's entries, and whoever takes it has a copy.
+template <Message T>
+inline constexpr bool kTravelsInline =
+    !kHasTail<T> && kSize<typename MessageShape<T>::Head> <= msg::kMostInline;
+// Room for the words of such a message; none for others.
+template <class Head, bool travels_inline>
+struct RoomFor {};
+template <class Head>
+struct RoomFor<Head, true> {
+  alignas(std::max<std::size_t>(alignof(Head), 8)) std::byte bytes[(sizeof(Head) + 7) / 8 * 8];
+};
+template <Message T>
+using MessageRoom = RoomFor<typename MessageShape<T>::Head, kTravelsInline<T>>;
+
 // An element's type also where there is no tail, so that signatures can name it.
 template <Message T>
 using TailElement = std::conditional_t<kHasTail<T>, typename MessageShape<T>::Element, std::byte>;
 
 }  // namespace detail
 
-/// A received message, in the memory where its publisher wrote it: nothing was copied.
+/// A received message: a small one (of a fixed size of up to 240 bytes) as a copy of its own, any other in the memory where
+/// its publisher wrote it.
 ///
 /// Semantics: `*sample` and `sample->` are the message (a std::string_view for text, a std::span for a vector), `tail()`
-/// the elements behind it. A subscriber holds at most `max_held` samples of a publisher; copy what you keep.
+/// the elements behind it. A subscriber holds at most `max_held` samples of a publisher that are not copies; copy what you
+/// keep.
 /// Thread safety: the subscriber's thread.
 template <Message T>
 class Sample {
@@ -49,9 +67,15 @@ class Sample {
   using Element = detail::TailElement<T>;
 
   Sample() noexcept = default;
-  explicit Sample(const msg::Arrival& arrival) noexcept : arrival_(arrival) {}
-  Sample(Sample&& other) noexcept : arrival_(std::exchange(other.arrival_, {})) {}
+  /// Of an arrival whose bytes are where it says.
+  explicit Sample(const msg::Arrival& arrival) noexcept : arrival_(arrival) {
+    if constexpr (detail::kTravelsInline<T>) {
+      std::memcpy(own_.bytes, arrival.data, sizeof own_.bytes);
+    }
+  }
+  Sample(Sample&& other) noexcept : own_(other.own_), arrival_(std::exchange(other.arrival_, {})) {}
   Sample& operator=(Sample&& other) noexcept {
+    std::swap(own_, other.own_);
     std::swap(arrival_, other.arrival_);
     return *this;
   }
@@ -80,17 +104,25 @@ class Sample {
   }
   /// Its number on its link, from 0: a gap is a loss.
   [[nodiscard]] std::uint64_t sequence() const noexcept { return arrival_.number; }
+  /// How long ago it was published: to about a turn of its publisher's loop. Of a message from another machine, whose clock
+  /// is another: how long ago it came. Never below 0. The loop's thread.
+  [[nodiscard]] Duration age() const noexcept { return msg::age_of(arrival_.stamp_ns); }
   explicit operator bool() const noexcept { return arrival_.inlet != nullptr; }
   /// Gives it back now.
   void reset() noexcept {
-    if (arrival_.inlet == nullptr) return;
-    const msg::Arrival gone = std::exchange(arrival_, {});
-    gone.inlet->give_back(gone.slot);
+    if (arrival_.inlet != nullptr) std::exchange(arrival_, {}).give_back();
   }
 
  private:
-  [[nodiscard]] auto* head() const noexcept { return reinterpret_cast<const Head*>(arrival_.data); }
+  [[nodiscard]] auto* head() const noexcept {
+    if constexpr (detail::kTravelsInline<T>) {
+      return reinterpret_cast<const Head*>(own_.bytes);
+    } else {
+      return reinterpret_cast<const Head*>(arrival_.data);
+    }
+  }
 
+  [[no_unique_address]] detail::MessageRoom<T> own_;
   msg::Arrival arrival_;
 };
 

@@ -16,11 +16,19 @@ struct ShmOptions {
   /// when it is missing, and must belong to this user alone.
   std::string directory;
   Duration handshake_limit = std::chrono::seconds(2);
+  /// A process that does not answer for so long (it is stopped, or something keeps its thread busy) keeps nobody waiting
+  /// in send_wait() any more, and its messages are dropped by its own policy until it answers again.
+  Duration idle_limit = std::chrono::seconds(15);
   std::size_t max_peers = 256;  ///< processes connected at a time
 
   [[nodiscard]] ShmOptions with_directory(std::string path) const {
     ShmOptions other = *this;
     other.directory = std::move(path);
+    return other;
+  }
+  [[nodiscard]] ShmOptions with_idle_limit(Duration limit) const {
+    ShmOptions other = *this;
+    other.idle_limit = limit;
     return other;
   }
 };

@@ -1,144 +1,272 @@
 // SPDX-License-Identifier: Apache-2.0
+// The life of a session over shared memory: handshake, reading, writing, its end.
 #include <horus/msg/shm_session.hpp>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
-#include <fcntl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <fmt/format.h>
 
+#include <horus/base/above_standard.hpp>
 #include <horus/base/log.hpp>
+#include <horus/io/host_calls.hpp>
 #include <horus/io/poll.hpp>
 #include <horus/io/time.hpp>
 #include <horus/msg/shm_transport.hpp>
+#include <horus/msg/trim_heap.hpp>
 #include <horus/task/scope.hpp>
+
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77  // Linux 6.5
+#endif
 
 namespace horus::msg {
 namespace {
 
-constexpr std::size_t kMaxOutgoing = 4096;    // frames
-constexpr std::size_t kMaxPublishers = 4096;  // of one peer
-constexpr std::size_t kMaxDescriptors = 64;   // received, and not yet used
+constexpr std::size_t kMuchToForget = 1024;  // publishers: what is kept of them is worth giving back
+constexpr std::size_t kMaxOutgoing = std::size_t{16} << 20;  // bytes that wait because the peer reads nothing
+constexpr std::size_t kBatchBytes = std::size_t{64} << 10;   // of one write, or one frame more
+constexpr std::size_t kBatchDescriptors = 8;
+constexpr std::size_t kMaxWaiting = 32;  // descriptors received, and not yet used
+constexpr std::size_t kFramesPerTurn = 64;
+constexpr Duration kProofLimit = std::chrono::milliseconds(500);
+constexpr Duration kDyingLimit = std::chrono::milliseconds(20);
+constexpr Duration kGoodbyeLimit = std::chrono::milliseconds(100);
+constexpr Duration kIdleAfter = std::chrono::seconds(2);
 
 // The peer has gone: nothing to tell anybody.
 bool is_farewell(const Error& error) {
   return error.cancelled() || error.end_of_stream() || error.code() == EPIPE || error.code() == ECONNRESET;
 }
 
-Error broken(const char* what) { return {kBadInput, "talk to a hub", what}; }
+Error broken_handshake(const char* what) { return {kBadInput, "talk to a hub", what}; }
+
+Task<Result<>> set_or_ended(Event& event) {
+  co_await event.wait();
+  co_return Result<>();
+}
 
 }  // namespace
 
-ShmSession::ShmSession(ShmTransport& transport, std::uint64_t number, io::UnixStream stream,
-                       std::string address)
-    : transport_(transport), number_(number), stream_(std::move(stream)), address_(std::move(address)) {}
+ShmSession::ShmSession(ShmTransport& transport, io::UnixStream stream, std::string address)
+    : transport_(transport),
+      stream_(std::move(stream)),
+      address_(std::move(address)),
+      links_(std::make_shared<Arena>(Arena::Use::links)) {}
 
-ShmSession::~ShmSession() { end_links(true); }
+ShmSession::~ShmSession() {
+  end_subscriptions();
+  end_serving(false);
+  const bool much = publishers_.size() >= kMuchToForget;
+  publishers_.clear();
+  if (much) trim_heap();
+}
 
 // --- Its life ---------------------------------------------------------------------------------------------------------
 
-Task<> ShmSession::run() {
-  publish_state(false, "handshake");
-  auto greeting = greet();
-  auto greeted = co_await with_timeout(transport_.options().handshake_limit, std::move(greeting));
-  if (!greeted) {
-    const bool silent = greeted.error().timed_out();
-    problem_ = silent ? "it said nothing within the handshake's limit" : greeted.error().message();
-    publish_state(false, problem_);
-    if (!is_farewell(greeted.error()))
-      log_warning(fmt::format("hub {}: {}: {}", transport_.hub(), address_, problem_));
-    co_return;
+Task<SessionEnd> ShmSession::run(std::shared_ptr<ShmSession> self) {
+  ShmSession& session = *self;
+  const Duration limit = session.transport_.options().handshake_limit;
+  auto greeting = with_timeout(limit, session.greet());
+  Result<SessionEnd> agreed = co_await greeting;
+  if (agreed && *agreed == SessionEnd::lost) {
+    // The other end may have an old session to examine first.
+    auto agreeing = with_timeout(limit + kProofLimit, session.agree());
+    agreed = co_await agreeing;
   }
-  up_ = true;
-  publish_state(true);
-  for (const auto& port : transport_.ports()) announce(*port);
+  if (!agreed) {
+    const bool silent = agreed.error().timed_out();
+    session.problem_ = silent ? "it does not answer: it is stopped, or something keeps its thread busy"
+                              : agreed.error().message();
+    session.left_early_ = is_farewell(agreed.error()) && !silent;
+    if (session.left_early_) session.problem_ = "it closed the connection before it had said who it is";
+    if (agreed.error().cancelled() && !silent) session.problem_.clear();
+    co_return agreed.error().code() == EPROTONOSUPPORT || agreed.error().code() == EPERM ? SessionEnd::refused
+                                                                                         : SessionEnd::lost;
+  }
+  if (*agreed != SessionEnd::lost) co_return *agreed;
+  session.up_ = session.was_up_ = true;
+  session.up_since_ns_ = session.last_received_ns_ = now_ns();
+  session.problem_.clear();
+  session.transport_.publish_state();
+  for (const auto& port : session.transport_.ports()) session.announce(port);
   Scope scope("session");
-  scope.spawn(read());
-  scope.spawn(write());
-  scope.spawn(watch_process());
+  scope.spawn(session.read());
+  scope.spawn(session.write());
+  scope.spawn(session.watch_process());
   try {
-    co_await ended_.wait();
+    co_await session.ended_.wait();
   } catch (const Error&) {
-    // The hub goes, or the reactor.
+    session.quiet_ = true;  // the hub goes, or the reactor
   }
-  up_ = false;
+  session.up_ = false;
   scope.cancel();
   co_await scope.join();
-  end_links(true);
-  publish_state(false, problem_);
+  session.end_subscriptions();
+  auto asking = session.process_lives_on();
+  const bool lives_on = co_await asking;
+  session.end_serving(lives_on);
+  co_return session.how_ended_;
 }
 
-Task<Result<>> ShmSession::greet() {
+// Who is there. Both ends say it first of all.
+Task<Result<SessionEnd>> ShmSession::greet() {
   ucred credentials{};
   socklen_t size = sizeof credentials;
-  if (::getsockopt(stream_.fd(), SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0)
-    co_return Error(errno, "ask for the peer's credentials");
-  if (credentials.uid != ::geteuid()) {
+  io::Backend& backend = io::Reactor::current()->backend();
+  const int known = backend.get_option(stream_.fd(), SOL_SOCKET, SO_PEERCRED, &credentials, &size);
+  if (known < 0) co_return Error(-known, "ask for the peer's credentials");
+  if (credentials.uid != io::HostCalls::here().user()) {
     co_return Error(EPERM, "share memory",
                     fmt::format("with user {} (only with the same user's processes)", credentials.uid));
   }
+  // In another PID namespace it has no number here (0). Its socket's end tells then, and on new kernels its descriptor.
   pid_ = credentials.pid;
+  int process = -1;
+  size = sizeof process;
+  if (backend.get_option(stream_.fd(), SOL_SOCKET, SO_PEERPIDFD, &process, &size) < 0)
+    process = pid_ > 0 ? std::max(backend.open_process(pid_), -1) : -1;
+  process_ = io::Descriptor(above_standard(process));
   shm::Hello ours;
   ours.hub = transport_.hub();
   ours.instance = transport_.instance();
   const std::vector<std::byte> hello = shm::encode(ours);
   auto sent = co_await stream_.write_all(io::Bytes(hello));
-  if (!sent) co_return sent;
+  if (!sent) co_return sent.error();
   auto frame = co_await read_frame();
   if (!frame) co_return frame.error();
-  const auto* theirs = std::get_if<shm::Hello>(&*frame);
-  if (theirs == nullptr) co_return broken("(it did not introduce itself)");
-  if (theirs->version != shm::kVersion) {
-    co_return Error(kBadInput, "talk to a hub",
-                    fmt::format("of process {} (it speaks version {}, we speak {}: update one of the two)",
-                                pid_, theirs->version, shm::kVersion));
+  const auto* theirs = std::get_if<shm::Hello>(&frame->frame);
+  if (theirs == nullptr) co_return broken_handshake("(it did not introduce itself)");
+  const bool understood =
+      theirs->highest >= shm::kLowest && theirs->lowest <= shm::kHighest && theirs->lowest > 1;
+  if (!understood) {
+    co_return Error(
+        EPROTONOSUPPORT, "talk to a hub",
+        fmt::format("of process {} (it speaks version {} of the protocol, we speak {} to {}: update "
+                    "the older program)",
+                    pid_, theirs->lowest, shm::kLowest, shm::kHighest));
   }
   hello_ = *theirs;
-  const bool named = hello_.instance.starts_with(socket_prefix(hello_.hub)) &&
-                     hello_.instance.find('/') == std::string::npos &&
-                     hello_.instance != transport_.instance();
-  if (!named) co_return broken("(it has no name of its own)");
-  co_return Result<>();
+  greeted_ = true;
+  if (hello_.instance == transport_.instance()) co_return SessionEnd::duplicate;
+  co_return SessionEnd::lost;
+}
+
+// Two hubs that find each other at the same moment have two connections, and a hub that was frozen may have a dead one: the
+// hub with the smaller instance says which one it is.
+Task<Result<SessionEnd>> ShmSession::agree() {
+  const auto self = shared_from_this();
+  if (transport_.instance() < hello_.instance) {
+    while (const auto other = transport_.session_with(hello_.instance)) {
+      auto proving = proves_itself(other, kProofLimit);
+      const bool alive = co_await proving;
+      if (!alive) {
+        other->end("it did not answer for 500 ms, and connected anew");
+        continue;
+      }
+      shm::Goodbye goodbye;
+      const std::vector<std::byte> words = shm::encode(goodbye);
+      static_cast<void>(
+          co_await with_timeout(kGoodbyeLimit, [](ShmSession& session, io::Bytes bytes) -> Task<Result<>> {
+            auto written = co_await session.stream_.write_all(bytes);
+            co_return written;
+          }(*this, io::Bytes(words))));
+      co_return SessionEnd::duplicate;
+    }
+    transport_.has_session(self);  // before anything is awaited
+    const std::vector<std::byte> welcome = shm::encode(shm::Welcome{});
+    auto written = co_await stream_.write_all(io::Bytes(welcome));
+    if (!written) co_return written.error();
+    co_return SessionEnd::lost;
+  }
+  while (true) {
+    auto frame = co_await read_frame();
+    if (!frame) co_return frame.error();
+    if (const auto* goodbye = std::get_if<shm::Goodbye>(&frame->frame)) {
+      if (goodbye->reason.empty()) co_return SessionEnd::duplicate;
+      co_return Error(ECONNREFUSED, "talk to a hub", "(" + goodbye->reason + ")");
+    }
+    if (std::holds_alternative<shm::Welcome>(frame->frame)) break;
+    if (!std::holds_alternative<shm::Unknown>(frame->frame))
+      co_return broken_handshake("(it spoke before it was asked)");
+  }
+  if (const auto other = transport_.session_with(hello_.instance)) other->end({});
+  transport_.has_session(self);
+  co_return SessionEnd::lost;
+}
+
+Task<bool> ShmSession::proves_itself(std::shared_ptr<ShmSession> self, Duration limit) {
+  if (!self->up_) co_return true;  // it is being born at this very moment
+  self->received_something_.reset();
+  self->send(shm::Ping{});
+  auto heard = co_await with_timeout(limit, set_or_ended(self->received_something_));
+  co_return heard.ok() && !self->ended_.is_set();
+}
+
+void ShmSession::end(std::string problem) {
+  if (ended_.is_set()) return;
+  quiet_ = quiet_ || problem.empty();
+  if (problem_.empty()) problem_ = std::move(problem);
+  ended_.set();
+  received_something_.set();
 }
 
 Task<> ShmSession::read() {
+  std::size_t frames = 0;
   while (true) {
     auto frame = co_await read_frame();
     Result<> handled;
     if (frame) {
+      last_received_ns_ = now_ns();
+      received_something_.set();
+      if (silent_) look_whether_it_answers();
       handled = handle(std::move(*frame));
     } else {
       handled = frame.error();
     }
-    if (handled) continue;
-    if (!is_farewell(handled.error())) {
-      problem_ = handled.error().message();
-      log_warning(fmt::format("hub {}: process {}: {}", transport_.hub(), pid_, problem_));
+    if (handled) {
+      if (++frames % kFramesPerTurn == 0) co_await yield();  // meeting a large hub holds nobody up
+      continue;
     }
+    if (is_farewell(handled.error())) break;
+    problem_ = handled.error().message();
+    log_warning(fmt::format("hub {}: process {}: {}", transport_.hub(), pid_, problem_));
     break;
   }
   ended_.set();
+  received_something_.set();
 }
 
+// All that waits goes out in one call, descriptors in the order of their frames: a thread that is busy with other things
+// has turns far apart.
 Task<> ShmSession::write() {
   while (true) {
     while (!outgoing_.empty()) {
-      const Outgoing next = std::move(outgoing_.front());
-      outgoing_.pop_front();
+      std::vector<Outgoing> batch;
+      std::vector<std::byte> bytes;
+      std::vector<int> descriptors;
+      while (!outgoing_.empty() && bytes.size() < kBatchBytes && descriptors.size() < kBatchDescriptors) {
+        Outgoing& next = batch.emplace_back(std::move(outgoing_.front()));
+        outgoing_.pop_front();
+        outgoing_bytes_ -= next.bytes.size();
+        bytes.insert(bytes.end(), next.bytes.begin(), next.bytes.end());
+        if (next.descriptor >= 0) descriptors.push_back(next.descriptor);
+      }
       Result<> sent;
-      if (next.descriptors.empty()) {
-        sent = co_await stream_.write_all(io::Bytes(next.bytes));
+      if (descriptors.empty()) {
+        sent = co_await stream_.write_all(io::Bytes(bytes));
       } else {
-        sent = co_await stream_.send_descriptors(next.descriptors, io::Bytes(next.bytes));
+        sent = co_await stream_.send_descriptors(descriptors, io::Bytes(bytes));
+      }
+      for (const Outgoing& one : batch) {
+        if (one.bell != nullptr) one.bell->gave_away();
       }
       if (!sent) {
+        if (!is_farewell(sent.error())) problem_ = sent.error().message();
         ended_.set();
         co_return;
       }
@@ -150,79 +278,109 @@ Task<> ShmSession::write() {
 
 // A child that the peer forked may keep its end of the socket open: its process tells for certain.
 Task<> ShmSession::watch_process() {
-  const io::Descriptor process(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
-  if (!process) {
-    if (errno == ESRCH) ended_.set();
-    co_return;  // ENOSYS, EPERM: the socket alone must tell
-  }
-  auto gone = co_await io::wait_readable(process.get());
+  if (!process_) co_return;  // the socket alone must tell
+  auto gone = co_await io::wait_readable(process_.get());
   if (gone) ended_.set();
 }
 
-// What is queued is still delivered to our subscribers; what they held comes back to our publishers.
-void ShmSession::end_links(bool died) noexcept {
-  for (const Link& link : std::exchange(links_, {})) {
-    LinkState& state = *link.memory.state;
-    std::uint32_t open = 0;
-    if (const auto outbox = link.outbox.lock()) {
-      state.subscriber_closed.store(2, std::memory_order_release);
-      if (outbox->owner().waker != nullptr) {
-        outbox->owner().waker->hand_over([weak = link.outbox] {
-          if (const auto alive = weak.lock()) alive->look_after_links();
-        });
-      }
-    } else if (const auto inbox = link.inbox.lock()) {
-      state.publisher_closed.compare_exchange_strong(open, died ? 2 : 1, std::memory_order_acq_rel);
-      inbox->wake();
+// A program that ends closes its sockets a moment before it is gone. One in another PID namespace may have no descriptor
+// here, and counts as gone.
+Task<bool> ShmSession::process_lives_on() {
+  if (serving_.empty() || !process_ || !transport_.alive()) co_return false;
+  auto waiting = with_timeout(kDyingLimit, io::wait_readable(process_.get()));
+  const Result<short> gone = co_await waiting;
+  co_return !gone.ok() && gone.error().timed_out() && transport_.alive();
+}
+
+// What the peer's program held comes back to our publishers: at once when it is gone, else as it lets go.
+void ShmSession::end_serving(bool lives_on) {
+  std::vector<ServedLink> ended = std::exchange(serving_, {});
+  std::vector<ServedLink> lent;
+  for (const ServedLink& link : ended) {
+    if (lives_on && !link.let_go() && transport_.lent().admit(link)) {
+      link.end();
+      lent.push_back(link);
+    } else {
+      link.forget();
     }
   }
+  tell_publishers(ended);
+  if (!lent.empty()) transport_.keep_lent(std::move(lent), std::move(process_));
 }
 
-void ShmSession::publish_state(bool connected, std::string problem) {
+// What is queued is still delivered to our subscribers.
+void ShmSession::end_subscriptions() noexcept {
+  for (const Received& link : std::exchange(receiving_, {})) {
+    std::uint32_t open = 0;
+    link.memory.state->publisher_closed.compare_exchange_strong(open, quiet_ ? 1 : 2,
+                                                                std::memory_order_acq_rel);
+    if (const auto inbox = link.inbox.lock()) Inbox::publisher_went(inbox);
+  }
+  for (const OurBell& bell : std::exchange(bells_, {})) bell.source->close();
+  requests_.clear();
+}
+
+bool ShmSession::is_idle(std::int64_t now) const noexcept {
+  return up_ && now - up_since_ns_ >= kIdleAfter.count() && serving_.empty() && receiving_.empty() &&
+         publishers_.empty();
+}
+
+PeerState ShmSession::state() const {
   PeerState state;
   state.name = hello_.hub;
-  state.address = pid_ == 0 ? address_ : fmt::format("shm pid {}", pid_);
-  state.connected = connected;
-  state.problem = std::move(problem);
-  transport_.set_peer_state(number_, std::move(state));
+  state.address = pid_ > 0   ? fmt::format("shm pid {}", pid_)
+                  : greeted_ ? "shm, another PID namespace"
+                             : address_;
+  state.connected = up_;
+  state.problem = problem_.empty() && !up_ ? "handshake" : problem_;
+  if (silent_) state.problem = "it does not answer: it is stopped, or something keeps its thread busy";
+  for (const auto& [topic, problem] : problems_)
+    state.problem += (state.problem.empty() ? "" : "; ") + problem;
+  return state;
 }
 
-// --- Frames -----------------------------------------------------------------------------------------------------------
+// --- Bytes ------------------------------------------------------------------------------------------------------------
 
 Task<Result<>> ShmSession::fill(std::size_t bytes) {
-  std::array<std::byte, 4096> buffer;
-  while (received_.size() < bytes) {
+  std::array<std::byte, 16384> buffer;
+  while (received_.size() - begin_ < bytes) {
+    if (begin_ > 0) {
+      received_.erase(received_.begin(), received_.begin() + static_cast<std::ptrdiff_t>(begin_));
+      begin_ = 0;
+    }
     auto came = co_await stream_.recv_descriptors(io::MutableBytes(buffer));
     if (!came) co_return came.error();
     for (io::Descriptor& descriptor : came->descriptors) descriptors_.push_back(std::move(descriptor));
-    if (descriptors_.size() > kMaxDescriptors)
-      co_return broken("(it sent descriptors that nothing asks for)");
+    if (descriptors_.size() > kMaxWaiting)
+      co_return Error(kBadInput, "talk to a hub", "(it sent descriptors that nothing asks for)");
     received_.insert(received_.end(), buffer.begin(),
                      buffer.begin() + static_cast<std::ptrdiff_t>(came->size));
   }
   co_return Result<>();
 }
 
-Task<Result<shm::Frame>> ShmSession::read_frame() {
-  auto filled = co_await fill(4);
-  if (!filled) co_return filled.error();
-  std::size_t size = 0;
-  for (std::size_t i = 0; i < 4; ++i) size |= std::to_integer<std::size_t>(received_[i]) << (8 * i);
-  if (size > shm::kMaxFrame) co_return broken("(a frame beyond the limit)");
-  filled = co_await fill(4 + size);
-  if (!filled) co_return filled.error();
-  auto frame = shm::decode(std::span(received_).subspan(4, size));
-  received_.erase(received_.begin(), received_.begin() + static_cast<std::ptrdiff_t>(4 + size));
+Task<Result<shm::Decoded>> ShmSession::read_frame() {
+  if (received_.size() - begin_ < 4) {
+    auto filled = co_await fill(4);
+    if (!filled) co_return filled.error();
+  }
+  const auto at = [&](std::size_t i) { return std::to_integer<std::size_t>(received_[begin_ + i]); };
+  const std::size_t size = at(0) | at(1) << 8 | at(2) << 16 | at(3) << 24;
+  if (size > shm::kMaxFrame) co_return Error(kBadInput, "talk to a hub", "(a frame beyond the limit)");
+  if (received_.size() - begin_ < 4 + size) {
+    auto filled = co_await fill(4 + size);
+    if (!filled) co_return filled.error();
+  }
+  auto frame = shm::decode(std::span(received_).subspan(begin_ + 4, size));
+  begin_ += 4 + size;
   co_return frame;
 }
 
-void ShmSession::send(const shm::Frame& frame, std::vector<int> descriptors,
-                      std::vector<std::shared_ptr<const void>> owners) {
-  if (outgoing_.size() >= kMaxOutgoing) {
-    problem_ = "it reads nothing";
-    return ended_.set();
-  }
-  outgoing_.push_back({shm::encode(frame), std::move(descriptors), std::move(owners)});
+void ShmSession::send(const shm::Frame& frame, int descriptor, std::shared_ptr<const void> owner,
+                      std::shared_ptr<WakeSource> bell) {
+  if (outgoing_bytes_ > kMaxOutgoing) return end("it reads nothing");
+  outgoing_.push_back({shm::encode(frame), descriptor, std::move(owner), std::move(bell)});
+  outgoing_bytes_ += outgoing_.back().bytes.size();
   to_write_.set();
 }
 
@@ -231,155 +389,6 @@ io::Descriptor ShmSession::take_descriptor() {
   io::Descriptor first = std::move(descriptors_.front());
   descriptors_.pop_front();
   return first;
-}
-
-Result<> ShmSession::handle(shm::Frame frame) {
-  if (descriptors_.size() < shm::descriptors_of(frame)) return broken("(a frame without its descriptors)");
-  return std::visit([this](auto& value) { return handle(std::move(value)); }, frame);
-}
-
-Result<> ShmSession::handle(const shm::Hello&) { return broken("(it introduced itself twice)"); }
-
-// --- Who is there, and who wants it -----------------------------------------------------------------------------------
-
-void ShmSession::announce(const Port& port) {
-  if (!up_) return;
-  const PortInfo& info = port.info();
-  if (info.direction == Direction::in) {
-    for (auto& [id, remote] : publishers_) offer(remote, const_cast<Port&>(port));
-    return;
-  }
-  shm::Publishes frame;
-  frame.publisher = info.id;
-  frame.topic = info.topic;
-  frame.layout_hash = info.layout->hash;
-  frame.layout = info.layout->describe();
-  frame.link = info.link;
-  frame.peer = info.peer;
-  send(frame);
-}
-
-void ShmSession::withdraw(const PortInfo& port) {
-  if (!up_) return;
-  if (port.direction == Direction::out) send(shm::Gone{port.id});
-}
-
-void ShmSession::announce_again(const Port& port) {
-  if (port.info().direction == Direction::in) announce(port);
-}
-
-Result<> ShmSession::handle(shm::Publishes frame) {
-  if (publishers_.size() >= kMaxPublishers) return broken("(too many publishers)");
-  RemotePublisher& remote = publishers_[frame.publisher];
-  remote = {};
-  remote.layout.name = std::move(frame.layout);
-  remote.layout.hash = frame.layout_hash;
-  remote.info.id = frame.publisher;
-  remote.info.topic = std::move(frame.topic);
-  remote.info.hub = hello_.hub;
-  remote.info.link = frame.link;
-  remote.info.peer = std::move(frame.peer);
-  for (const auto& port : transport_.ports()) {
-    if (port->info().direction == Direction::in) offer(remote, *port);
-  }
-  return {};
-}
-
-Result<> ShmSession::handle(const shm::Gone& frame) {
-  publishers_.erase(frame.publisher);
-  std::erase_if(links_,
-                [&](const Link& link) { return link.outbox.expired() && link.publisher == frame.publisher; });
-  return {};
-}
-
-// Asks for a remote publisher on behalf of a subscriber of ours.
-void ShmSession::offer(RemotePublisher& remote, Port& port) {
-  const PortInfo& ours = port.info();
-  if (!meet(remote.info, ours) || !transport_.claim(*this, remote.info.id, ours.id)) return;
-  if (remote.layout.hash != ours.layout->hash) {
-    problem_ = fmt::format("topic {}: it publishes {}, we expect {}: not connected", ours.topic,
-                           remote.layout.name, ours.layout->describe());
-    log_error(fmt::format("hub {}: process {}: {}", transport_.hub(), pid_, problem_));
-    return publish_state(true, problem_);
-  }
-  const std::shared_ptr<Inbox> inbox = port.shared_inbox();
-  if (inbox == nullptr) return;  // it closes at this moment
-  auto source = transport_.wake_source(inbox->owner());
-  if (!source) return log_error(source.error().message());
-  if (inbox->bell() != nullptr) (*source)->add(inbox);
-  shm::Subscribe frame;
-  frame.publisher = remote.info.id;
-  frame.subscriber = ours.id;
-  frame.depth = ours.subscribe.overflow == Overflow::latest ? 1 : ours.subscribe.depth;
-  frame.max_held = ours.subscribe.max_held;
-  frame.overflow = ours.subscribe.overflow;
-  send(frame, {(*source)->fd()}, {*source});
-}
-
-Result<> ShmSession::handle(const shm::Subscribe& frame) {
-  auto connected = connect(frame);
-  if (!connected) {
-    if (connected.code() == kBadInput) return connected;
-    log_error(connected.error().message());
-    send(shm::Refused{frame.publisher, frame.subscriber, connected.error().message()});
-  }
-  return {};
-}
-
-Result<> ShmSession::connect(const shm::Subscribe& frame) {
-  auto bell = EventFdBell::adopt(take_descriptor().release());
-  if (!bell) return bell.error();
-  const std::shared_ptr<Port> port = transport_.find_port(frame.publisher);
-  const std::shared_ptr<Outbox> shared = port != nullptr ? port->shared_outbox() : nullptr;
-  if (shared == nullptr) return {};  // it has gone meanwhile
-  Outbox& outbox = *shared;
-  const std::uint32_t slots = outbox.pool().slots();
-  auto source = transport_.wake_source(outbox.owner());
-  if (!source) return source.error();
-  auto memory = Mapping::create(LinkMemory::bytes_for(frame.depth, slots), true, "horus-link");
-  if (!memory) return memory.error();
-  const LinkMemory link = LinkMemory::over(std::move(*memory), frame.depth, slots);
-  std::erase_if(links_, [](const Link& other) { return other.memory.state->subscriber_closed.load() > 1; });
-  auto outlet = std::make_shared<Outlet>(link, frame.overflow, std::move(*bell), nullptr);
-  outlet->reserved = frame.depth + frame.max_held;
-  if (auto attached = outbox.attach(std::move(outlet)); !attached) return attached;
-  (*source)->add(shared);
-  links_.push_back({link, shared, {}, 0});
-  send(shm::Connected{frame.publisher, frame.subscriber, slots, outbox.pool().stride(), frame.depth},
-       {outbox.pool().memory()->file(), link.memory->file(), (*source)->fd()},
-       {outbox.pool().memory(), link.memory, *source});
-  return {};
-}
-
-Result<> ShmSession::handle(const shm::Connected& frame) {
-  const int slots_file = take_descriptor().release();
-  const int link_file = take_descriptor().release();
-  auto bell = EventFdBell::adopt(take_descriptor().release());
-  auto slots = Mapping::adopt(slots_file, std::size_t{frame.slots} * frame.stride, false);
-  auto memory = Mapping::adopt(link_file, LinkMemory::bytes_for(frame.depth, frame.slots), true);
-  if (!bell) return bell.error();
-  if (!slots) return slots.error();
-  if (!memory) return memory.error();
-  const LinkMemory link = LinkMemory::over(std::move(*memory), frame.depth, frame.slots);
-  const std::shared_ptr<Port> port = transport_.find_port(frame.subscriber);
-  const std::shared_ptr<Inbox> inbox = port != nullptr ? port->shared_inbox() : nullptr;
-  if (inbox == nullptr) {
-    link.state->subscriber_closed.store(2, std::memory_order_release);
-    return {};
-  }
-  const Layout& layout = *port->info().layout;
-  if (frame.stride < layout.tail_offset) return broken("(slots smaller than the message)");
-  auto* inlet = new Inlet(link, std::move(*slots), frame.slots, frame.stride, layout.tail_offset,
-                          layout.element_bytes, port->info().subscribe.max_held, std::move(*bell), false);
-  links_.push_back({link, {}, inbox, frame.publisher});
-  inbox->attach(inlet);
-  return {};
-}
-
-Result<> ShmSession::handle(const shm::Refused& frame) {
-  problem_ = frame.reason;
-  publish_state(true, problem_);
-  return {};
 }
 
 }  // namespace horus::msg

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One connection between two hubs that share memory: who is there, who wants what, and the links that came of it.
-// The transport's reactor. Internal.
+// The one connection between two hubs that share memory: who is there, who wants what, and the links that came of it.
+// The transport's reactor. What the frames mean is in shm_session_frames.cpp. Internal.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +15,11 @@
 #include <horus/io/unix.hpp>
 #include <horus/msg/link_memory.hpp>
 #include <horus/msg/port.hpp>
+#include <horus/msg/shm_arena.hpp>
 #include <horus/msg/shm_frames.hpp>
+#include <horus/msg/shm_lent.hpp>
 #include <horus/msg/transport.hpp>
+#include <horus/msg/wake_source.hpp>
 #include <horus/task/event.hpp>
 #include <horus/task/task.hpp>
 
@@ -24,80 +27,165 @@ namespace horus::msg {
 
 class ShmTransport;
 
-class ShmSession {
+/// How a session ended, for whoever may want another one.
+enum class SessionEnd : std::uint8_t {
+  lost,       ///< whatever it was: try again
+  duplicate,  ///< there is another session with that hub
+  refused,    ///< trying again soon changes nothing
+};
+
+class ShmSession : public std::enable_shared_from_this<ShmSession> {
  public:
-  ShmSession(ShmTransport& transport, std::uint64_t number, io::UnixStream stream, std::string address);
+  ShmSession(ShmTransport& transport, io::UnixStream stream, std::string address);
   ShmSession(const ShmSession&) = delete;
   ShmSession& operator=(const ShmSession&) = delete;
   ~ShmSession();
 
   /// From the handshake to the end of the peer. Then every link has ended, and its owner knows.
-  Task<> run();
+  static Task<SessionEnd> run(std::shared_ptr<ShmSession> self);
   /// A port of ours was opened.
-  void announce(const Port& port);
-  /// Another session with the same peer has ended, and what it had connected is to be connected again.
-  void announce_again(const Port& port);
+  void announce(const std::shared_ptr<Port>& port);
   /// One was closed.
   void withdraw(const PortInfo& port);
+  /// Asks whether anybody is there; false when nothing has come for so long.
+  static Task<bool> proves_itself(std::shared_ptr<ShmSession> self, Duration limit);
+  /// Ends it. An empty problem is nothing to talk about.
+  void end(std::string problem);
+  /// What the peer closed without a word is taken back, what was refused asked for again, memory that nobody needs
+  /// forgotten.
+  void look_after_links();
 
-  [[nodiscard]] std::uint64_t number() const noexcept { return number_; }
-  [[nodiscard]] const std::string& peer() const noexcept { return hello_.instance; }
+  [[nodiscard]] std::uint64_t peer_instance() const noexcept { return hello_.instance; }
+  [[nodiscard]] const std::string& peer_hub() const noexcept { return hello_.hub; }
+  [[nodiscard]] int pid() const noexcept { return pid_; }
+  [[nodiscard]] bool has_ended() const noexcept { return ended_.is_set(); }
+  /// It was one, and so another may be one soon.
+  [[nodiscard]] bool was_up() const noexcept { return was_up_; }
+  /// Up for so long, and neither end has anything that the other wants: its place may be given to somebody else.
+  [[nodiscard]] bool is_idle(std::int64_t now_ns) const noexcept;
+  /// The peer closed the connection while they shook hands: it ends, or has no room.
+  [[nodiscard]] bool left_early() const noexcept { return left_early_; }
+  [[nodiscard]] PeerState state() const;
 
  private:
   struct RemotePublisher {
     PortInfo info;
     Layout layout;
   };
-  struct Link {
+  struct Request {
+    std::uint64_t publisher = 0;
+    std::uint64_t subscriber = 0;
+    std::uint32_t depth = 0;
+    std::int64_t again_ns = 0;  // refused: when to ask again; 0: no answer yet, INT64_MAX: never
+  };
+  struct Received {  // a publisher of theirs
     LinkMemory memory;
-    std::weak_ptr<Outbox> outbox;  // one of the two
     std::weak_ptr<Inbox> inbox;
-    std::uint64_t publisher;  // of a link with an inbox
+    std::uint64_t publisher = 0;
+  };
+  struct TheirMemory {
+    std::shared_ptr<Mapping> whole;  // null: there are no addresses for it, as yet
+    bool links = false;
+    std::uint64_t bytes = 0;
+    io::Descriptor file{};  // of what is not mapped
+  };
+  struct OurBell {
+    std::uint32_t number = 0;
+    std::shared_ptr<WakeSource> source;
   };
 
-  Task<Result<>> greet();
+  Task<Result<SessionEnd>> greet();
+  Task<Result<SessionEnd>> agree();
   Task<> read();
   Task<> write();
   Task<> watch_process();
-  Task<Result<shm::Frame>> read_frame();
+  Task<Result<shm::Decoded>> read_frame();
   Task<Result<>> fill(std::size_t bytes);
-  Result<> handle(shm::Frame frame);
-  Result<> handle(const shm::Hello& frame);
-  Result<> handle(shm::Publishes frame);
-  Result<> handle(const shm::Gone& frame);
-  Result<> handle(const shm::Subscribe& frame);
-  Result<> handle(const shm::Connected& frame);
-  Result<> handle(const shm::Refused& frame);
-  Result<> connect(const shm::Subscribe& frame);
+  Result<> handle(shm::Decoded frame);
+  Result<> on(const shm::Hello& frame);
+  Result<> on(const shm::Welcome&) { return {}; }
+  Result<> on(const shm::Goodbye& frame);
+  Result<> on(shm::Publishes& frame);
+  Result<> on(const shm::Gone& frame);
+  Result<> on(const shm::Memory& frame);
+  Result<> on(const shm::Forget& frame);
+  Result<> on(const shm::BellIs& frame);
+  Result<> on(const shm::Subscribe& frame);
+  Result<> on(const shm::Connected& frame);
+  Result<> on(const shm::Refused& frame);
+  Result<> on(const shm::Ping& frame);
+  Result<> on(const shm::Pong&) { return {}; }
+  Result<> on(const shm::Unknown&) { return {}; }
+
+  Result<> connect(const shm::Subscribe& frame, const std::shared_ptr<Outbox>& outbox);
   void offer(RemotePublisher& remote, Port& port);
-  // No duplicates of descriptors: closing one cancels what waits on the other.
-  void send(const shm::Frame& frame, std::vector<int> descriptors = {},
-            std::vector<std::shared_ptr<const void>> owners = {});
-  void end_links(bool died) noexcept;
-  void publish_state(bool connected, std::string problem = {});
+  void ask(std::uint64_t publisher, Port& port);
+  /// The number of the bell that wakes the owner of a port; told to the peer when it is new.
+  Result<OurBell> bell_for(const Owner& owner);
+  Result<> tell_memory(const Arena::Place& place, bool links);
+  /// A problem that concerns one topic, until it is solved.
+  void complain(const std::string& topic, const std::string& problem);
+  void solved(const std::string& topic);
+  void send(const shm::Frame& frame, int descriptor = -1, std::shared_ptr<const void> owner = nullptr,
+            std::shared_ptr<WakeSource> bell = nullptr);
+  [[nodiscard]] Task<bool> process_lives_on();
+  void end_subscriptions() noexcept;
+  void end_serving(bool lives_on);
+  void look_whether_it_answers();
   io::Descriptor take_descriptor();
+  Result<> map_later(TheirMemory& memory);
 
   ShmTransport& transport_;
-  const std::uint64_t number_;
   io::UnixStream stream_;
   const std::string address_;
   shm::Hello hello_;  // the peer's
   int pid_ = 0;
+  io::Descriptor process_;
+  bool greeted_ = false;
   bool up_ = false;
+  bool was_up_ = false;
+  bool left_early_ = false;
+  bool quiet_ = false;  // it ended for no fault of the peer's
+  SessionEnd how_ended_ = SessionEnd::lost;
+  std::int64_t up_since_ns_ = 0;
+  std::int64_t last_received_ns_ = 0;
+  std::int64_t asked_ns_ = 0;  // when a ping went out that nothing has followed; 0: none
+  bool silent_ = false;
+  Event received_something_;
   Event ended_;
   std::string problem_;
+  std::map<std::string, std::string> problems_;  // by topic
 
   struct Outgoing {
     std::vector<std::byte> bytes;
-    std::vector<int> descriptors;
-    std::vector<std::shared_ptr<const void>> owners;  // of the descriptors, until they are sent
+    int descriptor = -1;
+    std::shared_ptr<const void> owner;  // of the descriptor, until it is sent
+    std::shared_ptr<WakeSource> bell;
   };
   std::deque<Outgoing> outgoing_;
+  std::size_t outgoing_bytes_ = 0;
   Event to_write_;
   std::vector<std::byte> received_;
+  std::size_t begin_ = 0;  // of what is left of received_
   std::deque<io::Descriptor> descriptors_;
+
+  // What the peer has, and we want
   std::map<std::uint64_t, RemotePublisher> publishers_;
-  std::vector<Link> links_;
+  std::size_t description_bytes_ = 0;
+  std::map<std::uint64_t, Request> requests_;
+  std::uint64_t last_request_ = 0;
+  std::map<std::uint32_t, TheirMemory> their_memory_;
+  std::size_t their_bytes_ = 0;
+  std::size_t unmapped_ = 0;  // pieces of it
+  std::map<std::uint32_t, std::shared_ptr<Bell>> their_bells_;
+  std::vector<Received> receiving_;
+
+  // What it wants of us
+  std::uint64_t last_served_ = 0;
+  const std::shared_ptr<Arena> links_;  // links' memory: this peer's alone
+  std::map<std::uint32_t, std::weak_ptr<Arena::Chunk>> told_memory_;
+  std::vector<OurBell> bells_;
+  std::vector<ServedLink> serving_;
 };
 
 }  // namespace horus::msg

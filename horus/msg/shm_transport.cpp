@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
+// The hub among others: its socket, whoever connects to it, and its ports. Whom it looks for is in shm_members.cpp.
 #include <horus/msg/shm_transport.hpp>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
-#include <filesystem>
 #include <utility>
-
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <fmt/format.h>
 
 #include <horus/base/log.hpp>
+#include <horus/io/host_calls.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/io/time.hpp>
 #include <horus/msg/shm_session.hpp>
@@ -22,94 +19,107 @@ namespace {
 
 constexpr Duration kLastBreath =
     std::chrono::milliseconds(20);  // until a dying process has closed everything
-constexpr std::size_t kMaxNamePart =
-    24;  // characters of a hub's name in a path: a socket's path has 107 in all
+constexpr Duration kLinksEvery = std::chrono::seconds(1);
+constexpr Duration kLinksLeast = std::chrono::milliseconds(10);
+constexpr std::size_t kEndsKept = 8;
+constexpr std::size_t kSaid = 1024;  // problems in the log, each once
 
-std::string default_directory() {
-  if (const char* chosen = std::getenv("HORUS_RUNTIME_DIR"); chosen != nullptr && *chosen != '\0')
-    return chosen;
-  if (const char* session = std::getenv("XDG_RUNTIME_DIR"); session != nullptr && *session != '\0')
-    return std::string(session) + "/horus";
-  return fmt::format("/tmp/horus-{}", ::geteuid());
+// The hubs of this process. Any thread.
+struct SharingHubs {
+  std::mutex mutex;
+  std::map<std::uint64_t, std::uint64_t>
+      instances;  // and the process of a simulated world that each belongs to
+};
+SharingHubs& sharing_here() {
+  static auto* all = new SharingHubs();  // never destroyed: hubs of static objects end later than any static
+  return *all;
 }
 
 }  // namespace
 
-Result<std::string> runtime_directory(const std::string& wanted) {
-  std::string directory = wanted.empty() ? default_directory() : wanted;
-  if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST)
-    return Error(errno, "make the hubs' directory", directory);
-  struct stat status{};
-  if (::lstat(directory.c_str(), &status) != 0) return Error(errno, "look at the hubs' directory", directory);
-  if (!S_ISDIR(status.st_mode) || status.st_uid != ::geteuid() || (status.st_mode & 0022) != 0) {
-    return Error(EPERM, "use the hubs' directory",
-                 directory +
-                     " (it must be a directory of this user that nobody else may write to; remove it, or set "
-                     "HORUS_RUNTIME_DIR)");
-  }
-  return directory;
-}
-
-// A readable part, and a hash that tells long and odd names apart.
-std::string socket_prefix(const std::string& hub) {
-  std::string name;
-  for (const char c : hub.substr(0, kMaxNamePart)) {
-    const bool plain =
-        (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
-    name += plain ? c : '_';
-  }
-  Layout hashed;
-  hashed.name = hub;
-  hashed.settle();
-  return fmt::format("{}-{:08x}.", name, static_cast<std::uint32_t>(hashed.hash));
-}
-
-Result<std::shared_ptr<Transport>> ShmTransport::create(std::string hub, ShmOptions options) {
-  static std::atomic<std::uint64_t> last{0};
-  auto directory = runtime_directory(options.directory);
-  if (!directory) return directory.error();
-  auto transport = std::make_shared<ShmTransport>(std::move(hub), std::move(options), std::move(*directory));
-  transport->instance_ = fmt::format("{}{}.{}", socket_prefix(transport->hub_), ::getpid(), ++last);
-  const std::string path = transport->directory_ + "/" + transport->instance_;
-  static_cast<void>(::unlink(path.c_str()));  // of a dead process that had our number
-  auto listener = io::UnixListener::listen(path);
-  if (!listener) return listener.error();
-  transport->listener_ = std::move(*listener);
-  static_cast<void>(::chmod(path.c_str(), 0600));
-  io::Reactor::current()->spawn(transport->run(transport), "hub " + transport->hub_);
+Result<std::shared_ptr<Transport>> ShmTransport::create(std::string hub, ShmOptions options,
+                                                        std::shared_ptr<Arena> memory) {
+  auto transport = std::make_shared<ShmTransport>(std::move(hub), std::move(options), std::move(memory));
+  auto bound = transport->bind();
+  if (!bound) return bound.error();
+  io::Reactor::current()->spawn(run(transport), "hub " + transport->hub_);
   return std::shared_ptr<Transport>(transport);
 }
 
-ShmTransport::ShmTransport(std::string hub, ShmOptions options, std::string directory)
+ShmTransport::ShmTransport(std::string hub, ShmOptions options, std::shared_ptr<Arena> memory)
     : hub_(std::move(hub)),
       options_(std::move(options)),
-      directory_(std::move(directory)),
+      memory_(std::move(memory)),
+      directories_(candidate_directories(options_.directory)),
       reactor_(io::Reactor::current()),
-      waker_(reactor_->waker()) {}
+      waker_(reactor_->waker()) {
+  reactor_->backend().random_bytes(&instance_, sizeof instance_);
+  name_ = socket_name(hub_, instance_);
+  const std::lock_guard lock(sharing_here().mutex);
+  sharing_here().instances.emplace(instance_, io::HostCalls::here().world_process());
+}
 
-ShmTransport::~ShmTransport() = default;
+ShmTransport::~ShmTransport() {
+  const std::lock_guard lock(sharing_here().mutex);
+  sharing_here().instances.erase(instance_);
+}
+
+bool ShmTransport::is_neighbour(std::uint64_t instance) {
+  const std::lock_guard lock(sharing_here().mutex);
+  const auto found = sharing_here().instances.find(instance);
+  return found != sharing_here().instances.end() && found->second == io::HostCalls::here().world_process();
+}
+
+// In the first directory that there is. The listener before it ends: nobody finds it any more.
+Result<> ShmTransport::bind() {
+  Result<> failed;
+  for (const std::string& directory : directories_) {
+    failed = prepare_directory(directory);
+    if (!failed) continue;
+    auto bound = bind_socket(directory, name_);
+    if (!bound) {
+      failed = bound.error();
+      continue;
+    }
+    directory_ = directory;
+    inode_ = bound->inode;
+    ++generation_;
+    listener_ = std::move(bound->listener);
+    return {};
+  }
+  return failed;
+}
 
 // --- Its life ---------------------------------------------------------------------------------------------------------
 
 Task<> ShmTransport::run(std::shared_ptr<ShmTransport> self) {
+  ShmTransport& hub = *self;
   Scope scope("hub", Failures::log);
-  scope_ = &scope;
-  scope.spawn(accept(self), "accept");
-  scope.spawn(find_members(self, hub_), "find hubs");
-  for (const auto& port : ports()) find_peer_of(port->info());
+  hub.scope_ = &scope;
+  hub.begin(accept(self), "accept");
+  hub.begin(look_around(self), "look for hubs");
+  hub.begin(look_after_links(self), "look after links");
   try {
-    if (!closing_) co_await closed_.wait();
+    if (!hub.closing_) co_await hub.closed_.wait();
   } catch (const Error&) {
     // The reactor ends.
   }
-  alive_.store(false, std::memory_order_release);
-  scope_ = nullptr;
+  hub.alive_.store(false, std::memory_order_release);  // from here on begin() starts nothing
   scope.cancel();
   co_await scope.join();
-  for (const auto& source : sources_) source->close();
-  sources_.clear();
-  listener_.reset();
-  static_cast<void>(::unlink((directory_ + "/" + instance_).c_str()));
+  hub.scope_ = nullptr;
+  hub.listener_.reset();
+  const std::string path = hub.directory_ + "/" + hub.name_;
+  if (is_still_there(path, hub.inode_)) static_cast<void>(io::HostCalls::here().unlink(path.c_str()));
+  hub.members_.clear();
+  hub.publish_state();
+}
+
+// Starts a task beside run(). False once the hub closes: whoever awaited something meanwhile has nothing more to do.
+bool ShmTransport::begin(Task<> task, const char* name) {
+  if (scope_ == nullptr || !alive()) return false;
+  scope_->spawn(std::move(task), name);
+  return true;
 }
 
 void ShmTransport::close() {
@@ -120,88 +130,115 @@ void ShmTransport::close() {
 }
 
 Task<> ShmTransport::accept(std::shared_ptr<ShmTransport> self) {
+  ShmTransport& hub = *self;
   while (true) {
-    auto stream = co_await listener_.accept();
+    const std::uint64_t generation = hub.generation_;
+    auto accepting = hub.listener_.accept();
+    auto stream = co_await accepting;
     if (!stream) {
-      if (!stream.error().cancelled())
-        log_error(
-            fmt::format("hub {}: accept: {}: no more hubs will be met", hub_, stream.error().message()));
-      co_return;
-    }
-    if (sessions_.size() >= options_.max_peers) {
-      log_warning(fmt::format("hub {}: {} peers are the limit (ShmOptions::max_peers): one more was refused",
-                              hub_, options_.max_peers));
+      if (!hub.alive()) co_return;
+      if (hub.generation_ != generation) continue;  // bound anew
+      if (stream.error().cancelled()) co_return;
+      hub.say(fmt::format("hub {}: accept: {}", hub.hub_, stream.error().message()));
+      co_await sleep(kLinksEvery);
       continue;
     }
-    scope_->spawn(serve(self, std::move(*stream), "shm"), "hub session");
-  }
-}
-
-// Whoever comes later finds those who are there, so nobody has to look twice.
-Task<> ShmTransport::find_members(std::shared_ptr<ShmTransport> self, std::string hub) {
-  const std::string prefix = socket_prefix(hub);
-  std::vector<std::string> found;
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(directory_, error)) {
-    std::string name = entry.path().filename();
-    if (name.starts_with(prefix) && name != instance_) found.push_back(std::move(name));
-  }
-  std::sort(found.begin(), found.end());
-  for (const std::string& name : found) {
-    const bool known = std::any_of(sessions_.begin(), sessions_.end(),
-                                   [&](const ShmSession* session) { return session->peer() == name; });
-    if (known || sessions_.size() >= options_.max_peers) continue;
-    auto stream = co_await reach(name);
-    if (stream) {
-      scope_->spawn(serve(self, std::move(*stream), "shm " + name), "hub session");
-    } else if (stream.error().cancelled()) {
-      co_return;
-    } else if (stream.code() != ENOENT && stream.code() != ECONNREFUSED) {
-      log_warning(fmt::format("hub {}: {}", hub_, stream.error().message()));
+    if (!hub.make_room()) {
+      hub.say(fmt::format("hub {}: {} peers are the limit (ShmOptions::max_peers): one more was refused",
+                          hub.hub_, hub.options_.max_peers));
+      continue;
     }
+    if (!hub.begin(serve(self, std::move(*stream), "shm"), "hub session")) co_return;
   }
 }
 
-// Connects to a hub. The socket of a process that died refuses, and is removed.
-Task<Result<io::UnixStream>> ShmTransport::reach(std::string instance) {
-  const std::string path = directory_ + "/" + instance;
-  auto stream = co_await io::UnixStream::connect(path, options_.handshake_limit);
-  if (!stream && stream.code() == ECONNREFUSED) static_cast<void>(::unlink(path.c_str()));
-  co_return stream;
-}
-
-// A session is over: its peer may have died without clearing up behind itself.
-Task<> ShmTransport::clear_after(std::shared_ptr<ShmTransport>, std::string instance) {
-  co_await sleep(kLastBreath);
-  auto stream = co_await reach(std::move(instance));
+// A place for one more session; one in which nothing happens gives way.
+bool ShmTransport::make_room() {
+  if (sessions_.size() < options_.max_peers) return true;
+  const std::int64_t now = now_ns();
+  const auto idle = std::find_if(sessions_.begin(), sessions_.end(),
+                                 [&](const auto& session) { return session->is_idle(now); });
+  if (idle == sessions_.end()) return false;
+  (*idle)->end("it gave its place up to another: nothing was wanted of it");
+  return sessions_.size() < options_.max_peers + 16;  // it goes within this turn or the next
 }
 
 Task<> ShmTransport::serve(std::shared_ptr<ShmTransport> self, io::UnixStream stream, std::string address) {
-  ShmSession session(*this, ++last_session_, std::move(stream), std::move(address));
-  sessions_.push_back(&session);
-  auto running = session.run();
-  co_await running;
-  forget(session);
-  if (!session.peer().empty() && scope_ != nullptr)
-    scope_->spawn(clear_after(self, session.peer()), "clear up");
-}
-
-bool ShmTransport::claim(const ShmSession& session, std::uint64_t publisher, std::uint64_t subscriber) {
-  return claims_.try_emplace({session.peer(), publisher, subscriber}, session.number()).second;
-}
-
-void ShmTransport::forget(ShmSession& session) {
-  std::erase(sessions_, &session);
-  std::erase_if(claims_, [&](const auto& claim) { return claim.second == session.number(); });
-  for (ShmSession* other : sessions_) {
-    if (other->peer() != session.peer()) continue;
-    for (const auto& port : ports()) other->announce_again(*port);
+  ShmTransport& hub = *self;
+  auto session = std::make_shared<ShmSession>(hub, std::move(stream), std::move(address));
+  struct Known {  // among the sessions, however it ends
+    ShmTransport& transport;
+    const std::shared_ptr<ShmSession>& session;
+    Known(ShmTransport& at, const std::shared_ptr<ShmSession>& one) : transport(at), session(one) {
+      transport.sessions_.push_back(session);
+    }
+    Known(const Known&) = delete;
+    Known& operator=(const Known&) = delete;
+    ~Known() {
+      std::erase(transport.sessions_, session);
+      const auto found = transport.established_.find(session->peer_instance());
+      if (found != transport.established_.end() && found->second.lock() == session)
+        transport.established_.erase(found);
+    }
+  };
+  SessionEnd how = SessionEnd::lost;
+  {
+    const Known known(hub, session);
+    auto running = ShmSession::run(session);
+    how = co_await running;
   }
-  const std::lock_guard lock(mutex_);
-  // What went wrong stays to be seen; a peer that just left does not.
-  const auto state = states_.find(session.number());
-  if (state != states_.end() && state->second.problem.empty()) states_.erase(state);
-  while (states_.size() > 2 * options_.max_peers) states_.erase(states_.begin());
+  if (!hub.alive()) co_return;
+  const std::uint64_t instance = session->peer_instance();
+  const PeerState state = session->state();
+  const bool told = how == SessionEnd::duplicate;
+  if (const auto member = hub.members_.find(instance); member != hub.members_.end() && instance != 0) {
+    if (session->was_up()) member->second.pause = Duration::zero();
+    if (!told) hub.try_later(member->second, session->was_up() ? std::string() : state.problem);
+    hub.look_again();
+  } else if (!told && session->was_up()) {
+    hub.begin(clear_after(self, socket_name(session->peer_hub(), instance)), "clear up");
+  }
+  // What went wrong stays to be seen; a peer that just left does not, not even one that left in the middle of a handshake.
+  if (!told && !session->left_early() && !state.problem.empty() && state.problem != "handshake") {
+    hub.failed_.push_back(state);
+    hub.failed_.back().connected = false;
+    if (hub.failed_.size() > kEndsKept) hub.failed_.pop_front();
+    if (!session->was_up()) hub.say(fmt::format("hub {}: {}: {}", hub.hub_, state.address, state.problem));
+  }
+  hub.publish_state();
+}
+
+void ShmTransport::keep_lent(std::vector<ServedLink> lent, io::Descriptor process) {
+  begin(LentSlots::keep(lent_, std::move(lent), std::move(process)), "keep samples");
+}
+
+// The socket of a process that died refuses, and is removed.
+Task<> ShmTransport::clear_after(std::shared_ptr<ShmTransport> self, std::string name) {
+  co_await sleep(kLastBreath);
+  for (const std::string& directory : self->directories_)
+    sweep_temporary(directory + "/" + name, Duration::zero());
+}
+
+Task<> ShmTransport::look_after_links(std::shared_ptr<ShmTransport> self) {
+  while (true) {
+    co_await sleep(
+        std::min<Duration>(kLinksEvery, std::max<Duration>(self->options_.idle_limit / 4, kLinksLeast)));
+    const auto sessions = self->sessions_;
+    for (const auto& session : sessions) session->look_after_links();
+  }
+}
+
+std::shared_ptr<ShmSession> ShmTransport::session_with(std::uint64_t instance) const {
+  const auto found = established_.find(instance);
+  auto session = found != established_.end() ? found->second.lock() : nullptr;
+  return session != nullptr && !session->has_ended() ? session : nullptr;
+}
+
+void ShmTransport::has_session(const std::shared_ptr<ShmSession>& session) {
+  const std::uint64_t instance = session->peer_instance();
+  established_[instance] = session;
+  if (const auto member = members_.find(instance); member != members_.end()) member->second.problem.clear();
+  std::erase_if(failed_, [&](const PeerState& other) { return other.address == session->state().address; });
 }
 
 // --- Ports ------------------------------------------------------------------------------------------------------------
@@ -213,23 +250,23 @@ void ShmTransport::port_opened(const std::shared_ptr<Port>& port) {
 }
 
 void ShmTransport::add_port(const std::shared_ptr<Port>& port) {
-  if (port->info().origin != nullptr) return;
-  ports_[port->info().id] = port;
-  for (ShmSession* session : sessions_) session->announce(*port);
-  find_peer_of(port->info());
-}
-
-// A link may lead to a hub of another name.
-void ShmTransport::find_peer_of(const PortInfo& port) {
-  if (port.link && port.peer != hub_ && scope_ != nullptr)
-    scope_->spawn(find_members(shared_from_this(), port.peer), "find hubs");
+  const PortInfo& info = port->info();
+  if (info.origin != nullptr || !ports_.try_emplace(info.id, port).second) return;
+  if (info.direction == Direction::in) subscribers_.emplace(info.topic, info.id);
+  const auto sessions = sessions_;
+  for (const auto& session : sessions) session->announce(port);
+  if (info.link && info.peer != hub_) {  // it may lead to a hub of another name
+    hinted_ = true;
+    look_.set();
+  }
 }
 
 void ShmTransport::port_closed(const PortInfo& port) {
   waker_->hand_over([self = shared_from_this(), port] {
-    self->ports_.erase(port.id);
-    std::erase_if(self->claims_, [&](const auto& claim) { return std::get<2>(claim.first) == port.id; });
-    for (ShmSession* session : self->sessions_) session->withdraw(port);
+    if (self->ports_.erase(port.id) == 0) return;
+    std::erase_if(self->subscribers_, [&](const auto& entry) { return entry.second == port.id; });
+    const auto sessions = self->sessions_;
+    for (const auto& session : sessions) session->withdraw(port);
   });
 }
 
@@ -241,37 +278,51 @@ std::vector<std::shared_ptr<Port>> ShmTransport::ports() const {
   return open;
 }
 
+std::vector<std::shared_ptr<Port>> ShmTransport::subscribers_of(const std::string& topic) const {
+  std::vector<std::shared_ptr<Port>> open;
+  const auto [begin, end] = subscribers_.equal_range(topic);
+  for (auto entry = begin; entry != end; ++entry) {
+    if (auto port = find_port(entry->second)) open.push_back(std::move(port));
+  }
+  return open;
+}
+
 std::shared_ptr<Port> ShmTransport::find_port(std::uint64_t id) const {
   const auto found = ports_.find(id);
   return found != ports_.end() ? found->second.lock() : nullptr;
 }
 
-Result<std::shared_ptr<WakeSource>> ShmTransport::wake_source(const Owner& owner) {
-  const std::shared_ptr<io::Waker>& waker = owner.waker != nullptr ? owner.waker : waker_;
-  for (const auto& source : sources_) {
-    if (source->waker() == waker) return source;
-  }
-  auto source = WakeSource::create(waker);
-  if (source) sources_.push_back(*source);
-  return source;
+// --- What a person should know ----------------------------------------------------------------------------------------
+
+void ShmTransport::say(const std::string& problem) {
+  if (said_.size() < kSaid && said_.insert(problem).second) log_warning(problem);
 }
 
-void ShmTransport::set_peer_state(std::uint64_t session, PeerState state) {
+void ShmTransport::publish_state() {
+  std::vector<PeerState> states;
+  for (const auto& session : sessions_) {
+    if (session_with(session->peer_instance()) == session) states.push_back(session->state());
+  }
+  for (const auto& [instance, member] : members_) {
+    if (established_.contains(instance) || (member.problem.empty() && !member.dialing)) continue;
+    PeerState& state = states.emplace_back();
+    state.name = hub_;
+    state.address = "shm " + member.directory + "/" + member.name;
+    state.problem = member.problem.empty() ? "handshake" : member.problem;
+  }
+  for (const auto& [directory, problem] : own_problems_) {
+    PeerState& state = states.emplace_back();
+    state.address = "shm " + directory;
+    state.problem = problem;
+  }
+  states.insert(states.end(), failed_.begin(), failed_.end());
   const std::lock_guard lock(mutex_);
-  states_[session] = std::move(state);
+  states_ = std::move(states);
 }
 
 std::vector<PeerState> ShmTransport::peers() const {
   const std::lock_guard lock(mutex_);
-  std::vector<PeerState> peers;
-  for (const auto& [number, state] : states_) {
-    // Two that found each other at the same moment have two sessions.
-    const bool twice = std::any_of(peers.begin(), peers.end(), [&](const PeerState& other) {
-      return other.address == state.address && other.name == state.name && other.problem == state.problem;
-    });
-    if (!twice) peers.push_back(state);
-  }
-  return peers;
+  return states_;
 }
 
 }  // namespace horus::msg

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include <horus/base/result.hpp>
@@ -13,17 +14,27 @@
 namespace horus::msg {
 
 /// Mapped memory, shared by whoever keeps a pointer to it; the last one unmaps. `file` is a memfd, or -1 for memory of
-/// this process alone.
+/// this process alone, and for a part of a larger mapping.
 class Mapping {
  public:
   /// Zeroed memory; pages come into being when they are touched. `sharable`: a sealed memfd that others can map.
-  /// Errors: ENOMEM, EMFILE.
+  /// Errors, with the name of the limit: ENOMEM, EMFILE, EFBIG.
   static Result<std::shared_ptr<Mapping>> create(std::size_t bytes, bool sharable, const char* name);
   /// Another process's memory: checked for its size and seals first (a peer could cut it short under a reader).
   /// Takes `file`. Errors: kBadInput for memory that is too small or not sealed; ENOMEM.
   static Result<std::shared_ptr<Mapping>> adopt(int file, std::size_t bytes, bool writable);
 
-  Mapping(std::byte* data, std::size_t size, int file) noexcept : data_(data), size_(size), file_(file) {}
+  /// `file_of`: see io::HostCalls::world_process.
+  Mapping(std::byte* data, std::size_t size, int file, std::uint64_t file_of = 0) noexcept
+      : data_(data), size_(size), file_(file), file_of_(file_of) {}
+  /// Part of memory that `owner` keeps mapped, at `offset` of its `file`: -1 for memory of this process alone, and for a
+  /// peer's.
+  Mapping(std::byte* data, std::size_t size, std::shared_ptr<const void> owner, int file = -1,
+          std::size_t offset = 0) noexcept
+      : data_(data), size_(size), file_(-1), owner_(std::move(owner)), pages_(file), offset_(offset) {}
+  /// `bytes` of a larger one. Errors: kBadInput when it does not reach that far.
+  static Result<std::shared_ptr<Mapping>> part(const std::shared_ptr<Mapping>& whole, std::uint64_t offset,
+                                               std::size_t bytes);
   Mapping(const Mapping&) = delete;
   Mapping& operator=(const Mapping&) = delete;
   ~Mapping();
@@ -33,17 +44,29 @@ class Mapping {
   [[nodiscard]] int file() const noexcept { return file_; }
   /// It stays mapped; nobody else can be given it any more.
   void close_file() noexcept;
+  /// Has the pages of `bytes` from `at` on, which are reserved only until then: writing to one that the system cannot spare
+  /// any more would be SIGBUS, here or in a peer. Memory of this process alone needs none. Errors, with the name of the
+  /// limit: ENOSPC, ENOMEM.
+  Result<> fill(std::size_t at, std::size_t bytes) const;
+  /// Whether there is anything that fill() does.
+  [[nodiscard]] bool fills() const noexcept { return pages_file() >= 0; }
   /// From now on nobody else may map it writable (F_SEAL_FUTURE_WRITE).
   Result<> forbid_writers();
 
  private:
+  [[nodiscard]] int pages_file() const noexcept { return owner_ != nullptr ? pages_ : file_; }
+
   std::byte* data_;
   std::size_t size_;
-  int file_;  // -1: of this process alone, or closed
+  int file_;                           // -1: of this process alone, or closed
+  std::uint64_t file_of_ = 0;          // the process of a simulated world; 0: the kernel's
+  std::shared_ptr<const void> owner_;  // of a part: what keeps it mapped
+  int pages_ = -1;                     // of a part: the owner's file
+  std::size_t offset_ = 0;             // where it begins there
 };
 
 /// Slots of one size, with a count of who still needs each. The freed ones are used again last in, first out: warm in
-/// the cache, and memory that was never needed is never touched.
+/// the cache, and memory that was never needed is never touched. Reserved are addresses; pages come with have_pages().
 class SlotPool {
  public:
   static constexpr std::uint32_t kNone = UINT32_MAX;
@@ -58,6 +81,13 @@ class SlotPool {
     users_[slot] = 1;
     return slot;
   }
+  /// Has pages for the first `bytes` of a slot, at most its stride, before anybody writes there. Asks the system only where
+  /// nothing was written before. Errors: as Mapping::fill().
+  Result<> have_pages(std::uint32_t slot, std::size_t bytes) {
+    if (bytes <= filled_[slot]) [[likely]]
+      return {};
+    return fill(slot, bytes);
+  }
   void add_user(std::uint32_t slot) noexcept { ++users_[slot]; }
   void drop_user(std::uint32_t slot) noexcept {
     if (--users_[slot] == 0) free_.push_back(slot);
@@ -71,8 +101,11 @@ class SlotPool {
   [[nodiscard]] const std::shared_ptr<Mapping>& memory() const noexcept { return memory_; }
 
  private:
+  Result<> fill(std::uint32_t slot, std::size_t bytes);
+
   std::shared_ptr<Mapping> memory_;
-  std::uint32_t stride_;  // bytes
+  std::uint32_t stride_;               // bytes
+  std::vector<std::uint32_t> filled_;  // bytes of each slot that have pages
   std::vector<std::uint32_t> free_;
   std::vector<std::uint32_t> users_;
 };

@@ -2,6 +2,8 @@
 // Subscriber<T>: receives the messages of a topic, awaited or polled. Made by a node or a hub.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
 #include <coroutine>
 #include <cstdint>
 #include <memory>
@@ -21,10 +23,20 @@ namespace horus {
 namespace detail {
 
 template <Message T>
+std::byte* room_of(MessageRoom<T>& room) noexcept {
+  if constexpr (kTravelsInline<T>) {
+    return room.bytes;
+  } else {
+    return nullptr;
+  }
+}
+
+template <Message T>
 struct RecvAwaiter : msg::Inbox::Waiting {
-  explicit RecvAwaiter(msg::Inbox& inbox) noexcept : Waiting(kKind, inbox) {}
+  explicit RecvAwaiter(msg::Inbox& inbox) noexcept : Waiting(kKind, inbox, room_of<T>(own_)) {}
   Result<Sample<T>> await_resume() {
-    if (arrival.inlet != nullptr) return Sample<T>(std::exchange(arrival, {}));
+    if (arrival.inlet != nullptr && !inbox_.is_held()) [[likely]]
+      return Sample<T>(std::exchange(arrival, {}));
     if (failure != 0)
       return Error(failure, "recv", inbox_.topic() + " (too many samples are held; copy what you keep)");
     return Error(ECANCELED, "recv", inbox_.topic());
@@ -36,6 +48,7 @@ struct RecvAwaiter : msg::Inbox::Waiting {
   }
   static constexpr WaitKind kKind{
       .name = "a message", .cancel = &QueuedWaiter::cancel, .describe = &describe};
+  [[no_unique_address]] MessageRoom<T> own_;
 };
 
 }  // namespace detail
@@ -64,22 +77,34 @@ class Subscriber {
   [[nodiscard]] std::optional<Sample<T>> try_recv() {
     msg::Arrival arrival;
     int failure = 0;
-    if (!inbox().take(arrival, failure)) return std::nullopt;
-    if (failure != 0)
-      throw Error(failure, "recv", topic() + " (too many samples are held; copy what you keep)");
+    detail::MessageRoom<T> room;
+    if (!inbox().take(arrival, failure, detail::room_of<T>(room))) return std::nullopt;
+    if (failure != 0) throw_held(failure);
     return Sample<T>(arrival);
   }
-  /// The newest message that ever came, and null before the first. What was queued before it is passed over (and counts
-  /// as received). It stays until a newer one takes its place.
+  /// The newest message, and null before the first. What was queued before it is passed over (and counts as received). It
+  /// stays until a newer one takes its place, its publisher is muted (isolation, emergency stop) or goes, or an emergency
+  /// stop of its own node is reset: SubscribeOptions::keep_in_emergency. And until it is older than
+  /// SubscribeOptions::stale_after, whatever became of its publisher. Throws Error(ENOBUFS) while `max_held` samples of its
+  /// publisher are held elsewhere.
   [[nodiscard]] const Sample<T>* latest() {
-    while (true) {
-      // Free the place of the one before: max_held may be 1.
-      if (!inbox().has_message()) break;
-      latest_.reset();
-      auto next = try_recv();
-      if (!next) break;
-      latest_ = std::move(*next);
+    msg::Inbox& box = inbox();
+    msg::Arrival arrival;
+    int failure = 0;
+    detail::MessageRoom<T> room;
+    while (box.take(arrival, failure, detail::room_of<T>(room))) {
+      if (failure != 0) {
+        if (!latest_) throw_held(failure);
+        latest_.reset();  // its place is needed: max_held may be 1
+        continue;
+      }
+      const msg::Inbox::Taken taken = box.now(arrival);
+      Sample<T> next(arrival);
+      if (latest_ && !box.supersedes(taken, taken_)) continue;
+      latest_ = std::move(next);
+      taken_ = taken;
     }
+    if (latest_ && !box.still_counts(taken_)) latest_.reset();
     return latest_ ? &latest_ : nullptr;
   }
   /// True when try_recv() would give a message.
@@ -100,6 +125,9 @@ class Subscriber {
   }
 
  private:
+  [[noreturn]] void throw_held(int failure) const {
+    throw Error(failure, "recv", topic() + " (too many samples are held; copy what you keep)");
+  }
   [[nodiscard]] msg::Inbox& inbox() const noexcept {
     HORUS_ASSERT(port_ != nullptr, "a Subscriber was used that subscribes to nothing (or that was reset)");
     return port_->inbox();
@@ -107,6 +135,7 @@ class Subscriber {
 
   std::shared_ptr<msg::Port> port_;
   Sample<T> latest_;
+  msg::Inbox::Taken taken_;  // latest_
 };
 
 }  // namespace horus

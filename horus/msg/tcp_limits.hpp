@@ -25,11 +25,12 @@ void visit_limits(Options& options, Visit visit) {
   number("max_message_bytes", options.max_message_bytes, 1, AdvertiseOptions::kLargestMessage);
   number("max_greeting_bytes", options.max_greeting_bytes, 512, 65536);
   number("max_outbound_bytes", options.max_outbound_bytes, 65536, std::size_t{1} << 30);
+  number("max_inbound_bytes", options.max_inbound_bytes, 65536, std::size_t{1} << 36);
   number("max_connections", options.max_connections, 1, 65536);
   number("max_connections_per_address", options.max_connections_per_address, 1, 65536);
   number("max_ports", options.max_ports, 1, 1 << 20);
   time("handshake_limit", options.handshake_limit, milliseconds(1), minutes(10));
-  time("idle_limit", options.idle_limit, milliseconds(10), minutes(60));
+  time("idle_limit", options.idle_limit, milliseconds(30), minutes(60));
   time("retry_first", options.retry_first, milliseconds(1), minutes(10));
   time("retry_most", options.retry_most, options.retry_first, minutes(60));
   time("linger", options.linger, Duration::zero(), minutes(1));

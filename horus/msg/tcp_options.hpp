@@ -33,6 +33,9 @@ struct HORUS_API TcpHubOptions {
   std::size_t max_message_bytes = std::size_t{64} << 20;
   std::size_t max_greeting_bytes = 4096;                  ///< taken from a peer before it has said who it is
   std::size_t max_outbound_bytes = std::size_t{4} << 20;  ///< that wait to be sent, messages' queues apart
+  /// Memory that messages of one peer may take before they are taken from their queues; all peers together four times
+  /// as much. What comes beyond it is dropped.
+  std::size_t max_inbound_bytes = std::size_t{256} << 20;
   std::uint32_t max_connections = 256;
   std::uint32_t max_connections_per_address = 32;
   std::uint32_t max_ports = 4096;  ///< publishers that a peer may announce, and channels it may open

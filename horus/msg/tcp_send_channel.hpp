@@ -38,6 +38,9 @@ class SendChannel {
   static Result<std::shared_ptr<SendChannel>> open(std::uint32_t number, const LocalPort& publisher,
                                                    const wire::Subscribe& wanted);
   SendChannel(std::uint32_t number, const LocalPort& publisher, const wire::Subscribe& wanted);
+  SendChannel(const SendChannel&) = delete;
+  SendChannel& operator=(const SendChannel&) = delete;
+  ~SendChannel();
 
   /// Sends what comes until the channel is closed, the publisher is gone and everything was sent, or the session ends.
   static Task<> run(std::shared_ptr<SendChannel> self, std::shared_ptr<TcpSession> session);
@@ -52,6 +55,12 @@ class SendChannel {
   [[nodiscard]] std::uint64_t publisher() const noexcept { return publisher_; }
   [[nodiscard]] bool finishing() const noexcept { return finishing_; }
   [[nodiscard]] std::uint64_t lost() const noexcept { return inbox_->missed(); }
+  /// True when the publisher's state is another than the other end was told last; `word` gets it.
+  bool news_of_state(std::uint32_t& word) noexcept;
+  /// Messages that the publisher had sent when this began.
+  [[nodiscard]] std::uint64_t started() const noexcept { return started_; }
+  /// Slots of the publisher that it may keep.
+  [[nodiscard]] std::uint32_t reserved() const noexcept;
   /// Gives `lost` the messages that were lost before they could be sent. True when the other end does not know yet.
   bool news_of_loss(std::uint64_t& lost) noexcept;
 
@@ -61,6 +70,8 @@ class SendChannel {
 
   [[nodiscard]] std::uint32_t room() const noexcept;
   void interrupt() noexcept;
+  [[nodiscard]] wire::DataPrefix next_prefix(const Arrival& message, std::uint64_t lost) noexcept;
+  void append(TcpSession& session, const Batch& batch);
   Task<Result<>> write(TcpSession& session, const Batch& batch);
 
   const std::uint32_t number_;
@@ -75,6 +86,9 @@ class SendChannel {
   std::uint64_t sent_ = 0;
   wire::Account account_;  // as the other end told last
   std::uint64_t lost_told_ = 0;
+  std::weak_ptr<Outbox> outbox_;
+  std::uint64_t started_ = 0;
+  std::uint32_t word_told_ = 0;  // live, as a channel begins
   NextMessage* waiting_ = nullptr;
   Event changed_;
   bool finishing_ = false;

@@ -13,6 +13,7 @@
 #include <horus/base/crc32c.hpp>
 #include <horus/io/time.hpp>
 #include <horus/msg/packing.hpp>
+#include <horus/msg/trim_heap.hpp>
 
 namespace horus::msg {
 namespace {
@@ -20,6 +21,10 @@ namespace {
 constexpr std::size_t kReceiveBuffer = std::size_t{64} << 10;  // bytes; holds any frame but those of messages
 constexpr std::size_t kWriteChunk = std::size_t{256} << 10;  // bytes per write, so that progress can be seen
 constexpr std::size_t kWriteParts = 16;
+constexpr std::size_t kManyPublishers = 1024;  // what is kept of them is worth giving back
+constexpr Duration kLeastBeat = std::chrono::milliseconds(10);
+constexpr Duration kStatesEvery = std::chrono::milliseconds(50);
+constexpr std::size_t kOutboundFull = std::size_t{64} << 10;  // bytes of small messages in one write
 constexpr Duration kFarewellLimit = std::chrono::milliseconds(200);
 static_assert(kReceiveBuffer >= wire::kHeaderBytes + wire::kLongestControl);
 
@@ -33,9 +38,14 @@ TcpSession::TcpSession(std::unique_ptr<SessionStream> stream, std::string name, 
       options_(options),
       same_machine_(same_machine),
       owner_(owner),
+      inbound_(std::make_shared<InboundBudget>(options_.max_inbound_bytes, owner.inbound())),
       scope_("tcp session", Failures::log) {}
 
-TcpSession::~TcpSession() = default;
+TcpSession::~TcpSession() {
+  const bool much = publishers_.size() >= kManyPublishers;
+  publishers_.clear();
+  if (much) trim_heap();
+}
 
 Task<Result<>> TcpSession::run(std::shared_ptr<TcpSession> self) {
   auto greeting = with_timeout(self->options_.handshake_limit, self->greet());
@@ -74,13 +84,22 @@ Task<Result<>> TcpSession::converse() {
   static_cast<void>(scope_.spawn(watch(), "tcp session watch"));
   for (const auto& [id, port] : owner_.ports()) port_opened(port);
   auto reading = read_frames();
-  Result<> ended = co_await reading;
+  Result<> ended;
+  try {
+    ended = co_await reading;
+  } catch (const Error& error) {  // the writer and the watch still run
+    ended = error;
+  } catch (const std::exception& error) {
+    ended = Error(kBadInput, "take a frame", fmt::format("of {} ({})", name_, error.what()));
+  }
   if (failure_) ended = *failure_;
   ending_ = true;
   end_channels();
   scope_.cancel();
   co_await scope_.join();
   sending_.clear();
+  for (const auto& [number, channel] : receiving_) remember(*channel);
+  latest_receiver_ = nullptr;
   std::exchange(receiving_, {}).clear();  // a subscriber that takes the rest tells us
   co_return ended;
 }
@@ -141,6 +160,7 @@ Task<Result<>> TcpSession::farewell(std::string text) {
 
 Task<Result<>> TcpSession::read_frames() {
   while (true) {
+    if (failure_) co_return *failure_;  // another connection takes over: what came by this one is settled
     const wire::Bytes waiting = wire::Bytes(received_).subspan(begin_, end_ - begin_);
     std::size_t needed = wire::kHeaderBytes;
     if (waiting.size() >= needed) {
@@ -151,9 +171,15 @@ Task<Result<>> TcpSession::read_frames() {
       if (waiting.size() >= needed) {
         Result<> handled;
         if (header->type == wire::FrameType::data) {
+          const std::size_t size = header->length - wire::kDataPrefixBytes;
           begin_ += needed;
-          auto reading = read_message(*header, waiting.first(needed));
-          handled = co_await reading;
+          if (waiting.size() - needed >= size) {  // all of it has come
+            begin_ += size;
+            handled = take_message(*header, waiting.first(needed), waiting.subspan(needed, size));
+          } else {
+            auto reading = read_message(*header, waiting.first(needed));
+            handled = co_await reading;
+          }
         } else {
           const wire::Bytes payload = waiting.subspan(wire::kHeaderBytes, header->length);
           if (!wire::is_intact(head, *header, payload))
@@ -176,6 +202,23 @@ Task<Result<>> TcpSession::read_frames() {
     last_received_ns_ = now_ns();
     end_ += *count;
   }
+}
+
+// Nothing is waited for: no coroutine, and the channel is looked up once for a stream of messages.
+Result<> TcpSession::take_message(const wire::Header& header, wire::Bytes head, wire::Bytes message) {
+  if (message.size() > options_.max_message_bytes)
+    return malformed(
+        fmt::format("(a message of {} bytes; at most {})", message.size(), options_.max_message_bytes));
+  const Result<ReceiveChannel*> channel = receiver_now(header.channel);
+  if (!channel) return channel.error();
+  const std::uint32_t sum =
+      crc32c(message, crc32c(head.subspan(wire::kHeaderBytes), wire::checksum_of_header(head)));
+  if (!wire::is_intact(header, sum)) return malformed("(a message with a wrong checksum)");
+  if (*channel == nullptr) return {};
+  const wire::DataPrefix prefix = wire::decode_data_prefix(head.subspan(wire::kHeaderBytes));
+  if (auto taken = (*channel)->take(message, prefix, stamp_here(prefix.stamp_ns)); !taken) return taken;
+  if (!std::exchange((*channel)->due, true)) due_.push_back(header.channel);
+  return {};
 }
 
 // The message goes to its slot: what has come already from the buffer, the rest from the stream. The channel lives until
@@ -256,6 +299,19 @@ Task<Result<>> TcpSession::write(std::span<const io::Bytes> parts) {
   co_return Result<>();
 }
 
+void TcpSession::append(std::span<const std::byte> head, io::Bytes message) {
+  control_.insert(control_.end(), head.begin(), head.end());
+  control_.insert(control_.end(), message.data(), message.data() + message.size());
+  control_due_.set();
+}
+
+bool TcpSession::outbound_full() const noexcept { return control_.size() >= kOutboundFull; }
+
+Task<> TcpSession::outbound_moves() {
+  outbound_moved_.reset();
+  co_await outbound_moved_.wait();
+}
+
 Task<> TcpSession::write_control() {
   wire::Buffer sending;
   while (true) {
@@ -265,6 +321,7 @@ Task<> TcpSession::write_control() {
     if (control_.empty()) continue;
     sending.clear();
     sending.swap(control_);
+    outbound_moved_.set();
     const std::array<io::Bytes, 1> parts{io::Bytes(sending)};
     auto writing = write(parts);
     const Result<> written = co_await writing;
@@ -289,10 +346,27 @@ void TcpSession::fail(const Error& error) noexcept {
   stream_->close();
 }
 
+// A publisher's state is a word that any thread may write, and that wakes nobody. While there are channels, it is looked at.
+Task<> TcpSession::watch_states() {
+  struct Watching {
+    bool& flag;
+    explicit Watching(bool& one) noexcept : flag(one) { flag = true; }
+    Watching(const Watching&) = delete;
+    Watching& operator=(const Watching&) = delete;
+    ~Watching() { flag = false; }
+  };
+  const Watching watching(watching_states_);
+  while (!sending_.empty()) {
+    for (const auto& [number, channel] : sending_) tell_state(*channel);
+    co_await sleep(kStatesEvery);
+  }
+}
+
 // Heartbeats, and the end of a connection over which nothing moves.
 Task<> TcpSession::watch() {
   const Duration theirs = std::chrono::milliseconds(std::max<std::uint32_t>(peer_.idle_ms, 10));
-  const Duration beat = std::min(options_.idle_limit, theirs) / 3;
+  // A peer that wants to hear from us all the time does not keep us busy.
+  const Duration beat = std::max<Duration>(std::min(options_.idle_limit, theirs) / 3, kLeastBeat);
   const std::int64_t limit = options_.idle_limit.count();
   while (true) {
     co_await sleep(beat);
@@ -306,6 +380,8 @@ Task<> TcpSession::watch() {
                  fmt::format("{} (it has read nothing for {} ms)", name_, limit / 1'000'000)));
       co_return;
     }
+    ask_again(now);
+    trim_memory();
     std::uint64_t lost = 0;
     for (const auto& [number, channel] : sending_) {
       if (channel->news_of_loss(lost))

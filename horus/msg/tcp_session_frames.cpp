@@ -11,7 +11,12 @@
 #include <horus/msg/tcp_session.hpp>
 
 namespace horus::msg {
-namespace {}  // namespace
+namespace {
+
+constexpr Duration kAskAgainAfter = std::chrono::seconds(2);  // for what was refused for want of room
+constexpr std::size_t kRefusalsKept = 4096;
+
+}  // namespace
 
 /// Rung on the subscriber's thread; heard on the session's.
 class TcpSession::TakenBell final : public Bell {
@@ -97,7 +102,7 @@ void TcpSession::subscribe(const wire::Advertise& publisher, const LocalPort& su
   const std::uint32_t number = ++last_requested_;
   if (publisher.layout.hash == subscriber.layout.hash) {
     auto opened = ReceiveChannel::open(number, publisher, subscriber,
-                                       std::make_shared<TakenBell>(weak_from_this(), number));
+                                       std::make_shared<TakenBell>(weak_from_this(), number), inbound_);
     if (!opened) {
       if (opened.code() != EPIPE) owner_.complain(*this, opened.error().message());
       return;
@@ -122,6 +127,7 @@ Result<> TcpSession::handle(const wire::Header& header, wire::Bytes payload) {
       const auto frame = wire::decode_withdraw(payload);
       if (!frame) return frame.error();
       publishers_.erase(frame->publisher);
+      std::erase_if(refused_, [&](const Refusal& one) { return one.publisher == frame->publisher; });
       return {};
     }
     case wire::FrameType::subscribe: return on_subscribe(header.channel, payload);
@@ -130,6 +136,8 @@ Result<> TcpSession::handle(const wire::Header& header, wire::Bytes payload) {
     case wire::FrameType::end: return on_end(header.channel, payload);
     case wire::FrameType::account: return on_account(header.channel, payload);
     case wire::FrameType::loss: return on_loss(header.channel, payload);
+    case wire::FrameType::state: return on_state(header.channel, payload);
+    case wire::FrameType::started: return on_started(header.channel, payload);
     case wire::FrameType::goodbye: {
       const auto frame = wire::decode_reason(payload);
       if (!frame) return frame.error();
@@ -138,14 +146,21 @@ Result<> TcpSession::handle(const wire::Header& header, wire::Bytes payload) {
     case wire::FrameType::data:
     case wire::FrameType::heartbeat: return {};
   }
-  return {};
+  return {};  // a later version's
 }
 
 Result<> TcpSession::on_advertise(wire::Bytes payload) {
   auto frame = wire::decode_advertise(payload);
   if (!frame) return frame.error();
-  if (publishers_.size() >= options_.max_ports)
-    return malformed(fmt::format("(more than {} publishers: TcpHubOptions::max_ports)", options_.max_ports));
+  if (publishers_.size() >= options_.max_ports) {
+    owner_.complain(*this, fmt::format("hub {} has more than {} publishers, the rest is not connected: "
+                                       "TcpHubOptions::max_ports",
+                                       peer_.hub, options_.max_ports));
+    return {};
+  }
+  // What describes the type is the peer's to say, when it refuses us; a hash is enough to ask.
+  std::string().swap(frame->layout.name);  // with its memory
+  std::string().swap(frame->layout.fields);
   const auto [entry, fresh] = publishers_.emplace(frame->publisher, std::move(*frame));
   if (!fresh) return malformed("(a publisher that was announced twice)");
   const wire::Advertise& publisher = entry->second;
@@ -178,6 +193,17 @@ Result<> TcpSession::on_subscribe(std::uint32_t channel, wire::Bytes payload) {
     refuse(channel, std::move(why));
     return {};
   }
+  // One subscriber may have all that there is; a second one of the same hub leaves something to others.
+  std::uint64_t reserved = 0;
+  for (const auto& [number, other] : sending_)
+    reserved += other->publisher() == frame->publisher ? other->reserved() : 0;
+  if (reserved > 0 && reserved + frame->depth > std::uint64_t{port->info.advertise.max_queued} * 3 / 4) {
+    refuse(channel,
+           fmt::format("topic {}: hub {} has {} of {} messages reserved already, and would have more than "
+                       "its share; raise AdvertiseOptions::max_queued",
+                       port->info.topic, peer_.hub, reserved, port->info.advertise.max_queued));
+    return {};
+  }
   auto opened = SendChannel::open(channel, *port, *frame);
   if (!opened) {
     if (opened.code() != ENOENT) owner_.complain(*this, opened.error().message());
@@ -185,8 +211,18 @@ Result<> TcpSession::on_subscribe(std::uint32_t channel, wire::Bytes payload) {
     return {};
   }
   const std::shared_ptr<SendChannel> sender = sending_.emplace(channel, std::move(*opened)).first->second;
+  if ((peer_.features & wire::kTellsState) != 0) {
+    if (!watching_states_) static_cast<void>(scope_.spawn(watch_states(), "states of publishers"));
+  }
   static_cast<void>(scope_.spawn(SendChannel::run(sender, shared_from_this()), "tcp " + port->info.topic));
   return {};
+}
+
+void TcpSession::tell_state(SendChannel& channel) {
+  std::uint32_t word = 0;
+  if ((peer_.features & wire::kTellsState) == 0 || !channel.news_of_state(word)) return;
+  wire::append(control_, channel.number(), wire::State{word});
+  send_control();
 }
 
 void TcpSession::refuse(std::uint32_t channel, std::string why) {
@@ -201,9 +237,74 @@ Result<> TcpSession::on_refuse(std::uint32_t channel, wire::Bytes payload) {
   if (!frame) return frame.error();
   const auto known = receiver(channel);
   if (!known) return known.error();
+  if (*known != nullptr && !frame->text.empty() && refused_.size() < kRefusalsKept) {
+    refused_.push_back(
+        {(*known)->publisher(), (*known)->subscriber(), now_ns() + kAskAgainAfter.count(), frame->text});
+  }
   forget_receiver(channel);
   if (!frame->text.empty()) owner_.complain(*this, frame->text);
   return {};
+}
+
+// The types agree, so that it was room that was missing.
+void TcpSession::ask_again(std::int64_t now_ns) {
+  std::vector<Refusal> due;
+  std::erase_if(refused_, [&](Refusal& one) {
+    if (one.again_ns > now_ns) return false;
+    due.push_back(std::move(one));
+    return true;
+  });
+  for (const Refusal& one : due) {
+    owner_.withdraw_complaint(*this, one.problem);  // it comes back when nothing has changed
+    const auto publisher = publishers_.find(one.publisher);
+    const auto port = owner_.ports().find(one.subscriber);
+    if (publisher != publishers_.end() && port != owner_.ports().end())
+      subscribe(publisher->second, port->second);
+  }
+}
+
+// --- Across connections -----------------------------------------------------------------------------------------------
+
+PairOfPorts TcpSession::pair_of(const ReceiveChannel& channel) const {
+  return {peer_.instance, channel.publisher(), channel.subscriber()};
+}
+
+std::optional<std::uint64_t> TcpSession::seen_here(const PairOfPorts& pair) const {
+  for (const auto& [number, channel] : receiving_) {
+    if (pair_of(*channel) == pair && channel->seen()) return channel->seen();
+  }
+  return std::nullopt;
+}
+
+void TcpSession::remember(const ReceiveChannel& channel) {
+  if (const auto seen = channel.seen()) owner_.remember_seen(pair_of(channel), seen);
+}
+
+Result<> TcpSession::on_started(std::uint32_t channel, wire::Bytes payload) {
+  const auto frame = wire::decode_started(payload);
+  if (!frame) return frame.error();
+  const auto known = receiver(channel);
+  if (!known) return known.error();
+  if (*known == nullptr) return {};
+  const auto before = owner_.seen_of(pair_of(**known));
+  (*known)->begin_at(frame->published, before.value_or(frame->published));
+  return {};
+}
+
+Result<> TcpSession::on_state(std::uint32_t channel, wire::Bytes payload) {
+  const auto frame = wire::decode_state(payload);
+  if (!frame) return frame.error();
+  const auto known = receiver(channel);
+  if (!known) return known.error();
+  if (*known != nullptr) (*known)->set_state(frame->word);
+  return {};
+}
+
+// Where much was queued once, and nothing is now.
+void TcpSession::trim_memory() {
+  constexpr std::size_t kWorthIt = std::size_t{1} << 20;
+  if (inbound_->used() < kWorthIt) return;
+  for (const auto& [number, channel] : receiving_) channel->trim();
 }
 
 Result<> TcpSession::on_unsubscribe(std::uint32_t channel, wire::Bytes payload) {
@@ -237,6 +338,8 @@ Result<> TcpSession::on_loss(std::uint32_t channel, wire::Bytes payload) {
 
 Result<> TcpSession::on_end(std::uint32_t channel, wire::Bytes payload) {
   Result<> counted = on_loss(channel, payload);
+  if (const auto known = receiver(channel); known && *known != nullptr)
+    owner_.remember_seen(pair_of(**known), std::nullopt);  // it has ended for good
   if (counted) forget_receiver(channel);
   return counted;
 }
@@ -249,12 +352,29 @@ Result<std::shared_ptr<ReceiveChannel>> TcpSession::receiver(std::uint32_t chann
   return found == receiving_.end() ? nullptr : found->second;
 }
 
+Result<ReceiveChannel*> TcpSession::receiver_now(std::uint32_t channel) {
+  if (latest_receiver_ != nullptr && latest_receiver_number_ == channel) return latest_receiver_;
+  const auto known = receiver(channel);
+  if (!known) return known.error();
+  latest_receiver_ = known->get();
+  latest_receiver_number_ = channel;
+  return latest_receiver_;
+}
+
 // Out of the map before it dies: a subscriber that takes the rest tells us, and is looked up there.
-void TcpSession::forget_receiver(std::uint32_t channel) { static_cast<void>(receiving_.extract(channel)); }
+void TcpSession::forget_receiver(std::uint32_t channel) {
+  latest_receiver_ = nullptr;
+  static_cast<void>(receiving_.extract(channel));
+}
+
+// The same machine reads the same clock.
+std::int64_t TcpSession::stamp_here(std::int64_t stamp_ns) const noexcept {
+  return same_machine_ && stamp_ns > 0 ? stamp_ns : 0;
+}
 
 void TcpSession::finish_message(std::uint32_t number, ReceiveChannel& channel, std::int64_t stamp_ns) {
   if (!receiving_.contains(number)) return;  // the subscriber went while the message came
-  channel.finish(stamp_ns == 0 || same_machine_ ? stamp_ns : now_ns());
+  channel.finish(stamp_here(stamp_ns));
   if (!std::exchange(channel.due, true)) due_.push_back(number);
 }
 

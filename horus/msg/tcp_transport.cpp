@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <utility>
 
+#include <poll.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -12,9 +13,14 @@
 #include <horus/base/log.hpp>
 #include <horus/io/time.hpp>
 #include <horus/msg/hub.hpp>
+#include <horus/msg/names.hpp>
 
 namespace horus::msg {
 namespace {
+
+constexpr std::size_t kPeersTogether = 4;  // times TcpHubOptions::max_inbound_bytes
+constexpr int kListenTries = 15;
+constexpr int kListenRest_ms = 20;
 
 Error impossible(int code, std::string_view address, std::string_view why) {
   return Error(code, "make a TCP hub", fmt::format("at {} ({})", address, why));
@@ -76,7 +82,8 @@ TcpTransport::TcpTransport(std::string address, std::string hub, const TcpHubOpt
       hub_(std::move(hub)),
       options_(options),
       reactor_(io::Reactor::current()),
-      waker_(reactor_->waker()) {
+      waker_(reactor_->waker()),
+      inbound_(std::make_shared<InboundBudget>(options_.max_inbound_bytes * kPeersTogether)) {
   greeting_.hub = hub_;
   reactor_->backend().random_bytes(&greeting_.instance, sizeof greeting_.instance);
   greeting_.process = process_here();
@@ -89,9 +96,8 @@ TcpTransport::~TcpTransport() { neighbours().forget(greeting_); }
 
 Result<> TcpTransport::check(const std::string& address, const std::string& hub,
                              const TcpHubOptions& options) {
-  const bool printable = std::all_of(hub.begin(), hub.end(), [](char c) { return c >= ' ' && c != 0x7f; });
-  if (hub.empty() || hub.size() > wire::kLongestName || !printable)
-    return impossible(EINVAL, address, "a hub's name has 1 to 255 printable characters");
+  if (hub.empty() || hub.size() > wire::kLongestName || !is_text(hub))
+    return impossible(EINVAL, address, "a hub's name has 1 to 255 bytes of printable UTF-8");
   if (auto sound = options.check(); !sound) return sound.error();
   if (options.role == TcpRole::connect) return {};
   const auto where = io::Address::parse(address);
@@ -110,7 +116,13 @@ Result<std::shared_ptr<Transport>> TcpTransport::create(const std::string& addre
   // The constructor is private to everyone else.
   std::shared_ptr<TcpTransport> transport(new TcpTransport(address, hub, options));
   if (options.role != TcpRole::connect) {
-    const Result<> listening = transport->listen();
+    Result<> listening = transport->listen();
+    // A program that was killed may hold the address a little longer: its ring ends in the background.
+    const bool must = options.role == TcpRole::listen && !transport->reactor_->backend().has_virtual_clock();
+    for (int tries = 0; must && listening.code() == EADDRINUSE && tries < kListenTries; ++tries) {
+      static_cast<void>(::poll(nullptr, 0, kListenRest_ms));
+      listening = transport->listen();
+    }
     const bool elsewhere = listening.code() == EADDRINUSE || listening.code() == EADDRNOTAVAIL;
     if (!listening && (options.role == TcpRole::listen || !elsewhere)) return listening.error();
   }
@@ -184,6 +196,7 @@ void TcpTransport::settle_port(LocalPort port) {
 
 void TcpTransport::remove_port(const PortInfo& port) {
   ports_.erase(port.id);
+  std::erase_if(seen_, [&](const auto& entry) { return entry.first.subscriber == port.id; });
   for (const Connection& connection : connections_) connection.session->port_closed(port);
 }
 
@@ -296,7 +309,8 @@ Task<> TcpTransport::accept_all() {
     const auto found = incoming_.find(host);
     const std::uint32_t from_there = found == incoming_.end() ? 0 : found->second;
     const bool too_many = all >= options_.max_connections;
-    if (too_many || from_there >= options_.max_connections_per_address) {
+    const bool full = too_many || from_there >= options_.max_connections_per_address;
+    if (full && !make_room(too_many ? std::string() : host)) {
       const std::string problem =
           too_many ? fmt::format("refused: {} connections are open (TcpHubOptions::max_connections)", all)
                    : fmt::format(
@@ -341,6 +355,8 @@ Task<Result<>> TcpTransport::hold(io::TcpStream stream, bool outgoing, Target* t
   Connection& added = connections_.emplace_back();
   added.session = session;
   added.outgoing = outgoing;
+  added.host = outgoing ? std::string() : peer.host();
+  added.since_ns = now_ns();
   added.target = target;
   auto running = TcpSession::run(session);
   Result<> ended = co_await running;

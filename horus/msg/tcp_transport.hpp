@@ -55,6 +55,8 @@ class TcpTransport final : public Transport,
     std::shared_ptr<TcpSession> session;
     bool outgoing = false;
     bool admitted = false;
+    std::string host;  // of an incoming one
+    std::int64_t since_ns = 0;
     Target* target = nullptr;  // of an outgoing one
     std::vector<std::string> problems;
   };
@@ -73,6 +75,12 @@ class TcpTransport final : public Transport,
 
   Result<> admit(TcpSession& session) override;
   void complain(TcpSession& session, const std::string& words) override;
+  void withdraw_complaint(TcpSession& session, const std::string& words) override;
+  void remember_seen(const PairOfPorts& pair, std::optional<std::uint64_t> seen) override;
+  [[nodiscard]] std::optional<std::uint64_t> seen_of(const PairOfPorts& pair) const override;
+  [[nodiscard]] const std::shared_ptr<InboundBudget>& inbound() const override { return inbound_; }
+  /// Ends a connection that gives its place up: from `host`, or from anywhere when it is empty.
+  bool make_room(const std::string& host);
   [[nodiscard]] const LocalPorts& ports() const override { return ports_; }
   [[nodiscard]] bool is_neighbour(const wire::Greeting& peer) const override;
   [[nodiscard]] Connection* find(const TcpSession& session) noexcept;
@@ -96,6 +104,9 @@ class TcpTransport final : public Transport,
   std::set<std::string> told_;                     // problems that are in the log
   std::int64_t last_refusal_ns_ = INT64_MIN / 2;
   LocalPorts ports_;
+  const std::shared_ptr<InboundBudget> inbound_;  // what messages of all peers have taken
+  std::map<PairOfPorts, std::uint64_t>
+      seen_;                // messages that subscribers know of, from connection to connection
   Scope* scope_ = nullptr;  // of run()
   Event session_ended_;
   Event stop_;

@@ -14,8 +14,11 @@ namespace horus::msg {
 namespace {
 
 constexpr std::size_t kFailuresKept = 8;
-constexpr std::size_t kProblemsKept = 8;                     // of one peer
-constexpr std::size_t kLongestProblem = 4096;                // bytes
+constexpr std::size_t kProblemsKept = 8;       // of one peer
+constexpr std::size_t kLongestProblem = 4096;  // bytes
+constexpr std::size_t kPairsKept = 4096;       // of subscribers and publishers, from connection to connection
+constexpr Duration kUnusedAfter = std::chrono::seconds(2);  // its place may be given to another
+constexpr Duration kSilentAfter = std::chrono::milliseconds(200);
 constexpr std::size_t kProblemsTold = 1024;                  // each once; then no more
 constexpr Duration kRefusalEvery = std::chrono::seconds(1);  // lines in the log about refused connections
 
@@ -66,6 +69,46 @@ void TcpTransport::complain(TcpSession& session, const std::string& words) {
     return;
   connection->problems.push_back(problem);
   publish_state();
+}
+
+void TcpTransport::withdraw_complaint(TcpSession& session, const std::string& words) {
+  Connection* connection = find(session);
+  if (connection == nullptr) return;
+  if (std::erase(connection->problems, words.substr(0, kLongestProblem)) > 0) publish_state();
+}
+
+void TcpTransport::remember_seen(const PairOfPorts& pair, std::optional<std::uint64_t> seen) {
+  if (!seen) {
+    seen_.erase(pair);
+    return;
+  }
+  if (seen_.size() >= kPairsKept && !seen_.contains(pair)) seen_.erase(seen_.begin());
+  seen_[pair] = *seen;
+}
+
+std::optional<std::uint64_t> TcpTransport::seen_of(const PairOfPorts& pair) const {
+  // The connection before may be about to end.
+  for (const Connection& connection : connections_) {
+    if (!connection.admitted || !connection.session->failed()) continue;
+    if (const auto seen = connection.session->seen_here(pair)) return seen;
+  }
+  const auto found = seen_.find(pair);
+  return found == seen_.end() ? std::nullopt : std::optional(found->second);
+}
+
+// One that has not said who it is after a while, or that has wanted nothing since it did.
+bool TcpTransport::make_room(const std::string& host) {
+  const std::int64_t now = now_ns();
+  const auto idle = std::find_if(connections_.begin(), connections_.end(), [&](const Connection& one) {
+    if (one.host.empty() || (!host.empty() && one.host != host) || one.session->failed()) return false;
+    const std::int64_t age = now - one.since_ns;
+    return one.admitted ? one.session->is_idle() && age >= kUnusedAfter.count() : age >= kSilentAfter.count();
+  });
+  if (idle == connections_.end()) return false;
+  idle->session->fail(
+      Error(EBUSY, "keep connected with",
+            idle->session->name() + " (others wait for its place, and nothing was wanted of it)"));
+  return true;
 }
 
 TcpTransport::Connection* TcpTransport::find(const TcpSession& session) noexcept {

@@ -1,55 +1,69 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <horus/msg/wake_source.hpp>
 
+#include <array>
 #include <cerrno>
-#include <cstdint>
-#include <string_view>
+#include <cstddef>
 #include <utility>
 
-#include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
-#include <fmt/format.h>
-
-#include <horus/io/descriptor.hpp>
-#include <horus/io/event_fd.hpp>
+#include <horus/io/host_calls.hpp>
 
 namespace horus::msg {
-namespace {
 
-void ring(int fd) noexcept {
-  const std::uint64_t once = 1;
+Result<std::shared_ptr<Bell>> SocketBell::adopt(io::Descriptor socket) {
+  const auto ask = [&](int option) {
+    int value = -1;
+    socklen_t size = sizeof value;
+    io::Backend& backend = io::Reactor::current()->backend();
+    return backend.get_option(socket.get(), SOL_SOCKET, option, &value, &size) >= 0 ? value : -1;
+  };
+  // Others may keep a sender waiting on a lock, whatever the flags.
+  if (ask(SO_DOMAIN) != AF_UNIX || ask(SO_TYPE) != SOCK_STREAM)
+    return Error(kBadInput, "connect over shared memory", "(the peer's bell is no Unix socket)");
+  if (io::HostCalls::here().world_process() != 0)
+    return std::shared_ptr<Bell>(std::make_shared<WorldBell>(std::move(socket)));
+  return std::shared_ptr<Bell>(std::make_shared<SocketBell>(socket.release()));
+}
+
+SocketBell::~SocketBell() { ::close(fd_); }
+
+// EAGAIN: bytes wait there already, which is as good. EPIPE: nobody listens.
+void SocketBell::ring() noexcept {
+  const char once = 1;
   const int saved = errno;
-  [[maybe_unused]] const ssize_t written = ::write(fd, &once, sizeof once);
+  [[maybe_unused]] const ssize_t sent = ::send(fd_, &once, sizeof once, MSG_DONTWAIT | MSG_NOSIGNAL);
   errno = saved;
 }
 
-}  // namespace
-
-Result<std::shared_ptr<Bell>> EventFdBell::adopt(int fd) {
-  char target[64] = {};
-  const std::string link = fmt::format("/proc/self/fd/{}", fd);
-  const ssize_t size = ::readlink(link.c_str(), target, sizeof target);
-  if (size < 0 || std::string_view(target, static_cast<std::size_t>(size)) != "anon_inode:[eventfd]") {
-    ::close(fd);
-    return Error(kBadInput, "connect over shared memory", "(the peer's bell is no eventfd)");
-  }
-  return std::shared_ptr<Bell>(std::make_shared<EventFdBell>(fd));
+void WorldBell::ring() noexcept {
+  const char once = 1;
+  static_cast<void>(io::HostCalls::here().send(socket_.get(), &once, sizeof once));
 }
 
-EventFdBell::~EventFdBell() { ::close(fd_); }
-void EventFdBell::ring() noexcept { msg::ring(fd_); }
-
 Result<std::shared_ptr<WakeSource>> WakeSource::create(std::shared_ptr<io::Waker> waker) {
-  const int fd = ::eventfd(0, EFD_CLOEXEC);
-  if (fd < 0) return Error(errno, "eventfd");
-  auto source = std::make_shared<WakeSource>(fd, std::move(waker));
-  source->waker_->hand_over([source] { io::Reactor::current()->spawn(watch(source), "shared-memory bell"); });
+  int ends[2];
+  io::HostCalls& host = io::HostCalls::here();
+  const int made = host.socket_pair(ends, AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK);
+  if (made < 0) return Error(-made, "make a bell");
+  auto source = std::make_shared<WakeSource>(ends[0], ends[1], host.world_process(), std::move(waker));
+  source->waker_->hand_over([source] {
+    if (!source->closed_.load(std::memory_order_relaxed))
+      io::Reactor::current()->spawn(watch(source), "shared-memory bell");
+  });
   return source;
 }
 
-// Through the reactor, which has watched it: on epoll the number would look watched still when somebody else has it.
-WakeSource::~WakeSource() { const io::Descriptor gone(fd_); }
+WakeSource::~WakeSource() {
+  const io::Descriptor near(std::exchange(near_, -1));
+  gave_away();
+}
+
+void WakeSource::gave_away() noexcept {
+  if (far_ >= 0) io::HostCalls::close_of(process_, std::exchange(far_, -1));
+}
 
 void WakeSource::add(const std::shared_ptr<Outbox>& outbox) {
   const std::lock_guard lock(mutex_);
@@ -65,14 +79,16 @@ void WakeSource::add(const std::shared_ptr<Inbox>& inbox) {
 
 void WakeSource::close() noexcept {
   closed_.store(true, std::memory_order_relaxed);
-  msg::ring(fd_);
+  waker_->hand_over([self = shared_from_this()] { self->stream_.reset(); });
 }
 
 // That the wait ends is all that the reactor needs to look at its own subscribers.
 Task<> WakeSource::watch(std::shared_ptr<WakeSource> self) {
+  self->stream_ = io::UnixStream(io::Descriptor(std::exchange(self->near_, -1)));
+  std::array<std::byte, 256> rings;
   while (!self->closed_.load(std::memory_order_relaxed)) {
-    auto times = co_await io::detail::EventFdAwaiter(self->fd_);
-    if (!times) co_return;
+    auto came = co_await self->stream_.read(io::MutableBytes(rings));
+    if (!came) break;
     const std::lock_guard lock(self->mutex_);
     for (const auto& outbox : self->outboxes_) {
       if (const std::shared_ptr<Outbox> alive = outbox.lock()) alive->room_may_have_come();
@@ -81,6 +97,7 @@ Task<> WakeSource::watch(std::shared_ptr<WakeSource> self) {
       if (const std::shared_ptr<Inbox> alive = inbox.lock()) alive->wake();
     }
   }
+  self->stream_.reset();
 }
 
 }  // namespace horus::msg

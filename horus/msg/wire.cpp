@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include <horus/base/crc32c.hpp>
+#include <horus/msg/names.hpp>
 #include <horus/msg/packing.hpp>
 
 namespace horus::msg::wire {
@@ -16,11 +17,6 @@ namespace {
 constexpr std::string_view kMagic = "HORUSHUB";
 constexpr std::uint8_t kByteOrder = std::endian::native == std::endian::little ? 1 : 2;  // of messages
 constexpr std::size_t kChecked = 12;  // bytes of a header under its checksum
-
-// A peer's words may go into the log.
-void make_one_line(std::string& text) {
-  std::replace_if(text.begin(), text.end(), [](char c) { return (c >= 0 && c < ' ') || c == 0x7f; }, ' ');
-}
 
 class Writer : public Packer {
  public:
@@ -38,9 +34,7 @@ class Reader : public Unpacker {
   // A name that may stand in a log line.
   std::string name() {
     std::string name = text(kLongestName);
-    const bool printable =
-        std::all_of(name.begin(), name.end(), [](char c) { return c >= ' ' && c != 0x7f; });
-    if (name.empty() || !printable) fail();
+    if (name.empty() || !is_text(name)) fail();
     return name;
   }
   Layout layout() {
@@ -51,7 +45,7 @@ class Reader : public Unpacker {
     layout.element_bytes = number<std::uint32_t>();
     layout.name = name();
     layout.fields = text(kLongestFields);
-    make_one_line(layout.fields);
+    make_printable(layout.fields);  // a peer's words may go into the log
     return layout;
   }
 };
@@ -101,11 +95,13 @@ Buffer encode(const Greeting& greeting) {
       .number(greeting.instance)
       .number(greeting.process)
       .number(greeting.idle_ms)
-      .text(greeting.hub, kLongestName);
+      .text(greeting.hub, kLongestName)
+      .number(greeting.features);
   const Bytes body = Bytes(buffer).subspan(kPreambleBytes);
   std::memcpy(buffer.data(), kMagic.data(), kMagic.size());
   store(buffer.data() + 8, kVersion);
   buffer[10] = static_cast<std::byte>(kByteOrder);
+  buffer[11] = static_cast<std::byte>(kLowestVersion);
   store(buffer.data() + 12, static_cast<std::uint32_t>(body.size()));
   store(buffer.data() + 16, crc32c(body));
   return buffer;
@@ -115,7 +111,9 @@ Result<Preamble> decode_preamble(Bytes bytes, std::size_t limit) {
   if (bytes.size() != kPreambleBytes || std::memcmp(bytes.data(), kMagic.data(), kMagic.size()) != 0)
     return malformed("(what answers there is no hub of Horus)");
   const auto version = load<std::uint16_t>(bytes.data() + 8);
-  if (version != kVersion) {
+  const std::uint16_t lowest =
+      bytes[11] == std::byte{0} ? version : std::to_integer<std::uint16_t>(bytes[11]);
+  if (lowest > kVersion || version < kLowestVersion) {
     return malformed(
         fmt::format("(it speaks version {} of the protocol, this end version {}: update the older program)",
                     version, kVersion));
@@ -137,8 +135,15 @@ Result<Greeting> decode_greeting(const Preamble& preamble, Bytes body) {
   greeting.process = reader.number<std::uint32_t>();
   greeting.idle_ms = reader.number<std::uint32_t>();
   greeting.hub = reader.name();
+  if (!reader.ok()) return malformed("(a broken greeting frame)");
   if (greeting.idle_ms == 0) return malformed("(a greeting without an idle limit)");
-  return whole(reader, std::move(greeting), "greeting");
+  if (reader.complete()) {
+    greeting.features = 0;  // version 1 had none
+    return greeting;
+  }
+  greeting.features = reader.number<std::uint64_t>();
+  if (!reader.ok()) return malformed("(a broken greeting frame)");
+  return greeting;
 }
 
 // --- Frames -----------------------------------------------------------------------------------------------------------
@@ -170,6 +175,12 @@ void append(Buffer& to, FrameType type, std::uint32_t channel, const Loss& frame
 void append(Buffer& to, FrameType type, std::uint32_t channel, const Reason& frame) {
   append_frame(to, type, channel, [&](Writer& writer) { writer.text(frame.text, kLongestText); });
 }
+void append(Buffer& to, std::uint32_t channel, const State& frame) {
+  append_frame(to, FrameType::state, channel, [&](Writer& writer) { writer.number(frame.word); });
+}
+void append(Buffer& to, std::uint32_t channel, const Started& frame) {
+  append_frame(to, FrameType::started, channel, [&](Writer& writer) { writer.number(frame.published); });
+}
 void append_heartbeat(Buffer& to) {
   append_frame(to, FrameType::heartbeat, 0, [](Writer&) {});
 }
@@ -197,8 +208,7 @@ Result<Header> decode_header(Bytes bytes) {
   header.channel = load<std::uint32_t>(bytes.data() + 8);
   header.checksum = load<std::uint32_t>(bytes.data() + kChecked);
   const bool zeros = bytes[5] == std::byte{0} && bytes[6] == std::byte{0} && bytes[7] == std::byte{0};
-  if (type < 1 || type > static_cast<std::uint8_t>(kLastFrameType) || !zeros)
-    return malformed(fmt::format("(a frame of unknown type {})", type));
+  if (type < 1 || !zeros) return malformed(fmt::format("(a frame of unknown type {})", type));
   header.type = static_cast<FrameType>(type);
   if (header.type == FrameType::data) {
     if (header.length < kDataPrefixBytes)
@@ -272,8 +282,20 @@ Result<Loss> decode_loss(Bytes payload) {
 Result<Reason> decode_reason(Bytes payload) {
   Reader reader(payload);
   Reason frame{reader.text(kLongestText)};
-  make_one_line(frame.text);
+  make_printable(frame.text);
   return whole(reader, std::move(frame), "reason");
+}
+
+Result<State> decode_state(Bytes payload) {
+  Reader reader(payload);
+  const State frame{reader.number<std::uint32_t>()};
+  return whole(reader, frame, "state");
+}
+
+Result<Started> decode_started(Bytes payload) {
+  Reader reader(payload);
+  const Started frame{reader.number<std::uint64_t>()};
+  return whole(reader, frame, "started");
 }
 
 DataPrefix decode_data_prefix(Bytes payload) noexcept {

@@ -21,7 +21,10 @@ namespace horus::msg::wire {
 using Bytes = std::span<const std::byte>;
 using Buffer = std::vector<std::byte>;
 
-inline constexpr std::uint16_t kVersion = 1;
+inline constexpr std::uint16_t kVersion = 2;  // the highest that we speak
+inline constexpr std::uint8_t kLowestVersion = 1;
+inline constexpr std::uint64_t kTellsState = 1;           // a feature: FrameType::state and started
+inline constexpr std::uint64_t kFeatures = kTellsState;   // those that we have
 inline constexpr std::size_t kPreambleBytes = 20;         // of a greeting, before its body
 inline constexpr std::size_t kHeaderBytes = 16;           // of every frame
 inline constexpr std::size_t kDataPrefixBytes = 24;       // of a data frame's payload, before the message
@@ -32,12 +35,14 @@ inline constexpr std::size_t kLongestControl = 60 << 10;  // payload of every fr
 
 // --- The greeting: what both ends send first ---------------------------------------------------------------------------
 
-/// Who is there. The preamble is magic[8] version[2] byte_order[1] zero[1] body_bytes[4] checksum[4].
+/// Who is there. The preamble is magic[8] version[2] byte_order[1] lowest_version[1] body_bytes[4] checksum[4]; a lowest
+/// version of 0 is the version itself. Bytes behind the fields that we know belong to a later version and are passed over.
 struct Greeting {
   std::uint64_t instance = 0;  ///< differs for every hub that ever was, as far as chance can tell
   std::uint32_t process = 0;
   std::uint32_t idle_ms = 0;  ///< the connection ends when nothing comes for so long
   std::string hub;
+  std::uint64_t features = kFeatures;  ///< version 1 had none
 };
 struct Preamble {
   std::uint32_t body_bytes = 0;
@@ -62,8 +67,10 @@ enum class FrameType : std::uint8_t {
   loss,           ///< messages of a channel that were lost before they could be sent
   heartbeat,      ///< still there
   goodbye,        ///< the connection ends, and why
+  state,          ///< the publisher of a channel is muted, or not any more
+  started,        ///< how many messages the publisher had sent when the channel began
 };
-inline constexpr auto kLastFrameType = FrameType::goodbye;
+// Of later types only the length and the checksum matter: they are passed over.
 
 /// length[4] type[1] zero[3] channel[4] checksum[4], over the first twelve bytes and the payload.
 struct Header {
@@ -100,6 +107,13 @@ struct Loss {
 struct Reason {
   std::string text;
 };
+/// As PublisherWord has it: a state, and how often it has changed.
+struct State {
+  std::uint32_t word = 0;
+};
+struct Started {
+  std::uint64_t published = 0;
+};
 struct DataPrefix {
   std::uint64_t number = 0;  ///< of the messages sent on this channel, from 0, without gaps
   std::uint64_t lost = 0;    ///< as in Loss
@@ -114,12 +128,14 @@ HORUS_API void append(Buffer& to, FrameType account_or_unsubscribe, std::uint32_
                       const Account& frame);
 HORUS_API void append(Buffer& to, FrameType loss_or_end, std::uint32_t channel, const Loss& frame);
 HORUS_API void append(Buffer& to, FrameType refuse_or_goodbye, std::uint32_t channel, const Reason& frame);
+HORUS_API void append(Buffer& to, std::uint32_t channel, const State& frame);
+HORUS_API void append(Buffer& to, std::uint32_t channel, const Started& frame);
 HORUS_API void append_heartbeat(Buffer& to);
 /// The header and prefix of a data frame; the message follows it on the wire.
 [[nodiscard]] HORUS_API std::array<std::byte, kHeaderBytes + kDataPrefixBytes> data_head(
     std::uint32_t channel, const DataPrefix& prefix, Bytes message) noexcept;
 
-/// Errors: kBadInput for a type that is not known, and a length that its type cannot have. A data frame's upper limit
+/// Errors: kBadInput for what is no frame's type, and a length that its type cannot have. A data frame's upper limit
 /// is its channel's matter.
 [[nodiscard]] HORUS_API Result<Header> decode_header(Bytes bytes);
 /// True when the checksum is that of the header's `bytes` and the payload.
@@ -135,6 +151,8 @@ HORUS_API void append_heartbeat(Buffer& to);
 [[nodiscard]] HORUS_API Result<Account> decode_account(Bytes payload);
 [[nodiscard]] HORUS_API Result<Loss> decode_loss(Bytes payload);
 [[nodiscard]] HORUS_API Result<Reason> decode_reason(Bytes payload);
+[[nodiscard]] HORUS_API Result<State> decode_state(Bytes payload);
+[[nodiscard]] HORUS_API Result<Started> decode_started(Bytes payload);
 /// Of the first kDataPrefixBytes.
 [[nodiscard]] HORUS_API DataPrefix decode_data_prefix(Bytes payload) noexcept;
 

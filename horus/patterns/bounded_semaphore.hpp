@@ -3,6 +3,8 @@
 // One thread. Waiters belong to the frames that wait.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
 #include <algorithm>
 #include <cerrno>
 #include <coroutine>

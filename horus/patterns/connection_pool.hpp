@@ -167,6 +167,7 @@ class ConnectionPool {
   static Task<Result<Lease>> acquire_from(std::shared_ptr<Core> core, Duration timeout) {
     auto taking = take(core);
     Result<Lease> lease = Lease();
+    const std::int64_t limit_ns = saturating_add(horus::now_ns(), timeout.count());
     if (timeout == Duration::max()) {
       lease = co_await taking;
     } else {
@@ -175,7 +176,7 @@ class ConnectionPool {
     ConnectionPoolStatistics& statistics = core->statistics;
     if (lease) {
       ++statistics.acquired;
-    } else if (lease.error().timed_out() && lease.error().operation() == std::string_view("with_timeout")) {
+    } else if (lease.error().timed_out() && horus::now_ns() >= limit_ns) {
       ++statistics.timeouts;
       co_return core->error(ETIMEDOUT, " (all are in use, or making one takes long)");
     } else if (lease.error().cancelled()) {

@@ -40,22 +40,14 @@ Error Failure::or_rethrow() const {
 namespace detail {
 
 void FailureLog::report(const std::string& name, const char* what, const Failure& failure) noexcept {
-  constexpr std::int64_t kQuietNs = 1'000'000'000;
   ++count_;
   try {
     last_ = failure.text;
-    const std::int64_t now = now_ns();
-    if (last_report_ns_ != INT64_MIN && now - last_report_ns_ < kQuietNs) {
-      ++unreported_;
-      return;
-    }
-    const std::string more = unreported_ == 0 ? std::string() : fmt::format(" ({} more since)", unreported_);
+    if (!log_.may(now_ns())) return;
     log_line(failure.code != 0 ? LogLevel::warning : LogLevel::error,
-             fmt::format("{}: {}: {}{}", name, what, failure.text, more));
-    last_report_ns_ = now;
-    unreported_ = 0;
+             fmt::format("{}: {}: {}{}", name, what, failure.text, log_.more()));
   } catch (...) {
-    ++unreported_;  // no memory for words; the count stands
+    return;  // no memory for words; the count stands
   }
 }
 

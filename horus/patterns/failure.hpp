@@ -8,6 +8,7 @@
 #include <utility>
 
 #include <horus/base/export.hpp>
+#include <horus/base/quiet_log.hpp>
 #include <horus/base/result.hpp>
 
 namespace horus {
@@ -40,8 +41,7 @@ class HORUS_API FailureLog {
 
  private:
   std::uint64_t count_ = 0;
-  std::uint64_t unreported_ = 0;
-  std::int64_t last_report_ns_ = INT64_MIN;
+  QuietLog log_;
   std::string last_;
 };
 

@@ -3,6 +3,8 @@
 // One reactor's thread. Waiters belong to the frames that wait; the limiter owns one timer.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>

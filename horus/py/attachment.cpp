@@ -47,9 +47,16 @@ PyObject* pump(PyObject* object, PyObject*) {
     return nullptr;
   }
   state.pumping = true;
+  state.watches.arm(*state.reactor);
   state.reactor->run_once();
+  if (state.watches.due()) {
+    state.watches.look(state.ready);
+    state.watches.arm(*state.reactor);  // again before the host sleeps
+    state.reactor->run_once();
+  }
   state.pumping = false;
   if (Awaited* latest = std::exchange(state.completed, nullptr)) LoopCore::settle_all(latest);
+  if (state.watches.due()) self->touched();
   Py_RETURN_NONE;
 }
 
@@ -58,16 +65,16 @@ PyObject* touched(PyObject* object, PyObject*) {
   Py_RETURN_NONE;
 }
 
-// A list of the futures that their tasks wait for.
-PyObject* cancel_all(PyObject* object, PyObject*) {
-  LoopCore* self = LoopCore::from(object);
-  PyObject* futures = PyList_New(0);
-  for (Operation* each = self->state->under_way; each != nullptr && futures != nullptr; each = each->after) {
-    each->wait->cancel();
-    if (each->future != nullptr && PyList_Append(futures, each->future) < 0) Py_CLEAR(futures);
+// (operation, tag) → the operation
+PyObject* mark(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
+  if (count != 2 || !is_operation(arguments[0])) {
+    PyErr_SetString(PyExc_TypeError, "an operation and a number are needed");
+    return nullptr;
   }
-  self->touched();
-  return futures;
+  const std::size_t tag = PyLong_AsSize_t(arguments[1]);
+  if (tag == static_cast<std::size_t>(-1) && PyErr_Occurred() != nullptr) return nullptr;
+  Operation::from(arguments[0])->tag = tag;
+  return Py_NewRef(arguments[0]);
 }
 
 PyObject* detach(PyObject* object, PyObject*) {
@@ -82,17 +89,35 @@ PyObject* core_of(PyObject*, PyObject* loop) {
 }
 
 PyMethodDef attachment_methods[] = {
-    {"_attach", &attach, METH_O, nullptr},        {"_pump", &pump, METH_NOARGS, nullptr},
-    {"_touched", &touched, METH_NOARGS, nullptr}, {"_cancel_all", &cancel_all, METH_NOARGS, nullptr},
-    {"_detach", &detach, METH_NOARGS, nullptr},   {nullptr, nullptr, 0, nullptr},
+    {"_attach", &attach, METH_O, nullptr},
+    {"_pump", &pump, METH_NOARGS, nullptr},
+    {"_touched", &touched, METH_NOARGS, nullptr},
+    {"_detach", &detach, METH_NOARGS, nullptr},
+    {nullptr, nullptr, 0, nullptr},
 };
 
 PyMethodDef attachment_functions[] = {
+    {"mark", method(&mark), METH_FASTCALL, "Says of which horus.Reactor an operation was asked."},
     {"core_of", &core_of, METH_O, "The loop if it is Horus' own, what is attached to it, or None."},
     {nullptr, nullptr, 0, nullptr},
 };
 
 }  // namespace
+
+// (tag, 0: every operation) → a list of the futures that their tasks wait for.
+PyObject* cancel_all(PyObject* object, PyObject* whose) {
+  LoopCore* self = LoopCore::from(object);
+  const std::size_t tag = PyLong_AsSize_t(whose);
+  if (tag == static_cast<std::size_t>(-1) && PyErr_Occurred() != nullptr) return nullptr;
+  PyObject* futures = PyList_New(0);
+  for (Operation* each = self->state->under_way; each != nullptr && futures != nullptr; each = each->after) {
+    if (tag != 0 && each->tag != tag) continue;
+    each->wait->cancel();
+    if (each->future != nullptr && PyList_Append(futures, each->future) < 0) Py_CLEAR(futures);
+  }
+  self->touched();
+  return futures;
+}
 
 LoopCore* attached_to(PyObject* loop) {
   const auto found = std::find_if(attachments.begin(), attachments.end(),

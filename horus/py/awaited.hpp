@@ -23,10 +23,21 @@ class Awaited {
   virtual void discard() noexcept {}
   /// Its value, a new reference, or null with an exception set. Once, after it has ended, with the GIL.
   virtual PyObject* take() = 0;
+  /// It has ended, and its task is back: false when there is more to wait for, which has begun. With the GIL.
+  virtual bool resume() { return true; }
+  /// Asks it to end at once: true when it has, and finish() will not follow; otherwise as cancel(). With the GIL.
+  virtual bool let_go() noexcept {
+    cancel();
+    return false;
+  }
+  /// It uses memory until it has ended; otherwise it can be forgotten at any time.
+  [[nodiscard]] bool in_kernel() const noexcept { return in_kernel_; }
 
  protected:
   /// It has ended. The loop's thread, with the GIL or without.
   void finish() noexcept { ended_(*this); }
+
+  bool in_kernel_ = true;
 
  private:
   friend struct Operation;

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
 #include <horus/base/clock.hpp>
 #include <horus/msg/hub.hpp>
@@ -27,6 +28,9 @@ void bind_hubs(py::module_& module);
 
 /// The hub behind a _core.Hub. Throws std::runtime_error when it is closed.
 Hub hub_behind(const py::handle& hub);
+
+/// A message of the library without the spelling of C++: "raise AdvertiseOptions::max_queued" → "raise max_queued".
+std::string in_pythons_words(std::string_view message);
 
 /// Keys as the members of NodeStatistics; histograms as dicts.
 py::dict to_dict(const NodeStatistics& node);

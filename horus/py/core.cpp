@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The module horus._core: what the Python package horus is made of. Its functions belong to the package, not to users.
+#include <array>
+#include <cctype>
 #include <cerrno>
+#include <utility>
 
 #include <horus/base/error.hpp>
 #include <horus/base/log.hpp>
@@ -17,7 +20,7 @@ namespace {
 
 // An Error as the exception that a Python user expects: a wrong value, a wrong type, a wrong moment, or the system's no.
 void raise(const Error& error) {
-  const std::string message = error.message();
+  const std::string message = in_pythons_words(error.message());
   switch (error.code()) {
     case EINVAL:
     case EEXIST:
@@ -61,6 +64,25 @@ const ModuleInterface interface{&make_awaitable, &raise_any, &touch_running_loop
 
 }  // namespace
 
+std::string in_pythons_words(std::string_view message) {
+  static constexpr std::array kOwners{
+      "Options::", "TcpRole::", "Miss::",      "Overflow::",       "Overrun::",
+      "Policy::",  "Hub::",     "Scheduler::", "SchedulerConfig::"};
+  std::string words(message);
+  for (const std::string_view owner : kOwners) {
+    std::size_t at = 0;
+    while ((at = words.find(owner, at)) != std::string::npos) {
+      std::size_t begin = at;
+      while (begin > 0 && std::isalnum(static_cast<unsigned char>(words[begin - 1])) != 0) --begin;
+      const std::size_t end = at + owner.size();
+      const bool named = end < words.size() && std::islower(static_cast<unsigned char>(words[end])) != 0;
+      if (named) words.erase(begin, end - begin);
+      at = named ? begin : end;
+    }
+  }
+  return words;
+}
+
 PyObject* make_awaitable(Awaited* awaited) {
   LoopCore* loop = running_loop();
   if (loop != nullptr) return make_operation(loop, awaited);
@@ -90,15 +112,76 @@ void bind_errors(py::module_& module) {
 
 }  // namespace horus::python
 
-PYBIND11_MODULE(_core, module) {
-  module.attr("version") = horus::version();
-  horus::python::bind_errors(module);
-  horus::python::bind_config(module);
-  horus::python::bind_scheduler(module);
-  horus::python::bind_interface(module);
-  if (!horus::python::add_handles(module.ptr()) || !horus::python::add_operations(module.ptr()) ||
-      !horus::python::add_loop(module.ptr()) || !horus::python::add_attachments(module.ptr()) ||
-      !horus::python::add_transport(module.ptr()) || !horus::python::add_slots(module.ptr()))
-    throw pybind11::error_already_set();
-  horus::python::bind_hubs(module);
+namespace {
+
+int fill_module(PyObject* object) {
+  namespace hp = horus::python;
+  static bool filled = false;
+  if (std::exchange(filled, true)) return 0;  // imported again: it is the same object
+  try {
+    pybind11::module_ module = pybind11::reinterpret_borrow<pybind11::module_>(object);
+    module.attr("version") = horus::version();
+    // Python was started without descriptor 2, which may be a file of the program by now.
+    if (PySys_GetObject("__stderr__") == Py_None) horus::detail::forget_standard_error();
+    hp::bind_errors(module);
+    hp::bind_config(module);
+    hp::bind_scheduler(module);
+    hp::bind_interface(module);
+    if (!hp::add_handles(object) || !hp::add_operations(object) || !hp::add_loop(object) ||
+        !hp::add_attachments(object) || !hp::add_transport(object) || !hp::add_slots(object))
+      return -1;
+    hp::bind_hubs(module);
+  } catch (pybind11::error_already_set& error) {
+    error.restore();
+    return -1;
+  } catch (const std::exception& error) {
+    PyErr_SetString(PyExc_ImportError, error.what());
+    return -1;
+  }
+  return 0;
+}
+
+PyObject* make_module(PyObject* spec, PyModuleDef*) {
+  static PyObject* module = nullptr;  // for ever, as its types
+  if (module != nullptr) return Py_NewRef(module);
+  PyObject* name = PyObject_GetAttrString(spec, "name");
+  PyObject* made = name == nullptr ? nullptr : PyModule_NewObject(name);
+  Py_XDECREF(name);
+  module = Py_XNewRef(made);
+  return made;
+}
+
+PyModuleDef_Slot module_slots[] = {
+    {Py_mod_create, reinterpret_cast<void*>(&make_module)},
+    {Py_mod_exec, reinterpret_cast<void*>(&fill_module)},
+#ifdef Py_mod_multiple_interpreters
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+#endif
+    {0, nullptr},
+};
+PyModuleDef module_definition{PyModuleDef_HEAD_INIT,
+                              "_core",
+                              "What the package horus is made of.",
+                              0,
+                              nullptr,
+                              module_slots,
+                              nullptr,
+                              nullptr,
+                              nullptr};
+
+}  // namespace
+
+// What the types of the module keep in static variables belongs to one interpreter. In phases, so that another one asks
+// anew, and does not get a copy of what the main one has.
+extern "C" PYBIND11_EXPORT PyObject* PyInit__core() {
+  if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
+    PyErr_SetString(
+        PyExc_ImportError,
+        "horus cannot be imported in a subinterpreter: import it in the main interpreter, or use a "
+        "process for each part");
+    return nullptr;
+  }
+  PYBIND11_CHECK_PYTHON_VERSION
+  PYBIND11_ENSURE_INTERNALS_READY
+  return PyModuleDef_Init(&module_definition);
 }

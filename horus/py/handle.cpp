@@ -2,7 +2,10 @@
 #include <horus/py/handle.hpp>
 
 #include <array>
+#include <cstddef>
 #include <new>
+
+#include <structmember.h>
 
 #include <horus/py/loop.hpp>
 #include <horus/py/raw_type.hpp>
@@ -30,7 +33,7 @@ T* allocate(PyTypeObject* type, FreeList<T>& free) {
     T* object = free.objects[--free.count];
     return reinterpret_cast<T*>(PyObject_Init(reinterpret_cast<PyObject*>(object), type));
   }
-  return reinterpret_cast<T*>(type->tp_alloc(type, 0));
+  return PyObject_GC_New(T, type);
 }
 
 template <class T>
@@ -50,6 +53,7 @@ bool fill(Handle* handle, PyObject* callback, PyObject* const* arguments, Py_ssi
   handle->callback = Py_NewRef(callback);
   handle->count = count;
   handle->many = nullptr;
+  handle->weak_references = nullptr;
   if (count > Handle::kInline) {
     handle->many = PyTuple_New(count);
     if (handle->many == nullptr) handle->count = 0;
@@ -113,14 +117,80 @@ PyObject* represent(PyObject* self) {
   return PyUnicode_FromFormat("<%s%s %R>", raw_name(self), state, handle->callback);
 }
 
-void drop_handle(PyObject* self) {
+// asyncio's own class, which they stand for.
+PyObject* asyncio_class(PyObject* self, void*) {
+  static PyObject* const plain = attribute_of("asyncio", "Handle");
+  static PyObject* const timed = attribute_of("asyncio", "TimerHandle");
+  return Py_XNewRef(Py_TYPE(self) == timer_handle_type ? timed : plain);
+}
+
+PyObject* get_loop(PyObject*, void*) {
+  LoopCore* loop = running_loop();
+  if (loop == nullptr) {
+    PyErr_Clear();
+    Py_RETURN_NONE;
+  }
+  return Py_NewRef(loop->object());
+}
+PyObject* get_nothing(PyObject*, void*) { Py_RETURN_NONE; }
+PyObject* get_context_attribute(PyObject* self, void*) { return get_context(self, nullptr); }
+PyObject* get_when(PyObject* self, void*) { return when(self, nullptr); }
+PyObject* get_scheduled(PyObject* self, void*) { return PyBool_FromLong(as_timer(self)->loop != nullptr); }
+
+// What asyncio's loop, and programs that do its work, call.
+PyObject* run_callback(PyObject* self, PyObject*) {
+  LoopCore* loop = running_loop();
+  if (loop == nullptr) return nullptr;
+  if (loop->host != nullptr) {
+    PyErr_SetString(PyExc_RuntimeError, "a handle of Horus' event loop runs in that loop");
+    return nullptr;
+  }
+  if (!LoopCore::run_by_hand(loop, as_handle(self))) return nullptr;
+  Py_RETURN_NONE;
+}
+
+// In the order of their times, as asyncio's.
+PyObject* compare(PyObject* self, PyObject* other, int how) {
+  if (Py_TYPE(other) != timer_handle_type) Py_RETURN_NOTIMPLEMENTED;
+  if (how == Py_EQ || how == Py_NE) return PyBool_FromLong((self == other) == (how == Py_EQ));
+  const double mine = as_timer(self)->when;
+  const double its = as_timer(other)->when;
+  Py_RETURN_RICHCOMPARE(mine, its, how);
+}
+Py_hash_t hash(PyObject* self) { return _Py_HashPointer(self); }
+
+int visit(PyObject* self, visitproc visit, void* arg) {
+  Handle* handle = as_handle(self);
+  Py_VISIT(Py_TYPE(self));
+  Py_VISIT(handle->callback);
+  Py_VISIT(handle->many);
+  if (handle->callback != nullptr && handle->many == nullptr) {
+    for (Py_ssize_t i = 0; i < handle->count; ++i) Py_VISIT(handle->arguments[i]);
+  }
+  Py_VISIT(handle->context);
+  if (Py_TYPE(self) == timer_handle_type) Py_VISIT(as_timer(self)->stands_for);
+  return 0;
+}
+
+int clear(PyObject* self) {
   forget_callback(as_handle(self));
+  return 0;
+}
+
+void let_go(PyObject* self) {
+  PyObject_GC_UnTrack(self);
+  if (as_handle(self)->weak_references != nullptr) PyObject_ClearWeakRefs(self);
+  forget_callback(as_handle(self));
+}
+
+void drop_handle(PyObject* self) {
+  let_go(self);
   release(self, free_handles);
 }
 
 void drop_timer(PyObject* self) {
   TimerHandle* timer = as_timer(self);
-  forget_callback(&timer->handle);
+  let_go(self);
   Py_CLEAR(timer->stands_for);
   timer->timer.~Entry();
   release(self, free_timers);
@@ -130,20 +200,41 @@ PyMethodDef handle_methods[] = {
     {"cancel", &cancel, METH_NOARGS, "Does not call it any more."},
     {"cancelled", &is_cancelled, METH_NOARGS, "Whether it was cancelled."},
     {"get_context", &get_context, METH_NOARGS, "The context that it runs in."},
+    {"_run", &run_callback, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
 PyMethodDef timer_methods[] = {
     {"cancel", &cancel, METH_NOARGS, "Does not call it any more."},
     {"cancelled", &is_cancelled, METH_NOARGS, "Whether it was cancelled."},
     {"get_context", &get_context, METH_NOARGS, "The context that it runs in."},
+    {"_run", &run_callback, METH_NOARGS, nullptr},
     {"when", &when, METH_NOARGS, "The time of the loop's clock when it runs, in seconds."},
     {nullptr, nullptr, 0, nullptr},
 };
+// The attributes of asyncio's that programs look at.
+#define HORUS_ATTRIBUTES_OF_HANDLES                                    \
+  {"__class__", &asyncio_class, nullptr, nullptr, nullptr},            \
+      {"_cancelled", &get_cancelled, nullptr, nullptr, nullptr},       \
+      {"_callback", &get_callback, nullptr, nullptr, nullptr},         \
+      {"_args", &get_arguments, nullptr, nullptr, nullptr},            \
+      {"_context", &get_context_attribute, nullptr, nullptr, nullptr}, \
+      {"_loop", &get_loop, nullptr, nullptr, nullptr}, {               \
+    "_source_traceback", &get_nothing, nullptr, nullptr, nullptr       \
+  }
 PyGetSetDef members[] = {
-    {"_cancelled", &get_cancelled, nullptr, nullptr, nullptr},
-    {"_callback", &get_callback, nullptr, nullptr, nullptr},
-    {"_args", &get_arguments, nullptr, nullptr, nullptr},
+    HORUS_ATTRIBUTES_OF_HANDLES,
     {nullptr, nullptr, nullptr, nullptr, nullptr},
+};
+PyGetSetDef timer_members[] = {
+    HORUS_ATTRIBUTES_OF_HANDLES,
+    {"_when", &get_when, nullptr, nullptr, nullptr},
+    {"_scheduled", &get_scheduled, nullptr, nullptr, nullptr},
+    {nullptr, nullptr, nullptr, nullptr, nullptr},
+};
+#undef HORUS_ATTRIBUTES_OF_HANDLES
+PyMemberDef weakly_referable[] = {
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(Handle, weak_references), READONLY, nullptr},
+    {nullptr, 0, 0, 0, nullptr},
 };
 
 }  // namespace
@@ -156,6 +247,9 @@ bool add_handles(PyObject* module) {
       {Py_tp_repr, slot(&represent)},
       {Py_tp_methods, handle_methods},
       {Py_tp_getset, members},
+      {Py_tp_members, weakly_referable},
+      {Py_tp_traverse, slot(&visit)},
+      {Py_tp_clear, slot(&clear)},
       {0, nullptr},
   };
   PyType_Slot timer_slots[] = {
@@ -163,10 +257,15 @@ bool add_handles(PyObject* module) {
       {Py_tp_dealloc, slot(&drop_timer)},
       {Py_tp_repr, slot(&represent)},
       {Py_tp_methods, timer_methods},
-      {Py_tp_getset, members},
+      {Py_tp_getset, timer_members},
+      {Py_tp_members, weakly_referable},
+      {Py_tp_traverse, slot(&visit)},
+      {Py_tp_clear, slot(&clear)},
+      {Py_tp_richcompare, slot(&compare)},
+      {Py_tp_hash, slot(&hash)},
       {0, nullptr},
   };
-  constexpr unsigned kFlags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION;
+  constexpr unsigned kFlags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_HAVE_GC;
   PyType_Spec handle_spec{"horus._core.Handle", sizeof(Handle), 0, kFlags, handle_slots};
   PyType_Spec timer_spec{"horus._core.TimerHandle", sizeof(TimerHandle), 0, kFlags, timer_slots};
   handle_type = add_type(module, handle_spec);
@@ -181,6 +280,7 @@ Handle* make_handle(PyObject* callback, PyObject* const* arguments, Py_ssize_t c
     Py_DECREF(handle);
     return nullptr;
   }
+  PyObject_GC_Track(handle);
   return handle;
 }
 
@@ -196,6 +296,7 @@ TimerHandle* make_timer_handle(PyObject* callback, PyObject* const* arguments, P
     Py_DECREF(timer);
     return nullptr;
   }
+  PyObject_GC_Track(timer);
   return timer;
 }
 
@@ -233,17 +334,6 @@ void forget_callback(Handle* handle) {
   Py_XDECREF(many);
   Py_XDECREF(context);
   Py_DECREF(callback);
-}
-
-int visit_handle(Handle* handle, visitproc visit, void* arg) {
-  if (Py_REFCNT(reinterpret_cast<PyObject*>(handle)) != 1) return 0;  // others keep them alive as well
-  Py_VISIT(handle->callback);
-  Py_VISIT(handle->many);
-  if (handle->callback != nullptr && handle->many == nullptr) {
-    for (Py_ssize_t i = 0; i < handle->count; ++i) Py_VISIT(handle->arguments[i]);
-  }
-  Py_VISIT(handle->context);
-  return 0;
 }
 
 }  // namespace horus::python

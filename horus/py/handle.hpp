@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Handle and TimerHandle of Horus' event loop: what asyncio's classes of these names are, as small C objects that are
-// recycled. With the GIL. Internal.
+// recycled. To isinstance() they are asyncio's. With the GIL. Internal.
 #pragma once
 
 #define PY_SSIZE_T_CLEAN
@@ -8,11 +8,13 @@
 
 #include <Python.h>
 
+#include <horus/base/intrusive_list.hpp>
 #include <horus/io/timer_queue.hpp>
 
 namespace horus::python {
 
 struct LoopCore;
+struct PendingTag;
 
 /// A callback with its arguments and context. It forgets them when it has run or was cancelled, so that it keeps nobody
 /// alive; those of add_reader() run many times.
@@ -23,6 +25,7 @@ struct Handle {
   PyObject* arguments[kInline];      // the first of them null and `many` set: a tuple
   PyObject* many;
   PyObject* context;
+  PyObject* weak_references;
   Py_ssize_t count;
   bool cancelled;
   bool repeats;
@@ -30,7 +33,7 @@ struct Handle {
 
 /// A Handle that runs at a time of the loop's clock.
 struct TimerHandle {
-  struct Entry : io::TimerEntry {
+  struct Entry : io::TimerEntry, ListHook<PendingTag> {
     explicit Entry(TimerHandle& handle) noexcept : owner(handle) {}
     TimerHandle& owner;
   };
@@ -59,7 +62,5 @@ inline bool is_handle(PyObject* object) {
 /// The result, or null with the callback's exception set.
 PyObject* call_handle(Handle* handle);
 void forget_callback(Handle* handle);
-/// For the garbage collector: what it alone keeps alive.
-int visit_handle(Handle* handle, visitproc visit, void* argument);
 
 }  // namespace horus::python

@@ -9,7 +9,6 @@ shutdown(); as a context manager it shuts itself down. Durations are seconds of 
 import queue
 import threading
 import time
-from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Callable, Dict, Hashable, List, Optional, Tuple, TypeVar
 
@@ -20,6 +19,7 @@ MAX_PENDING = 1024
 MAX_BUFFERED_BATCHES = 64
 
 S = TypeVar("S", bound="_Closing")
+Result = Tuple[Any, Any, Optional[BaseException]]  # of an operation: its id, what it gave, what it raised
 
 
 def _count(what: str, value: Any, most: int) -> int:
@@ -60,7 +60,9 @@ class AsyncHelper(_Closing):
     before its result is seen.
 
     At most `max_pending` operations wait or run; submit() raises RuntimeError beyond that. Results
-    wait for check_completed() as long as it takes, and count as pending until then.
+    wait for check_completed() as long as it takes, and count as pending until then. `futures` has
+    the last operation of each id. Code of your own may put (id, result, error) into
+    `results_queue`: check_completed() gives that as well.
     """
 
     def __init__(self, max_workers: int = 4, max_pending: int = MAX_PENDING) -> None:
@@ -68,7 +70,9 @@ class AsyncHelper(_Closing):
         self.executor = ThreadPoolExecutor(
             _count("max_workers", max_workers, MAX_WORKERS), "horus-async"
         )
-        self.futures: List[Tuple[Hashable, "Future[Any]"]] = []  # in the order of submission
+        self.futures: Dict[Hashable, "Future[Any]"] = {}  # the last one of each id
+        self.results_queue: "queue.Queue[Result]" = queue.Queue()
+        self._replaced: List[Tuple[Hashable, "Future[Any]"]] = []  # whose id was used again
         self._lock = threading.RLock()
         self._submitted = self._completed = self._failed = 0
 
@@ -78,22 +82,33 @@ class AsyncHelper(_Closing):
         """Starts func(*args, **kwargs) in a background thread."""
         _function("func", func)
         with self._lock:
-            if len(self.futures) >= self.max_pending:
+            if self.pending_count() >= self.max_pending:
                 raise RuntimeError(
                     f"{self.max_pending} operations are pending; call check_completed()"
                 )
+            hash(operation_id)  # before anything begins
             future = self.executor.submit(func, *args, **kwargs)
-            self.futures.append((operation_id, future))
+            # Again at the end, so that the order is that of submission.
+            before = self.futures.pop(operation_id, None)
+            if before is not None:
+                self._replaced.append((operation_id, before))
+            self.futures[operation_id] = future
             self._submitted += 1
             return future
 
-    def check_completed(self) -> List[Tuple[Any, Any, Optional[BaseException]]]:
+    def check_completed(self) -> List[Result]:
         """(id, result, error) of each operation that has ended since the last call. Never
         blocks."""
-        completed: List[Tuple[Any, Any, Optional[BaseException]]] = []
+        completed: List[Result] = []
         with self._lock:
-            ended = [pair for pair in self.futures if pair[1].done()]
-            self.futures = [pair for pair in self.futures if pair not in ended]
+            while not self.results_queue.empty():
+                completed.append(self.results_queue.get_nowait())
+            ended = [pair for pair in self._replaced if pair[1].done()]
+            self._replaced = [pair for pair in self._replaced if pair not in ended]
+            for operation_id, future in list(self.futures.items()):
+                if future.done():
+                    ended.append((operation_id, future))
+                    del self.futures[operation_id]
             for operation_id, future in ended:
                 error: Optional[BaseException]
                 if future.cancelled():
@@ -107,12 +122,14 @@ class AsyncHelper(_Closing):
 
     def pending_count(self) -> int:
         """Operations that check_completed() has not given yet."""
-        return len(self.futures)
+        return len(self.futures) + len(self._replaced)
 
     def is_pending(self, operation_id: Hashable) -> bool:
         """Whether the operation of this id is one of them."""
         with self._lock:
-            return any(pending == operation_id for pending, _ in self.futures)
+            return operation_id in self.futures or any(
+                pending == operation_id for pending, _ in self._replaced
+            )
 
     def get_stats(self) -> Dict[str, int]:
         """submitted = completed + failed + pending."""
@@ -121,8 +138,11 @@ class AsyncHelper(_Closing):
                 "submitted": self._submitted,
                 "completed": self._completed,
                 "failed": self._failed,
-                "pending": len(self.futures),
-                "running": sum(future.running() for _, future in self.futures),
+                "pending": self.pending_count(),
+                "running": sum(
+                    future.running()
+                    for future in (*self.futures.values(), *(one for _, one in self._replaced))
+                ),
             }
 
     def shutdown(self) -> None:
@@ -257,9 +277,10 @@ class BatchProcessor(_Closing):
         if max_buffered is None:
             max_buffered = MAX_BUFFERED_BATCHES * batch_size
         self.max_buffered = _count("max_buffered", max_buffered, MAX_BUFFERED_BATCHES * 1_000_000)
-        self.buffer: "deque[Any]" = deque()
+        self.buffer: List[Any] = []
         self.executor = ThreadPoolExecutor(1, "horus-batch")
-        self.last_flush = time.monotonic()
+        self.last_flush = time.time()
+        self._flushed_at = time.monotonic()  # whatever happens to the wall clock
         self.pending_future: Optional["Future[Any]"] = None
         self._lock = threading.RLock()
         self._in_flight = 0
@@ -272,7 +293,7 @@ class BatchProcessor(_Closing):
             self.buffer.append(item)
             if len(self.buffer) <= self.max_buffered:
                 return True
-            self.buffer.popleft()
+            del self.buffer[0]
             self._dropped += 1
             return False
 
@@ -281,7 +302,7 @@ class BatchProcessor(_Closing):
         with self._lock:
             waits = len(self.buffer)
             return waits >= self.batch_size or (
-                waits > 0 and time.monotonic() - self.last_flush >= self.flush_interval
+                waits > 0 and time.monotonic() - self._flushed_at >= self.flush_interval
             )
 
     def flush_async(self) -> Optional["Future[Any]"]:
@@ -292,7 +313,8 @@ class BatchProcessor(_Closing):
             batch = list(self.buffer)
             self.buffer.clear()
             self._in_flight = len(batch)
-            self.last_flush = time.monotonic()
+            self.last_flush = time.time()
+            self._flushed_at = time.monotonic()
             self.pending_future = self.executor.submit(self.process_batch, batch)
             return self.pending_future
 

@@ -2,6 +2,7 @@
 // Hubs, publishers and subscribers for Python. The classes of the package wrap these and check their arguments.
 #include <horus/msg/hub.hpp>
 
+#include <cmath>
 #include <ctime>
 #include <map>
 #include <mutex>
@@ -105,15 +106,19 @@ void close_and_wait(const std::shared_ptr<Part>& part) {
 // A message that Python looks at where it came.
 class HeldMessage final : public SlotOwner {
  public:
-  HeldMessage(std::shared_ptr<InPort> port, const msg::Arrival& arrival)
-      : port_(std::move(port)), arrival_(arrival) {}
+  explicit HeldMessage(std::shared_ptr<InPort> port) : port_(std::move(port)) {}
   ~HeldMessage() override {
-    if (HubThread::ours()) port_->give_back(arrival_);
+    if (HubThread::ours() && arrival_.inlet != nullptr) port_->give_back(arrival_);
   }
+  InPort::Outcome hold() { return port_->hold(arrival_, size_, storage_); }
+  [[nodiscard]] std::byte* data() const noexcept { return const_cast<std::byte*>(arrival_.data); }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
  private:
   const std::shared_ptr<InPort> port_;
-  const msg::Arrival arrival_;
+  msg::Arrival arrival_;
+  std::size_t size_ = 0;
+  msg::MessageStorage storage_;
 };
 
 class In {
@@ -128,34 +133,42 @@ class In {
 
   /// The next message, or `nothing`.
   py::object take(const py::object& nothing) {
-    HubThread::check_fork();
-    while (true) {
-      py::bytes bytes;
-      switch (port_->take(bytes)) {
-        case InPort::Outcome::nothing: return nothing;
-        case InPort::Outcome::closed: throw_closed(topic_);
-        case InPort::Outcome::too_many_held: throw_too_many_held();
-        case InPort::Outcome::taken: break;
+    msg::Inbox::Taken taken;
+    return take(nothing, taken);
+  }
+  /// The newest message, the same object again and again, or `nothing`.
+  py::object latest(const py::object& nothing) {
+    const std::int64_t asked_ns = now_ns();
+    // A publisher that is faster than this thread keeps nobody here.
+    for (std::uint32_t most = SubscribeOptions::kMaxDepth; most > 0; --most) {
+      msg::Inbox::Taken taken;
+      py::object message = take(nothing, taken);
+      if (message.is(nothing)) break;
+      if (!latest_ || port_->supersedes(taken, latest_taken_)) {
+        latest_ = std::move(message);
+        latest_taken_ = taken;
       }
-      if (py::object message = decode(bytes)) return message;
+      if (taken.published_ns > asked_ns) break;
     }
+    if (latest_ && !port_->still_counts(latest_taken_)) latest_ = py::object();
+    return latest_ ? latest_ : nothing;
   }
 
   /// The next message as a view, an object of `type`, or `nothing`.
   py::object take_view(const py::type& type, const py::object& nothing) {
     HubThread::check_fork();
-    msg::Arrival arrival;
-    std::size_t size = 0;
-    switch (port_->hold(arrival, size)) {
+    auto held = std::make_unique<HeldMessage>(port_);
+    switch (held->hold()) {
       case InPort::Outcome::nothing: return nothing;
       case InPort::Outcome::closed: throw_closed(topic_);
       case InPort::Outcome::too_many_held: throw_too_many_held();
       case InPort::Outcome::taken: break;
     }
     // Nobody writes through a view.
+    std::byte* data = held->data();
+    const std::size_t size = held->size();
     PyObject* view =
-        Slot::make(reinterpret_cast<PyTypeObject*>(type.ptr()), std::make_unique<HeldMessage>(port_, arrival),
-                   const_cast<std::byte*>(arrival.data), size, false);
+        Slot::make(reinterpret_cast<PyTypeObject*>(type.ptr()), std::move(held), data, size, false);
     if (view == nullptr) throw py::error_already_set();
     return py::reinterpret_steal<py::object>(view);
   }
@@ -177,6 +190,20 @@ class In {
   void close() { close_and_wait(port_); }
 
  private:
+  py::object take(const py::object& nothing, msg::Inbox::Taken& taken) {
+    HubThread::check_fork();
+    while (true) {
+      py::bytes bytes;
+      switch (port_->take(bytes, taken)) {
+        case InPort::Outcome::nothing: return nothing;
+        case InPort::Outcome::closed: throw_closed(topic_);
+        case InPort::Outcome::too_many_held: throw_too_many_held();
+        case InPort::Outcome::taken: break;
+      }
+      if (py::object message = decode(bytes)) return message;
+    }
+  }
+
   [[noreturn]] void throw_too_many_held() const {
     throw std::runtime_error(topic_ +
                              ": too many messages are held as views; release() them, or copy what you keep");
@@ -247,6 +274,8 @@ class In {
   std::shared_ptr<InPort> port_;
   const Format format_;
   const std::string topic_;
+  py::object latest_;
+  msg::Inbox::Taken latest_taken_;
 };
 
 // A message that waits until every subscriber has room. With the GIL; it is abandoned when nobody has it.
@@ -346,13 +375,15 @@ class Out {
     if (layout.element_bytes == 0 && elements > 0) throw py::type_error(layout.name + " has no tail");
     if (layout.element_bytes > 0 && elements > port_->max_tail_bytes() / layout.element_bytes)
       check_size(std::min(elements, SIZE_MAX / 2 / layout.element_bytes) * layout.element_bytes);
-    const OutPort::Lent lent = HubThread::get().call([port = port_] { return port->lend(); });
-    if (lent.outbox == nullptr) throw_closed(topic_);
-    if (lent.slot == msg::SlotPool::kNone)
-      throw std::runtime_error(
-          fmt::format("{}: {} loans are out; publish() or release() them", topic_, kMaxLoans));
     const std::size_t size =
         layout.element_bytes == 0 ? layout.head_bytes : layout.tail_offset + elements * layout.element_bytes;
+    const OutPort::Lent lent = HubThread::get().call([port = port_, size] { return port->lend(size); });
+    if (lent.outbox == nullptr) throw_closed(topic_);
+    if (lent.slot == msg::SlotPool::kNone) {
+      if (lent.refused && lent.refused->code() != ENOBUFS) throw Error(*lent.refused);
+      throw std::runtime_error(
+          fmt::format("{}: {} loans are out; publish() or release() them", topic_, kMaxLoans));
+    }
     PyObject* made = Slot::make(reinterpret_cast<PyTypeObject*>(type.ptr()),
                                 std::make_unique<LentMemory>(port_, lent), lent.data, size, true);
     if (made == nullptr) throw py::error_already_set();
@@ -728,13 +759,19 @@ ShmOptions shm_options(const py::dict& given) {
   all.take("handshake_limit_ms", [&](const py::handle& value) {
     options.handshake_limit = in_milliseconds("handshake_limit_ms", value);
   });
+  all.take("idle_limit_ms",
+           [&](const py::handle& value) { options.idle_limit = in_milliseconds("idle_limit_ms", value); });
   all.finish();
   if (options.max_peers == 0) throw py::value_error("max_peers is 1 to 65535, not 0");
   return options;
 }
 
-SubscribeOptions receive_options(std::uint32_t depth, int overflow) {
-  return SubscribeOptions().with_depth(depth).with_overflow(static_cast<Overflow>(overflow));
+SubscribeOptions receive_options(std::uint32_t depth, int overflow, std::optional<double> stale_after_s,
+                                 bool keep_in_emergency) {
+  auto options = SubscribeOptions().with_depth(depth).with_overflow(static_cast<Overflow>(overflow));
+  if (stale_after_s) options.stale_after = Duration(std::llround(*stale_after_s * 1e9));
+  options.keep_in_emergency = keep_in_emergency;
+  return options;
 }
 AdvertiseOptions send_options(std::size_t max_bytes, std::uint32_t max_queued) {
   return AdvertiseOptions().with_max_bytes(max_bytes).with_max_queued(max_queued).with_max_loans(kMaxLoans);
@@ -808,7 +845,8 @@ void bind_hubs(py::module_& module) {
       .def("fileno", &Wakeup::fd);
 
   py::class_<In>(module, "In")
-      .def("take", &In::take)
+      .def("take", py::overload_cast<const py::object&>(&In::take))
+      .def("latest", &In::latest)
       .def("take_view", &In::take_view)
       .def("recv", &In::recv)
       .def("recv_view", &In::recv_view)
@@ -893,12 +931,17 @@ void bind_hubs(py::module_& module) {
              return hub.advertise(topic, format, send_options(max_bytes, max_queued));
            })
       .def("subscribe",
-           [](CoreHub& hub, const std::string& topic, const Format& format, std::uint32_t depth,
-              int overflow) { return hub.subscribe(topic, format, receive_options(depth, overflow)); })
+           [](CoreHub& hub, const std::string& topic, const Format& format, std::uint32_t depth, int overflow,
+              std::optional<double> stale_after_s, bool keep_in_emergency) {
+             return hub.subscribe(topic, format,
+                                  receive_options(depth, overflow, stale_after_s, keep_in_emergency));
+           })
       .def("create_link",
            [](CoreHub& hub, const std::string& name, const std::string& peer, const Format& format,
-              std::uint32_t depth, int overflow, std::size_t max_bytes, std::uint32_t max_queued) {
-             return hub.create_link(name, peer, format, receive_options(depth, overflow),
+              std::uint32_t depth, int overflow, std::optional<double> stale_after_s, bool keep_in_emergency,
+              std::size_t max_bytes, std::uint32_t max_queued) {
+             return hub.create_link(name, peer, format,
+                                    receive_options(depth, overflow, stale_after_s, keep_in_emergency),
                                     send_options(max_bytes, max_queued));
            })
       .def("closed", [](CoreHub& hub) { return !hub.home().hub().has_value(); })

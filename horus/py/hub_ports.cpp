@@ -10,6 +10,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <horus/base/above_standard.hpp>
 #include <horus/base/clock.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/io/time.hpp>
@@ -26,7 +27,7 @@ constexpr std::int64_t kQuiet_ns = 1'000'000'000;  // between two lines of the l
 
 // --- Wakeup -----------------------------------------------------------------------------------------------------------
 
-Wakeup::Wakeup() : fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+Wakeup::Wakeup() : fd_(above_standard(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK))) {
   if (fd_ < 0) throw Error(errno, "eventfd");
 }
 Wakeup::~Wakeup() { ::close(fd_); }
@@ -94,38 +95,50 @@ std::shared_ptr<InPort> InPort::open(const Hub& hub, msg::PortInfo info, std::sh
   return port;
 }
 
-InPort::Outcome InPort::next(msg::Arrival& arrival, std::size_t& size) {
+InPort::Outcome InPort::next(msg::Arrival& arrival, std::size_t& size, msg::MessageStorage& storage) {
   if (port_ == nullptr) return Outcome::closed;
   int failure = 0;
-  if (!port_->inbox().take(arrival, failure)) return Outcome::nothing;
+  if (!port_->inbox().take(arrival, failure, storage.bytes)) return Outcome::nothing;
   if (failure != 0) return Outcome::too_many_held;
   const Layout& layout = *port_->info().layout;
   size = layout.element_bytes == 0 ? layout.head_bytes : std::size_t{layout.tail_offset} + arrival.tail_bytes;
   return Outcome::taken;
 }
 
-InPort::Outcome InPort::hold(msg::Arrival& arrival, std::size_t& size) {
+InPort::Outcome InPort::hold(msg::Arrival& arrival, std::size_t& size, msg::MessageStorage& storage) {
   const std::lock_guard lock(mutex_);
-  return next(arrival, size);
+  return next(arrival, size, storage);
 }
 
 void InPort::give_back(const msg::Arrival& arrival) noexcept {
   const std::lock_guard lock(mutex_);
-  arrival.inlet->give_back(arrival.slot);
+  arrival.give_back();
 }
 
-InPort::Outcome InPort::take(py::bytes& message) {
+InPort::Outcome InPort::take(py::bytes& message, msg::Inbox::Taken& taken) {
   const std::lock_guard lock(mutex_);
   msg::Arrival arrival;
+  msg::MessageStorage storage;
   std::size_t size = 0;
-  const Outcome outcome = next(arrival, size);
+  const Outcome outcome = next(arrival, size, storage);
   if (outcome != Outcome::taken) return outcome;
+  taken = port_->inbox().now(arrival);
   PyObject* copy =
       PyBytes_FromStringAndSize(reinterpret_cast<const char*>(arrival.data), static_cast<Py_ssize_t>(size));
-  arrival.inlet->give_back(arrival.slot);
+  arrival.give_back();
   if (copy == nullptr) throw py::error_already_set();
   message = py::reinterpret_steal<py::bytes>(copy);
   return Outcome::taken;
+}
+
+bool InPort::supersedes(const msg::Inbox::Taken& taken, const msg::Inbox::Taken& before) {
+  const std::lock_guard lock(mutex_);
+  return port_ == nullptr || port_->inbox().supersedes(taken, before);
+}
+
+bool InPort::still_counts(const msg::Inbox::Taken& taken) {
+  const std::lock_guard lock(mutex_);
+  return port_ == nullptr || port_->inbox().still_counts(taken);
 }
 
 bool InPort::listen() {
@@ -204,11 +217,12 @@ bool OutPort::send(std::uint32_t slot, std::uint32_t tail_bytes) {
   return hand_over(std::move(loan));
 }
 
-OutPort::Lent OutPort::lend() noexcept {
+OutPort::Lent OutPort::lend(std::size_t bytes) {
   if (port_ == nullptr) return {};
   msg::Outbox& outbox = port_->outbox();
-  const std::uint32_t slot = outbox.loan();
-  return {&outbox, slot, slot == msg::SlotPool::kNone ? nullptr : outbox.data(slot)};
+  const std::uint32_t slot = outbox.loan(bytes);
+  if (slot == msg::SlotPool::kNone) return {&outbox, slot, nullptr, outbox.why_no_loan()};
+  return {&outbox, slot, outbox.data(slot), std::nullopt};
 }
 
 bool OutPort::hand_over(Message message) {

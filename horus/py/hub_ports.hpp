@@ -70,10 +70,14 @@ class InPort final : public HubPart {
                                       std::shared_ptr<HubCounters> counters);
   explicit InPort(std::shared_ptr<HubCounters> counters) : counters_(std::move(counters)) {}
 
-  /// The next message's bytes, tail included. With the GIL.
-  Outcome take(py::bytes& message);
-  /// The next message where it is, `size` bytes; give_back() follows. Any thread.
-  Outcome hold(msg::Arrival& arrival, std::size_t& size);
+  /// The next message's bytes, tail included, and where and when it was taken. With the GIL.
+  Outcome take(py::bytes& message, msg::Inbox::Taken& taken);
+  /// Whether the one is to take the place of the other, which was taken earlier. Any thread.
+  [[nodiscard]] bool supersedes(const msg::Inbox::Taken& taken, const msg::Inbox::Taken& before);
+  /// As msg::Inbox::still_counts(). Any thread.
+  [[nodiscard]] bool still_counts(const msg::Inbox::Taken& taken);
+  /// The next message where it is, `size` bytes, a small one in `storage`; give_back() follows. Any thread.
+  Outcome hold(msg::Arrival& arrival, std::size_t& size, msg::MessageStorage& storage);
   void give_back(const msg::Arrival& arrival) noexcept;
   /// True when take() would give something other than nothing; otherwise the bell rings when it does.
   [[nodiscard]] bool listen();
@@ -87,7 +91,7 @@ class InPort final : public HubPart {
   void close_here() noexcept override;
 
  private:
-  Outcome next(msg::Arrival& arrival, std::size_t& size);  // with the lock
+  Outcome next(msg::Arrival& arrival, std::size_t& size, msg::MessageStorage& storage);  // with the lock
 
   const std::shared_ptr<HubCounters> counters_;
   const std::shared_ptr<WakeupBell> bell_ = std::make_shared<WakeupBell>();
@@ -119,11 +123,12 @@ class OutPort final : public HubPart, public std::enable_shared_from_this<OutPor
   /// Memory for a message. It lives until it is sent or given back, also when the publisher is closed.
   struct Lent {
     msg::Outbox* outbox = nullptr;              // null: the publisher is closed
-    std::uint32_t slot = msg::SlotPool::kNone;  // kNone: too many are out
+    std::uint32_t slot = msg::SlotPool::kNone;  // kNone: refused
     std::byte* data = nullptr;
+    std::optional<Error> refused;  // why there is no slot
   };
-  /// On the hubs' thread.
-  [[nodiscard]] Lent lend() noexcept;
+  /// `bytes` to write. On the hubs' thread.
+  [[nodiscard]] Lent lend(std::size_t bytes);
   /// Most bytes of a tail.
   [[nodiscard]] std::size_t max_tail_bytes() const noexcept { return max_tail_bytes_; }
   [[nodiscard]] std::size_t head_bytes() const noexcept { return head_bytes_; }

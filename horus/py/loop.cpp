@@ -9,9 +9,7 @@
 #include <map>
 #include <mutex>
 
-#include <poll.h>
 #include <pthread.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <horus/base/error.hpp>
@@ -82,14 +80,6 @@ void end_retired() {
   }
 }
 
-// A watch whose reactor ends on another thread, at a time when the loop may be gone.
-void orphan(Watch& watch) {
-  watch.unlink();
-  watch.complete = [](io::CompletionHandler& handler, std::int32_t, std::uint32_t) noexcept {
-    delete &static_cast<Watch&>(handler);
-  };
-}
-
 void retire(LoopState& state) {
   if (!state.reactor) return;
   if (state.process != this_process()) {  // the parent's: nothing of it may be touched here
@@ -97,7 +87,7 @@ void retire(LoopState& state) {
     return;
   }
   if (state.thread == horus::detail::thread_state.number) return end_here(std::move(state.reactor));
-  state.armed.for_each([](Watch& watch) { orphan(watch); });
+  state.watches.leave_reactor();
   if (state.in_flight > 0) {
     log_error(
         "an event loop was closed on another thread than it ran on, with operations under way: they are "
@@ -132,19 +122,13 @@ bool make_reactor(LoopCore* self) {
           state.in_flight);
       return false;
     }
-    for (auto& both : state.watches) {
-      for (Watch*& watch : both) {
-        if (watch == nullptr || !watch->armed()) continue;
-        auto* fresh =
-            new Watch(watch->loop, watch->fd, watch->events);  // the old one belongs to the old ring
-        fresh->handle = std::exchange(watch->handle, nullptr);
-        watch = fresh;
-        state.to_arm.push_back(watch);
-      }
-    }
     retire(state);
   }
   end_retired();
+  if (!state.watches.open()) {
+    PyErr_SetFromErrno(PyExc_OSError);
+    return false;
+  }
   try {
     io::Reactor* before = io::Reactor::current();
     const io::CurrentReactor keep(before);  // a new reactor makes itself the current one
@@ -155,60 +139,6 @@ bool make_reactor(LoopCore* self) {
     return false;
   }
   return true;
-}
-
-// --- Watching descriptors -----------------------------------------------------------------------------------------------
-
-enum Side : std::size_t { kReader = 0, kWriter = 1 };
-
-void arm(Watch& watch) {
-  if (watch.armed() || watch.handle == nullptr) return;
-  watch.loop.state->armed.push_back(watch);
-  if (watch.is_new)
-    watch.loop.state->reactor->backend().may_be_another(watch.fd);  // Python closes without us
-  watch.is_new = false;
-  watch.loop.state->reactor->submit_handler(watch, [&watch](io_uring_sqe& entry) {
-    std::uint32_t mask = static_cast<std::uint16_t>(watch.events);
-    if constexpr (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__) mask <<= 16;
-    entry.opcode = IORING_OP_POLL_ADD;
-    entry.fd = watch.fd;
-    entry.poll32_events = mask;
-  });
-}
-
-// Nobody is told any more. Its memory lives until its poll has ended.
-bool remove_watch(LoopState& state, int fd, Side side) {
-  if (fd < 0 || static_cast<std::size_t>(fd) >= state.watches.size()) return false;
-  Watch* watch = std::exchange(state.watches[static_cast<std::size_t>(fd)][side], nullptr);
-  if (watch == nullptr) return false;
-  PyObject* handle = std::exchange(watch->handle, nullptr);
-  std::erase(state.to_arm, watch);
-  if (!watch->armed()) {
-    if (!watch->fired) delete watch;
-  } else if (state.thread == horus::detail::thread_state.number) {
-    state.reactor->cancel_handler(*watch);
-  }
-  static PyObject* const cancel = PyUnicode_InternFromString("cancel");
-  PyObject* done = PyObject_CallMethodNoArgs(handle, cancel);
-  if (done == nullptr) PyErr_WriteUnraisable(handle);
-  Py_XDECREF(done);
-  Py_DECREF(handle);
-  return true;
-}
-
-// Callbacks of descriptors that have become ready join the others.
-void take_fired(LoopCore* self) {
-  LoopState& state = *self->state;
-  for (Watch* watch : state.fired) {
-    watch->fired = false;
-    if (watch->handle == nullptr) {
-      delete watch;
-      continue;
-    }
-    state.ready.push(Py_NewRef(watch->handle));
-    state.to_arm.push_back(watch);
-  }
-  state.fired.clear();
 }
 
 // --- The queue ----------------------------------------------------------------------------------------------------------
@@ -319,6 +249,7 @@ PyObject* add_timer(LoopCore* self, const Call& call, double when) {
   timer->stands_for = stands_for;
   Py_INCREF(timer);
   state.timers.insert(timer->timer, to_ns(when));
+  state.pending.push_back(timer->timer);
   if (stands_for == nullptr) return reinterpret_cast<PyObject*>(timer);
   Py_DECREF(timer);  // the queue has it
   return Py_NewRef(stands_for);
@@ -412,6 +343,7 @@ void take_due_timers(LoopCore* self) {
   const std::int64_t now = monotonic_ns();
   while (io::TimerEntry* entry = state.timers.pop_due(now)) {
     TimerHandle& timer = TimerHandle::of(*entry);
+    timer.timer.unlink();
     timer.loop = nullptr;
     if (timer.stands_for == nullptr) {
       state.ready.push(reinterpret_cast<PyObject*>(&timer));
@@ -446,20 +378,7 @@ bool run_handle(LoopCore* self, PyObject* object) {
     Py_DECREF(done);
     return true;
   }
-  auto* handle = reinterpret_cast<Handle*>(object);
-  if (handle->callback == nullptr) return true;  // cancelled
-  PyObject* context = Py_NewRef(handle->context);
-  bool fine = PyContext_Enter(context) == 0;
-  if (fine) {
-    PyObject* result = call_handle(handle);
-    fine = result != nullptr;
-    Py_XDECREF(result);
-    if (PyContext_Exit(context) < 0) fine = false;
-  }
-  Py_DECREF(context);
-  if (!fine) fine = report_failure(self, object);
-  if (!handle->repeats) forget_callback(handle);
-  return fine;
+  return LoopCore::run_callback(self, reinterpret_cast<Handle*>(object));
 }
 
 // Sleeps without the GIL until there is something to do. False with an exception set, of a signal's handler.
@@ -486,22 +405,28 @@ bool is_stopping(LoopCore* self, bool& stopping) {
   return true;
 }
 
-bool iterate(LoopCore* self) {
+// Takes what has happened; sleeps until `until_ns` where nothing has. What is to be called has joined the queue then.
+bool turn(LoopCore* self, bool at_once, std::int64_t until_ns) {
   LoopState& state = *self->state;
   io::Reactor& reactor = *state.reactor;
-  for (Watch* watch : state.to_arm) arm(*watch);
-  state.to_arm.clear();
-  bool at_once = state.ready.size() > 0 || state.completed != nullptr || !state.fired.empty();
-  if (!at_once && !is_stopping(self, at_once)) return false;
-  if (at_once) {
+  if (at_once || state.ready.size() > 0 || state.completed != nullptr || state.watches.due()) {
     if (!reactor.nothing_to_take()) reactor.run_once();
-  } else if (!wait(self, state.timers.next_deadline())) {
-    return false;
+    state.watches.look_if_not_armed();
+  } else {
+    state.watches.arm(reactor);
+    if (!wait(self, std::min(until_ns, state.timers.next_deadline()))) return false;
   }
+  state.watches.look(state.ready);
   take_completed(self);
-  take_fired(self);
   take_due_timers(self);
-  for (std::size_t todo = state.ready.size(); todo > 0; --todo) {
+  return true;
+}
+
+bool iterate(LoopCore* self) {
+  LoopState& state = *self->state;
+  bool stopping = false;
+  if (!is_stopping(self, stopping) || !turn(self, stopping, io::TimerQueue::kNever)) return false;
+  for (std::size_t todo = state.ready.size(); todo > 0 && state.ready.size() > 0; --todo) {
     PyObject* handle = state.ready.pop();
     const bool fine = run_handle(self, handle);
     Py_DECREF(handle);
@@ -510,22 +435,74 @@ bool iterate(LoopCore* self) {
   return true;
 }
 
-// asyncio's run_forever() calls it until the loop is stopping: so it goes on until then by itself.
+// One iteration. horus.EventLoop's own run_forever() sets `until_stopped`: then it goes on until the loop is stopping,
+// but not when somebody in a callback of that run calls it.
 PyObject* run_once(PyObject* object, PyObject*) {
   LoopCore* self = LoopCore::from(object);
   if (!check_open(self) || !make_reactor(self)) return nullptr;
+  LoopState& state = *self->state;
+  const bool is_nested = state.running;
+  const bool goes_on = state.until_stopped && !is_nested;
+  PyObject* suspended = nullptr;  // the task that calls us cannot be current while others run
+  if (is_nested) {
+    suspended = PyObject_CallMethod(object, "_suspend_task", nullptr);
+    if (suspended == nullptr) return nullptr;
+  }
   bool fine = false;
   bool stopping = false;
   {
-    const io::CurrentReactor here(self->state->reactor.get());
-    const bool before = std::exchange(self->state->running, true);
+    const io::CurrentReactor here(state.reactor.get());
+    state.running = true;
     do {
       fine = is_ours(self) && iterate(self) && is_stopping(self, stopping);
-    } while (fine && !stopping);
-    self->state->running = before;
+    } while (fine && goes_on && !stopping);
+    state.running = is_nested;
+  }
+  if (suspended != nullptr) {
+    PyObject *type, *value, *trace;
+    PyErr_Fetch(&type, &value, &trace);
+    PyObject* done = PyObject_CallMethod(object, "_restore_task", "O", suspended);
+    Py_DECREF(suspended);
+    Py_XDECREF(done);
+    if (fine && done == nullptr) return nullptr;
+    PyErr_Restore(type, value, trace);
   }
   if (!fine) return nullptr;
   Py_RETURN_NONE;
+}
+
+// For those that drive asyncio's loop by hand: see horus/_driven.py. Seconds; None: as long as it takes.
+PyObject* turn_method(PyObject* object, PyObject* seconds) {
+  LoopCore* self = LoopCore::from(object);
+  if (!check_open(self) || !make_reactor(self)) return nullptr;
+  double most = 0.0;
+  if (seconds != Py_None) {
+    most = PyFloat_AsDouble(seconds);
+    if (most == -1.0 && PyErr_Occurred() != nullptr) return nullptr;
+  }
+  const std::int64_t until = seconds == Py_None ? io::TimerQueue::kNever : to_ns(now_seconds() + most);
+  const io::CurrentReactor here(self->state->reactor.get());
+  const bool before = std::exchange(self->state->running, true);
+  const bool fine = is_ours(self) && turn(self, seconds != Py_None && most <= 0.0, until);
+  self->state->running = before;
+  if (!fine) return nullptr;
+  Py_RETURN_NONE;
+}
+PyObject* count_ready(PyObject* self, PyObject*) {
+  return PyLong_FromSize_t(LoopCore::from(self)->state->ready.size());
+}
+PyObject* take_ready(PyObject* self, PyObject*) {
+  LoopState& state = *LoopCore::from(self)->state;
+  if (state.ready.size() > 0) return state.ready.pop();
+  PyErr_SetString(PyExc_IndexError, "nothing is ready");
+  return nullptr;
+}
+
+PyObject* set_until_stopped(PyObject* self, PyObject* value) {
+  LoopState& state = *LoopCore::from(self)->state;
+  const int truth = PyObject_IsTrue(value);
+  if (truth < 0) return nullptr;
+  return PyBool_FromLong(std::exchange(state.until_stopped, truth != 0) ? 1 : 0);
 }
 
 // After a run on a thread that may end: nothing of the loop stays there, unless operations are under way.
@@ -533,17 +510,7 @@ PyObject* leave_thread(PyObject* object, PyObject*) {
   LoopState& state = *LoopCore::from(object)->state;
   if (state.reactor && state.in_flight == 0 && !state.running &&
       state.thread == horus::detail::thread_state.number) {
-    for (auto& both : state.watches) {
-      for (Watch* watch : both) {
-        if (watch != nullptr && watch->armed()) state.to_arm.push_back(watch);
-      }
-    }
-    retire(state);  // ends every poll
-    for (Watch* watch : state.fired) {
-      watch->fired = false;
-      if (watch->handle == nullptr) delete watch;
-    }
-    state.fired.clear();
+    retire(state);
   }
   Py_RETURN_NONE;
 }
@@ -573,22 +540,27 @@ PyObject* get_debug(PyObject* self, PyObject*) {
 
 // --- add_reader and its relatives ---------------------------------------------------------------------------------------
 
-// As selectors have it: a number, or what int() makes of its fileno().
+// As selectors have it: a number, or what int() makes of its fileno(). False with an exception set.
 bool to_descriptor(PyObject* object, int& fd) {
-  fd = PyObject_AsFileDescriptor(object);
-  if (fd >= 0) return true;
-  if (!PyErr_ExceptionMatches(PyExc_TypeError) || PyObject_HasAttrString(object, "fileno") == 0) return false;
-  PyErr_Clear();
+  if (PyLong_Check(object)) {
+    fd = PyObject_AsFileDescriptor(object);
+    return fd >= 0;
+  }
   PyObject* told = PyObject_CallMethod(object, "fileno", nullptr);
   PyObject* number = told != nullptr ? PyNumber_Long(told) : nullptr;
   Py_XDECREF(told);
-  if (number == nullptr) return false;
+  if (number == nullptr) {
+    if (PyErr_ExceptionMatches(PyExc_AttributeError) || PyErr_ExceptionMatches(PyExc_TypeError) ||
+        PyErr_ExceptionMatches(PyExc_ValueError))
+      PyErr_Format(PyExc_ValueError, "Invalid file object: %R", object);
+    return false;
+  }
   fd = PyObject_AsFileDescriptor(number);
   Py_DECREF(number);
   return fd >= 0;
 }
 
-PyObject* add_watch(PyObject* object, Side side, PyObject* const* arguments, Py_ssize_t count) {
+PyObject* add_watch(PyObject* object, Watches::Side side, PyObject* const* arguments, Py_ssize_t count) {
   LoopCore* self = LoopCore::from(object);
   LoopState& state = *self->state;
   int fd = -1;
@@ -597,12 +569,6 @@ PyObject* add_watch(PyObject* object, Side side, PyObject* const* arguments, Py_
     return nullptr;
   }
   if (!check_open(self) || !to_descriptor(arguments[0], fd)) return nullptr;
-  struct stat status{};
-  if (::fstat(fd, &status) < 0) return PyErr_SetFromErrno(PyExc_OSError);
-  if (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode)) {  // always ready: what epoll refuses too
-    errno = EPERM;
-    return PyErr_SetFromErrno(PyExc_OSError);
-  }
   PyObject* handle = nullptr;
   if (state.debug) {
     Call call;
@@ -616,23 +582,17 @@ PyObject* add_watch(PyObject* object, Side side, PyObject* const* arguments, Py_
     handle = reinterpret_cast<PyObject*>(made);
   }
   if (handle == nullptr) return nullptr;
-  remove_watch(state, fd, side);
-  if (static_cast<std::size_t>(fd) >= state.watches.size())
-    state.watches.resize(static_cast<std::size_t>(fd) + 16);
-  auto* watch = new Watch(*self, fd, side == kReader ? POLLIN : POLLOUT);
-  watch->handle = Py_NewRef(handle);
-  state.watches[static_cast<std::size_t>(fd)][side] = watch;
-  state.to_arm.push_back(watch);
+  if (!state.watches.set(fd, side, handle)) Py_CLEAR(handle);
   return handle;
 }
 PyObject* add_reader(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
-  return add_watch(self, kReader, arguments, count);
+  return add_watch(self, Watches::kReader, arguments, count);
 }
 PyObject* add_writer(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
-  return add_watch(self, kWriter, arguments, count);
+  return add_watch(self, Watches::kWriter, arguments, count);
 }
 
-PyObject* remove_side(PyObject* self, PyObject* descriptor, Side side) {
+PyObject* remove_side(PyObject* self, PyObject* descriptor, Watches::Side side) {
   LoopState& state = *LoopCore::from(self)->state;
   if (state.closed) Py_RETURN_FALSE;
   int fd = -1;
@@ -640,16 +600,26 @@ PyObject* remove_side(PyObject* self, PyObject* descriptor, Side side) {
     // A socket that was closed meanwhile has no number any more; asyncio looks for the object itself.
     return nullptr;
   }
-  return PyBool_FromLong(remove_watch(state, fd, side) ? 1 : 0);
+  PyObject* handle = state.watches.remove(fd, side);
+  if (handle == nullptr) Py_RETURN_FALSE;
+  static PyObject* const cancel = PyUnicode_InternFromString("cancel");
+  PyObject* done = PyObject_CallMethodNoArgs(handle, cancel);
+  Py_DECREF(handle);
+  if (done == nullptr) return nullptr;
+  Py_DECREF(done);
+  Py_RETURN_TRUE;
 }
-// A cancelled poll keeps its socket open until the kernel has seen the cancellation; a listener's port would stay taken.
-PyObject* submit_now(PyObject* self, PyObject*) {
-  LoopState& state = *LoopCore::from(self)->state;
-  if (state.reactor && state.thread == horus::detail::thread_state.number) state.reactor->submit_now();
-  Py_RETURN_NONE;
+// (reader's handle or None, writer's)
+PyObject* watched(PyObject* self, PyObject* descriptor) {
+  int fd = -1;
+  if (!to_descriptor(descriptor, fd)) return nullptr;
+  const Watches& watches = LoopCore::from(self)->state->watches;
+  PyObject* reader = watches.handle(fd, Watches::kReader);
+  PyObject* writer = watches.handle(fd, Watches::kWriter);
+  return Py_BuildValue("(OO)", reader == nullptr ? Py_None : reader, writer == nullptr ? Py_None : writer);
 }
-PyObject* remove_reader(PyObject* self, PyObject* fd) { return remove_side(self, fd, kReader); }
-PyObject* remove_writer(PyObject* self, PyObject* fd) { return remove_side(self, fd, kWriter); }
+PyObject* remove_reader(PyObject* self, PyObject* fd) { return remove_side(self, fd, Watches::kReader); }
+PyObject* remove_writer(PyObject* self, PyObject* fd) { return remove_side(self, fd, Watches::kWriter); }
 
 // --- Life ---------------------------------------------------------------------------------------------------------------
 
@@ -658,8 +628,21 @@ void forget_everything(LoopCore* self) {
   while (state.ready.size() > 0) Py_DECREF(state.ready.pop());
   while (io::TimerEntry* entry = state.timers.pop_due(io::TimerQueue::kNever)) {
     TimerHandle& timer = TimerHandle::of(*entry);
+    timer.timer.unlink();
     timer.loop = nullptr;
     Py_DECREF(&timer);
+  }
+}
+
+// Operations that use nobody's memory; their tasks are not told, as asyncio's of a closed loop are not.
+void forget_waits(LoopState& state) {
+  for (Operation* each = state.under_way; each != nullptr;) {
+    Operation* following = each->after;
+    if (!each->wait->in_kernel() && each->wait->let_go()) {
+      Operation::forget(each);
+      following = state.under_way;  // what it owned may have ended others
+    }
+    each = following;
   }
 }
 
@@ -668,17 +651,15 @@ PyObject* close_core(PyObject* object, PyObject*) {
   LoopCore* self = LoopCore::from(object);
   LoopState& state = *self->state;
   if (state.closed) Py_RETURN_NONE;
-  for (std::size_t fd = 0; fd < state.watches.size(); ++fd) {
-    remove_watch(state, static_cast<int>(fd), kReader);
-    remove_watch(state, static_cast<int>(fd), kWriter);
-  }
   Py_INCREF(object);
+  if (state.process != this_process()) state.watches.belong_to_parent();
+  state.watches.clear();
+  forget_waits(state);
   retire(state);
   take_completed(self);
-  take_fired(self);
+  state.watches.close();
   state.closed = true;
   forget_everything(self);
-  Py_CLEAR(self->kept);
   end_retired();
   Py_DECREF(object);
   Py_RETURN_NONE;
@@ -692,7 +673,7 @@ PyObject* new_loop(PyTypeObject* type, PyObject*, PyObject*) {
     Py_DECREF(self);
     return nullptr;
   }
-  self->kept = self->host = nullptr;
+  self->host = nullptr;
   self->state = new LoopState;
   self->state->process = this_process();
   return reinterpret_cast<PyObject*>(self);
@@ -703,8 +684,9 @@ void drop_loop(PyObject* object) {
   PyObject_GC_UnTrack(object);
   LoopCore* self = LoopCore::from(object);
   if (self->state != nullptr) {
-    Py_CLEAR(self->kept);
     self->leave_host();
+    if (self->state->process != this_process()) self->state->watches.belong_to_parent();
+    self->state->watches.clear();
     retire(*self->state);
     forget_everything(self);
     delete std::exchange(self->state, nullptr);
@@ -714,28 +696,31 @@ void drop_loop(PyObject* object) {
   Py_DECREF(type);
 }
 
+// Operations that use memory are the reactor's, and keep their loop alive.
 int traverse(PyObject* object, visitproc visit, void* arg) {
   Py_VISIT(Py_TYPE(object));
   LoopCore* self = LoopCore::from(object);
-  Py_VISIT(self->kept);
   Py_VISIT(self->host);
   if (self->state == nullptr) return 0;
-  for (std::size_t i = 0; i < self->state->ready.size(); ++i) {
-    PyObject* handle = self->state->ready.at(i);
-    if (is_handle(handle)) {
-      const int stop = visit_handle(reinterpret_cast<Handle*>(handle), visit, arg);
-      if (stop != 0) return stop;
-    } else {
-      Py_VISIT(handle);
-    }
+  LoopState& state = *self->state;
+  for (std::size_t i = 0; i < state.ready.size(); ++i) Py_VISIT(state.ready.at(i));
+  int stop = 0;
+  state.pending.for_each([&](TimerHandle::Entry& entry) {
+    if (stop == 0) stop = visit(reinterpret_cast<PyObject*>(&entry.owner), arg);
+  });
+  if (stop != 0) return stop;
+  for (Operation* each = state.under_way; each != nullptr; each = each->after) {
+    if (!each->wait->in_kernel()) Py_VISIT(each);
   }
-  return 0;
+  return state.watches.visit(visit, arg);
 }
 
 int clear(PyObject* object) {
   LoopCore* self = LoopCore::from(object);
-  Py_CLEAR(self->kept);
-  if (self->state != nullptr) forget_everything(self);
+  if (self->state == nullptr) return 0;
+  forget_waits(*self->state);
+  self->state->watches.clear();
+  forget_everything(self);
   return 0;
 }
 
@@ -763,7 +748,11 @@ PyMethodDef loop_methods[] = {
     {"_add_writer", method(&add_writer), METH_FASTCALL, nullptr},
     {"_remove_reader", &remove_reader, METH_O, nullptr},
     {"_remove_writer", &remove_writer, METH_O, nullptr},
-    {"_submit_now", &submit_now, METH_NOARGS, nullptr},
+    {"_watched", &watched, METH_O, nullptr},
+    {"_turn", &turn_method, METH_O, nullptr},
+    {"_count_ready", &count_ready, METH_NOARGS, nullptr},
+    {"_take_ready", &take_ready, METH_NOARGS, nullptr},
+    {"_set_until_stopped", &set_until_stopped, METH_O, nullptr},
     {"sock_recv", method(&sock_recv), METH_FASTCALL,
      "sock_recv(sock, nbytes): at most so many bytes from a non-blocking socket, b'' at the end."},
     {"sock_recv_into", method(&sock_recv_into), METH_FASTCALL,
@@ -776,7 +765,11 @@ PyMethodDef loop_methods[] = {
     {"_write", method(&file_write), METH_FASTCALL, nullptr},
     {"_sync", method(&file_sync), METH_FASTCALL, nullptr},
     {"_close", method(&file_close), METH_FASTCALL, nullptr},
-    {"_poll", method(&poll_descriptor), METH_FASTCALL, nullptr},
+    {"_read_stream", method(&stream_read), METH_FASTCALL, nullptr},
+    {"_read_stream_into", method(&stream_read_into), METH_FASTCALL, nullptr},
+    {"_write_stream", method(&stream_write), METH_FASTCALL, nullptr},
+    {"_wait_ready", method(&wait_ready), METH_FASTCALL, nullptr},
+    {"_cancel_all", &cancel_all, METH_O, nullptr},
     {"_nothing", &no_operation, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
@@ -792,22 +785,36 @@ void CallbackQueue::grow() {
   tail_ = count;
 }
 
-Watch::Watch(LoopCore& owner, int descriptor, short what) noexcept
-    : loop(owner), fd(descriptor), events(what) {
-  complete = [](io::CompletionHandler& handler, std::int32_t result, std::uint32_t) noexcept {
-    auto& watch = static_cast<Watch&>(handler);
-    watch.unlink();
-    if (result == -ECANCELED && watch.handle != nullptr)
-      return;  // its reactor ends; armed anew by the next one
-    watch.fired = true;
-    watch.loop.state->fired.push_back(&watch);
-  };
+bool LoopCore::run_callback(LoopCore* self, Handle* handle) {
+  if (handle->callback == nullptr) return true;  // cancelled
+  PyObject* context = Py_NewRef(handle->context);
+  bool fine = PyContext_Enter(context) == 0;
+  if (fine) {
+    PyObject* result = call_handle(handle);
+    fine = result != nullptr;
+    Py_XDECREF(result);
+    if (PyContext_Exit(context) < 0) fine = false;
+  }
+  Py_DECREF(context);
+  if (!fine) fine = report_failure(self, reinterpret_cast<PyObject*>(handle));
+  if (!handle->repeats) forget_callback(handle);
+  return fine;
+}
+
+bool LoopCore::run_by_hand(LoopCore* self, Handle* handle) {
+  if (!check_open(self) || !make_reactor(self)) return false;
+  const io::CurrentReactor here(self->state->reactor.get());
+  const bool before = std::exchange(self->state->running, true);
+  const bool fine = run_callback(self, handle);
+  self->state->running = before;
+  return fine;
 }
 
 void LoopCore::forget_timer(TimerHandle& timer) {
   if (timer.loop == nullptr) return;
   LoopCore* loop = std::exchange(timer.loop, nullptr);
   loop->state->timers.cancel(timer.timer);
+  timer.timer.unlink();
   Py_DECREF(&timer);
 }
 

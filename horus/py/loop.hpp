@@ -4,7 +4,6 @@
 // and from asyncio's SelectorEventLoop. With the GIL, on the loop's thread, unless a line says otherwise. Internal.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -13,6 +12,7 @@
 #include <horus/io/reactor.hpp>
 #include <horus/py/awaited.hpp>
 #include <horus/py/handle.hpp>
+#include <horus/py/watches.hpp>
 
 namespace horus::python {
 
@@ -41,20 +41,6 @@ class CallbackQueue {
   std::size_t tail_ = 0;
 };
 
-/// One direction of a descriptor that add_reader() or add_writer() watches. One-shot polls, armed anew after each run of
-/// the callback: level-triggered, as asyncio's are.
-struct ArmedTag;
-struct Watch final : io::CompletionHandler, ListHook<ArmedTag> {
-  Watch(LoopCore& owner, int descriptor, short what) noexcept;
-  LoopCore& loop;
-  const int fd;
-  const short events;
-  PyObject* handle = nullptr;  // null: removed; it dies when its poll has ended
-  bool is_new = true;          // not yet armed
-  bool fired = false;          // in LoopState::fired
-  [[nodiscard]] bool armed() const noexcept { return ListHook<ArmedTag>::linked(); }
-};
-
 /// Of one loop; the C++ part of the object, which Python's allocator does not construct.
 struct LoopState {
   CallbackQueue ready;
@@ -62,15 +48,14 @@ struct LoopState {
   std::unique_ptr<io::Reactor> reactor;  // made by the first run on a thread
   std::uint64_t thread = 0;              // the reactor's
   int process = 0;
-  std::vector<std::array<Watch*, 2>> watches;  // by descriptor: reader, writer
-  std::vector<Watch*> fired;                   // since the last look; their callbacks are due
-  std::vector<Watch*> to_arm;
-  IntrusiveList<Watch, ArmedTag> armed;
+  Watches watches;
+  IntrusiveList<TimerHandle::Entry, PendingTag> pending;  // the timers, for the garbage collector
   Awaited* completed = nullptr;    // operations that have ended since the last look, the last first
-  std::size_t in_flight = 0;       // operations under way
-  Operation* under_way = nullptr;  // they, in any order
+  std::size_t in_flight = 0;       // operations under way that use memory
+  Operation* under_way = nullptr;  // all of them, in any order
   bool sleeping = false;           // the loop waits without the GIL
   bool running = false;            // inside _run_once()
+  bool until_stopped = false;      // run_forever() of horus.EventLoop: _run_once() goes on until stop()
   bool closed = false;
   bool debug = false;
   bool pumping = false;   // inside the reactor's turn, in a host
@@ -79,13 +64,16 @@ struct LoopState {
 
 struct LoopCore {
   PyObject_HEAD LoopState* state;
-  PyObject* kept;  // what arrived for a receive that was cancelled, by socket; null: nothing
   PyObject* host;  // the loop of somebody else that it is attached to; null: it is a loop itself
 
   static LoopCore* from(PyObject* self) noexcept { return reinterpret_cast<LoopCore*>(self); }
   PyObject* object() noexcept { return reinterpret_cast<PyObject*>(this); }
 
   static void forget_timer(TimerHandle& timer);
+  /// Calls what has not been cancelled. False with an exception set that leaves the loop.
+  static bool run_callback(LoopCore* self, Handle* handle);
+  /// The same for somebody who drives the loop by hand, outside of _run_once().
+  static bool run_by_hand(LoopCore* self, Handle* handle);
   /// A wait has ended: its loop looks at it when it has the GIL. The loop's thread, with the GIL or without.
   static void completed(Awaited& awaited) noexcept;
   /// Wakes the tasks of a list of them, the latest first, in the order of their ends. With the GIL.

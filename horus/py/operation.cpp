@@ -27,6 +27,18 @@ void drop_thrown(Operation* self) {
   Py_CLEAR(self->trace);
 }
 
+// The garbage collector knows those that are under way: their loop has a reference to each, and they to their loop.
+int visit_operation(PyObject* object, visitproc visit, void* arg) {
+  Operation* self = Operation::from(object);
+  Py_VISIT(Py_TYPE(object));
+  Py_VISIT(self->loop);
+  Py_VISIT(self->future);
+  Py_VISIT(self->type);
+  Py_VISIT(self->value);
+  Py_VISIT(self->trace);
+  return 0;
+}
+
 void drop_operation(PyObject* object) {
   Operation* self = Operation::from(object);
   end_wait(self);
@@ -56,16 +68,20 @@ PyObject* suspend(Operation* self) {
 }
 
 // The loop keeps what is under way alive.
+void go_under_way(Operation* self) {
+  self->state = Operation::State::under_way;
+  self->list();
+  self->loop->touched();
+  Py_INCREF(self);
+}
+
 PySendResult begin(Operation* self, PyObject** result) {
   if (self->loop->running_reactor("an operation was awaited") == nullptr) return PYGEN_ERROR;
   if (self->wait->start()) {
     self->state = Operation::State::ended;
     return PYGEN_RETURN;
   }
-  self->state = Operation::State::under_way;
-  self->list();
-  self->loop->touched();
-  Py_INCREF(self);
+  go_under_way(self);
   *result = suspend(self);
   return *result == nullptr ? PYGEN_ERROR : PYGEN_NEXT;
 }
@@ -92,7 +108,11 @@ PySendResult send(PyObject* object, PyObject*, PyObject** result) {
       if (begun != PYGEN_RETURN) return begun;
       [[fallthrough]];
     }
-    case Operation::State::ended: return finish(self, result);
+    case Operation::State::ended:
+      if (self->type != nullptr || self->wait->resume()) return finish(self, result);
+      go_under_way(self);
+      *result = suspend(self);
+      return *result == nullptr ? PYGEN_ERROR : PYGEN_NEXT;
     case Operation::State::under_way:
       *result = suspend(self);
       return *result == nullptr ? PYGEN_ERROR : PYGEN_NEXT;
@@ -162,7 +182,10 @@ PyObject* throw_method(PyObject* object, PyObject* const* arguments, Py_ssize_t 
     end_wait(self);
     return nullptr;
   }
-  self->wait->cancel();
+  if (self->wait->let_go()) {
+    Operation::forget(self);
+    return nullptr;
+  }
   self->loop->touched();
   if (PyErr_ExceptionMatches(PyExc_GeneratorExit)) {
     Py_CLEAR(self->future);
@@ -176,9 +199,12 @@ PyObject* throw_method(PyObject* object, PyObject* const* arguments, Py_ssize_t 
 PyObject* close_method(PyObject* object, PyObject*) {
   Operation* self = Operation::from(object);
   if (self->state == Operation::State::under_way) {
-    self->wait->cancel();
-    self->loop->touched();
-    Py_CLEAR(self->future);
+    if (self->wait->let_go()) {
+      Operation::forget(self);
+    } else {
+      self->loop->touched();
+      Py_CLEAR(self->future);
+    }
   } else {
     self->state = Operation::State::spent;
     end_wait(self);
@@ -203,17 +229,30 @@ void Operation::adopt(Awaited* awaited) noexcept {
 
 void Operation::list() noexcept {
   LoopState& owner = *loop->state;
-  ++owner.in_flight;
+  if (wait->in_kernel()) ++owner.in_flight;
   before = nullptr;
   after = std::exchange(owner.under_way, this);
   if (after != nullptr) after->before = this;
+  PyObject_GC_Track(this);
 }
 
 void Operation::unlist() noexcept {
+  PyObject_GC_UnTrack(this);
   LoopState& owner = *loop->state;
-  --owner.in_flight;
+  if (wait->in_kernel()) --owner.in_flight;
   (before != nullptr ? before->after : owner.under_way) = after;
   if (after != nullptr) after->before = before;
+}
+
+void Operation::forget(Operation* self) {
+  PyObject *type, *value, *trace;  // whoever calls may have an exception set
+  PyErr_Fetch(&type, &value, &trace);
+  self->unlist();
+  self->state = State::spent;
+  end_wait(self);
+  Py_CLEAR(self->future);
+  Py_DECREF(self);
+  PyErr_Restore(type, value, trace);
 }
 
 void Operation::settle(Awaited& awaited) {
@@ -239,7 +278,7 @@ Operation* new_operation(LoopCore* loop) {
     self = free_operations[--free_count];
     PyObject_Init(reinterpret_cast<PyObject*>(self), operation_type);
   } else {
-    self = reinterpret_cast<Operation*>(operation_type->tp_alloc(operation_type, 0));
+    self = PyObject_GC_New(Operation, operation_type);
     if (self == nullptr) return nullptr;
   }
   self->loop = reinterpret_cast<LoopCore*>(Py_NewRef(loop->object()));
@@ -247,8 +286,11 @@ Operation* new_operation(LoopCore* loop) {
   self->future = self->type = self->value = self->trace = nullptr;
   self->state = Operation::State::fresh;
   self->is_inside = false;
+  self->tag = 0;
   return self;
 }
+
+bool is_operation(PyObject* object) { return Py_TYPE(object) == operation_type; }
 
 PyObject* make_operation(LoopCore* loop, Awaited* awaited) {
   Operation* operation = new_operation(loop);
@@ -266,6 +308,7 @@ bool add_operations(PyObject* module) {
        const_cast<char*>("Awaited once, it begins, and gives its value when it has ended. Cancelled, it ends "
                          "before it raises.")},
       {Py_tp_dealloc, slot(&drop_operation)},
+      {Py_tp_traverse, slot(&visit_operation)},
       {Py_tp_iter, slot(&PyObject_SelfIter)},
       {Py_tp_iternext, slot(&next)},
       {Py_am_await, slot(&PyObject_SelfIter)},
@@ -274,7 +317,7 @@ bool add_operations(PyObject* module) {
       {0, nullptr},
   };
   PyType_Spec spec{"horus._core.Operation", sizeof(Operation), 0,
-                   Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};
+                   Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_HAVE_GC, slots};
   operation_type = add_type(module, spec);
   return operation_type != nullptr;
 }

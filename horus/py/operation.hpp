@@ -25,12 +25,15 @@ struct Operation {
   Operation* after;
   State state;
   bool is_inside;
+  std::size_t tag;  // of the horus.Reactor that it was asked of, which cancels it in the end; 0: of nobody
   alignas(std::max_align_t) std::byte inside[kInside];
 
   static Operation* from(PyObject* self) noexcept { return reinterpret_cast<Operation*>(self); }
   void adopt(Awaited* awaited) noexcept;
   void list() noexcept;
   void unlist() noexcept;
+  /// What is under way and uses nobody's memory is over, and nobody is told. Drops the reference of what is under way.
+  static void forget(Operation* self);
   /// The wait has ended, and the loop has the GIL: wakes the task. Takes over the reference of what is under way.
   static void settle(Awaited& awaited);
 };
@@ -48,11 +51,13 @@ PyObject* make_operation(LoopCore* loop, Arguments&&... arguments) {
   operation->adopt(new (operation->inside) W(std::forward<Arguments>(arguments)...));
   return reinterpret_cast<PyObject*>(operation);
 }
+bool is_operation(PyObject* object);
 /// One that was allocated elsewhere, which the operation owns from now on, also when this fails.
 PyObject* make_operation(LoopCore* loop, Awaited* awaited);
 
 // --- Operations of the kernel: methods of LoopCore -----------------------------------------------------------------------
 
+PyObject* cancel_all(PyObject* self, PyObject* whose);
 PyObject* sock_recv(PyObject* self, PyObject* const* arguments, Py_ssize_t count);
 PyObject* sock_recv_into(PyObject* self, PyObject* const* arguments, Py_ssize_t count);
 PyObject* sock_sendall(PyObject* self, PyObject* const* arguments, Py_ssize_t count);
@@ -62,7 +67,10 @@ PyObject* file_read_into(PyObject* self, PyObject* const* arguments, Py_ssize_t 
 PyObject* file_write(PyObject* self, PyObject* const* arguments, Py_ssize_t count);
 PyObject* file_sync(PyObject* self, PyObject* const* arguments, Py_ssize_t count);
 PyObject* file_close(PyObject* self, PyObject* const* arguments, Py_ssize_t count);
-PyObject* poll_descriptor(PyObject* self, PyObject* const* arguments, Py_ssize_t count);
+PyObject* stream_read(PyObject* self, PyObject* const* arguments, Py_ssize_t count);
+PyObject* stream_read_into(PyObject* self, PyObject* const* arguments, Py_ssize_t count);
+PyObject* stream_write(PyObject* self, PyObject* const* arguments, Py_ssize_t count);
+PyObject* wait_ready(PyObject* self, PyObject* const* arguments, Py_ssize_t count);
 PyObject* no_operation(PyObject* self, PyObject* unused);
 
 }  // namespace horus::python

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <horus/py/pack.hpp>
 
+#include <bit>
 #include <cstdint>
 #include <cstring>
 #include <utility>
@@ -60,7 +61,7 @@ class Packer {
     } else if (PyLong_Check(object)) {
       return integer(object);
     } else if (PyFloat_Check(object)) {
-      packer_.pack_double(PyFloat_AS_DOUBLE(object));
+      floating(PyFloat_AS_DOUBLE(object));
     } else if (PyUnicode_Check(object)) {
       return text(object);
     } else if (PyBytes_Check(object)) {
@@ -71,6 +72,8 @@ class Packer {
       return sequence(object, depth + 1);
     } else if (PyDict_Check(object)) {
       return mapping(object, depth + 1);
+    } else if (is_numpy_scalar(object)) {
+      return scalar(object, depth);
     } else {
       return fail(PyExc_TypeError,
                   fmt::format("is a {}, which cannot travel: send None, bool, int, float, str, bytes, list, "
@@ -78,6 +81,45 @@ class Packer {
                               Py_TYPE(object)->tp_name));
     }
     return true;
+  }
+
+  // Not packer_.pack_double, which sends 3.0 as the integer 3.
+  void floating(double value) {
+    char bytes[9] = {'\xcb'};
+    const auto bits = std::bit_cast<std::uint64_t>(value);
+    for (int i = 0; i < 8; ++i) bytes[1 + i] = static_cast<char>(bits >> (56 - 8 * i));
+    sink_.write(bytes, sizeof bytes);
+  }
+
+  // Only NumPy's own types: a class derived from one could run code of Python's.
+  static bool is_numpy_scalar(PyObject* object) {
+    PyTypeObject* const type = Py_TYPE(object);
+    if (PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE) != 0) return false;
+    const auto numpy = py::reinterpret_steal<py::object>(PyImport_GetModule(py::str("numpy").ptr()));
+    if (!numpy) {
+      PyErr_Clear();
+      return false;
+    }
+    const py::object generic = py::getattr(numpy, "generic", py::none());
+    return PyType_Check(generic.ptr()) != 0 &&
+           PyType_IsSubtype(type, reinterpret_cast<PyTypeObject*>(generic.ptr())) != 0;
+  }
+
+  // float16 to longdouble as float, every integer as int, bool_ as bool. What is none of these is refused by its own name.
+  bool scalar(PyObject* object, int depth) {
+    auto value_of = py::reinterpret_steal<py::object>(PyObject_CallMethod(object, "item", nullptr));
+    if (value_of && Py_TYPE(value_of.ptr()) == Py_TYPE(object))  // longdouble, which has no better one
+      value_of = PyComplex_Check(value_of.ptr()) != 0 || !py::hasattr(value_of, "is_integer")
+                     ? py::object()
+                     : py::reinterpret_steal<py::object>(PyNumber_Float(object));
+    PyErr_Clear();
+    const bool plain = value_of && (PyBool_Check(value_of.ptr()) || PyLong_Check(value_of.ptr()) ||
+                                    PyFloat_Check(value_of.ptr()));
+    if (plain) return value(value_of.ptr(), depth);
+    return fail(PyExc_TypeError,
+                fmt::format("is a {}, which cannot travel: NumPy's floats, integers and bools can, arrays as "
+                            "bytes, or give the topic a type",
+                            Py_TYPE(object)->tp_name));
   }
 
   bool integer(PyObject* object) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <horus/py/run.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <string_view>
@@ -26,8 +27,16 @@ Task<> wait_for(Event& event) { co_await event.wait(); }
 
 // --- Run --------------------------------------------------------------------------------------------------------------
 
-Run::~Run() {
-  for (PythonPart* node : nodes) node->release();
+void Run::forget_nodes() noexcept {
+  for (PythonPart* node : nodes_) node->release();
+}
+
+void Run::call_safe_states(bool only_asked) noexcept {
+  const std::vector<PythonPart*> all = nodes_;
+  for (PythonPart* node : all) {
+    if (std::find(nodes_.begin(), nodes_.end(), node) == nodes_.end()) continue;
+    if (!only_asked || node->take_question()) node->safe_state_from_loop();
+  }
 }
 
 void Run::interrupt(const py::object& exception) {
@@ -36,7 +45,7 @@ void Run::interrupt(const py::object& exception) {
     scheduler_.stop();
     return;
   }
-  for (PythonPart* node : nodes) node->safe_state_from_loop();
+  call_safe_states(false);
 }
 
 void Run::keep_init_failure(const py::object& exception) {
@@ -71,7 +80,10 @@ void Run::stop_safe_state_thread() {
 void Run::serve_safe_states() noexcept {
   while (true) {
     wake_.acquire();
-    for (PythonPart* node : nodes) node->safe_state_if_asked();
+    if (asked_.exchange(false)) {
+      const py::gil_scoped_acquire gil;
+      call_safe_states(true);
+    }
     if (ending_.load()) return;
   }
 }
@@ -110,8 +122,15 @@ void PythonPart::call(const char* method) {
   if (!node_) return;
   // What was due already may still be released; it must not hang where Ctrl-C was heard.
   if (run_.interrupted() && std::string_view(method) == "tick") throw ReportedFailure("interrupted");
+  const bool first = !std::exchange(ticked_, ticked_ || std::string_view(method) == "tick");
   try {
-    node_.attr(method)();
+    const py::object given = node_.attr(method)();
+    if (given.is_none()) return;
+    const py::object mistake = node_.attr("_mistake")(method, given);
+    if (mistake.is_none()) return;
+    // A tick that has never done anything is no tick that fails: the program is wrong, and run() says so.
+    if (first) run_.interrupt(mistake);
+    fail(mistake, method);
   } catch (py::error_already_set& error) {
     fail(value_of(error), method);
   }
@@ -133,17 +152,18 @@ void PythonPart::tell_error() noexcept {
   }
 }
 
-void PythonPart::safe_state() noexcept {
+void PythonPart::safe_state(const std::string& node) noexcept {
   if (io::Reactor::current() != nullptr) return safe_state_from_loop();
+  log_warning(node + ": its enter_safe_state() is Python; it runs as soon as the interpreter can be had");
   asked_.store(true);
-  run_.wake_safe_state_thread();
+  run_.ask_for_safe_state();
 }
 
 void PythonPart::safe_state_from_loop() noexcept {
   const py::gil_scoped_acquire gil;
   if (!node_) return;
   try {
-    node_.attr("enter_safe_state")();
+    node_.attr("_enter_safe_state")();
   } catch (py::error_already_set& error) {
     static_cast<void>(describe(value_of(error), "enter_safe_state"));
   }

@@ -29,11 +29,13 @@ class Run {
   explicit Run(Scheduler& scheduler) : scheduler_(scheduler) {}
   Run(const Run&) = delete;
   Run& operator=(const Run&) = delete;
-  ~Run();
 
-  std::vector<PythonPart*> nodes;
-
-  // --- With the GIL
+  // --- With the GIL, which guards the list of nodes. A node enters itself, and leaves with its life: one that the scheduler
+  // refuses is gone at once.
+  void enter(PythonPart& node) { nodes_.push_back(&node); }
+  void leave(PythonPart& node) noexcept { std::erase(nodes_, &node); }
+  /// The Python objects may go: what still runs does without them.
+  void forget_nodes() noexcept;
   /// KeyboardInterrupt, SystemExit: the run ends and raises it. A second one calls every enter_safe_state().
   void interrupt(const py::object& exception);
   /// An init() has failed: run() raises that if it could not start.
@@ -45,15 +47,22 @@ class Run {
   // --- Safe states while the loop is blocked: a thread of its own waits for the GIL, so that the monitor need not.
   void start_safe_state_thread();
   void stop_safe_state_thread();  // without the GIL
-  void wake_safe_state_thread() noexcept { wake_.release(); }
+  void ask_for_safe_state() noexcept {
+    asked_.store(true);
+    wake_.release();
+  }
 
  private:
   void serve_safe_states() noexcept;
+  // Hooks are Python code, during which another thread may add nodes.
+  void call_safe_states(bool only_asked) noexcept;
 
   Scheduler& scheduler_;
+  std::vector<PythonPart*> nodes_;
   py::object interrupt_ = py::none();
   py::object init_failure_ = py::none();
   std::counting_semaphore<> wake_{0};
+  std::atomic<bool> asked_{false};
   std::atomic<bool> ending_{false};
   std::thread thread_;
 };
@@ -61,19 +70,21 @@ class Run {
 /// What both kinds of Python nodes have: calls of the Python object's methods.
 class PythonPart {
  public:
-  PythonPart(py::handle node, Run& run) : node_(node), run_(run) { run.nodes.push_back(this); }
+  PythonPart(py::handle node, Run& run) : node_(node), run_(run) { run.enter(*this); }
+  PythonPart(const PythonPart&) = delete;
+  PythonPart& operator=(const PythonPart&) = delete;
+  ~PythonPart() { run_.leave(*this); }
   /// Forgets the Python object, which its owner lets go.
   void release() noexcept { node_ = py::handle(); }
   void safe_state_from_loop() noexcept;
-  /// By the safe-state thread: calls the hook if it was asked for.
-  void safe_state_if_asked() noexcept {
-    if (asked_.exchange(false)) safe_state_from_loop();
-  }
+  /// Whether the hook was asked for, once.
+  [[nodiscard]] bool take_question() noexcept { return asked_.exchange(false); }
 
  protected:
   /// Calls a method without arguments. Throws ReportedFailure with one line.
   void call(const char* method);
-  void safe_state() noexcept;
+  /// On the loop it runs here and now, on a helper as soon as the interpreter can be had; `node` is for the log.
+  void safe_state(const std::string& node) noexcept;
   void tell_error() noexcept;
   /// Logs it through Python's logging and gives the line of it. With the GIL.
   std::string describe(const py::object& exception, const char* phase);
@@ -82,6 +93,7 @@ class PythonPart {
   [[noreturn]] void fail(const py::object& exception, const char* phase);
 
   py::handle node_;
+  bool ticked_ = false;
   Run& run_;
   py::object last_error_ = py::none();
 
@@ -96,7 +108,7 @@ class SyncNode final : public PlainNode, public PythonPart {
   void init() override { call("init"); }
   void tick() override { call("tick"); }
   void shutdown() override { call("shutdown"); }
-  void enter_safe_state() noexcept override { safe_state(); }
+  void enter_safe_state() noexcept override { safe_state(name()); }
   void on_error(const std::exception_ptr&) override { tell_error(); }
 };
 
@@ -107,7 +119,7 @@ class AsyncNode final : public Node, public PythonPart {
   Task<> init() override { return await("init"); }
   Task<> tick() override { return await("tick"); }
   Task<> shutdown() override { return await("shutdown"); }
-  void enter_safe_state() noexcept override { safe_state(); }
+  void enter_safe_state() noexcept override { safe_state(name()); }
   void on_error(const std::exception_ptr&) override { tell_error(); }
 
  private:

@@ -24,6 +24,7 @@ py::dict to_dict(const NodeStatistics& node) {
   dict["tick_rate_hz"] = node.tick_rate_hz;
   dict["logging_enabled"] = node.logging_enabled;
   dict["state"] = to_string(node.state);
+  dict["age_ms"] = node.age_ms;
   dict["grid_points"] = node.grid_points;
   dict["total_ticks"] = node.total_ticks;
   dict["successful_ticks"] = node.successful_ticks;

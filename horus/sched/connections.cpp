@@ -81,6 +81,7 @@ void Scheduler::open_port(NodeBase& node, const NodeBase::NodePort& node_port) {
       port->rename(wanted.to + "/" + wanted.in);
   }
   port->open(hub_.core());
+  if (out && !node.keeps_in_emergency_) port->outbox().obey(emergency_flag_);
   for (const Connection& wanted : connections_) {
     const bool ours = out ? wanted.from == node.name() && wanted.out == node_port.name
                           : wanted.to == node.name() && wanted.in == node_port.name;
@@ -121,13 +122,51 @@ void Scheduler::open_ports(const std::vector<detail::NodeRecord*>& nodes) {
   }
 }
 
-void Scheduler::mute(NodeBase& node, bool muted) {
+// An emergency stop mutes a node's publishers and holds what its subscribers are given; at the reset these are empty.
+void Scheduler::hold_ports(NodeBase& node, bool held) {
   const std::lock_guard lock(wiring_);
   for (const auto& port : node.ports_) {
     const auto alive = port.port.lock();
-    if (alive == nullptr || alive->info().direction != msg::Direction::out) continue;
-    if (const auto outbox = alive->shared_outbox()) outbox->mute(muted);
+    if (alive == nullptr) continue;
+    if (const auto outbox = alive->shared_outbox()) outbox->mute(msg::MuteReason::emergency, held);
+    if (const auto inbox = alive->shared_inbox(); inbox != nullptr && inbox->owner().here()) {
+      inbox->hold(held);
+      if (!held) inbox->discard();
+    }
   }
+}
+
+// What is worth only as long as it is new.
+void Scheduler::discard_latest(NodeBase& node) {
+  const std::lock_guard lock(wiring_);
+  for (const auto& port : node.ports_) {
+    const auto alive = port.port.lock();
+    if (alive == nullptr || alive->info().subscribe.overflow != Overflow::latest) continue;
+    if (const auto inbox = alive->shared_inbox(); inbox != nullptr && inbox->owner().here()) inbox->discard();
+  }
+}
+
+namespace {
+
+void mute_ports(const auto& ports, bool muted) noexcept {
+  for (const auto& port : ports) {
+    const auto alive = port.port.lock();
+    if (alive == nullptr || alive->info().direction != msg::Direction::out) continue;
+    if (const auto outbox = alive->shared_outbox()) outbox->mute(msg::MuteReason::isolated, muted);
+  }
+}
+
+}  // namespace
+
+void Scheduler::mute(NodeBase& node, bool muted) {
+  const std::lock_guard lock(wiring_);
+  mute_ports(node.ports_, muted);
+}
+
+bool Scheduler::try_mute(NodeBase& node, bool muted) noexcept {
+  const std::unique_lock lock(wiring_, std::try_to_lock);
+  if (lock.owns_lock()) mute_ports(node.ports_, muted);
+  return lock.owns_lock();
 }
 
 void Scheduler::check_connections() const {

@@ -10,6 +10,7 @@
 
 #include <fmt/format.h>
 
+#include <horus/base/counter.hpp>
 #include <horus/base/log.hpp>
 #include <horus/io/time.hpp>
 #include <horus/sched/scheduler.hpp>
@@ -21,14 +22,7 @@ namespace {
 
 constexpr int kUnsuspendedTicks = 1000;  // in a row, then one warning
 constexpr std::size_t kMaxCommands = 1024;
-constexpr Duration kDrainLimit = std::chrono::milliseconds(500);  // of a tick, before its node is stuck
 
-bool later(const NodeRecord* a, const NodeRecord* b) { return a->next_release() > b->next_release(); }
-
-bool by_priority(const NodeRecord* a, const NodeRecord* b) {
-  if (a->settings.priority != b->settings.priority) return a->settings.priority < b->settings.priority;
-  return a->index < b->index;
-}
 bool by_rate(const NodeRecord* a, const NodeRecord* b) {
   if (a->settings.rate.hz != b->settings.rate.hz) return a->settings.rate.hz > b->settings.rate.hz;
   return by_priority(a, b);
@@ -38,33 +32,12 @@ bool by_deadline(const NodeRecord* a, const NodeRecord* b) {
   return first != second ? first < second : by_priority(a, b);
 }
 
-Task<> join_scope(Scope& scope) {
-  scope.cancel();
-  co_await scope.join();
-  scope.reset();
-}
-
-Task<> wait_for_end(NodeRecord& record) { co_await record.ended.wait(); }
-
-Task<> call_init(NodeRecord& record) {
-  if (record.plain_node != nullptr) {
-    record.plain_node->init();
-  } else {
-    auto init = record.coroutine_node->init();
-    co_await init;
-  }
-}
-
-Task<> call_shutdown(NodeRecord& record) {
-  if (record.plain_node != nullptr) {
-    record.plain_node->shutdown();
-  } else {
-    auto shutdown = record.coroutine_node->shutdown();
-    co_await shutdown;
-  }
-}
-
 }  // namespace
+
+bool by_priority(const NodeRecord* a, const NodeRecord* b) noexcept {
+  if (a->settings.priority != b->settings.priority) return a->settings.priority < b->settings.priority;
+  return a->index < b->index;
+}
 
 ThreadTimes ThreadTimes::now() {
   rusage usage{};
@@ -86,8 +59,11 @@ void Executor::attach() {
   waker_ = reactor->waker();
   thread_ = ::pthread_self();
   thread_id_ = ::gettid();
-  safe_ = false;
-  attached_ = ThreadTimes::now();
+  safe_ = over_ = false;
+  all_clear_.set();
+  heard_resets_ = scheduler_.emergency_resets();
+  vitals.asleep.store(false, std::memory_order_relaxed);
+  vitals.due_ns.store(kNever, std::memory_order_relaxed);
   reactor->watch(*this);
   attention_.store(true, std::memory_order_relaxed);  // whatever was asked for before
   const std::lock_guard lock(mutex_);
@@ -99,10 +75,13 @@ void Executor::detach() {
   {
     const std::lock_guard lock(mutex_);
     is_attached_ = false;
+    answer_came_.notify_all();
     for (const auto& command : std::exchange(commands_, {})) command();
   }
   poked_.store(nullptr, std::memory_order_seq_cst);
   while (pokers_.load(std::memory_order_seq_cst) != 0) ::sched_yield();
+  watches_.store(false, std::memory_order_relaxed);
+  vitals.phase.store(Phase::idle, std::memory_order_relaxed);
   ListHook<io::LookoutTag>::unlink();
   stop.reset();
   waker_.reset();
@@ -117,42 +96,87 @@ void Executor::poke() noexcept {
   pokers_.fetch_sub(1, std::memory_order_seq_cst);
 }
 
-void Executor::tell(std::function<void()> work) {
-  while (true) {
-    {
-      const std::lock_guard lock(mutex_);
-      if (!is_attached_) return work();  // with the lock, or a run could begin meanwhile
-      if (commands_.size() < kMaxCommands) {
-        commands_.push_back(std::move(work));
-        attention_.store(true, std::memory_order_seq_cst);
-        waker_->wake();
-        return;
-      }
-    }
-    ::sched_yield();
+bool Executor::tell(std::function<void()> work, bool always) {
+  const std::lock_guard lock(mutex_);
+  if (!is_attached_) {
+    work();  // with the lock, or a run could begin meanwhile
+    return true;
   }
+  if (!always && commands_.size() >= kMaxCommands) return false;
+  commands_.push_back(std::move(work));
+  attention_.store(true, std::memory_order_seq_cst);
+  waker_->wake();
+  return true;
+}
+
+// --- Snapshots --------------------------------------------------------------------------------------------------------
+
+std::shared_ptr<const Snapshot> Executor::take_snapshot() const {
+  auto snapshot = std::make_shared<Snapshot>();
+  snapshot->taken_ns = now_ns();
+  snapshot->of = name_for_people_;
+  snapshot->nodes.reserve(nodes.size());
+  for (const NodeRecord* record : nodes) snapshot->nodes.emplace_back(record->index, record->statistics());
+  snapshot->shares = time_shares();
+  return snapshot;
+}
+
+void Executor::publish_snapshot() {
+  std::uint64_t ticket = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    ticket = asked_;
+  }
+  auto snapshot = take_snapshot();
+  const std::lock_guard lock(mutex_);
+  snapshot_ = std::move(snapshot);
+  answered_ = ticket;
+  answer_came_.notify_all();
+}
+
+std::uint64_t Executor::ask_for_snapshot() {
+  const std::lock_guard lock(mutex_);
+  ++asked_;
+  if (is_attached_ && !is_here()) {
+    snapshot_wanted_.store(true, std::memory_order_relaxed);
+    attention_.store(true, std::memory_order_seq_cst);
+    waker_->wake();
+  }
+  return asked_;
+}
+
+std::shared_ptr<const Snapshot> Executor::snapshot(std::uint64_t ticket, std::int64_t until_ns) {
+  if (is_here()) return take_snapshot();
+  std::unique_lock lock(mutex_);
+  while (is_attached_ && answered_ < ticket) {
+    const std::int64_t left = until_ns - monotonic_ns();
+    if (left <= 0) break;
+    answer_came_.wait_for(lock, std::chrono::nanoseconds(left));
+  }
+  if (!is_attached_) return take_snapshot();  // with the lock: no run can begin meanwhile
+  if (answered_ >= ticket || snapshot_ == nullptr) return snapshot_;
+  auto old = std::make_shared<Snapshot>(*snapshot_);
+  old->fresh = false;
+  return old;
 }
 
 bool Executor::before_sleep() noexcept {
+  vitals.asleep.store(true, std::memory_order_release);
   const bool come = attention_.load(std::memory_order_relaxed);
   if (come) look();
   return come;
 }
 
 void Executor::look() noexcept {
+  count(vitals.beat);
+  if (vitals.asleep.load(std::memory_order_relaxed)) vitals.asleep.store(false, std::memory_order_release);
   if (!attention_.load(std::memory_order_relaxed) || !attention_.exchange(false, std::memory_order_acq_rel))
     return;
   if (scheduler_.stop_is_requested()) stop.set();
   scheduler_.pass_on(*this);
-  if (scheduler_.emergency_stopped() != safe_) {
-    safe_ = !safe_;
-    if (safe_) enter_safe_states();
-    // Event-driven nodes look again whether they may tick.
-    for (NodeRecord* record : nodes) {
-      if (!safe_ && record->state() == NodeState::running) record->runnable.set();
-    }
-  }
+  attend_emergency();
   take_commands();
+  if (snapshot_wanted_.exchange(false, std::memory_order_acq_rel)) publish_snapshot();
   for (NodeRecord* record : nodes) record->climb_ladder();
 }
 
@@ -165,239 +189,89 @@ void Executor::take_commands() noexcept {
   for (const auto& command : commands) command();
 }
 
-void Executor::enter_safe_states() noexcept {
-  const std::int64_t now = now_ns();
-  timeline.add({now, now, 0, TimelineEvent::Kind::emergency_stop, 0});
-  std::vector<NodeRecord*> order = nodes;
-  std::sort(order.begin(), order.end(), by_priority);
-  for (NodeRecord* record : order) record->enter_safe_state();
-}
-
 std::string Executor::time_shares() const {
   if (!is_here() || io::Reactor::current()->backend().has_virtual_clock()) return {};
   const ThreadTimes now = ThreadTimes::now();
-  const double wall = static_cast<double>(std::max<std::int64_t>(now.wall - attached_.wall, 1));
+  const double wall = static_cast<double>(std::max<std::int64_t>(now.wall - began_.wall, 1));
   const auto percent = [wall](std::int64_t ns) { return 100 * static_cast<double>(ns) / wall; };
-  std::string text = fmt::format(
-      "\n{}: asleep {:.1f} %, in the kernel {:.1f} %, running {:.1f} %, of that in ticks:",
-      name_.empty() ? "the scheduler's thread" : "executor " + name_, percent(now.asleep - attached_.asleep),
-      percent(now.kernel - attached_.kernel), percent(now.user - attached_.user));
+  constexpr std::size_t kColumns = 80;
+  std::string text = fmt::format("\n{}: asleep {:.1f} %, in the kernel {:.1f} %, running {:.1f} %\n",
+                                 name_.empty() ? "the scheduler's thread" : "executor " + name_,
+                                 percent(now.asleep - began_.asleep), percent(now.kernel - began_.kernel),
+                                 percent(now.user - began_.user));
+  std::string line = "  of that in ticks:";
   for (const NodeRecord* record : nodes) {
     const Histogram& execution = record->statistics().execution;
     const double share = 100 * execution.mean() * static_cast<double>(execution.count()) / wall;
-    if (share >= 0.05) text += fmt::format(" {} {:.1f} %", record->node_name(), share);
-  }
-  return text + "\n";
-}
-
-// --- Lives of nodes ---------------------------------------------------------------------------------------------------
-
-// With auto_restart a node whose init() fails is tried again beside everything else.
-Task<bool> Executor::start_node(NodeRecord& record) {
-  record.set_state(NodeState::initialising);
-  std::exception_ptr failure;
-  try {
-    auto init = call_init(record);
-    co_await init;
-  } catch (...) {
-    failure = std::current_exception();
-  }
-  if (!failure) {
-    record.begin_life(false);
-    co_return true;
-  }
-  if (is_cancellation(failure)) {
-    record.set_state(NodeState::failed);
-    co_return false;
-  }
-  std::string line;
-  describe_failure(failure, line);
-  record.note_error(line);
-  log_error(fmt::format("{}: init failed: {}", record.node_name(), line));
-  if (!record.restarts_itself()) {
-    record.set_state(NodeState::failed);
-    co_return false;
-  }
-  restart(record, false);
-  co_return true;
-}
-
-Task<bool> Executor::start_nodes() {
-  started_ = true;
-  try {
-    scheduler_.open_ports(nodes);
-  } catch (const Error& error) {
-    log_error(error.message());
-    co_return false;
-  }
-  for (NodeRecord* record : nodes) {
-    auto starting = start_node(*record);
-    const bool started = co_await starting;
-    if (!started) co_return false;
-  }
-  co_return true;
-}
-
-void Executor::restart(NodeRecord& record, bool by_hand) {
-  if (stopping_) return;
-  const NodeState state = record.state();
-  if (state == NodeState::restarting || state == NodeState::stopping || state == NodeState::added) return;
-  record.set_state(NodeState::restarting);
-  static_cast<void>(restarts_.spawn(begin_anew(record, by_hand), record.node_name() + " restart"));
-}
-
-Task<> Executor::wait_for_tick(NodeRecord& record, Duration limit) {
-  if (!record.in_flight()) co_return;
-  auto ending = wait_for_end(record);
-  auto ended = co_await with_timeout(limit, std::move(ending));
-  if (ended) co_return;
-  record.set_stuck(NodeState::restarting);
-  co_await record.ended.wait();
-}
-
-// Background work, then shutdown(); a failure is logged.
-Task<> Executor::shut_down(NodeRecord& record) {
-  record.forget_tick();
-  std::exception_ptr failure;
-  try {
-    auto joining = join_scope(record.node->scope_);
-    co_await joining;
-    auto shutdown = call_shutdown(record);
-    auto done = co_await with_timeout(scheduler_.config().shutdown_limit, std::move(shutdown));
-    std::move(done).or_throw();
-  } catch (...) {
-    failure = std::current_exception();
-  }
-  if (!failure) co_return;
-  std::string line;
-  describe_failure(failure, line);
-  log_error(fmt::format("{}: shutdown failed: {}", record.node_name(), line));
-}
-
-Task<> Executor::begin_anew(NodeRecord& record, bool by_hand) {
-  const bool lived = record.statistics().uptime_seconds > 0;
-  if (record.in_flight()) {
-    record.cancel_tick(TickOutcome::cancelled_shutdown);
-    auto waiting = wait_for_tick(record, kDrainLimit);
-    co_await waiting;
-  }
-  if (lived) {
-    auto shutting_down = shut_down(record);
-    co_await shutting_down;
-  }
-  while (true) {
-    const std::optional<Duration> delay = by_hand ? Duration::zero() : record.restart_policy().next(now_ns());
-    by_hand = false;
-    if (!delay) {
-      record.set_state(NodeState::stopped);
-      log_error(fmt::format("{}: failed again after {} restarts; it stays stopped{}", record.node_name(),
-                            record.restart_policy().config().most,
-                            record.settings.critical ? ", and as it is critical: emergency stop" : ""));
-      if (record.settings.critical) scheduler_.emergency_stop();
-      co_return;
+    if (share < 0.05) continue;
+    const std::string more = fmt::format(" {} {:.1f} %", record->node_name(), share);
+    if (line.size() + more.size() > kColumns) {
+      text += line + "\n";
+      line = "   ";
     }
-    co_await sleep(*delay);
-    std::exception_ptr failure;
-    try {
-      auto init = call_init(record);
-      co_await init;
-    } catch (...) {
-      failure = std::current_exception();
-    }
-    if (!failure) break;
-    if (is_cancellation(failure)) std::rethrow_exception(failure);
-    std::string line;
-    describe_failure(failure, line);
-    record.note_error(line);
-    log_warning(fmt::format("{}: init failed: {}", record.node_name(), line));
+    line += more;
   }
-  log_info(fmt::format("{}: restarted", record.node_name()));
-  record.begin_life(true);
-}
-
-// Ticks of periodic nodes get time to finish; an event-driven one waits for input that may never come, so it is asked
-// to stop at once. Then the background work, then shutdown() in reverse order.
-Task<> Executor::stop_nodes() {
-  if (!started_) co_return;
-  stopping_ = true;
-  for (NodeRecord* record : nodes) record->leave(now_ns());
-  auto ending_restarts = join_scope(restarts_);
-  try {
-    co_await ending_restarts;
-  } catch (const Error&) {
-    // A restart that was cut short.
-  }
-  const std::int64_t finish_by = saturating_add(now_ns(), scheduler_.config().finish_limit.count());
-  for (NodeRecord* record : nodes) {
-    if (record->in_flight() && !record->periodic()) record->cancel_tick(TickOutcome::cancelled_shutdown);
-  }
-  for (NodeRecord* record : nodes) {
-    if (!record->in_flight()) continue;
-    if (record->periodic()) {
-      auto wait = wait_for_end(*record);
-      auto finished =
-          co_await with_timeout(Duration(std::max<std::int64_t>(finish_by - now_ns(), 0)), std::move(wait));
-      if (!finished) record->cancel_tick(TickOutcome::cancelled_shutdown);
-    }
-    co_await record->ended.wait();
-  }
-  for (auto position = nodes.rbegin(); position != nodes.rend(); ++position) {
-    NodeRecord& record = **position;
-    const NodeState state = record.state();
-    const bool lives = state == NodeState::running || state == NodeState::paused || state == NodeState::stuck;
-    record.end_life();
-    if (lives) {
-      record.set_state(NodeState::stopping);
-      auto shutting_down = shut_down(record);
-      co_await shutting_down;
-      record.set_state(NodeState::stopped);
-    } else {
-      auto joining = join_scope(record.node->scope_);
-      try {
-        co_await joining;
-      } catch (const std::exception& error) {
-        log_error(fmt::format("{}: {}", record.node_name(), error.what()));
-      }
-    }
-    record.node->scheduler_ = nullptr;
-  }
-  started_ = stopping_ = false;
+  return text + line + "\n";
 }
 
 // --- Releasing --------------------------------------------------------------------------------------------------------
 
+void Executor::take_nodes() {
+  std::vector<NodeStatistics*> accounts;
+  accounts.reserve(nodes.size());
+  for (NodeRecord* record : nodes) {
+    record->slot = static_cast<std::uint32_t>(accounts.size());
+    accounts.push_back(&record->account());
+  }
+  ticks.serve(std::move(accounts));
+  order_ = nodes;
+  std::sort(order_.begin(), order_.end(), by_priority);
+  ticking_.reserve(nodes.size());
+}
+
+void Executor::push_release(NodeRecord& node, std::uint32_t rank) {
+  releases_.push_back({node.next_release(), &node, rank});
+  std::push_heap(releases_.begin(), releases_.end(), later);
+}
+
 void Executor::release_due(std::int64_t now) {
   due_.clear();
-  while (!releases_.empty() && releases_.front()->next_release() <= now) {
+  while (!releases_.empty() && releases_.front().at_ns <= now) {
     std::pop_heap(releases_.begin(), releases_.end(), later);
     due_.push_back(releases_.back());
     releases_.pop_back();
   }
-  switch (scheduler_.config().policy) {
-    case Policy::priority: std::sort(due_.begin(), due_.end(), by_priority); break;
-    case Policy::rate_monotonic: std::sort(due_.begin(), due_.end(), by_rate); break;
-    case Policy::edf: std::sort(due_.begin(), due_.end(), by_deadline); break;
+  if (scheduler_.config().policy == Policy::edf) {
+    std::sort(due_.begin(), due_.end(),
+              [](const Release& a, const Release& b) { return by_deadline(a.node, b.node); });
+  } else {
+    std::sort(due_.begin(), due_.end(), [](const Release& a, const Release& b) { return a.rank < b.rank; });
   }
-  for (NodeRecord* record : due_) {
+  for (std::size_t i = 0; i < due_.size(); ++i) {
+    if (i + 2 < due_.size()) due_[i + 2].node->fetch();
+    if (i + 1 < due_.size()) due_[i + 1].node->fetch_node();
+    NodeRecord* const record = due_[i].node;
     const std::int64_t grid_point = record->advance_grid(now);
     if (!scheduler_.stop_is_requested()) now = record->offer(grid_point, now);
-    releases_.push_back(record);
-    std::push_heap(releases_.begin(), releases_.end(), later);
+    push_release(*record, due_[i].rank);
   }
+  if (!releases_.empty()) vitals.due_ns.store(releases_.front().at_ns, std::memory_order_relaxed);
 }
 
 Task<> Executor::release_loop() {
   const std::int64_t start = now_ns();
+  std::vector<NodeRecord*> order = nodes;
+  const bool by_rates = scheduler_.config().policy == Policy::rate_monotonic;
+  std::sort(order.begin(), order.end(), by_rates ? by_rate : by_priority);
   releases_.clear();
-  for (NodeRecord* record : nodes) {
-    if (!record->periodic()) continue;
-    record->start_grid(start);
-    releases_.push_back(record);
+  for (std::size_t rank = 0; rank < order.size(); ++rank) {
+    if (!order[rank]->periodic()) continue;
+    order[rank]->start_grid(start);
+    push_release(*order[rank], static_cast<std::uint32_t>(rank));
   }
-  std::make_heap(releases_.begin(), releases_.end(), later);
   while (!releases_.empty()) {
     // Also when it has come already: an overloaded loop must still see its timers, its completions and a stop.
-    co_await sleep_until(TimePoint(Duration(releases_.front()->next_release())));
+    co_await sleep_until(TimePoint(Duration(releases_.front().at_ns)));
     release_due(now_ns());
     co_await yield();
   }
@@ -408,8 +282,9 @@ Task<> Executor::release_loop() {
 Task<> Executor::event_loop(NodeRecord& record) {
   int unsuspended = 0;
   while (true) {
-    if (scheduler_.emergency_stopped()) record.runnable.reset();
+    if (record.held()) record.runnable.reset();
     co_await record.runnable.wait();
+    if (record.held()) continue;
     const std::int64_t rest = record.rest(now_ns());
     if (rest == kNever) {  // until its circuit is reset or it has been restarted
       record.runnable.reset();
@@ -417,7 +292,7 @@ Task<> Executor::event_loop(NodeRecord& record) {
     }
     if (rest > 0) {
       co_await sleep(Duration(rest));
-      if (record.state() != NodeState::running || scheduler_.emergency_stopped()) continue;
+      if (record.state() != NodeState::running || record.held()) continue;
     }
     if (scheduler_.stop_is_requested()) co_return;
     const std::int64_t now = now_ns();
@@ -436,7 +311,34 @@ Task<> Executor::event_loop(NodeRecord& record) {
   }
 }
 
+// Those that have started wait for one whose init() blocks; their drives may be on.
+void Executor::watch_despite_start(std::int64_t now) noexcept {
+  for (NodeRecord* record : nodes) {
+    if (record->state() != NodeState::running) continue;
+    std::int64_t not_yet = 0;
+    record->vitals.fed_ns.compare_exchange_strong(not_yet, now, std::memory_order_relaxed);
+  }
+}
+
+void Executor::begin_watching(std::int64_t now) noexcept {
+  watches_.store(true, std::memory_order_relaxed);
+  for (NodeRecord* record : nodes) {
+    record->vitals.fed_ns.store(0, std::memory_order_relaxed);
+    record->update_clock(now);
+  }
+}
+
+Task<> Executor::end_releases() {
+  vitals.due_ns.store(kNever, std::memory_order_relaxed);
+  scope_.cancel();
+  co_await scope_.join();
+  scope_.reset();
+}
+
 Task<> Executor::release() {
+  vitals.phase.store(Phase::running, std::memory_order_relaxed);
+  begin_watching(now_ns());
+  publish_snapshot();
   for (NodeRecord* record : nodes) {
     if (!record->periodic())
       static_cast<void>(scope_.spawn(event_loop(*record), record->node_name() + " loop"));
@@ -448,17 +350,22 @@ Task<> Executor::release() {
   } catch (const Error&) {
     // The task that runs us was asked to stop: the same as stop().
   }
-  auto joining = join_scope(scope_);
+  auto joining = end_releases();
   co_await shield(std::move(joining));
   releases_.clear();
 }
 
 Task<> Executor::release_once() {
-  const std::int64_t now = now_ns();
-  std::vector<NodeRecord*> order = nodes;
-  std::sort(order.begin(), order.end(), by_priority);
-  for (NodeRecord* record : order) record->offer(now, now_ns());
-  for (NodeRecord* record : order) co_await record->ended.wait();
+  const std::int64_t grid = now_ns();
+  std::int64_t now = grid;
+  ticking_.clear();
+  for (std::size_t i = 0; i < order_.size(); ++i) {
+    if (i + 2 < order_.size()) order_[i + 2]->fetch();
+    if (i + 1 < order_.size()) order_[i + 1]->fetch_node();
+    now = order_[i]->offer(grid, now);
+    if (order_[i]->in_flight()) ticking_.push_back(order_[i]);
+  }
+  for (NodeRecord* record : ticking_) co_await record->ended.wait();
 }
 
 }  // namespace horus::detail

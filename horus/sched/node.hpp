@@ -7,12 +7,14 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include <horus/base/error.hpp>
 #include <horus/base/export.hpp>
 #include <horus/base/literals.hpp>
+#include <horus/base/result.hpp>
 #include <horus/msg/hub.hpp>
 #include <horus/task/scope.hpp>
 #include <horus/task/task.hpp>
@@ -28,6 +30,12 @@ class Executor;
 class HORUS_API ReportedFailure : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
+};
+
+/// The two calls of enter_safe_state() in one episode (an emergency stop, an isolation).
+enum class SafeStateCall : std::uint8_t {
+  at_once,  ///< on any thread, perhaps while a tick of this node runs
+  settled,  ///< on the loop's thread, once its tick, init() and background work have ended
 };
 
 /// What Node and PlainNode have in common: a name, and a scope for work that goes on across ticks.
@@ -52,8 +60,14 @@ class HORUS_API NodeBase {
   }
 
   /// Puts the hardware into a safe state. May run on another thread while the loop is blocked: touch only what that
-  /// allows, wait for nothing.
+  /// allows, wait for nothing. Called once at once and once when the node's tick has ended, so doing it twice must be the
+  /// same as doing it once.
   virtual void enter_safe_state() noexcept {}
+  /// The same, for nodes that want to know which of the two calls it is.
+  virtual void enter_safe_state_at(SafeStateCall call) noexcept {
+    static_cast<void>(call);
+    enter_safe_state();
+  }
   /// Called after a failed tick, on the loop, with what the tick threw.
   virtual void on_error(const std::exception_ptr& error) { static_cast<void>(error); }
 
@@ -88,6 +102,7 @@ class HORUS_API NodeBase {
 
   std::string name_;
   bool explicitly_named_ = false;
+  bool keeps_in_emergency_ = false;
   std::vector<NodePort> ports_;
   Scheduler* scheduler_ = nullptr;  // once it starts the node: ports open at once
   Scope scope_{"background", Failures::log};
@@ -129,12 +144,23 @@ class HORUS_API PlainNode : public NodeBase {
 
 namespace detail {
 
+// What a node's function may give. A failed Result is a failed tick; a value would be lost, and does not compile.
+template <class T>
+inline constexpr bool kTickGives = std::is_void_v<T> || std::is_same_v<T, Result<>> ||
+                                   std::is_same_v<T, Task<>> || std::is_same_v<T, Task<Result<>>>;
+
 template <class F>
 class PlainLambdaNode final : public PlainNode {
  public:
   PlainLambdaNode(std::string name, F function)
       : PlainNode(std::move(name)), function_(std::move(function)) {}
-  void tick() override { function_(); }
+  void tick() override {
+    if constexpr (std::is_void_v<std::invoke_result_t<F&>>) {
+      function_();
+    } else {
+      function_().or_throw();
+    }
+  }
 
  private:
   F function_;
@@ -144,9 +170,20 @@ template <class F>
 class LambdaNode final : public Node {
  public:
   LambdaNode(std::string name, F function) : Node(std::move(name)), function_(std::move(function)) {}
-  Task<> tick() override { return function_(); }
+  Task<> tick() override {
+    if constexpr (std::is_same_v<std::invoke_result_t<F&>, Task<>>) {
+      return function_();
+    } else {
+      return failing(function_());
+    }
+  }
 
  private:
+  static Task<> failing(Task<Result<>> tick) {
+    auto result = co_await std::move(tick);
+    std::move(result).or_throw();
+  }
+
   F function_;
 };
 

@@ -8,8 +8,10 @@
 #include <horus/base/log.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/io/time.hpp>
+#include <horus/sched/check_settings.hpp>
 #include <horus/sched/executor.hpp>
 #include <horus/sched/scheduler.hpp>
+#include <horus/task/shield.hpp>
 
 namespace horus {
 
@@ -69,6 +71,7 @@ NodeRecord::NodeRecord(std::shared_ptr<NodeBase> owned, std::size_t position)
   HORUS_ASSERT((coroutine_node == nullptr) != (plain_node == nullptr),
                "a node derives from Node or from PlainNode");
   ended.set();
+  idle.set();
   const auto expires = [this](NodeTimer& timer, void (*call)(io::Timer&) noexcept) {
     timer.record = this;
     timer.expired = call;
@@ -87,20 +90,16 @@ void NodeRecord::prepare(Executor& on, const SchedulerConfig& config) {
   if (plain_node != nullptr && !periodic()) settings.rate = config.tick_rate;
   if (!settings.watchdog_enabled) settings.watchdog_enabled = config.watchdog_enabled;
   if (!settings.watchdog) settings.watchdog = config.watchdog_timeout;
-  const auto refuse = [this](const std::string& why) {
-    throw Error(EINVAL, "start", fmt::format("node \"{}\" ({})", node_name_, why));
-  };
-  if (*settings.watchdog_enabled && periodic() && *settings.watchdog < 3 * settings.rate.period()) {
-    refuse(fmt::format("its watchdog of {} is shorter than 3 periods of {}: set at least {}",
-                       in_ms(settings.watchdog->count()), in_ms(settings.rate.period().count()),
-                       in_ms(3 * settings.rate.period().count())));
-  }
-  if (settings.on_budget == Miss::cancel)
-    refuse("on_budget cannot be cancel, which needs a suspension point: use another reaction, or a deadline");
+  const auto overrides = config.nodes.find(node_name_);
+  check_settings(node_name_, settings, plain_node != nullptr,
+                 overrides == config.nodes.end() ? std::string() : overrides->second.source)
+      .or_throw();
   CircuitConfig circuit = config.circuit;
   circuit.enabled = settings.circuit_breaker.value_or(config.circuit_breaker);
   breaker_ = CircuitBreaker(circuit);
-  RestartConfig restart = config.restart;
+  RestartConfig restart = settings.restart.value_or(config.restart);
+  if (const auto found = config.nodes.find(node_name_); found != config.nodes.end())
+    found->second.apply_to(restart);
   restart.enabled = settings.auto_restart.value_or(config.auto_restart);
   restarts_ = RestartPolicy(restart, hash_of(node_name_, config.seed));
   deadline_ns_ = config.deadline_monitoring ? settings.deadline.count() : 0;
@@ -108,23 +107,27 @@ void NodeRecord::prepare(Executor& on, const SchedulerConfig& config) {
   divider_ = RateDivider();
   divisor_ = 1;
   retry_ns_ = 0;
-  skip_next_ = safe_episode_ = missed_ = leaving_ = false;
+  came_back();
+  on_time_ns_ = periodic() ? static_cast<std::int64_t>(1e9 / settings.rate.hz) : -1;
+  failures_in_row_ = 0;
+  calm_ = false;
+  skip_next_ = safe_episode_ = missed_ = leaving_ = settling_ = isolated_ = settle_isolation_ = false;
   queued_for_ = -1;
   vitals.timeout_ns.store(*settings.watchdog_enabled ? settings.watchdog->count() : 0,
                           std::memory_order_relaxed);
-  vitals.in_safe_state.store(false, std::memory_order_relaxed);
+  vitals.hook.end_episode();
 }
 
 void NodeRecord::set_state(NodeState state) noexcept {
-  state_ = state;
+  vitals.state.store(state, std::memory_order_relaxed);
   if (executor != nullptr && io::Reactor::current() != nullptr) {
     const std::int64_t now = horus::now_ns();
     record_event(TimelineEvent::Kind::state, now, now, static_cast<std::uint8_t>(state));
     update_clock(now);
   }
-  if (state_ == NodeState::running) {
+  if (state == NodeState::running) {
     runnable.set();
-  } else if (state_ != NodeState::stuck) {
+  } else if (state != NodeState::stuck) {
     runnable.reset();
   }
 }
@@ -132,12 +135,14 @@ void NodeRecord::set_state(NodeState state) noexcept {
 void NodeRecord::begin_life(bool after_restart) noexcept {
   const std::int64_t now = horus::now_ns();
   life_began_ns_ = now;
+  open = true;
   restarts_.started(now);
   if (after_restart) {
     const CircuitState before = breaker_.state();
     breaker_.half_open(now);
     breaker_changed(before, now);
   }
+  if (paused_) came_back();
   set_state(paused_ ? NodeState::paused : NodeState::running);
 }
 
@@ -150,15 +155,29 @@ void NodeRecord::end_life() noexcept {
 
 void NodeRecord::pause(bool paused) noexcept {
   paused_ = paused;
-  if (paused && state_ == NodeState::running) set_state(NodeState::paused);
-  if (!paused && state_ == NodeState::paused) set_state(NodeState::running);
+  if (paused && state() == NodeState::running) {
+    came_back();
+    set_state(NodeState::paused);
+    stop_waiting();
+  }
+  if (!paused && state() == NodeState::paused) {
+    executor->scheduler().discard_latest(*node);
+    set_state(NodeState::running);
+  }
+}
+
+// A tick without a rate waits for input that it must not act on now.
+void NodeRecord::stop_waiting() noexcept {
+  if (!periodic()) cancel_tick(TickOutcome::cancelled_paused);
 }
 
 void NodeRecord::force_open() noexcept {
   const CircuitState before = breaker_.state();
   const std::int64_t now = horus::now_ns();
+  came_back();
   breaker_.force_open(now);
   breaker_changed(before, now);
+  stop_waiting();
 }
 
 void NodeRecord::reset_circuit() noexcept {
@@ -167,7 +186,7 @@ void NodeRecord::reset_circuit() noexcept {
   breaker_.reset(now);
   retry_ns_ = 0;
   breaker_changed(before, now);
-  if (state_ == NodeState::running) runnable.set();
+  if (state() == NodeState::running) runnable.set();
 }
 
 void NodeRecord::settings_changed() noexcept {
@@ -178,10 +197,11 @@ void NodeRecord::settings_changed() noexcept {
   vitals.timeout_ns.store(*settings.watchdog_enabled ? settings.watchdog->count() : 0,
                           std::memory_order_relaxed);
   vitals.fed_ns.store(0, std::memory_order_relaxed);
-  if (state_ != NodeState::added) update_clock(horus::now_ns());
+  if (state() != NodeState::added) update_clock(horus::now_ns());
 }
 
 void NodeRecord::breaker_changed(CircuitState before, std::int64_t now) noexcept {
+  calm_ = false;
   const CircuitState after = breaker_.state();
   if (after == before) return;
   record_event(TimelineEvent::Kind::circuit, now, now, static_cast<std::uint8_t>(after));
@@ -199,16 +219,18 @@ void NodeRecord::breaker_changed(CircuitState before, std::int64_t now) noexcept
 void NodeRecord::feed(std::int64_t now) noexcept {
   if (vitals.timeout_ns.load(std::memory_order_relaxed) == 0) return;
   vitals.fed_ns.store(now, std::memory_order_relaxed);
-  if (vitals.step.load(std::memory_order_acquire) == WatchdogStep::well) [[likely]]
+  const bool expired = vitals.step.load(std::memory_order_acquire) != WatchdogStep::well;
+  if (!expired && !isolated_) [[likely]]
     return;
-  vitals.step.store(WatchdogStep::well, std::memory_order_relaxed);
-  if (seen_step_ == WatchdogStep::well) {  // it expired while the loop was blocked
-    ++account_.watchdog_expirations;
+  isolated_ = false;
+  vitals.step.store(WatchdogStep::well,
+                    std::memory_order_seq_cst);  // before it is unmuted: mute_from_outside()
+  vitals.acted.store(WatchdogStep::well, std::memory_order_seq_cst);
+  if (expired && seen_step_ == WatchdogStep::well) {  // it expired while the loop was blocked
     const std::int64_t stepped = vitals.stepped_ns.load(std::memory_order_relaxed);
     record_event(TimelineEvent::Kind::watchdog, stepped, stepped, 1);
   }
   seen_step_ = WatchdogStep::well;
-  account_.watchdog_expired = false;
   executor->scheduler().mute(*node, false);
   record_event(TimelineEvent::Kind::watchdog, now, now, 0);
   if (logs()) log_info(fmt::format("{}: ticks again; watchdog fed", node_name_));
@@ -216,8 +238,10 @@ void NodeRecord::feed(std::int64_t now) noexcept {
 
 // Frozen while the node is not meant to tick.
 void NodeRecord::update_clock(std::int64_t now) noexcept {
+  if (executor == nullptr) return;  // before the first run
   const bool meant =
-      (state_ == NodeState::running || state_ == NodeState::stuck) && (!leaving_ || in_flight_) &&
+      executor->watches_nodes() && (state() == NodeState::running || state() == NodeState::stuck) &&
+      (!leaving_ || in_flight_) && !held() &&
       (breaker_.state() == CircuitState::closed || breaker_.state() == CircuitState::half_open);
   const std::int64_t fed = vitals.fed_ns.load(std::memory_order_relaxed);
   if (meant && fed == 0) vitals.fed_ns.store(now, std::memory_order_relaxed);
@@ -226,55 +250,150 @@ void NodeRecord::update_clock(std::int64_t now) noexcept {
 
 void NodeRecord::leave(std::int64_t now) noexcept {
   leaving_ = true;
+  came_back();
   update_clock(now);
 }
 
 void NodeRecord::climb_ladder() noexcept {
+  if (vitals.away_step.load(std::memory_order_acquire) == AwayStep::too_long) stay_away();
   const WatchdogStep step = vitals.step.load(std::memory_order_acquire);
   while (seen_step_ < step) {
     seen_step_ = static_cast<WatchdogStep>(static_cast<int>(seen_step_) + 1);
     const std::int64_t now = horus::now_ns();
     const std::int64_t fed = vitals.fed_ns.load(std::memory_order_relaxed);
     record_event(TimelineEvent::Kind::watchdog, now, now, static_cast<std::uint8_t>(seen_step_));
+    const bool first = vitals.take_over(seen_step_);  // or the monitor has done what it can
     const std::string where = in_flight_ ? awaiting() : std::string("no tick in flight");
     const std::string since = fed == 0 ? "a while" : in_ms(now - fed);
     switch (seen_step_) {
       case WatchdogStep::well: break;
       case WatchdogStep::warned:
-        account_.watchdog_expired = true;
-        ++account_.watchdog_expirations;
+        if (!first) break;
+        vitals.expirations.fetch_add(1, std::memory_order_relaxed);
         if (logs())
           log_warning(
               fmt::format("{}: watchdog expired: no successful tick for {} ({})", node_name_, since, where));
         break;
       case WatchdogStep::unhealthy:
-        if (logs())
+        if (first && logs())
           log_warning(fmt::format("{}: unhealthy: no successful tick for {} ({}); its tick is cancelled",
                                   node_name_, since, where));
         cancel_tick(TickOutcome::cancelled_watchdog);
         break;
       case WatchdogStep::isolated:
+        cancel_tick(TickOutcome::cancelled_watchdog);
+        isolated_ = true;
+        settle_isolation_ = in_flight_;
+        if (!first) break;
         log_error(fmt::format("{}: isolated: no successful tick for {} ({}); its outputs are muted{}",
                               node_name_, since, where,
                               settings.critical ? ", and as it is critical: emergency stop" : ""));
-        cancel_tick(TickOutcome::cancelled_watchdog);
         executor->scheduler().mute(*node, true);
-        enter_safe_state();
+        settle_isolation_ = enter_safe_state() && in_flight_;
         if (settings.critical) executor->scheduler().emergency_stop();
         break;
     }
   }
 }
 
+// Who feeds clears the step first and unmutes then; so either this sees that, or it comes before the unmuting.
+void NodeRecord::mute_from_outside() noexcept {
+  const bool done = executor->scheduler().try_mute(*node, true);
+  vitals.mute_owed.store(!done, std::memory_order_relaxed);
+  if (done && vitals.step.load(std::memory_order_seq_cst) == WatchdogStep::well)
+    vitals.mute_owed.store(!executor->scheduler().try_mute(*node, false), std::memory_order_relaxed);
+}
+
+void NodeRecord::Account::resumed(const Chain&, std::int64_t now_ns) noexcept {
+  if (activity == Activity::background) record.executor->attend_emergency();
+  LoopVitals& loop = record.executor->vitals;
+  loop.since_ns.store(now_ns, std::memory_order_relaxed);
+  loop.activity.store(activity, std::memory_order_relaxed);
+  loop.running.store(&record, std::memory_order_release);
+}
+
+void NodeRecord::Account::ran(std::int64_t, std::int64_t) noexcept {
+  LoopVitals& loop = record.executor->vitals;
+  loop.running.store(nullptr, std::memory_order_relaxed);
+  loop.activity.store(Activity::tick, std::memory_order_relaxed);
+}
+
 bool NodeRecord::enter_safe_state() noexcept {
-  if (vitals.in_safe_state.exchange(true, std::memory_order_acq_rel)) return false;
-  node->enter_safe_state();
+  vitals.hook.want();
+  return run_wanted_hook();
+}
+
+bool NodeRecord::run_wanted_hook() noexcept {
+  if (!vitals.hook.wanted() || !vitals.hook.begin()) return false;
+  vitals.hook_since_ns.store(monotonic_ns(), std::memory_order_release);
+  const auto call = [this]() noexcept {
+    const msg::MutePass pass;  // on the loop's thread
+    node->enter_safe_state_at(SafeStateCall::at_once);
+  };
+  if (executor != nullptr && executor->is_here()) {
+    const Doing doing(executor->vitals, *this, Activity::hook);
+    call();
+  } else {
+    call();
+  }
+  vitals.hook_since_ns.store(0, std::memory_order_release);
+  vitals.hook.returned();
   safe_states_.fetch_add(1, std::memory_order_relaxed);
   if (executor != nullptr && executor->is_here()) {
     const std::int64_t now = horus::now_ns();
     record_event(TimelineEvent::Kind::safe_state, now, now, 0);
   }
   return true;
+}
+
+void NodeRecord::run_settled_hook() noexcept {
+  if (!vitals.hook.begin_settled()) return;
+  vitals.hook_since_ns.store(monotonic_ns(), std::memory_order_release);
+  {
+    const msg::MutePass pass;
+    node->enter_safe_state_at(SafeStateCall::settled);
+  }
+  vitals.hook_since_ns.store(0, std::memory_order_release);
+  vitals.hook.settled();
+}
+
+// --- Emergency stop ---------------------------------------------------------------------------------------------------
+
+bool NodeRecord::held() const noexcept {
+  return settling_ || (executor->in_emergency() && !settings.keep_in_emergency);
+}
+
+void NodeRecord::hold(std::int64_t now) noexcept {
+  settling_ = true;
+  vitals.away_ns.store(0, std::memory_order_relaxed);
+  cancel(queued_timer_);
+  if (queued_for_ >= 0) skip(TickOutcome::skipped_emergency, std::exchange(queued_for_, -1));
+  cancel_tick(TickOutcome::cancelled_emergency);
+  update_clock(now);
+}
+
+void NodeRecord::settled(std::int64_t now) noexcept {
+  settling_ = false;
+  if (!held()) let_act(now);
+}
+
+// A watchdog that has expired begins anew; what it has muted stays so until a tick succeeds.
+void NodeRecord::let_act(std::int64_t now) noexcept {
+  if (vitals.acted.load(std::memory_order_acquire) == WatchdogStep::isolated) isolated_ = true;
+  vitals.step.store(WatchdogStep::well, std::memory_order_relaxed);
+  vitals.acted.store(WatchdogStep::well, std::memory_order_relaxed);
+  seen_step_ = WatchdogStep::well;
+  update_clock(now);
+  begin_away(now);
+  if (state() == NodeState::running) runnable.set();
+}
+
+void NodeRecord::leave_safe_state() noexcept {
+  if (!vitals.hook.in_episode()) return;
+  vitals.hook.end_episode();
+  // An emergency stop that came meanwhile has asked for a call which this has withdrawn.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (executor->scheduler().emergency_stopped()) enter_safe_state();
 }
 
 // --- Grid -------------------------------------------------------------------------------------------------------------
@@ -331,11 +450,11 @@ void NodeRecord::skip(TickOutcome why, std::int64_t grid_ns) noexcept {
 }
 
 std::int64_t NodeRecord::offer(std::int64_t grid_ns, std::int64_t now_ns) noexcept {
-  if (state_ != NodeState::running || executor->scheduler().emergency_stopped()) [[unlikely]] {
-    const bool paused = state_ == NodeState::paused || state_ == NodeState::running;
-    skip(state_ == NodeState::stuck ? TickOutcome::skipped_in_flight
-         : paused                   ? TickOutcome::skipped_paused
-                                    : TickOutcome::skipped_circuit_open,
+  if (state() != NodeState::running || held()) [[unlikely]] {
+    skip(held()                         ? TickOutcome::skipped_emergency
+         : state() == NodeState::stuck  ? TickOutcome::skipped_in_flight
+         : state() == NodeState::paused ? TickOutcome::skipped_paused
+                                        : TickOutcome::skipped_circuit_open,
          grid_ns);
     return now_ns;
   }
@@ -353,7 +472,7 @@ std::int64_t NodeRecord::offer(std::int64_t grid_ns, std::int64_t now_ns) noexce
     skip(TickOutcome::skipped_miss, grid_ns);
     return now_ns;
   }
-  if (breaker_.state() != CircuitState::closed) [[unlikely]] {
+  if (!calm_ && breaker_.state() != CircuitState::closed) [[unlikely]] {
     const CircuitState before = breaker_.state();
     const bool may = breaker_.admit(now_ns);
     breaker_changed(before, now_ns);
@@ -371,7 +490,7 @@ std::int64_t NodeRecord::rest(std::int64_t now_ns) noexcept {
     return until == kNever ? kNever : std::max<std::int64_t>(until - now_ns, 0);
   }
   if (breaker_.state() == CircuitState::forced_open) return kNever;
-  if (account_.consecutive_failures == 0) {
+  if (failures_in_row_ == 0) {
     retry_ns_ = 0;
     return 0;
   }
@@ -382,12 +501,9 @@ std::int64_t NodeRecord::rest(std::int64_t now_ns) noexcept {
 // --- Ticks ------------------------------------------------------------------------------------------------------------
 
 std::int64_t NodeRecord::release(std::int64_t grid_ns, std::int64_t now_ns) noexcept {
-  ++account_.grid_points;
-  ++account_.total_ticks;
   released_for_ = grid_ns;
   tick_start_ = now_ns;
   missed_ = false;
-  account_.release_lateness.record(at_least_zero(now_ns - grid_ns));
   executor->vitals.since_ns.store(now_ns, std::memory_order_relaxed);
   executor->vitals.running.store(this, std::memory_order_release);
   io::Reactor::current()->spend(node_name_);
@@ -405,7 +521,7 @@ std::int64_t NodeRecord::release(std::int64_t grid_ns, std::int64_t now_ns) noex
     return end;
   }
   in_flight_ = true;
-  ran_noted_ = false;
+  ran_noted_ = shields_stopped_ = timed_ = false;
   ended.reset();
   reset_stop();
   execution_ns_ = 0;
@@ -438,6 +554,7 @@ std::int64_t NodeRecord::release(std::int64_t grid_ns, std::int64_t now_ns) noex
 }
 
 void NodeRecord::resumed(const Chain& chain, std::int64_t now_ns) noexcept {
+  executor->attend_emergency();  // it must not act on what it waited for
   executor->vitals.since_ns.store(now_ns, std::memory_order_relaxed);
   executor->vitals.running.store(this, std::memory_order_release);
   const WaitRecord& wait = chain.wait();
@@ -465,16 +582,19 @@ std::coroutine_handle<> NodeRecord::finished() noexcept {
   ListHook<RootTag>::unlink();
   in_flight_ = false;
   ran_noted_ = !at_once;  // the loop tells of this stretch once more, when the coroutine has returned to it
-  cancel(deadline_timer_);
-  cancel(stuck_timer_);
+  if (timed_) {
+    cancel(deadline_timer_);
+    cancel(stuck_timer_);
+  }
   record_event(TimelineEvent::Kind::ran, begin, end, 0);
   settle(task_.outcome().exception(), end, execution_ns_ + (end - begin));
   if (leaving_) update_clock(end);
   tick_start_ = end;
-  if (state_ == NodeState::stuck) {
+  if (state() == NodeState::stuck) {
     if (logs()) log_info(fmt::format("{}: its cancelled tick has ended at last", node_name_));
     set_state(after_stuck_ == NodeState::running && paused_ ? NodeState::paused : after_stuck_);
   }
+  if (std::exchange(settle_isolation_, false)) run_settled_hook();
   if (queued_for_ >= 0) insert(queued_timer_, end);
   ended.set();
   return std::noop_coroutine();
@@ -498,7 +618,12 @@ void NodeRecord::cancel_tick(TickOutcome reason) noexcept {
 
 void NodeRecord::on_stuck(io::Timer& timer) noexcept {
   NodeRecord& self = *static_cast<NodeTimer&>(timer).record;
-  if (self.in_flight_ && self.state_ == NodeState::running) self.set_stuck(NodeState::running);
+  if (!self.in_flight_ || self.state() != NodeState::running) return;
+  if (self.settling_ && !std::exchange(self.shields_stopped_, true)) {
+    stop_shielded(self);
+    return self.insert(self.stuck_timer_, saturating_add(horus::now_ns(), kStuckAfter_ns));
+  }
+  self.set_stuck(NodeState::running);
 }
 
 void NodeRecord::set_stuck(NodeState afterwards) noexcept {
@@ -518,6 +643,7 @@ void NodeRecord::on_deadline(io::Timer& timer) noexcept {
 }
 
 void NodeRecord::miss(bool budget, std::int64_t now, std::int64_t took_ns) noexcept {
+  calm_ = false;
   record_event(budget ? TimelineEvent::Kind::budget_miss : TimelineEvent::Kind::deadline_miss, now, now, 0);
   ++(budget ? account_.budget_misses : account_.deadline_misses);
   const Miss reaction = budget ? settings.on_budget : settings.on_miss;
@@ -561,14 +687,12 @@ void NodeRecord::miss(bool budget, std::int64_t now, std::int64_t took_ns) noexc
 // The account of a tick that has ended.
 void NodeRecord::settle(std::exception_ptr failure, std::int64_t end_ns, std::int64_t execution_ns) noexcept {
   const std::int64_t response = end_ns - released_for_;
-  account_.last_tick_ns = execution_ns;
-  account_.execution.record(at_least_zero(execution_ns));
-  account_.suspended.record(at_least_zero(end_ns - tick_start_ - execution_ns));
-  account_.response.record(at_least_zero(response));
   TickOutcome outcome = TickOutcome::ok;
   if (failure) [[unlikely]]
     outcome = stop_requested() && is_cancellation(failure) ? reason_ : TickOutcome::failed;
-  ++account_.outcomes[static_cast<std::size_t>(outcome)];
+  executor->ticks.add({at_least_zero(tick_start_ - released_for_), at_least_zero(execution_ns),
+                       at_least_zero(end_ns - tick_start_ - execution_ns), slot, outcome,
+                       response <= on_time_ns_});
   record_event(TimelineEvent::Kind::tick, released_for_, end_ns, static_cast<std::uint8_t>(outcome));
 
   if (deadline_ns_ > 0) {
@@ -579,7 +703,7 @@ void NodeRecord::settle(std::exception_ptr failure, std::int64_t end_ns, std::in
   }
   const bool over_budget = budget_ns_ > 0 && execution_ns > budget_ns_;
   if (over_budget) miss(true, end_ns, execution_ns);
-  if (!missed_ && !over_budget) {
+  if (!missed_ && !over_budget && !calm_) {
     if (divider_.divisor() > 1 && divider_.kept() && logs())
       log_info(fmt::format("{}: in time again; back to {:g} Hz", node_name_,
                            settings.rate.hz / divider_.divisor()));
@@ -587,40 +711,43 @@ void NodeRecord::settle(std::exception_ptr failure, std::int64_t end_ns, std::in
   }
 
   if (outcome == TickOutcome::ok) [[likely]] {
-    ++account_.successful_ticks;
-    account_.consecutive_failures = 0;
-    if (periodic() && static_cast<double>(response) * settings.rate.hz <= 1e9) ++account_.on_time_ticks;
     feed(end_ns);
-    if (!safe_episode_ && !executor->scheduler().emergency_stopped())
-      vitals.in_safe_state.store(false, std::memory_order_relaxed);
-    const CircuitState before = breaker_.state();
-    breaker_.succeeded(end_ns);
-    if (breaker_.state() != before) breaker_changed(before, end_ns);
+    if (!calm_ || vitals.hook.in_episode()) recover(end_ns);
     return;
   }
+  calm_ = false;
   const bool failed = outcome == TickOutcome::failed || outcome == TickOutcome::cancelled_watchdog ||
-                      (settings.miss_is_failure && outcome != TickOutcome::cancelled_shutdown);
+                      (settings.miss_is_failure && (outcome == TickOutcome::cancelled_deadline ||
+                                                    outcome == TickOutcome::cancelled_overrun));
   if (outcome == TickOutcome::failed) {
-    ++account_.failed_ticks;
     report_failure(failure, end_ns);
-  } else {
-    ++account_.cancelled_ticks;
   }
   if (!failed) return;
   ++account_.total_failures;
-  ++account_.consecutive_failures;
+  ++failures_in_row_;
   const CircuitState before = breaker_.state();
   const bool opens = breaker_.failed(end_ns);
   if (opens) opened(end_ns);
   breaker_changed(before, end_ns);
 }
 
+// A good tick after something else.
+void NodeRecord::recover(std::int64_t now) noexcept {
+  failures_in_row_ = 0;
+  if (away_) came_back();
+  if (!safe_episode_ && !executor->scheduler().emergency_stopped()) leave_safe_state();
+  const CircuitState before = breaker_.state();
+  breaker_.succeeded(now);
+  if (breaker_.state() != before) breaker_changed(before, now);
+  calm_ = breaker_.state() == CircuitState::closed && breaker_.config().window == 0 && !safe_episode_ &&
+          divider_.divisor() == 1;
+}
+
 void NodeRecord::opened(std::int64_t now) noexcept {
   const bool restart = restarts_itself();
   if (restart) breaker_.hold();
   if (logs()) {
-    log_warning(fmt::format("{}: {} failures in a row; circuit open, {}", node_name_,
-                            account_.consecutive_failures,
+    log_warning(fmt::format("{}: {} failures in a row; circuit open, {}", node_name_, failures_in_row_,
                             restart ? std::string("it is restarted")
                                     : fmt::format("tried again in {}", in_ms(breaker_.reopens_at() - now))));
   }
@@ -639,11 +766,13 @@ void NodeRecord::report_failure(const std::exception_ptr& failure, std::int64_t 
         log_error(fmt::format("{}: tick threw an exception: {}{}", node_name_, line, failure_log_.more()));
       }
     }
+    const Doing doing(executor->vitals, *this, Activity::on_error);
     node->on_error(failure);
-  } catch (const std::exception& error) {
-    log_error(fmt::format("{}: on_error threw: {}", node_name_, error.what()));
   } catch (...) {
-    log_error(node_name_ + ": on_error threw");
+    std::string line;
+    describe_failure(std::current_exception(), line);
+    if (logs() && on_error_log_.may(now))
+      log_error(fmt::format("{}: on_error threw: {}{}", node_name_, line, on_error_log_.more()));
   }
 }
 
@@ -659,14 +788,17 @@ void NodeRecord::insert(NodeTimer& timer, std::int64_t deadline_ns) noexcept {
   io::TimerQueue& timers = io::Reactor::current()->timers();
   if (timer.pending()) timers.cancel(timer);
   timers.insert(timer, deadline_ns);
+  timed_ = true;
 }
 
 void NodeRecord::cancel(NodeTimer& timer) noexcept {
   if (timer.pending()) io::Reactor::current()->timers().cancel(timer);
 }
 
-std::string NodeRecord::awaiting() const {
-  const Waiter* waiter = leaf();
+std::string NodeRecord::awaiting() const { return describe_wait(*this); }
+
+std::string describe_wait(const Chain& chain) {
+  const Waiter* waiter = chain.leaf();
   if (waiter == nullptr || waiter->kind == nullptr) return "about to go on";
   const PromiseBase* promise = waiter->promise;
   while (promise != nullptr && promise->parent != nullptr) promise = promise->parent;
@@ -677,14 +809,18 @@ std::string NodeRecord::awaiting() const {
 }
 
 NodeStatistics NodeRecord::statistics() const {
+  if (executor != nullptr) executor->ticks.fold();
   NodeStatistics all = account_;
+  all.grid_points += in_flight_ ? 1 : 0;
+  all.total_ticks += in_flight_ ? 1 : 0;
+  all.consecutive_failures = failures_in_row_;
   all.name = node_name_;
   all.executor = settings.executor;
   all.priority = settings.priority;
   all.rate_hz = settings.rate.hz;
   all.tick_rate_hz = settings.rate.hz / divider_.divisor();
   all.logging_enabled = settings.logging_enabled;
-  all.state = state_;
+  all.state = state();
   all.deadline_ms = ms_of(settings.deadline);
   all.budget_ms = ms_of(settings.budget);
   const std::int64_t now = horus::now_ns();
@@ -695,13 +831,20 @@ NodeStatistics NodeRecord::statistics() const {
   all.restarts = restarts_.restarts();
   all.watchdog_enabled = settings.watchdog_enabled.value_or(false);
   all.watchdog_timeout_ms = ms_of(settings.watchdog.value_or(NodeSettings::kDefaultWatchdog));
-  const std::int64_t fed = vitals.fed_ns.load(std::memory_order_relaxed);
-  all.watchdog_time_since_feed_ms =
-      fed == 0 || !all.watchdog_enabled ? 0 : static_cast<double>(now - fed) / 1e6;
-  all.safe_states = safe_states_.load(std::memory_order_relaxed);
+  view_from_outside(all, now);
   if (life_began_ns_ != 0) all.uptime_seconds = static_cast<double>(now - life_began_ns_) / 1e9;
   all.awaits = awaits_.list();
   return all;
+}
+
+void NodeRecord::view_from_outside(NodeStatistics& into, std::int64_t now) const noexcept {
+  into.state = state();
+  into.watchdog_expired = vitals.step.load(std::memory_order_relaxed) != WatchdogStep::well;
+  into.watchdog_expirations = vitals.expirations.load(std::memory_order_relaxed);
+  const std::int64_t fed = vitals.fed_ns.load(std::memory_order_relaxed);
+  const bool watched = vitals.timeout_ns.load(std::memory_order_relaxed) != 0;
+  into.watchdog_time_since_feed_ms = fed == 0 || !watched ? 0 : static_cast<double>(now - fed) / 1e6;
+  into.safe_states = safe_states_.load(std::memory_order_relaxed);
 }
 
 bool describe_failure(const std::exception_ptr& failure, std::string& line) {

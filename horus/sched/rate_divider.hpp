@@ -2,6 +2,8 @@
 // Miss::degrade: a node that keeps missing runs less often. Plain value, one thread. Internal.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
 #include <cstdint>
 
 namespace horus::detail {

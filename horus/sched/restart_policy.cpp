@@ -17,15 +17,22 @@ double next_share(std::uint64_t& state) noexcept {
 }  // namespace
 
 std::optional<Duration> RestartPolicy::next(std::int64_t now_ns) {
-  while (!recent_.empty() && now_ns - recent_.front() >= config_.within.count()) recent_.pop_front();
-  if (recent_.size() >= config_.most) return std::nullopt;
-  if (now_ns - started_ns_ >= config_.healthy_after.count()) attempt_ = 0;
-  const std::int64_t most = config_.longest_delay.count();
+  // A node whose init() fails has not lived, however long it has been trying.
+  const bool was_healthy = lives_ && now_ns - started_ns_ >= config_.healthy_after.count();
+  lives_ = false;
+  if (attempt_ == 0 || was_healthy) {
+    attempt_ = 0;
+    row_began_ns_ = now_ns;
+  }
+  if (!config_.for_ever && attempt_ >= config_.most && now_ns - row_began_ns_ >= config_.within.count())
+    return std::nullopt;
+  const Duration longest = config_.for_ever ? std::min(config_.longest_delay, RestartConfig::kLongestForEver)
+                                            : config_.longest_delay;
+  const std::int64_t most = longest.count();
   std::int64_t delay = std::min(config_.first_delay.count(), most);
   for (std::uint32_t i = 0; i < attempt_ && delay < most; ++i) delay = delay > most / 2 ? most : delay * 2;
   ++attempt_;
   ++restarts_;
-  recent_.push_back(now_ns);
   const double factor = 1 + config_.jitter * (2 * next_share(random_) - 1);
   return Duration(static_cast<std::int64_t>(static_cast<double>(delay) * factor));
 }

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <optional>
 
 #include <horus/base/clock.hpp>
@@ -17,8 +16,13 @@ struct RestartConfig {
   Duration longest_delay{std::chrono::seconds(10)};
   double jitter = 0.1;                               ///< share of the delay, either way, 0 to 0.5
   Duration healthy_after{std::chrono::seconds(60)};  ///< a life so long makes the next delay the first again
-  std::uint32_t most = 5;  ///< restarts `within` this time; one more: the node stays stopped
+  /// A node that still fails after so many restarts, and so long after the first failure of the row, stays stopped.
+  std::uint32_t most = 5;
   Duration within{std::chrono::seconds(60)};
+  /// It never stays stopped: for a device that is unplugged and comes back. At most every 10 s then. A critical node that
+  /// is not back within 3 x its watchdog (3 s without one) trips the emergency stop; the restarts go on after the reset.
+  bool for_ever = false;
+  static constexpr Duration kLongestForEver{std::chrono::seconds(10)};
 };
 
 /// Back-off and intensity of restarts (Erlang's supervisors; jitter against nodes that restart in step).
@@ -29,16 +33,20 @@ class HORUS_API RestartPolicy {
   /// The node must begin anew: how long to wait first. Nothing: it did so too often, and shall stay stopped.
   std::optional<Duration> next(std::int64_t now_ns);
   /// Its new life has begun.
-  void started(std::int64_t now_ns) noexcept { started_ns_ = now_ns; }
+  void started(std::int64_t now_ns) noexcept {
+    started_ns_ = now_ns;
+    lives_ = true;
+  }
   [[nodiscard]] std::uint64_t restarts() const noexcept { return restarts_; }
   [[nodiscard]] const RestartConfig& config() const noexcept { return config_; }
 
  private:
   RestartConfig config_;
   std::uint64_t random_;
-  std::uint32_t attempt_ = 0;
+  std::uint32_t attempt_ = 0;  // of the row of failures
+  std::int64_t row_began_ns_ = 0;
   std::int64_t started_ns_ = 0;
-  std::deque<std::int64_t> recent_;  // times of the restarts within the last `within`
+  bool lives_ = false;
   std::uint64_t restarts_ = 0;
 };
 

@@ -3,24 +3,30 @@
 #include <horus/sched/scheduler.hpp>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
+#include <condition_variable>
 #include <cstdlib>
-#include <future>
+#include <system_error>
 #include <thread>
 #include <typeinfo>
 
 #include <cxxabi.h>
 #include <sched.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 
 #include <fmt/format.h>
 
 #include <horus/base/log.hpp>
-#include <horus/io/signals.hpp>
+#include <horus/base/uncaught.hpp>
+#include <horus/config/tree.hpp>
 #include <horus/io/time.hpp>
+#include <horus/sched/check_settings.hpp>
+#include <horus/sched/crash_guard.hpp>
 #include <horus/sched/executor.hpp>
+#include <horus/sched/memory_lock.hpp>
 #include <horus/sched/node_record.hpp>
+#include <horus/sched/run_end.hpp>
 #include <horus/sched/safety_monitor.hpp>
 #include <horus/sched/service_notifier.hpp>
 #include <horus/task/shield.hpp>
@@ -30,14 +36,9 @@ namespace horus {
 
 using detail::Executor;
 using detail::NodeRecord;
+using detail::RunEnd;
 
 namespace {
-
-constexpr int kExitStuck = 75;  // EX_TEMPFAIL: a supervisor should start us again
-constexpr Duration kStopLimit =
-    std::chrono::milliseconds(4900);  // everything after the stop request, and then
-constexpr Duration kLastMoment =
-    std::chrono::milliseconds(100);  // for what a blocked loop had kept from running
 
 // "rover::(anonymous namespace)::ImuReader" → "imu_reader".
 std::string snake_case_of(const NodeBase& node) {
@@ -91,13 +92,59 @@ Result<> check_deadline(const char* what, const NodeRecord& record, Duration dea
   return refuse(what, record, fmt::format("{} ms: 0 to 10000", static_cast<double>(deadline.count()) / 1e6));
 }
 
+// Before the first run a plain node has no rate of its own, and prepare() looks.
 Result<> check_watchdog(const NodeRecord& record, Duration timeout) {
+  if (record.periodic() && timeout < 3 * record.settings.rate.period()) {
+    return refuse("watchdog", record,
+                  fmt::format("{} ms is shorter than 3 periods of {} Hz, {} ms",
+                              static_cast<double>(timeout.count()) / 1e6, record.settings.rate.hz,
+                              static_cast<double>(3 * record.settings.rate.period().count()) / 1e6));
+  }
   if (timeout >= NodeSettings::kLeastWatchdog && timeout <= NodeSettings::kMostWatchdog) return {};
   return refuse("watchdog", record,
                 fmt::format("{} ms: 10 to 60000", static_cast<double>(timeout.count()) / 1e6));
 }
 
 }  // namespace
+
+/// One run, tick_once() or close() at a time, whichever threads ask, and all of them on the thread that started the nodes.
+class Scheduler::Claim {
+ public:
+  Claim(Scheduler& scheduler, const char* what) : scheduler_(scheduler) {
+    if (scheduler_.running_.exchange(true, std::memory_order_acq_rel))
+      throw Error(EBUSY, what, "(the scheduler is running already)");
+    if (scheduler_.started_ && scheduler_.started_on_ != std::this_thread::get_id()) {
+      scheduler_.running_.store(false, std::memory_order_release);
+      throw Error(EBUSY, what,
+                  "(tick_once() has started the nodes on another thread; go on there, or close() there)");
+    }
+    detail::running_schedulers.fetch_add(1);
+  }
+  Claim(const Claim&) = delete;
+  Claim& operator=(const Claim&) = delete;
+  ~Claim() {
+    detail::running_schedulers.fetch_sub(1);
+    scheduler_.running_.store(false, std::memory_order_release);
+  }
+
+ private:
+  Scheduler& scheduler_;
+};
+
+/// The first executor and its reactor, however the run ends.
+class Scheduler::Attached {
+ public:
+  explicit Attached(Scheduler& scheduler) : scheduler_(scheduler) { scheduler_.main_->attach(); }
+  Attached(const Attached&) = delete;
+  Attached& operator=(const Attached&) = delete;
+  ~Attached() {
+    scheduler_.monitor_->stop();
+    scheduler_.main_->detach();
+  }
+
+ private:
+  Scheduler& scheduler_;
+};
 
 /// A thread of its own, with its executor.
 struct Scheduler::Companion {
@@ -113,6 +160,7 @@ struct Scheduler::Companion {
 // --- Building ---------------------------------------------------------------------------------------------------------
 
 NodeBuilder& NodeBuilder::rate(Rate rate) {
+  scheduler_.check_not_running("rate");
   if (!(rate.hz > 0 && rate.hz <= NodeSettings::kMaxRate_hz)) {
     throw Error(EINVAL, "rate",
                 fmt::format("{} Hz of node \"{}\": above 0 up to 100000", rate.hz, record_.node_name()));
@@ -121,10 +169,15 @@ NodeBuilder& NodeBuilder::rate(Rate rate) {
   return *this;
 }
 NodeBuilder& NodeBuilder::priority(int priority) {
+  scheduler_.check_not_running("priority");
+  if (priority < 0 || priority > NodeSettings::kMaxPriority)
+    throw refuse("priority", record_,
+                 fmt::format("{}: 0 (first) to {}", priority, NodeSettings::kMaxPriority));
   record_.settings.priority = priority;
   return *this;
 }
 NodeBuilder& NodeBuilder::name(std::string name) {
+  scheduler_.check_not_running("name");
   scheduler_.check_name(record_, name);
   record_.node->explicitly_named_ = true;
   record_.node->name_ = std::move(name);
@@ -132,20 +185,26 @@ NodeBuilder& NodeBuilder::name(std::string name) {
   return *this;
 }
 NodeBuilder& NodeBuilder::deadline(Duration deadline) {
+  scheduler_.check_not_running("deadline");
   check_deadline("deadline", record_, deadline).or_throw();
   record_.settings.deadline = deadline;
   return *this;
 }
 NodeBuilder& NodeBuilder::budget(Duration budget) {
+  scheduler_.check_not_running("budget");
   check_deadline("budget", record_, budget).or_throw();
   record_.settings.budget = budget;
   return *this;
 }
 NodeBuilder& NodeBuilder::on_miss(Miss reaction) {
+  scheduler_.check_not_running("on_miss");
+  if (reaction == Miss::cancel && record_.plain_node != nullptr)
+    throw refuse("on_miss", record_, detail::kPlainNodeCannotCancel);
   record_.settings.on_miss = reaction;
   return *this;
 }
 NodeBuilder& NodeBuilder::on_budget(Miss reaction) {
+  scheduler_.check_not_running("on_budget");
   if (reaction == Miss::cancel)
     throw refuse("on_budget", record_,
                  "cancel needs a suspension point: use another reaction, or a deadline");
@@ -153,36 +212,57 @@ NodeBuilder& NodeBuilder::on_budget(Miss reaction) {
   return *this;
 }
 NodeBuilder& NodeBuilder::overrun(Overrun reaction) {
+  scheduler_.check_not_running("overrun");
   record_.settings.overrun = reaction;
   return *this;
 }
 NodeBuilder& NodeBuilder::watchdog(Duration timeout) {
-  check_watchdog(record_, timeout).or_throw();
+  scheduler_.check_not_running("watchdog");
+  if (timeout < NodeSettings::kLeastWatchdog || timeout > NodeSettings::kMostWatchdog)
+    check_watchdog(record_, timeout).or_throw();
   record_.settings.watchdog_enabled = true;
   record_.settings.watchdog = timeout;
   return *this;
 }
 NodeBuilder& NodeBuilder::critical(bool critical) {
+  scheduler_.check_not_running("critical");
   record_.settings.critical = critical;
   return *this;
 }
+NodeBuilder& NodeBuilder::keep_in_emergency(bool keep) {
+  record_.settings.keep_in_emergency = keep;
+  return *this;
+}
 NodeBuilder& NodeBuilder::miss_is_failure(bool counts) {
+  scheduler_.check_not_running("miss_is_failure");
   record_.settings.miss_is_failure = counts;
   return *this;
 }
 NodeBuilder& NodeBuilder::circuit_breaker(bool enabled) {
+  scheduler_.check_not_running("circuit_breaker");
   record_.settings.circuit_breaker = enabled;
   return *this;
 }
 NodeBuilder& NodeBuilder::auto_restart(bool enabled) {
+  scheduler_.check_not_running("auto_restart");
   record_.settings.auto_restart = enabled;
   return *this;
 }
+NodeBuilder& NodeBuilder::restart(const RestartConfig& config) {
+  if (!(config.jitter >= 0 && config.jitter <= 0.5) || config.first_delay < Duration::zero() ||
+      config.longest_delay < Duration::zero() || config.within < Duration::zero())
+    throw refuse("restart", record_, "delays of 0 or more, and a jitter of 0 to 0.5");
+  record_.settings.restart = config;
+  record_.settings.auto_restart = true;
+  return *this;
+}
 NodeBuilder& NodeBuilder::executor(std::string name) {
+  scheduler_.check_not_running("executor");
   record_.settings.executor = std::move(name);
   return *this;
 }
 NodeBuilder& NodeBuilder::logging(bool enabled) {
+  scheduler_.check_not_running("logging");
   record_.settings.logging_enabled = enabled;
   return *this;
 }
@@ -198,10 +278,9 @@ Scheduler::Scheduler(SchedulerConfig config) : config_(std::move(config)) {
 
 Scheduler::~Scheduler() {
   HORUS_ASSERT(!running_.load(), "a Scheduler died while it ran; stop() it and let run_async() end first");
-  if (started_ && own_reactor_) {
-    Executor& main = *main_;
-    own_reactor_->run(main.stop_nodes(), "scheduler");
-  }
+  HORUS_ASSERT(own_reactor_ == nullptr || started_on_ == std::this_thread::get_id(),
+               "a Scheduler died on another thread than that of its tick_once(); close() it there first");
+  if (own_reactor_) close();
   executors_.clear();
   nodes_.clear();  // before the reactor: what nodes hold is closed through it
 }
@@ -209,6 +288,17 @@ Scheduler::~Scheduler() {
 void Scheduler::check_not_running(const char* what) const {
   if (running_.load(std::memory_order_relaxed))
     throw Error(EBUSY, what, "(the scheduler is running; do it before the run)");
+}
+
+void Scheduler::cannot_start(const std::string& why) {
+  log_error(why);
+  const std::lock_guard lock(mutex_);
+  if (start_problem_.empty()) start_problem_ = why;
+}
+
+std::string Scheduler::start_problem() const {
+  const std::lock_guard lock(mutex_);
+  return start_problem_;
 }
 
 void Scheduler::check_name(const NodeRecord& record, const std::string& name) const {
@@ -222,6 +312,8 @@ void Scheduler::check_name(const NodeRecord& record, const std::string& name) co
 
 NodeBuilder Scheduler::adopt(std::shared_ptr<NodeBase> node) {
   check_not_running("add node");
+  if (started_)
+    throw Error(EBUSY, "add node", "(tick_once() has started the nodes; add it before, or close() first)");
   if (node == nullptr) throw Error(EINVAL, "add node", "(a null pointer)");
   auto record = std::make_unique<NodeRecord>(std::move(node), nodes_.size());
   if (record->node->explicitly_named_) {
@@ -230,6 +322,7 @@ NodeBuilder Scheduler::adopt(std::shared_ptr<NodeBase> node) {
   } else {
     record->set_name(snake_case_of(*record->node));
   }
+  const std::lock_guard lock(mutex_);
   nodes_.push_back(std::move(record));
   return {*this, *nodes_.back()};
 }
@@ -256,6 +349,7 @@ Scheduler& Scheduler::tick_rate(Rate rate) {
   if (!(rate.hz > 0 && rate.hz <= NodeSettings::kMaxRate_hz)) {
     throw Error(EINVAL, "tick_rate", fmt::format("{} Hz: above 0 up to 100000", rate.hz));
   }
+  check_not_running("tick_rate");
   config_.tick_rate = rate;
   return *this;
 }
@@ -272,12 +366,22 @@ Scheduler& Scheduler::executor(std::string name, ExecutorConfig config) {
 // Who runs where; checks what only now can be checked.
 void Scheduler::settle(bool threads) {
   const std::lock_guard lock(mutex_);
+  start_problem_.clear();
+  detail::check_settings(config_).or_throw();
   settle_names();
   for (const auto& [name, overrides] : config_.nodes) {
     if (find_node(name) != nullptr) continue;
+    std::vector<std::string> known;
     std::string names;
-    for (const auto& record : nodes_) names += (names.empty() ? "" : ", ") + record->node_name();
-    throw Error(EINVAL, "configure", fmt::format("node \"{}\" (there are: {})", name, names));
+    for (const auto& record : nodes_) {
+      known.push_back(record->node_name());
+      names += (names.empty() ? "" : ", ") + record->node_name();
+    }
+    const std::string near = config::nearest(name, known);
+    throw Error(EINVAL, "configure",
+                fmt::format("node \"{}\" ({}there are: {}){}", name,
+                            near.empty() ? "" : fmt::format("did you mean \"{}\"? ", near), names,
+                            overrides.source.empty() ? "" : ", configured in " + overrides.source));
   }
   Executor& main = *main_;
   std::vector<std::unique_lock<std::mutex>> held;
@@ -306,10 +410,14 @@ void Scheduler::settle(bool threads) {
                  .get();
       }
     }
+    record->node->keeps_in_emergency_ = record->settings.keep_in_emergency;
     record->prepare(*on, config_);
     on->nodes.push_back(record.get());
   }
-  for (auto& executor : executors_) executor->timeline.reserve(config_.timeline_events);
+  for (auto& executor : executors_) {
+    executor->take_nodes();
+    executor->timeline.reserve(config_.timeline_events);
+  }
   settled_ = true;
 }
 
@@ -354,22 +462,7 @@ Schedulability Scheduler::check() const {
 
 namespace {
 
-// Ends a process whose shutdown hangs. A tick that blocked the loop may have kept everything else from running until
-// now, so the first expiry only grants what is ready one more moment.
-struct StuckTimer : io::Timer {
-  bool warned = false;
-  StuckTimer() {
-    expired = [](io::Timer& timer) noexcept {
-      auto& self = static_cast<StuckTimer&>(timer);
-      if (!std::exchange(self.warned, true)) {
-        io::Reactor::current()->timers().insert(self, saturating_add(now_ns(), kLastMoment.count()));
-        return;
-      }
-      log_error("the shutdown did not end in time; still waiting:\n" + dump_tasks());
-      io::Reactor::current()->backend().exit_now(kExitStuck);
-    };
-  }
-};
+Task<> pause_for_hooks() { co_await sleep(std::chrono::milliseconds(1)); }
 
 Task<int> wait_for(Event& event) {
   co_await event.wait();
@@ -400,11 +493,19 @@ Task<bool> start_unless_stopped(Executor& executor) {
 
 }  // namespace
 
-Task<int> Scheduler::run_async() { return run_limited(Duration::max(), false); }
+Task<int> Scheduler::run_async() {
+  const Claim claim(*this, "run");
+  auto running = run_limited(Duration::max(), false);
+  const int code = co_await running;
+  co_return code;
+}
 
 Task<int> Scheduler::run_main(Duration limit, bool own_signals) {
+  const Claim claim(*this, "run");
   apply_thread_settings();
-  return run_limited(limit, own_signals);
+  auto running = run_limited(limit, own_signals);
+  const int code = co_await running;
+  co_return code;
 }
 
 void Scheduler::run_companion(Companion& companion) {
@@ -413,6 +514,7 @@ void Scheduler::run_companion(Companion& companion) {
   ::pthread_setname_np(::pthread_self(), companion.executor.name().substr(0, 15).c_str());
   try {
     set_thread(config.rt_priority, config.cpu);
+    if (config_.lock_memory) detail::prefault();
     if (config_.timer_slack)
       ::prctl(PR_SET_TIMERSLACK, static_cast<unsigned long>(config_.timer_slack->count()), 0, 0, 0);
     io::ReactorConfig reactor_config = config_.reactor;
@@ -422,10 +524,12 @@ void Scheduler::run_companion(Companion& companion) {
   } catch (const std::exception& error) {
     log_error(fmt::format("executor {}: {}", companion.executor.name(), error.what()));
   }
-  main.tell([&companion] {
-    companion.started.set();
-    companion.ended.set();
-  });
+  main.tell(
+      [&companion] {
+        companion.started.set();
+        companion.ended.set();
+      },
+      true);
 }
 
 // The life of a companion's nodes, on its loop.
@@ -434,10 +538,12 @@ Task<> Scheduler::live(Companion& companion) {
   executor.attach();
   auto starting = start_unless_stopped(executor);
   const bool ok = co_await starting;
-  main_->tell([&companion, ok] {
-    companion.ok = ok;
-    companion.started.set();
-  });
+  main_->tell(
+      [&companion, ok] {
+        companion.ok = ok;
+        companion.started.set();
+      },
+      true);
   co_await companion.go.wait();
   if (companion.wanted) {
     auto releasing = executor.release();
@@ -450,22 +556,34 @@ Task<> Scheduler::live(Companion& companion) {
 
 void Scheduler::stop_companions() noexcept {
   for (auto& companion : companions_) {
-    companion->executor.tell([to = &companion->executor] { to->stop.set(); });
+    companion->executor.tell([to = &companion->executor] { to->stop.set(); }, true);
   }
 }
 
 // True when every node of every executor has started.
 Task<bool> Scheduler::start_all() {
   close_stale_ports();
+  bool ok = true;
   for (std::size_t i = 1; i < executors_.size(); ++i) {
     if (executors_[i]->nodes.empty()) continue;
     companions_.push_back(std::make_unique<Companion>(*executors_[i]));
     Companion& companion = *companions_.back();
-    companion.thread = std::thread([this, &companion] { run_companion(companion); });
+    try {
+      companion.thread = std::thread([this, &companion] { run_companion(companion); });
+    } catch (const std::system_error& error) {
+      cannot_start(fmt::format("executor {}: its thread could not be started: {}", companion.executor.name(),
+                               describe_code(error.code().value())));
+      companions_.pop_back();
+      ok = false;
+      break;
+    }
   }
   started_ = true;
-  auto starting = start_unless_stopped(*main_);
-  bool ok = co_await starting;
+  started_on_ = std::this_thread::get_id();
+  if (ok) {
+    auto starting = start_unless_stopped(*main_);
+    ok = co_await starting;
+  }
   if (!ok) stop_companions();
   for (auto& companion : companions_) {
     co_await companion->started.wait();
@@ -475,38 +593,89 @@ Task<bool> Scheduler::start_all() {
   try {
     check_connections();
   } catch (const Error& error) {
-    log_error(error.message());
+    cannot_start(error.message());
     co_return false;
   }
   co_return true;
 }
 
+// From the first init() to the last tick; true when it came to ticks.
+Task<bool> Scheduler::start_and_release(ServiceNotifier* service) {
+  bool ready = started_;
+  std::exception_ptr failure;
+  try {
+    if (!ready) {
+      auto starting = start_all();
+      ready = co_await shield(std::move(starting));
+    }
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  for (auto& companion : companions_) {
+    companion->executor.tell(
+        [to = companion.get(), ready] {
+          to->wanted = ready;
+          to->go.set();
+        },
+        true);
+  }
+  if (failure) std::rethrow_exception(failure);
+  if (!ready) co_return false;
+  if (service != nullptr) service->ready();
+  try {
+    auto releasing = main_->release();
+    co_await releasing;
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  if (failure) std::rethrow_exception(failure);
+  co_return true;
+}
+
 Task<int> Scheduler::run_limited(Duration limit, bool own_signals) {
-  check_not_running("run");
+  if (limit < Duration::zero()) {
+    log_error(fmt::format("run for {} s: a time below 0 (give 0 or more; run() has no limit)",
+                          static_cast<double>(limit.count()) / 1e9));
+    co_return 1;
+  }
   io::Reactor& reactor = *io::Reactor::current();
   const bool real_time = !reactor.backend().has_virtual_clock();
   try {
     if (!started_) settle(real_time);
   } catch (const Error& error) {
-    log_error(error.message());
+    cannot_start(error.message());
     co_return 1;
   }
   if (config_.admission != Admission::off) {
     const Schedulability fits = check();
     if (!fits.schedulable) {
       if (config_.admission == Admission::refuse) {
-        log_error("not schedulable: " + fits.problem);
+        cannot_start("not schedulable: " + fits.problem);
         co_return 1;
       }
       log_warning("perhaps not schedulable: " + fits.problem);
     }
   }
-  running_.store(true, std::memory_order_relaxed);
+  ended_.store(false, std::memory_order_relaxed);
+  signals_read_.store(0, std::memory_order_relaxed);
+  failed_ = end_was_late_ = false;
   Executor& main = *main_;
-  main.attach();
+  const Attached attached(*this);
+  const std::int64_t end_ns = limit == Duration::max() ? kNever : saturating_add(now_ns(), limit.count());
+  RunEnd end(*this, own_signals);
   if (real_time) {
-    monitor_->start(all_executors(), emergency_, stop_requested_, own_signals, config_.exit_when_blocked);
+    detail::MonitorPlan plan;
+    plan.executors = all_executors();
+    plan.emergency = &emergency_;
+    plan.stop_requested = &stop_requested_;
+    plan.signals_read = &signals_read_;
+    plan.signals = end.signals();
+    plan.exit_when_blocked = config_.exit_when_blocked;
+    plan.end_ns = end_ns;
+    monitor_->start(std::move(plan));
   }
+  std::optional<detail::CrashGuard> crash;
+  if (real_time && config_.safe_states_on_crash) crash.emplace(monitor_->hooks());
   Scope beside("watchdog");
   if (!real_time) static_cast<void>(beside.spawn(watch_ladders()));
   // A service manager, where there is one.
@@ -515,40 +684,30 @@ Task<int> Scheduler::run_limited(Duration limit, bool own_signals) {
   if (service && service->watchdog_interval())
     static_cast<void>(beside.spawn(feed_service(*service, *service->watchdog_interval())));
   Scope signals("signals");  // watched to the very end: a second one must still be heard
-  if (own_signals) static_cast<void>(signals.spawn(watch_signals()));
+  if (end.signals() != 0) static_cast<void>(signals.spawn(watch_signals(end)));
+  Scope clock("limit");  // of the start too
+  if (end_ns != kNever) {
+    static_cast<void>(clock.spawn([](std::int64_t at_ns, Event& stop) -> Task<> {
+      co_await sleep_until(TimePoint(Duration(at_ns)));
+      stop.set();
+    }(end_ns, main.stop)));
+  }
   int code = 0;
-  bool ready = started_;
-  if (!ready) {
-    auto starting = start_all();
-    ready = co_await shield(std::move(starting));
-    if (!ready && !stop_is_requested()) code = 1;
+  std::exception_ptr failure;  // thrown on when everything that was started has ended
+  try {
+    auto living = start_and_release(service ? &*service : nullptr);
+    const bool ready = co_await living;
+    if (!ready && !stop_is_requested() && !main.stop.is_set()) code = 1;
+  } catch (...) {
+    failure = std::current_exception();
   }
-  for (auto& companion : companions_) {
-    companion->executor.tell([to = companion.get(), ready] {
-      to->wanted = ready;
-      to->go.set();
-    });
-  }
-  if (ready) {
-    if (service) service->ready();
-    Scope clock("limit");
-    if (limit != Duration::max()) {
-      static_cast<void>(clock.spawn([](Duration after, Event& stop) -> Task<> {
-        co_await sleep(after);
-        stop.set();
-      }(limit, main.stop)));
-    }
-    auto releasing = main.release();
-    co_await releasing;
-    auto joining = join_all(clock);
-    co_await shield(std::move(joining));
-  }
+  auto joining_clock = join_all(clock);
+  co_await shield(std::move(joining_clock));
   // Whoever asked, from here on nobody can cut the shutdown short but its own limits.
   if (service) service->stopping();
   stop_requested_.store(true, std::memory_order_release);
   for (auto& executor : executors_) executor->poke();
-  StuckTimer stuck;
-  if (own_signals) reactor.timers().insert(stuck, saturating_add(now_ns(), kStopLimit.count()));
+  end.begin();
   auto stopping_nodes = main.stop_nodes();
   co_await shield(std::move(stopping_nodes));
   for (auto& companion : companions_) {
@@ -558,49 +717,34 @@ Task<int> Scheduler::run_limited(Duration limit, bool own_signals) {
   }
   companions_.clear();
   started_ = false;
-  if (own_signals) reactor.timers().cancel(stuck);
+  // A hook that hangs uses its node: the nodes must not go before it has returned.
+  while (monitor_->hooks().busy()) {
+    auto pause = pause_for_hooks();
+    co_await shield(std::move(pause));
+  }
+  end.over();
   auto joining = join_all(beside);
   co_await shield(std::move(joining));
   auto joining_signals = join_all(signals);
   co_await shield(std::move(joining_signals));
-  monitor_->stop();
-  main.detach();
+  if (code == 0 && failed_) code = 1;
+  if (end_was_late_ || monitor_->stop_was_late()) code = detail::SafetyMonitor::kExitStuck;
+  ended_.store(true, std::memory_order_relaxed);
   stop_requested_.store(false, std::memory_order_relaxed);
-  running_.store(false, std::memory_order_relaxed);
+  if (failure) std::rethrow_exception(failure);
   co_return code;
 }
 
 // Where time is virtual nothing blocks, and there are no threads: the loop looks itself.
 Task<> Scheduler::watch_ladders() {
+  const detail::Absences never_absent;
   while (true) {
     const std::vector<Executor*> all = all_executors();
     co_await sleep(Duration(detail::SafetyMonitor::period_of(all)));
     for (Executor* executor : all) {
-      if (detail::SafetyMonitor::scan(*executor, now_ns())) executor->poke();
+      if (detail::SafetyMonitor::scan(*executor, now_ns(), never_absent, true).moved) executor->poke();
     }
   }
-}
-
-// The first SIGINT or SIGTERM stops gracefully; the second goes straight to the safe states and out.
-Task<> Scheduler::watch_signals() {
-  std::optional<io::SignalSet> watched;
-  try {
-    watched.emplace(std::initializer_list<int>{SIGINT, SIGTERM});
-  } catch (const Error& error) {
-    log_warning("Ctrl-C will not stop this scheduler: " + error.message());
-    co_return;
-  }
-  io::SignalSet& signals = *watched;
-  auto first = co_await signals.next();
-  if (!first) co_return;
-  log_info(fmt::format("{}: stopping (once more to stop at once)",
-                       first->number == SIGINT ? "SIGINT" : "SIGTERM"));
-  stop();
-  auto watching_on = signals.next();
-  auto second = co_await watching_on;
-  if (!second) co_return;
-  for (auto& record : nodes_) record->enter_safe_state();
-  io::Reactor::current()->backend().exit_now(128 + second->number);
 }
 
 void Scheduler::apply_thread_settings() {
@@ -610,22 +754,28 @@ void Scheduler::apply_thread_settings() {
     return;
   if (config_.timer_slack)
     ::prctl(PR_SET_TIMERSLACK, static_cast<unsigned long>(config_.timer_slack->count()), 0, 0, 0);
-  if (config_.lock_memory && ::mlockall(MCL_CURRENT | MCL_FUTURE) != 0) {
-    log_warning("mlockall was refused: " + describe_code(errno) +
-                " (needs CAP_IPC_LOCK or a higher ulimit -l)");
+  if (config_.lock_memory) {
+    const detail::MemoryLock lock = detail::lock_memory();
+    if (!lock.whole)
+      log_warning(
+          fmt::format("mlockall was refused: {} (needs CAP_IPC_LOCK or a higher ulimit -l)", lock.refused));
   }
   set_thread(config_.fifo_priority, config_.cpu);
 }
 
 int Scheduler::run_on_own_reactor(Duration limit, bool own_signals) {
-  check_not_running("run");
+  const Claim claim(*this, "run");
   apply_thread_settings();
   if (io::Reactor* current = io::Reactor::current(); current != nullptr && current != own_reactor_.get()) {
     return current->run(run_limited(limit, own_signals), "scheduler");
   }
-  if (!own_reactor_) own_reactor_ = std::make_unique<io::Reactor>(config_.reactor);
+  if (!own_reactor_) {
+    own_reactor_ = std::make_shared<io::Reactor>(config_.reactor);
+    started_on_ = std::this_thread::get_id();
+  }
   const int code = own_reactor_->run(run_limited(limit, own_signals), "scheduler");
   own_reactor_.reset();
+  static_cast<void>(flush_log());  // what was said last is seen, also before _exit()
   return code;
 }
 
@@ -633,22 +783,29 @@ int Scheduler::run() { return run_on_own_reactor(Duration::max(), true); }
 int Scheduler::run_for(Duration duration) { return run_on_own_reactor(duration, true); }
 
 int Scheduler::tick_once() {
-  check_not_running("tick_once");
-  io::Reactor* reactor = io::Reactor::current();
-  if (reactor == nullptr) {
-    own_reactor_ = std::make_unique<io::Reactor>(config_.reactor);
-    reactor = own_reactor_.get();
-  }
-  Executor& main = *main_;
+  const Claim claim(*this, "tick_once");
+  ended_.store(false, std::memory_order_relaxed);
   try {
     if (!started_) settle(false);
   } catch (const Error& error) {
-    log_error(error.message());
+    cannot_start(error.message());
     return 1;
   }
-  return reactor->run(
+  io::Reactor* reactor = io::Reactor::current();
+  // One per thread, as whoever called tick_once() first may close() first.
+  static thread_local std::weak_ptr<io::Reactor> of_this_thread;
+  if (reactor == nullptr) {
+    own_reactor_ = std::make_shared<io::Reactor>(config_.reactor);
+    of_this_thread = own_reactor_;
+    reactor = own_reactor_.get();
+  } else if (auto shared = of_this_thread.lock(); shared.get() == reactor) {
+    own_reactor_ = std::move(shared);
+  }
+  started_on_ = std::this_thread::get_id();
+  Executor& main = *main_;
+  const int code = reactor->run(
       [](Scheduler& self, Executor& here) -> Task<int> {
-        here.attach();
+        const Attached attached(self);
         bool ready = self.started_;
         if (!ready) {
           auto starting = self.start_all();
@@ -662,35 +819,31 @@ int Scheduler::tick_once() {
           co_await stopping;
           self.started_ = false;
         }
-        here.detach();
         co_return ready ? 0 : 1;
       }(*this, main),
       "scheduler");
+  if (code != 0) own_reactor_.reset();
+  return code;
+}
+
+void Scheduler::close() {
+  const Claim claim(*this, "close");
+  if (started_) {
+    HORUS_ASSERT(io::Reactor::current() != nullptr,
+                 "the reactor of tick_once() is gone; close() before it ends");
+    io::Reactor::current()->run(
+        [](Scheduler& self) -> Task<> {
+          const Attached attached(self);
+          auto stopping = self.main_->stop_nodes();
+          co_await stopping;
+        }(*this),
+        "scheduler");
+    started_ = false;
+  }
+  own_reactor_.reset();
 }
 
 // --- From anywhere ----------------------------------------------------------------------------------------------------
-
-void Scheduler::stop() noexcept {
-  stop_requested_.store(true, std::memory_order_release);
-  main_->poke();
-}
-
-void Scheduler::emergency_stop() noexcept {
-  emergency_.store(true, std::memory_order_release);
-  monitor_->notify();
-  main_->poke();
-}
-
-void Scheduler::reset_emergency_stop() noexcept {
-  for (const auto& record : nodes_) record->vitals.in_safe_state.store(false, std::memory_order_relaxed);
-  emergency_.store(false, std::memory_order_release);
-  main_->poke();
-}
-
-void Scheduler::pass_on(const Executor& from) noexcept {
-  if (&from != main_) return;
-  for (std::size_t i = 1; i < executors_.size(); ++i) executors_[i]->poke();
-}
 
 Result<NodeRecord*> Scheduler::known_node(const char* what, std::string_view name) const {
   const std::lock_guard lock(mutex_);
@@ -714,10 +867,13 @@ Result<> Scheduler::control(const char* what, std::string_view name, std::functi
   }
   if (executor->is_here()) {
     work(**record);
-  } else {
-    executor->tell([work = std::move(work), record = *record] { work(*record); });
+    return {};
   }
-  return {};
+  std::function<void()> command = [work = std::move(work), record = *record] { work(*record); };
+  if (executor->tell(std::move(command))) return {};
+  return Error(
+      EBUSY, what,
+      fmt::format("node \"{}\" (its loop has not taken the last 1024 commands: a tick blocks it)", name));
 }
 
 Result<> Scheduler::pause(std::string_view node) {
@@ -749,167 +905,15 @@ Result<> Scheduler::set_node_deadline(std::string_view node, Duration deadline) 
 Result<> Scheduler::set_node_watchdog(std::string_view node, bool enabled, Duration timeout) {
   auto record = known_node("set_node_watchdog", node);
   if (!record) return record.error();
-  if (auto sound = check_watchdog(**record, timeout); !sound) return sound;
+  if (enabled) {
+    if (auto sound = check_watchdog(**record, timeout); !sound) return sound;
+  }
   return control("set_node_watchdog", node, [enabled, timeout](NodeRecord& of) {
     of.settings.watchdog_enabled = enabled;
     of.settings.watchdog = timeout;
     of.settings_changed();
+    if (of.executor != nullptr) of.executor->scheduler().monitor_->look_at_watchdogs();
   });
-}
-
-// --- Questions --------------------------------------------------------------------------------------------------------
-
-std::vector<std::string> Scheduler::node_list() const {
-  const std::lock_guard lock(mutex_);
-  std::vector<std::string> names;
-  names.reserve(nodes_.size());
-  for (const auto& record : nodes_) names.push_back(record->node_name());
-  return names;
-}
-
-std::vector<Executor*> Scheduler::all_executors() const {
-  std::vector<Executor*> all(executors_.size());
-  std::transform(executors_.begin(), executors_.end(), all.begin(),
-                 [](const auto& one) { return one.get(); });
-  return all;
-}
-
-// Asks every executor on its own thread, one after another, and waits for the answers.
-void Scheduler::ask_each(const std::function<void(Executor&)>& question) const {
-  std::vector<Executor*> all;
-  {
-    const std::lock_guard lock(mutex_);
-    all = all_executors();
-  }
-  for (Executor* executor : all) {
-    if (executor->is_here()) {
-      question(*executor);
-      continue;
-    }
-    std::promise<void> answered;
-    executor->tell([&] {
-      question(*executor);
-      answered.set_value();
-    });
-    answered.get_future().wait();
-  }
-}
-
-std::vector<NodeStatistics> Scheduler::statistics() const {
-  std::vector<NodeStatistics> all(nodes_.size());
-  {
-    const std::lock_guard lock(mutex_);
-    if (!settled_) {
-      for (const auto& record : nodes_) all[record->index] = record->statistics();
-      return all;
-    }
-  }
-  ask_each([&](Executor& executor) {
-    for (const NodeRecord* record : executor.nodes) all[record->index] = record->statistics();
-  });
-  const std::lock_guard lock(wiring_);
-  for (const auto& record : nodes_) {
-    NodeStatistics& node = all[record->index];
-    for (const auto& port : record->node->ports_) {
-      const auto alive = port.port.lock();
-      if (alive == nullptr) continue;
-      if (const auto outbox = alive->shared_outbox()) node.messages_sent += outbox->metrics().published;
-      if (const auto inbox = alive->shared_inbox()) {
-        const SubscriberMetrics metrics = inbox->metrics();
-        node.messages_received += metrics.received;
-        node.messages_queued += metrics.queued;
-        node.messages_high_water = std::max(node.messages_high_water, metrics.high_water);
-      }
-    }
-  }
-  return all;
-}
-
-std::optional<NodeStatistics> Scheduler::statistics(std::string_view name) const {
-  for (NodeStatistics& node : statistics()) {
-    if (node.name == name) return std::move(node);
-  }
-  return std::nullopt;
-}
-
-Timeline Scheduler::timeline() const {
-  Timeline timeline;
-  timeline.title = fmt::format("horus {}", config_.preset);
-  timeline.nodes.resize(nodes_.size());
-  ask_each([&](Executor& executor) {
-    executor.timeline.append_to(timeline);
-    for (const NodeRecord* record : executor.nodes) {
-      timeline.nodes[record->index] = {record->node_name(), record->settings.rate.hz,
-                                       record->settings.deadline.count(), record->settings.executor};
-    }
-  });
-  std::sort(timeline.events.begin(), timeline.events.end(),
-            [](const TimelineEvent& a, const TimelineEvent& b) {
-              return a.begin_ns != b.begin_ns ? a.begin_ns < b.begin_ns : a.end_ns < b.end_ns;
-            });
-  return timeline;
-}
-
-namespace {
-
-std::string in_us(std::uint64_t ns) {
-  if (ns < 10'000'000) return fmt::format("{:.1f} us", static_cast<double>(ns) / 1e3);
-  return fmt::format("{:.1f} ms", static_cast<double>(ns) / 1e6);
-}
-
-std::string rate_of(const NodeStatistics& node) {
-  return node.rate_hz == 0 ? "event" : fmt::format("{:g} Hz", node.tick_rate_hz);
-}
-
-}  // namespace
-
-std::string Scheduler::status() const {
-  std::string table =
-      fmt::format("{:<20} {:>8} {:>4} {:<12} {:>10} {:>8} {:>8} {:>10} {:>10}\n", "node", "rate", "prio",
-                  "state", "ticks", "failed", "skipped", "late p99", "exec p99");
-  for (const NodeStatistics& node : statistics()) {
-    table += fmt::format("{:<20} {:>8} {:>4} {:<12} {:>10} {:>8} {:>8} {:>10} {:>10}\n", node.name,
-                         rate_of(node), node.priority, to_string(node.state), node.total_ticks,
-                         node.failed_ticks, node.ticks_skipped, in_us(node.release_lateness.percentile(99)),
-                         in_us(node.execution.percentile(99)));
-  }
-  return table;
-}
-
-std::string Scheduler::report(Detail detail) const {
-  const std::vector<NodeStatistics> nodes = statistics();
-  std::string text =
-      fmt::format("{:<20} {:>8} {:<12} {:<10} {:>9} {:>7} {:>7} {:>7} {:>7} {:>6} {:>9} {:>9} {:>9}\n",
-                  "node", "rate", "state", "circuit", "ticks", "failed", "cancel.", "skipped", "missed",
-                  "restr.", "late p99", "exec p99", "resp p99");
-  for (const NodeStatistics& node : nodes) {
-    text += fmt::format("{:<20} {:>8} {:<12} {:<10} {:>9} {:>7} {:>7} {:>7} {:>7} {:>6} {:>9} {:>9} {:>9}\n",
-                        node.name, rate_of(node), to_string(node.state), to_string(node.circuit_state),
-                        node.total_ticks, node.failed_ticks, node.cancelled_ticks, node.ticks_skipped,
-                        node.deadline_misses, node.restarts, in_us(node.release_lateness.percentile(99)),
-                        in_us(node.execution.percentile(99)), in_us(node.response.percentile(99)));
-  }
-  if (emergency_stopped()) text += "EMERGENCY STOP: no node is released until it is reset\n";
-  if (detail != Detail::awaits) return text;
-  text += fmt::format("\n{:<20} {:<24} {:<28} {:>9} {:>11} {:>11}\n", "node", "waits for", "at", "times",
-                      "total", "worst");
-  for (const NodeStatistics& node : nodes) {
-    for (const AwaitStatistics& wait : node.awaits) {
-      const auto slash = wait.place.rfind('/');
-      text += fmt::format("{:<20} {:<24} {:<28} {:>9} {:>11} {:>11}\n", node.name, wait.operation,
-                          slash == std::string::npos ? wait.place : wait.place.substr(slash + 1), wait.count,
-                          in_us(wait.total_ns), in_us(wait.worst_ns));
-    }
-  }
-  text += fmt::format("\n{:<20} {:>12} {:>12} {:>12} {:>12}\n", "node", "sent", "received", "queued now",
-                      "queued most");
-  for (const NodeStatistics& node : nodes) {
-    if (node.messages_sent + node.messages_received + node.messages_high_water == 0) continue;
-    text += fmt::format("{:<20} {:>12} {:>12} {:>12} {:>12}\n", node.name, node.messages_sent,
-                        node.messages_received, node.messages_queued, node.messages_high_water);
-  }
-  ask_each([&](Executor& executor) { text += executor.time_shares(); });
-  return text;
 }
 
 }  // namespace horus

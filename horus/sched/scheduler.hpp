@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -26,10 +27,14 @@
 
 namespace horus {
 
+class ServiceNotifier;
+
 namespace detail {
 class Executor;
 class NodeRecord;
+class RunEnd;
 class SafetyMonitor;
+struct Snapshot;
 }  // namespace detail
 
 /// Configures a node that was just added: `scheduler.add<Gps>().rate(10_hz).priority(1)`. Use it before the run.
@@ -37,7 +42,8 @@ class HORUS_API NodeBuilder {
  public:
   /// Ticks per second, above 0 up to 100 kHz. A coroutine node without a rate is event-driven.
   NodeBuilder& rate(Rate rate);
-  /// Order of nodes released at the same instant: 0 first; equal ones in the order of addition. Default 100.
+  /// Order of nodes released at the same instant: 0 to 1,000,000, 0 first; equal ones in the order of addition. Default
+  /// 100.
   NodeBuilder& priority(int priority);
   /// Errors: Error(EEXIST) when another node was given the same name explicitly.
   NodeBuilder& name(std::string name);
@@ -55,11 +61,15 @@ class HORUS_API NodeBuilder {
   NodeBuilder& watchdog(Duration timeout = NodeSettings::kDefaultWatchdog);
   /// Its watchdog and its last restart trip the emergency stop.
   NodeBuilder& critical(bool critical = true);
+  /// It only looks (a logger, a view, a recorder): an emergency stop leaves it ticking and publishing.
+  NodeBuilder& keep_in_emergency(bool keep = true);
   /// Ticks that are cancelled by a deadline or an overrun count as failures.
   NodeBuilder& miss_is_failure(bool counts = true);
   NodeBuilder& circuit_breaker(bool enabled);
   /// After too many failures: shutdown, a pause, a fresh init.
   NodeBuilder& auto_restart(bool enabled = true);
+  /// The same by rules of its own: RestartConfig().for_ever for a device that is unplugged and comes back.
+  NodeBuilder& restart(const RestartConfig& config);
   /// The thread that runs it: one that Scheduler::executor or the configuration describes. Default: the scheduler's.
   NodeBuilder& executor(std::string name);
   /// Lines about this node in the log.
@@ -98,7 +108,8 @@ enum class Detail : std::uint8_t { nodes, awaits };
 /// to continue go first.
 /// Errors: configuration mistakes throw Error where they are made. `run` gives 0, or 1 when a node's init failed or
 /// settings contradict each other (logged in one line).
-/// Thread safety: build and run it on one thread. Any thread, also while it runs: `stop`, `emergency_stop`, `pause`,
+/// Thread safety: build and run it on one thread. While it runs, a second run and everything that builds are refused:
+/// Error(EBUSY), and the run goes on. Any thread, also while it runs: `stop`, `emergency_stop`, `pause`,
 /// `resume`, `restart`, `set_node_deadline`, `set_node_watchdog`, the circuit's controls, and all queries.
 /// Example:
 /// ```
@@ -132,14 +143,22 @@ class HORUS_API Scheduler {
   NodeBuilder add(std::shared_ptr<N> node) {
     return adopt(std::move(node));
   }
-  /// Adds a function as a node: `void()` ticks as a plain node, one that gives a Task<> as a coroutine node.
+  /// Adds a function as a node: `void()` and `Result<>()` tick as a plain node, those that give a Task<> or a
+  /// Task<Result<>> as a coroutine node. A failed Result is a failed tick.
   template <class F>
     requires std::invocable<F&>
   NodeBuilder add(std::string name, F function) {
-    if constexpr (std::same_as<std::invoke_result_t<F&>, Task<>>) {
-      return adopt(std::make_unique<detail::LambdaNode<F>>(std::move(name), std::move(function)));
-    } else {
+    using Gives = std::invoke_result_t<F&>;
+    static_assert(
+        detail::kTickGives<Gives>,
+        "a node's function gives nothing, a Result<>, a Task<> or a Task<Result<>>: any other value would be "
+        "lost, and a Task of it would never run; keep the value in a variable or publish it");
+    if constexpr (!detail::kTickGives<Gives>) {
+      return adopt(nullptr);  // said above, in one line
+    } else if constexpr (std::is_void_v<Gives> || std::same_as<Gives, Result<>>) {
       return adopt(std::make_unique<detail::PlainLambdaNode<F>>(std::move(name), std::move(function)));
+    } else {
+      return adopt(std::make_unique<detail::LambdaNode<F>>(std::move(name), std::move(function)));
     }
   }
 
@@ -176,17 +195,26 @@ class HORUS_API Scheduler {
   /// leaves SIGINT and SIGTERM to a host that has its own way with them.
   Task<int> run_main(Duration limit = Duration::max(), bool own_signals = true);
   /// Starts the nodes if they are not yet started, releases every node once, and waits for those ticks.
-  /// Gives 0, or 1 when a node could not start. The nodes are shut down by the next run, or with the scheduler.
+  /// Gives 0, or 1 when a node could not start. The nodes are shut down by close(), by the next run, or with the
+  /// scheduler: all of them on this thread.
   int tick_once();
+  /// Shuts down what tick_once() has started, on the same thread; nothing else.
+  void close();
   /// Ends the run gracefully: no more releases, ticks in flight finish, nodes shut down in reverse order. Any thread;
-  /// before a run it ends that run at once. Also from a signal handler.
+  /// before the first run it ends that run at once, after a run has ended it does nothing. Also from a signal handler.
   void stop() noexcept;
 
-  /// Latched until reset_emergency_stop(): no node is released, and every enter_safe_state() is called in priority order,
-  /// by the loop or, when that is blocked, by a thread of its own. Any thread, also a signal handler.
+  /// Nothing acts from here until reset_emergency_stop(): publishers of all nodes are mute, every enter_safe_state() is
+  /// called in priority order (by the loop or, when that is blocked, by threads of its own), ticks in flight and background
+  /// work are asked to stop, no node is released. Not for nodes that say keep_in_emergency(). Any thread, also a signal
+  /// handler.
   void emergency_stop() noexcept;
+  /// Nodes tick again, each when what it did has ended. Their subscriptions are empty then, whatever came meanwhile.
   void reset_emergency_stop() noexcept;
   [[nodiscard]] bool emergency_stopped() const noexcept { return emergency_.load(std::memory_order_acquire); }
+  /// Whether its watchdog has isolated the node of that name: what it sends goes nowhere until one of its ticks succeeds.
+  /// From any thread, also while the loop is blocked.
+  [[nodiscard]] bool is_isolated(std::string_view node) const;
 
   // --- One node, by its name, while running or before. Errors: EINVAL, with the names that there are or the range.
   /// It is not released any more; a tick in flight ends.
@@ -202,18 +230,24 @@ class HORUS_API Scheduler {
   Result<> open_circuit(std::string_view node);
   Result<> reset_circuit(std::string_view node);
 
+  /// Why the last run or tick_once() gave 1: the line that the log has, too. Empty when it did not. Any thread.
+  [[nodiscard]] std::string start_problem() const;
   /// Names in the order of addition. Any thread, once the nodes are added.
   [[nodiscard]] std::vector<std::string> node_list() const;
-  /// A snapshot of one node; nothing when there is none of that name. Any thread: from another one it waits for the
-  /// loop to answer.
+  /// A snapshot of one node; nothing when there is none of that name. Any thread, also a safe-state hook. A loop that does
+  /// not answer within 50 ms is blocked: then it is the last snapshot, `age_ms` says how old, and state and watchdog are
+  /// those of now.
   [[nodiscard]] std::optional<NodeStatistics> statistics(std::string_view name) const;
   /// All nodes, in the order of addition.
   [[nodiscard]] std::vector<NodeStatistics> statistics() const;
+  /// How often this process was kept from running (SIGSTOP, a frozen container, a debugger, a quota): time that counts for
+  /// no watchdog and no limit. Any thread.
+  [[nodiscard]] std::uint64_t absences() const;
   /// A table of all nodes for a person.
   [[nodiscard]] std::string status() const;
   /// The same with the account of faults, and with Detail::awaits where each node's time goes.
   [[nodiscard]] std::string report(Detail detail = Detail::nodes) const;
-  /// What has happened lately: SchedulerConfig::timeline_events.
+  /// What has happened lately: SchedulerConfig::timeline_events. Without the events of a loop that is blocked.
   [[nodiscard]] Timeline timeline() const;
   [[nodiscard]] const SchedulerConfig& config() const noexcept { return config_; }
 
@@ -222,14 +256,18 @@ class HORUS_API Scheduler {
   friend class NodeBuilder;
   friend class detail::NodeRecord;
   friend class detail::Executor;
+  friend class detail::RunEnd;
 
   struct Connection {
     std::string from, out, to, in;
   };
   struct Companion;
+  class Claim;
+  class Attached;
 
   NodeBuilder adopt(std::shared_ptr<NodeBase> node);
   void check_not_running(const char* what) const;
+  void cannot_start(const std::string& why);
   void check_name(const detail::NodeRecord& record, const std::string& name) const;
   void settle_names();
   void settle(bool threads);
@@ -242,31 +280,44 @@ class HORUS_API Scheduler {
                                                      msg::Direction direction) const;
   void open_port(NodeBase& node, const NodeBase::NodePort& port);
   // Ports; take `wiring_`.
+  void hold_ports(NodeBase& node, bool held);
+  void discard_latest(NodeBase& node);
   void add_port(NodeBase& node, const std::shared_ptr<msg::Port>& port);
   void close_stale_ports();
   void open_ports(const std::vector<detail::NodeRecord*>& nodes);
   void mute(NodeBase& node, bool muted);
+  bool try_mute(NodeBase& node, bool muted) noexcept;  // false where it would have to wait
   void check_connections() const;
 
   void apply_thread_settings();
   int run_on_own_reactor(Duration limit, bool own_signals);
   Task<int> run_limited(Duration limit, bool own_signals);
   Task<bool> start_all();
-  Task<> watch_signals();
+  Task<> watch_signals(const detail::RunEnd& end);
+  void end_process(int code) noexcept;
+  void fail() noexcept;
+  void end_late() noexcept { end_was_late_.store(true, std::memory_order_relaxed); }
   Task<> watch_ladders();
   void run_companion(Companion& companion);
   void stop_companions() noexcept;
   Task<> live(Companion& companion);
+  [[nodiscard]] std::uint32_t emergency_resets() const noexcept {
+    return emergency_resets_.load(std::memory_order_acquire);
+  }
   [[nodiscard]] bool stop_is_requested() const noexcept {
     return stop_requested_.load(std::memory_order_acquire);
   }
   // What the first executor heard, the others hear too.
   void pass_on(const detail::Executor& from) noexcept;
   [[nodiscard]] std::vector<detail::Executor*> all_executors() const;
-  void ask_each(const std::function<void(detail::Executor&)>& question) const;
+  [[nodiscard]] std::vector<std::shared_ptr<const detail::Snapshot>> ask_all() const;
+  [[nodiscard]] std::vector<NodeStatistics> statistics_of(
+      const std::vector<std::shared_ptr<const detail::Snapshot>>& answers) const;
+  void add_messages(std::vector<NodeStatistics>& all) const;
+  Task<bool> start_and_release(ServiceNotifier* service);
 
   SchedulerConfig config_;
-  std::unique_ptr<io::Reactor> own_reactor_;
+  std::shared_ptr<io::Reactor> own_reactor_;  // after tick_once() shared with the thread's other schedulers
   Hub hub_{"scheduler"};
   std::vector<Connection> connections_;
   std::vector<std::unique_ptr<detail::NodeRecord>> nodes_;
@@ -275,10 +326,19 @@ class HORUS_API Scheduler {
   std::vector<std::unique_ptr<Companion>> companions_;        // of the others, while running
   std::unique_ptr<detail::SafetyMonitor> monitor_;
   std::atomic<bool> stop_requested_{false};
-  std::atomic<bool> emergency_{false};
+  // The nodes' publishers obey it, and may outlive the scheduler.
+  const std::shared_ptr<std::atomic<bool>> emergency_flag_ = std::make_shared<std::atomic<bool>>(false);
+  std::atomic<bool>& emergency_ = *emergency_flag_;
+  std::atomic<std::uint32_t> emergency_resets_{0};
   std::atomic<bool> running_{false};
+  std::atomic<bool> ended_{false};         // a run has, and no other has begun
+  std::atomic<bool> failed_{false};        // a node that started late could not
+  std::atomic<bool> end_was_late_{false};  // a shutdown() took longer than its limit
+  std::atomic<int> signals_read_{0};       // by the loop, of those that end a run
   bool started_ = false;
+  std::thread::id started_on_;
   bool settled_ = false;
+  std::string start_problem_;
   mutable std::mutex mutex_;   // of executors_, which a first run fills
   mutable std::mutex wiring_;  // of the nodes' lists of ports
 };

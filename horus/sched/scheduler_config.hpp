@@ -18,6 +18,10 @@
 #include <horus/sched/restart_policy.hpp>
 #include <horus/sched/states.hpp>
 
+namespace horus::config {
+class Document;
+}
+
 namespace horus {
 
 /// How a thread runs that a scheduler starts.
@@ -45,6 +49,8 @@ struct HORUS_API SchedulerConfig {
   /// Reads `[scheduler]`, `[executor.NAME]` and `[node.NAME]` of a TOML or YAML file (docs/scheduler.toml shows every
   /// key). Errors: kBadConfiguration with file, line and key; those of open(2).
   static Result<SchedulerConfig> from_file(const std::string& path);
+  /// The same from a document that is already in memory. Errors: kBadConfiguration.
+  static Result<SchedulerConfig> from_document(const config::Document& document);
 
   std::string preset = "standard";
   Rate tick_rate{100};                    ///< rate of plain nodes that set none
@@ -66,8 +72,12 @@ struct HORUS_API SchedulerConfig {
   bool exit_when_blocked =
       false;  ///< a thread blocked for three watchdog times ends the process with code 70
 
+  bool safe_states_on_crash =
+      false;  ///< SIGSEGV, SIGBUS and SIGABRT call every enter_safe_state(), for 100 ms at most
+
   Duration finish_limit{std::chrono::milliseconds(500)};  ///< at stop: time for ticks in flight
   Duration shutdown_limit{std::chrono::seconds(1)};       ///< at stop: time for each node's shutdown()
+  Duration init_limit{0};           ///< of each init(): one that awaits longer is stopped, as failed; 0: none
   std::size_t timeline_events = 0;  ///< events kept for Scheduler::timeline(), 32 bytes each; 0: none
   std::uint64_t seed = 1;           ///< of the restarts' jitter
   io::ReactorConfig reactor;

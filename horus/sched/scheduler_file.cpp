@@ -6,6 +6,8 @@
 #include <string_view>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include <horus/config/document.hpp>
 #include <horus/config/reader.hpp>
 #include <horus/sched/scheduler_config.hpp>
@@ -19,7 +21,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 // What a configuration may hold; the others' owners look into theirs.
-constexpr std::array<std::string_view, 5> kKnownSections{"scheduler", "executor", "node", "hub", "log"};
+constexpr std::array<std::string_view, 4> kKnownSections{"scheduler", "executor", "node", "hub"};
 constexpr Duration kLongest = hours(24);
 constexpr std::uint64_t kMostProcessors = 4095;
 
@@ -27,10 +29,12 @@ bool has(const config::Reader& section, std::string_view key) {
   return config::find(section.contents(), key) != nullptr;
 }
 
-// An optional setting takes a value where its key is there.
+// An optional setting takes a value where its key is there. The key is asked for in any case: it belongs to those that a
+// misspelt one is compared with.
 template <class T, class Read>
 void take(const config::Reader& section, std::string_view key, std::optional<T>& into, T start, Read&& read) {
-  if (has(section, key)) read(into.emplace(std::move(start)));
+  read(start);
+  if (has(section, key)) into = std::move(start);
 }
 void take_flag(config::Reader& section, std::string_view key, std::optional<bool>& into) {
   take(section, key, into, false, [&](bool& value) { section.flag(key, value); });
@@ -53,7 +57,6 @@ void take_processor(config::Reader& section, std::optional<int>& into) {
 }
 
 void take_reaction(config::Reader& section, std::string_view key, std::optional<Miss>& into, bool budget) {
-  if (!has(section, key)) return;
   Miss miss = Miss::warn;
   if (budget) {
     section.choice(key, miss,
@@ -71,7 +74,7 @@ void take_reaction(config::Reader& section, std::string_view key, std::optional<
                     {"safe_mode", Miss::safe_mode},
                     {"stop", Miss::stop}});
   }
-  into = miss;
+  if (has(section, key)) into = miss;
 }
 
 void read_scheduler(config::Reader& section, SchedulerConfig& config) {
@@ -97,7 +100,8 @@ void read_scheduler(config::Reader& section, SchedulerConfig& config) {
   section.number("restart_jitter", config.restart.jitter, 0, 0.5);
   section.milliseconds("restart_healthy_after_ms", config.restart.healthy_after, milliseconds(0), kLongest);
   section.integer("max_restarts", config.restart.most, 0, 1'000'000);
-  section.milliseconds("restart_within_ms", config.restart.within, milliseconds(1), kLongest);
+  section.milliseconds("restart_within_ms", config.restart.within, milliseconds(0), kLongest);
+  section.flag("restart_for_ever", config.restart.for_ever);
 
   section.flag("deadline_monitoring", config.deadline_monitoring);
   section.flag("watchdog_enabled", config.watchdog_enabled);
@@ -107,11 +111,9 @@ void read_scheduler(config::Reader& section, SchedulerConfig& config) {
 
   take_us(section, "spin_us", config.spin, 10'000);
   take_us(section, "busy_poll_us", config.reactor.busy_poll, 1'000'000);
-  if (has(section, "timer_slack_ns")) {
-    std::uint64_t ns = 0;
-    section.integer("timer_slack_ns", ns, 1, 1'000'000'000);
-    config.timer_slack = Duration(ns);
-  }
+  std::uint64_t slack_ns = 0;
+  section.integer("timer_slack_ns", slack_ns, 1, 1'000'000'000);
+  if (has(section, "timer_slack_ns")) config.timer_slack = Duration(slack_ns);
   section.flag("lock_memory", config.lock_memory);
   section.integer("rt_priority", config.fifo_priority, 0, 99);
   take_processor(section, config.cpu);
@@ -120,8 +122,10 @@ void read_scheduler(config::Reader& section, SchedulerConfig& config) {
                   {"uring", io::BackendChoice::uring},
                   {"epoll", io::BackendChoice::epoll}});
 
+  section.flag("safe_states_on_crash", config.safe_states_on_crash);
   section.milliseconds("finish_limit_ms", config.finish_limit, milliseconds(0), seconds(60));
   section.milliseconds("shutdown_limit_ms", config.shutdown_limit, milliseconds(0), seconds(60));
+  section.milliseconds("init_limit_ms", config.init_limit, milliseconds(0), seconds(3600));
   section.integer("timeline_events", config.timeline_events, 0, 100'000'000);
   section.integer("seed", config.seed, 0, INT64_MAX);
 }
@@ -141,7 +145,7 @@ void read_executor(config::Reader& section, ExecutorConfig& executor) {
 void read_node(config::Reader& section, NodeOverrides& node) {
   take(section, "rate_hz", node.rate, Rate(100), [&](Rate& rate) { take_rate(section, "rate_hz", rate); });
   take(section, "priority", node.priority, NodeSettings::kDefaultPriority,
-       [&](int& value) { section.integer("priority", value, 0, 1'000'000); });
+       [&](int& value) { section.integer("priority", value, 0, NodeSettings::kMaxPriority); });
   take_ms(section, "deadline_ms", node.deadline, Duration::zero(), NodeSettings::kMaxDeadline);
   take_ms(section, "budget_ms", node.budget, Duration::zero(), NodeSettings::kMaxDeadline);
   take_reaction(section, "on_miss", node.on_miss, false);
@@ -154,9 +158,16 @@ void read_node(config::Reader& section, NodeOverrides& node) {
   if (node.watchdog) node.watchdog_enabled = true;
   take_flag(section, "watchdog_enabled", node.watchdog_enabled);
   take_flag(section, "critical", node.critical);
+  take_flag(section, "keep_in_emergency", node.keep_in_emergency);
   take_flag(section, "miss_is_failure", node.miss_is_failure);
   take_flag(section, "circuit_breaker", node.circuit_breaker);
   take_flag(section, "auto_restart", node.auto_restart);
+  take_flag(section, "restart_for_ever", node.restart_for_ever);
+  take_ms(section, "restart_delay_ms", node.restart_delay, Duration::zero(), kLongest);
+  take_ms(section, "restart_longest_delay_ms", node.restart_longest_delay, Duration::zero(), kLongest);
+  take_ms(section, "restart_within_ms", node.restart_within, Duration::zero(), kLongest);
+  take(section, "max_restarts", node.max_restarts, std::uint32_t{0},
+       [&](std::uint32_t& value) { section.integer("max_restarts", value, 0, 1'000'000); });
   take_flag(section, "logging_enabled", node.logging_enabled);
   take(section, "executor", node.executor, std::string(),
        [&](std::string& value) { section.text("executor", value); });
@@ -167,9 +178,13 @@ void read_node(config::Reader& section, NodeOverrides& node) {
 Result<SchedulerConfig> SchedulerConfig::from_file(const std::string& path) {
   auto document = config::Document::load(path);
   if (!document) return document.error();
-  if (auto known = document->check_sections(kKnownSections); !known) return known.error();
+  return from_document(*document);
+}
 
-  auto section = document->section("scheduler");
+Result<SchedulerConfig> SchedulerConfig::from_document(const config::Document& document) {
+  if (auto known = document.check_sections(kKnownSections); !known) return known.error();
+
+  auto section = document.section("scheduler");
   if (!section) return section.error();
   std::string preset = "standard";
   section->choice("preset", preset,
@@ -183,17 +198,18 @@ Result<SchedulerConfig> SchedulerConfig::from_file(const std::string& path) {
   read_scheduler(*section, *config);
   if (auto sound = section->finish(); !sound) return sound.error();
 
-  for (const std::string& name : document->names("executor")) {
-    auto part = document->section("executor", name);
+  for (const std::string& name : document.names("executor")) {
+    auto part = document.section("executor", name);
     if (!part) return part.error();
     read_executor(*part, config->executors[name]);
     if (auto sound = part->finish(); !sound) return sound.error();
   }
-  for (const std::string& name : document->names("node")) {
-    auto part = document->section("node", name);
+  for (const std::string& name : document.names("node")) {
+    auto part = document.section("node", name);
     if (!part) return part.error();
     NodeOverrides& node = config->nodes[name];
     read_node(*part, node);
+    node.source = fmt::format("{}:{}", document.name(), part->line());
     if (node.executor && !config->executors.contains(*node.executor))
       part->complain("executor",
                      "\"" + *node.executor + "\" has no section [executor." + *node.executor + "]");

@@ -14,6 +14,7 @@
 
 #include <fmt/format.h>
 
+#include <horus/base/above_standard.hpp>
 #include <horus/base/error.hpp>
 #include <horus/base/log.hpp>
 
@@ -69,7 +70,7 @@ ServiceNotifier::ServiceNotifier() {
     return;
   }
   address_ = *address;
-  socket_ = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  socket_ = above_standard(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (socket_ < 0) {
     complain(errno);
     return;

@@ -36,9 +36,12 @@ const char* to_string(TickOutcome outcome) noexcept {
     case TickOutcome::cancelled_overrun: return "cancelled (overrun)";
     case TickOutcome::cancelled_watchdog: return "cancelled (watchdog)";
     case TickOutcome::cancelled_shutdown: return "cancelled (shutdown)";
+    case TickOutcome::cancelled_emergency: return "cancelled (emergency)";
+    case TickOutcome::cancelled_paused: return "cancelled (paused)";
     case TickOutcome::skipped_in_flight: return "skipped (in flight)";
     case TickOutcome::skipped_circuit_open: return "skipped (circuit open)";
     case TickOutcome::skipped_paused: return "skipped (paused)";
+    case TickOutcome::skipped_emergency: return "skipped (emergency)";
     case TickOutcome::skipped_miss: return "skipped (miss)";
     case TickOutcome::skipped_late: return "skipped (late)";
   }

@@ -34,13 +34,16 @@ enum class TickOutcome : std::uint8_t {
   cancelled_overrun,
   cancelled_watchdog,
   cancelled_shutdown,
+  cancelled_emergency,   ///< by an emergency stop
+  cancelled_paused,      ///< it waited for input when its node was paused or its circuit was opened by hand
   skipped_in_flight,     ///< the previous tick had not ended
   skipped_circuit_open,  ///< the circuit breaker was open, or the node was being restarted
-  skipped_paused,        ///< paused, or an emergency stop
+  skipped_paused,        ///< by pause()
+  skipped_emergency,     ///< by an emergency stop
   skipped_miss,          ///< by Miss::skip, after a missed deadline
   skipped_late,          ///< the loop came when the next grid point was due already
 };
-inline constexpr std::size_t kTickOutcomes = 11;
+inline constexpr std::size_t kTickOutcomes = 14;
 HORUS_API const char* to_string(TickOutcome outcome) noexcept;
 
 /// What is done when a tick misses its deadline or its budget.

@@ -35,6 +35,8 @@ struct HORUS_API NodeStatistics {
   double tick_rate_hz = 0;  ///< what it runs at now: less than `rate_hz` while Miss::degrade slows it down
   bool logging_enabled = true;
   NodeState state = NodeState::added;
+  double age_ms =
+      0;  ///< how old this snapshot is: 0 but where its loop is blocked; state and watchdog are of now
 
   std::uint64_t grid_points = 0;
   std::uint64_t total_ticks = 0;  ///< started

@@ -6,13 +6,15 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <horus/base/above_standard.hpp>
+
 namespace horus {
 namespace {
 
 constexpr const char* kWriteTimeline = "write the timeline";
 
 Result<> write_timeline_file(const std::string& path, const std::string& text) {
-  const int descriptor = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  const int descriptor = above_standard(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
   if (descriptor < 0) return Error(errno, kWriteTimeline, path);
   int failure = 0;
   for (std::size_t written = 0; written < text.size() && failure == 0;) {

@@ -5,15 +5,17 @@
 
 namespace horus::detail {
 
-static_assert(static_cast<int>(TickOutcome::cancelled_shutdown) == 5, "AT_THE_END below");
+static_assert(static_cast<int>(TickOutcome::cancelled_shutdown) == 5 &&
+                  static_cast<int>(TickOutcome::cancelled_paused) == 7,
+              "isOrdered below");
 
 const char kTimelineData[] = R"js(
 // --- Data: times are nanoseconds since the first event ---------------------------------------------------------------
 const data = JSON.parse(document.getElementById("data").textContent);
 const SKIPPED = 2, DEADLINE = 3, BUDGET = 4, CIRCUIT = 5, STATE = 6, WATCHDOG = 7, SAFE = 8;
 const OK = 0, FAILED = 1, CANCELLED = 2;
-const AT_THE_END = 5;  // cancelled by a stop: nothing went wrong
-const classOf = (outcome) => outcome === 0 || outcome === AT_THE_END ? OK : outcome === 1 ? FAILED : CANCELLED;
+const isOrdered = (outcome) => outcome >= 5 && outcome <= 7;  // cancelled by a stop or a pause: nothing went wrong
+const classOf = (outcome) => outcome === 0 || isOrdered(outcome) ? OK : outcome === 1 ? FAILED : CANCELLED;
 
 // Begins came as differences. `reach` is the latest end so far: what is visible from a time on begins where it passes.
 function stretches(flat, fields) {

@@ -2,6 +2,8 @@
 // The fixed parts of a timeline's page. Internal; constants.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
 namespace horus::detail {
 
 extern const char kTimelineStyle[];   // CSS

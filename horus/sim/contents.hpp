@@ -3,6 +3,8 @@
 // A plain value; one thread.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
 #include <cstddef>
 #include <cstdint>
 #include <map>

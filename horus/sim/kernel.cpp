@@ -18,7 +18,6 @@ namespace {
 
 constexpr std::size_t kMostDescriptors = 1024;  // RLIMIT_NOFILE as most systems set it
 constexpr std::size_t kFirstDescriptor = 3;     // behind stdin, stdout and stderr
-constexpr std::int64_t kRetryTick_ns = 1'000'000;
 
 }  // namespace
 
@@ -325,13 +324,13 @@ int SimProvider::wait(Readiness* ready, int limit, std::int64_t deadline_ns) noe
   return found;
 }
 
-void SimProvider::tick(bool on) noexcept {
-  ticking_ = on;
-  if (!on) return;
-  context_.after(Duration(kRetryTick_ns), [this, number = ++retry_ticks_] {
+void SimProvider::tick(std::int64_t period_ns) noexcept {
+  ticking_ = period_ns > 0;
+  if (!ticking_) return;
+  context_.after(Duration(period_ns), [this, period_ns, number = ++retry_ticks_] {
     if (!ticking_ || number != retry_ticks_) return;
     context_.wake();
-    tick(true);
+    tick(period_ns);
   });
 }
 

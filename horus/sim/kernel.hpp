@@ -88,7 +88,7 @@ class SimProvider final : public io::Provider {
   int watch(int fd, std::uint32_t before, std::uint32_t after) noexcept override;
   std::uint32_t generation(int fd) noexcept override;
   int wait(Readiness* ready, int limit, std::int64_t deadline_ns) noexcept override;
-  void tick(bool on) noexcept override;
+  void tick(std::int64_t period_ns) noexcept override;
   int pollable_fd() noexcept override { return -EOPNOTSUPP; }
   void ring() noexcept override {}
   bool start(io::BlockingOperation& operation) noexcept override;
@@ -113,6 +113,8 @@ class SimProvider final : public io::Provider {
   void close_all() noexcept;
   /// The readiness of `fd` may have changed.
   void touch(int fd) noexcept;
+  /// The process has a turn soon, whatever for.
+  void wake() noexcept { context_.wake(); }
   [[nodiscard]] bool has_candidates() const noexcept { return !candidates_.empty() || !finished_.empty(); }
   /// The process is gone: nothing it asks for reaches anybody.
   void cut_off() noexcept { cut_off_ = true; }

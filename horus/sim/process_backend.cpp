@@ -20,6 +20,7 @@ ProcessBackend::ProcessBackend(std::unique_ptr<io::Backend> real, Engine& engine
     : RelayBackend(std::move(real)),
       engine_(engine),
       context_(context),
+      kernel_(kernel),
       checks_(engine, kernel, std::move(who)),
       made_by_(::getpid()) {}
 

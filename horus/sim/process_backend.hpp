@@ -11,13 +11,14 @@
 
 #include <sys/types.h>
 
+#include <horus/io/host_calls.hpp>
 #include <horus/sim/kernel.hpp>
 #include <horus/sim/relay.hpp>
 #include <horus/sim/seam_checks.hpp>
 
 namespace horus::sim::detail {
 
-class ProcessBackend final : public RelayBackend {
+class ProcessBackend final : public RelayBackend, public io::HostCalls {
  public:
   /// `real` is, or stands in front of, the backend of `kernel`.
   ProcessBackend(std::unique_ptr<io::Backend> real, Engine& engine, Context& context, SimProvider& kernel,
@@ -31,6 +32,21 @@ class ProcessBackend final : public RelayBackend {
   int register_buffer_ring(io_uring_buf_ring* ring, std::uint32_t entries,
                            std::uint16_t group) noexcept override;
   int unregister_buffer_ring(std::uint16_t group) noexcept override;
+
+  // What the process asks its host on the spot: process_host.cpp.
+  [[nodiscard]] std::uint64_t world_process() const noexcept override;
+  uid_t user() noexcept override;
+  int make_folder(const char* path, mode_t mode) noexcept override;
+  int status(const char* path, struct stat& status) noexcept override;
+  int rename(const char* from, const char* to) noexcept override;
+  int unlink(const char* path) noexcept override;
+  int open_folder(const char* path) noexcept override;
+  int connect(int fd, const sockaddr* to, socklen_t size) noexcept override;
+  int socket_pair(int ends[2], int domain, int type) noexcept override;
+  ssize_t send(int fd, const void* data, std::size_t size) noexcept override;
+  int make_memory(const char* name) noexcept override;
+  int kernel_file(int fd) noexcept override;
+  void close(int fd) noexcept override;
 
  protected:
   void submitting(io_uring_sqe& entry) noexcept override;
@@ -48,6 +64,7 @@ class ProcessBackend final : public RelayBackend {
 
   Engine& engine_;
   Context& context_;
+  SimProvider& kernel_;
   SeamChecks checks_;
   const pid_t made_by_;
   std::vector<Late> late_;

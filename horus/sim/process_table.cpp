@@ -21,13 +21,14 @@ constexpr std::int64_t kDoomed_ns = 10'000'000'000;  // a child that the seed ki
 
 enum class Disposition : std::uint8_t { ends, nothing, stops, goes_on };
 
-// signal(7); the runtime ignores SIGPIPE.
+// signal(7); the runtime ignores SIGPIPE and SIGXFSZ.
 Disposition disposition_of(int number) noexcept {
   switch (number) {
     case SIGCHLD:
     case SIGURG:
     case SIGWINCH:
-    case SIGPIPE: return Disposition::nothing;
+    case SIGPIPE:
+    case SIGXFSZ: return Disposition::nothing;
     case SIGSTOP:
     case SIGTSTP:
     case SIGTTIN:
@@ -188,11 +189,11 @@ void ProcessTable::end(SimProcess& process, int how, int code) {
   deliver(*parent, SIGCHLD, &process, nullptr);
 }
 
-int ProcessTable::reap(SimProcess& parent, SimProcess& child, siginfo_t& info) {
+int ProcessTable::reap(SimProcess& parent, SimProcess& child, siginfo_t& info, bool keep) {
   if (child.reaped || child.parent != parent.pid) return -ECHILD;
   info = {};
   if (!child.ended) return 0;
-  child.reaped = true;
+  child.reaped = !keep;
   info.si_signo = SIGCHLD;
   info.si_pid = child.pid;
   info.si_uid = kUser;

@@ -107,7 +107,7 @@ class ProcessTable {
   /// It has ended: tells handles and parent, leaves its children to nobody.
   void end(SimProcess& process, int how, int code);
   /// waitid(2) with WEXITED | WNOHANG by `parent`.
-  int reap(SimProcess& parent, SimProcess& child, siginfo_t& info);
+  int reap(SimProcess& parent, SimProcess& child, siginfo_t& info, bool keep);
   [[nodiscard]] std::vector<SimProcess*> children_of(const SimProcess& parent);
   [[nodiscard]] std::vector<SimProcess*> all();
 

@@ -81,16 +81,20 @@ void RelayBackend::take_over() noexcept {
   seen_.swap(kept_);
   std::uint32_t head = *real.cq_head;
   const std::uint32_t tail = std::atomic_ref(*real.cq_tail).load(std::memory_order_acquire);
-  std::vector<Completion> batch;
+  batch_.clear();
   for (; head != tail; ++head) {
     const io_uring_cqe& from = real.cqes[head & (real.cq_entries - 1)];
-    batch.push_back({from.user_data, from.res, from.flags});
+    batch_.push_back({from.user_data, from.res, from.flags});
   }
   std::atomic_ref(*real.cq_head).store(head, std::memory_order_release);
   sq_flags_ = *real.sq_flags;
   behind_ = (sq_flags_ & IORING_SQ_CQ_OVERFLOW) != 0;
-  completing(batch);
-  seen_.insert(seen_.end(), batch.begin(), batch.end());
+  completing(batch_);
+  if (seen_.empty()) {
+    seen_.swap(batch_);
+  } else {
+    seen_.insert(seen_.end(), batch_.begin(), batch_.end());
+  }
   std::size_t passed = 0;
   for (; passed < seen_.size() && room() > 0; ++passed) {
     cqes_[cq_tail_ & (rings_.cq_entries - 1)] = seen_[passed];

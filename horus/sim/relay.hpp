@@ -54,10 +54,11 @@ class HORUS_API RelayBackend : public io::ForwardingBackend {
   std::uint32_t sq_head_ = 0, sq_tail_ = 0, cq_head_ = 0, cq_tail_ = 0;
   std::uint32_t sq_flags_ = 0;
   bool behind_ = false;
-  std::uint32_t staged_ = 0;      // entries of the reactor in the real ring, not yet taken
-  std::uint32_t own_ = 0;         // entries of our own behind them
-  std::vector<Completion> seen_;  // of one look
-  std::vector<Completion> kept_;  // that found the reactor's ring full
+  std::uint32_t staged_ = 0;       // entries of the reactor in the real ring, not yet taken
+  std::uint32_t own_ = 0;          // entries of our own behind them
+  std::vector<Completion> batch_;  // that one look at the real ring found
+  std::vector<Completion> seen_;   // on their way to the reactor
+  std::vector<Completion> kept_;   // that found the reactor's ring full
 };
 
 }  // namespace horus::sim

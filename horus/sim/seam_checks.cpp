@@ -2,6 +2,7 @@
 #include <horus/sim/seam_checks.hpp>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
@@ -17,6 +18,7 @@ namespace horus::sim::detail {
 namespace {
 
 constexpr std::size_t kWatched = 1024;  // bytes at each end of a buffer
+constexpr std::size_t kSpares = 16;     // copies of buffers whose memory is kept for the next
 
 const char* opcode_name(std::uint8_t opcode) noexcept {
   switch (opcode) {
@@ -72,52 +74,69 @@ std::vector<iovec> regions_of(const io_uring_sqe& entry) {
   }
 }
 
-char scrambled(std::uint64_t salt, std::size_t offset) noexcept {
-  return static_cast<char>(((salt + offset) * 0x9E3779B97F4A7C15U) >> 56);
-}
+// What buffers are filled with while an operation has them: a part of this, another for each operation. It is copied and
+// compared as a block, since every operation of every run pays for it.
+constexpr std::size_t kSalts = 4096;
+constexpr auto kNoise = [] {
+  std::array<char, kSalts + 2 * kWatched> noise{};
+  for (std::size_t i = 0; i < noise.size(); ++i)
+    noise[i] = static_cast<char>(((std::uint64_t{i} + 1) * 0x9E3779B97F4A7C15U) >> 56);
+  return noise;
+}();
+
+const char* noise_of(std::uint64_t salt) noexcept { return kNoise.data() + salt % kSalts; }
 
 }  // namespace
 
 // --- WatchedBuffer ----------------------------------------------------------------------------------------------------
 
-// Calls `each(byte, offset)` for the watched bytes, always in the same order.
+// Calls `each(bytes, count, offset, place)` for the watched stretches, always in the same order: `offset` counts all bytes
+// of the buffer, `place` the watched ones.
 template <class Each>
 void WatchedBuffer::each_watched(Each&& each) {
   const std::size_t head = std::min(size_, kWatched);
   const std::size_t tail = std::max(head, size_ - head);
   std::size_t start = 0;
+  std::size_t place = 0;
+  const auto stretch = [&](char* bytes, std::size_t from, std::size_t to) {
+    if (from >= to) return;
+    each(bytes + (from - start), to - from, from, place);
+    place += to - from;
+  };
   for (const iovec& region : regions_) {
     auto* bytes = static_cast<char*>(region.iov_base);
     const std::size_t end = start + region.iov_len;
-    for (std::size_t at = start; at < std::min(head, end); ++at) each(bytes[at - start], at);
-    for (std::size_t at = std::max(start, tail); at < end; ++at) each(bytes[at - start], at);
+    stretch(bytes, start, std::min(head, end));
+    stretch(bytes, std::max(start, tail), end);
     start = end;
   }
 }
 
-WatchedBuffer::WatchedBuffer(Direction direction, std::vector<iovec> regions, std::uint64_t salt)
-    : direction_(direction), regions_(std::move(regions)), salt_(salt) {
+WatchedBuffer::WatchedBuffer(Direction direction, std::vector<iovec> regions, std::uint64_t salt,
+                             std::string spare)
+    : direction_(direction), regions_(std::move(regions)), salt_(salt), before_(std::move(spare)) {
+  before_.clear();
   for (const iovec& region : regions_) size_ += region.iov_len;
-  each_watched([&](char& byte, std::size_t offset) {
-    before_ += byte;
-    if (direction_ == Direction::in) byte = scrambled(salt_, offset);
+  before_.reserve(std::min(size_, 2 * kWatched));
+  each_watched([&](char* bytes, std::size_t count, std::size_t, std::size_t place) {
+    before_.append(bytes, count);
+    if (direction_ == Direction::in) std::memcpy(bytes, noise_of(salt_) + place, count);
   });
 }
 
 bool WatchedBuffer::release(std::size_t moved) {
+  const bool in = direction_ == Direction::in;
+  const char* expected = in ? noise_of(salt_) : before_.data();
   bool intact = true;
-  std::size_t place = 0;
-  each_watched([&](char& byte, std::size_t offset) {
-    const char expected = direction_ == Direction::in ? scrambled(salt_, offset) : before_[place];
-    ++place;
-    if (direction_ == Direction::out || offset >= moved) intact = intact && byte == expected;
+  each_watched([&](const char* bytes, std::size_t count, std::size_t offset, std::size_t place) {
+    const std::size_t received = in && moved > offset ? std::min(moved - offset, count) : 0;
+    intact = intact && std::memcmp(bytes + received, expected + place + received, count - received) == 0;
   });
-  if (direction_ == Direction::out || !intact) return intact;
+  if (!in || !intact) return intact;
   // What was not received is as it was.
-  place = 0;
-  each_watched([&](char& byte, std::size_t offset) {
-    if (offset >= moved) byte = before_[place];
-    ++place;
+  each_watched([&](char* bytes, std::size_t count, std::size_t offset, std::size_t place) {
+    const std::size_t received = moved > offset ? std::min(moved - offset, count) : 0;
+    std::memcpy(bytes + received, before_.data() + place + received, count - received);
   });
   return true;
 }
@@ -132,6 +151,17 @@ std::string WatchedBuffer::text(std::size_t count) const {
 }
 
 // --- Operations -------------------------------------------------------------------------------------------------------
+
+std::string SeamChecks::spare() noexcept {
+  if (spare_.empty()) return {};
+  std::string memory = std::move(spare_.back());
+  spare_.pop_back();
+  return memory;
+}
+
+void SeamChecks::keep_memory(WatchedBuffer& ended) noexcept {
+  if (ended.size() >= kWatched && spare_.size() < kSpares) spare_.push_back(ended.take_memory());
+}
 
 void SeamChecks::violated(const std::string& what) {
   engine_.violated(who_.empty() ? what : fmt::format("{}: {}", who_, what));
@@ -160,7 +190,7 @@ void SeamChecks::submitted(const io_uring_sqe& entry) {
     if (Object* object = kernel_.find(entry.fd)) operation.object = object->shared_from_this();
     operation.streams = !peeks && operation.object && operation.object->is_byte_stream();
     const auto direction = operation.receives ? WatchedBuffer::Direction::in : WatchedBuffer::Direction::out;
-    operation.buffer = WatchedBuffer(direction, std::move(regions), operation.number);
+    operation.buffer = WatchedBuffer(direction, std::move(regions), operation.number, spare());
   }
   if (operation.streams && operation.receives) {
     const auto rival = std::find_if(in_flight_.begin(), in_flight_.end(), [&](const auto& other) {
@@ -184,7 +214,10 @@ bool SeamChecks::completed(std::uint64_t user_data, std::int32_t& result, std::u
     result = -ECANCELED;
     flags &= IORING_CQE_F_MORE;
   }
-  if (last) in_flight_.erase(found);
+  if (last) {
+    keep_memory(found->second.buffer);
+    in_flight_.erase(found);
+  }
   return true;
 }
 
@@ -205,6 +238,7 @@ bool SeamChecks::told(Operation& operation, std::int32_t result, std::uint32_t f
     if (!buffer->second.release(filled))
       violated(fmt::format("buffer {} of group {} changed while it was given away", number, operation.group));
     if (operation.streams) follow(operation, buffer->second.text(filled));
+    keep_memory(buffer->second);
     provided.erase(buffer);
     return true;
   }
@@ -278,7 +312,7 @@ void SeamChecks::look_at_groups() {
       }
       auto* const address = reinterpret_cast<void*>(slot.addr);  // NOLINT(performance-no-int-to-ptr): the ABI
       group.provided[slot.bid] =
-          WatchedBuffer(WatchedBuffer::Direction::in, {{address, slot.len}}, ++last_number_);
+          WatchedBuffer(WatchedBuffer::Direction::in, {{address, slot.len}}, ++last_number_, spare());
     }
   }
 }

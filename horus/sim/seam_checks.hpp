@@ -24,12 +24,15 @@ class WatchedBuffer {
  public:
   enum class Direction : std::uint8_t { out, in };
   WatchedBuffer() = default;
-  WatchedBuffer(Direction direction, std::vector<iovec> regions, std::uint64_t salt);
+  /// `spare`: memory of one that has ended, which is used again.
+  WatchedBuffer(Direction direction, std::vector<iovec> regions, std::uint64_t salt, std::string spare = {});
   /// The operation has moved the first `moved` bytes. False: somebody else wrote to the buffer meanwhile.
   [[nodiscard]] bool release(std::size_t moved);
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
   /// The first `count` bytes.
   [[nodiscard]] std::string text(std::size_t count) const;
+  /// Its memory, for the next one; it is at its end.
+  [[nodiscard]] std::string take_memory() noexcept { return std::move(before_); }
 
  private:
   template <class Each>
@@ -86,6 +89,8 @@ class SeamChecks {
     std::map<std::uint16_t, WatchedBuffer> provided;
   };
   using Operations = std::multimap<std::uint64_t, Operation>;
+  std::string spare() noexcept;
+  void keep_memory(WatchedBuffer& ended) noexcept;
   void violated(const std::string& what);
   bool told(Operation& operation, std::int32_t result, std::uint32_t flags, bool last);
   void follow(const Operation& operation, const std::string& bytes);
@@ -98,6 +103,7 @@ class SeamChecks {
   std::int64_t last_time_ns_ = 0;
   Operations in_flight_;  // by user_data, in the order of submission
   std::map<std::uint16_t, Group> groups_;
+  std::vector<std::string> spare_;  // memory for copies of buffers
   struct NotFound {
     std::uint64_t target;
     std::uint64_t number;  // of the cancellation: what was submitted later is another operation

@@ -100,13 +100,18 @@ int SimBackend::socket_pair(int ends[2], int, int type) noexcept {
 int SimBackend::event_fd(unsigned initial, int) noexcept {
   return provider.add(std::make_shared<Counter>(engine_, initial));
 }
-int SimBackend::close_descriptor(int fd) noexcept { return provider.close(fd); }
+io::Closing SimBackend::closing_of(int fd) noexcept {
+  io::DescriptorTraits traits;
+  static_cast<void>(provider.classify(fd, traits));
+  return traits.kind == io::DescriptorTraits::Kind::file ? io::Closing::entry : io::Closing::at_once;
+}
 void SimBackend::ring(int event_fd, std::uint64_t count) noexcept {
   Object* object = provider.find(event_fd);
   if (object == nullptr) return;
   iovec part{&count, sizeof count};
   const msghdr message = message_of(&part, 1);
   static_cast<void>(object->send(message, 0));
+  provider.wake();  // also when nobody reads it: Reactor::interrupt() of the thread that runs the loop
 }
 int SimBackend::status_flags(int fd) noexcept {
   Object* object = provider.find(fd);

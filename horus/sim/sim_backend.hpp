@@ -44,7 +44,7 @@ class SimBackend : private KernelHolder, public io::Interpreter {
   int pipe(int ends[2], int flags) noexcept override;
   int socket_pair(int ends[2], int domain, int type) noexcept override;
   int event_fd(unsigned initial, int flags) noexcept override;
-  int close_descriptor(int fd) noexcept override;
+  io::Closing closing_of(int fd) noexcept override;
   int duplicate(int fd) noexcept override;
   int list_directory(int fd, void* buffer, std::size_t size) noexcept override;
   ssize_t read_link(const char* path, char* target, std::size_t size) noexcept override;
@@ -60,8 +60,13 @@ class SimBackend : private KernelHolder, public io::Interpreter {
   int make_fifo(const char* path, mode_t mode) noexcept override;
   int use_fifo(int fd) noexcept override;
   int set_pipe_room(int fd, std::size_t bytes) noexcept override;
+  bool path_may_wait(int folder, const char* path) noexcept override;
+  bool file_may_wait(int fd, const char* path) noexcept override;
+  int open_terminal_again(int fd) noexcept override;
+  ssize_t transfer_now(int fd, const iovec* parts, int count, bool writing) noexcept override;
   int control_device(int fd, unsigned long request, void* argument) noexcept override;
   Result<std::vector<io::Address>> look_up(const std::string& host, std::uint16_t port) override;
+  [[nodiscard]] NameLookUp name_look_up() noexcept override { return nullptr; }
   Result<pid_t> spawn(const io::ProcessOptions& options, const std::array<int, 3>& descriptors) override;
   pid_t process_id() noexcept override;
   void exit_now(int code) noexcept override;
@@ -70,7 +75,7 @@ class SimBackend : private KernelHolder, public io::Interpreter {
   void release_signals(const io::SignalClaim& claim) noexcept override;
   int open_process(pid_t pid) noexcept override;
   int signal_process(int pidfd, int number) noexcept override;
-  int reap(int pidfd, siginfo_t& info) noexcept override;
+  int reap(int pidfd, siginfo_t& info, bool keep) noexcept override;
   void reap_killed(pid_t pid) noexcept override;
   void await_end(int, int) noexcept override {}  // a killed process has ended
 

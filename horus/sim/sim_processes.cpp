@@ -72,15 +72,15 @@ int SimBackend::signal_process(int pidfd, int number) noexcept {
   return 0;
 }
 
-int SimBackend::reap(int pidfd, siginfo_t& info) noexcept {
+int SimBackend::reap(int pidfd, siginfo_t& info, bool keep) noexcept {
   auto* handle = dynamic_cast<ProcessHandle*>(provider.find(pidfd));
-  return handle == nullptr ? -EBADF : table().reap(context_.process(), handle->process(), info);
+  return handle == nullptr ? -EBADF : table().reap(context_.process(), handle->process(), info, keep);
 }
 
 void SimBackend::reap_killed(pid_t pid) noexcept {
   siginfo_t info{};
   SimProcess* process = table().find(context_.host(), pid);
-  if (process != nullptr) static_cast<void>(table().reap(context_.process(), *process, info));
+  if (process != nullptr) static_cast<void>(table().reap(context_.process(), *process, info, false));
 }
 
 // --- Signals ----------------------------------------------------------------------------------------------------------
@@ -157,6 +157,11 @@ int SimBackend::set_pipe_room(int fd, std::size_t bytes) noexcept {
   stream->set_capacity(std::max(bytes, kPage));
   return static_cast<int>(bytes);
 }
+// A simulated file system answers itself, and there are no terminals.
+bool SimBackend::path_may_wait(int, const char*) noexcept { return false; }
+bool SimBackend::file_may_wait(int, const char*) noexcept { return false; }
+int SimBackend::open_terminal_again(int) noexcept { return -ENOTTY; }
+ssize_t SimBackend::transfer_now(int, const iovec*, int, bool) noexcept { return -ENOTTY; }
 int SimBackend::control_device(int fd, unsigned long, void*) noexcept {
   return provider.find(fd) == nullptr ? -EBADF : -ENOTTY;  // there are no terminals
 }

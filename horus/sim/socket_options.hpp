@@ -2,6 +2,8 @@
 // Socket options of a simulated socket: what was set is what is told, with Linux's defaults. A plain value; one thread.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
 #include <map>
 #include <utility>
 

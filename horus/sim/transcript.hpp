@@ -3,6 +3,8 @@
 // gave, byte for byte. One thread, the world's; both ends share it.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>

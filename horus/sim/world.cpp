@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include <horus/base/assert.hpp>
+#include <horus/base/log.hpp>
 #include <horus/sim/world_state.hpp>
 
 namespace horus::sim {
@@ -17,6 +18,7 @@ using detail::Instance;
 World::World(std::uint64_t seed, std::vector<unsigned> without)
     : state_(std::make_unique<State>(seed, std::move(without))) {}
 World::~World() {
+  const horus::detail::LogAtOnce in_order;
   for (const auto& life : state_->lives) {
     HORUS_ASSERT(life->ended() || !state_->failure.empty(), "a simulated world died while it ran");
     if (!life->ended()) static_cast<void>(const_cast<std::unique_ptr<Instance>&>(life).release());
@@ -82,6 +84,7 @@ const Report& World::run_for(Duration length) {
   if (state.ran) throw std::logic_error("a simulated world runs once");
   HORUS_ASSERT(io::Reactor::current() == nullptr, "a simulated world runs on a thread without a reactor");
   state.ran = true;
+  const horus::detail::LogAtOnce in_order;
   const std::int64_t started = monotonic_ns();
   const std::int64_t frames = live_frames();
   for (const auto& process : state.processes) state.start(*process);

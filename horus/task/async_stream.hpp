@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// AsyncStream<T>: a coroutine that gives many values over time (accepted connections, lines, ticks).
+// AsyncStream<T>: a coroutine that gives many values over time (accepted connections, lines, ticks). Its body is a chain
+// of its own: a consumer that gives up waiting leaves it alone. One thread.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
+#include <cerrno>
 #include <coroutine>
 #include <exception>
 #include <memory>
@@ -9,14 +13,115 @@
 #include <utility>
 
 #include <horus/base/assert.hpp>
+#include <horus/base/error.hpp>
+#include <horus/base/result.hpp>
 #include <horus/task/chain.hpp>
+#include <horus/task/scope.hpp>
+#include <horus/task/task.hpp>
 
 namespace horus {
 
-/// A lazy sequence of T: its body runs only while somebody awaits `next()`.
+namespace detail {
+
+/// The body of a stream, whatever it gives.
+class HORUS_API StreamBody : public PromiseBase, public Chain {
+ public:
+  enum class State : std::uint8_t {
+    resting,  // not started, or between two values
+    working,  // on its way to the next value
+    holding,  // a value (or the end) waits to be taken
+  };
+
+  struct HandOver {
+    static constexpr bool await_ready() noexcept { return false; }
+    template <class Promise>
+    std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> self) noexcept {
+      return self.promise().arrived();
+    }
+    static constexpr void await_resume() noexcept {}
+  };
+  static std::suspend_always initial_suspend() noexcept { return {}; }
+  static HandOver final_suspend() noexcept { return {}; }
+  void return_void() noexcept {}
+  void unhandled_exception() noexcept { failure = std::current_exception(); }
+
+  [[nodiscard]] std::string name() const override { return "stream"; }
+  std::coroutine_handle<> finished() noexcept override { return std::noop_coroutine(); }
+
+  /// Runs `body` until it first suspends. True when it has something to give by then.
+  bool start(std::coroutine_handle<> body) noexcept;
+  /// The stream was dropped: frees `body` now, or as soon as what it awaits has ended. No line of the body itself runs
+  /// any more.
+  void drop(std::coroutine_handle<> body) noexcept;
+  /// Whoever waited gave up.
+  void leave() noexcept;
+  /// What runs next when the body has got somewhere.
+  std::coroutine_handle<> arrived() noexcept;
+
+  std::exception_ptr failure;
+  Waiter* consumer = nullptr;
+  State state = State::resting;
+  bool starting = false;  // on the stack of whoever asks
+};
+
+/// Waits until the body has something to give. Whoever stops waiting leaves the body alone.
+class HORUS_API StreamWaiter : public Waiter {
+ public:
+  StreamWaiter(StreamBody& body, std::coroutine_handle<> frame) noexcept
+      : Waiter(&kKind), body_(&body), frame_(frame) {}
+  [[nodiscard]] bool await_ready() const noexcept { return body_->state == StreamBody::State::holding; }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> consumer) noexcept {
+    return wait(suspend(consumer));
+  }
+
+ protected:
+  /// True: the consumer gave up before anything came.
+  [[nodiscard]] bool gave_up() const noexcept {
+    return gave_up_ && body_->state != StreamBody::State::holding;
+  }
+
+ private:
+  bool wait(bool willing) noexcept;
+  static void cancel(Waiter& waiter) noexcept;
+  static void children(const Waiter& waiter, void (*visit)(const Chain&, void*), void* context);
+  static const WaitKind kKind;
+
+  StreamBody* body_;
+  std::coroutine_handle<> frame_;
+  bool gave_up_ = false;
+};
+
+/// Waits until a body that works has got somewhere; a request to stop does not reach it.
+class HORUS_API StreamEnd : public Waiter {
+ public:
+  explicit StreamEnd(StreamBody& body) noexcept : Waiter(&kKind), body_(body) {}
+  [[nodiscard]] bool await_ready() const noexcept { return body_.state != StreamBody::State::working; }
+  template <class Promise>
+  void await_suspend(std::coroutine_handle<Promise> closing) noexcept {
+    static_cast<void>(suspend(closing));
+    body_.consumer = this;
+  }
+  static constexpr void await_resume() noexcept {}
+
+ private:
+  static const WaitKind kKind;
+  StreamBody& body_;
+};
+
+}  // namespace detail
+
+/// A lazy sequence of T: its body begins with the first `next()`, and rests between two values until the next one is
+/// asked for.
 ///
 /// Semantics: `co_yield` hands one value over; the end of the body ends the stream (nullopt); what the body throws
-/// comes out of `next()`. Dropping a stream between two values destroys its frame.
+/// comes out of `next()`. A consumer that is asked to stop, or whose time is up, stops waiting and leaves the body
+/// alone: what the body brings meanwhile is kept for the following `next()`, so nothing is lost.
+/// Dropping a stream asks what its body awaits to end and frees the frame then, without running another line of the
+/// body; a value that nobody took goes with it. Where an operation of the body uses memory of the consumer,
+/// `co_await stream.close()` first: it waits for that end.
+/// Errors: Error(ECANCELED) for a consumer that is asked to stop, thrown by `next()`; a stream of Results gives it as
+/// a failed Result. Two tasks that wait for one stream at a time end the program with a message.
 /// Thread safety: one thread.
 /// Example:
 /// ```
@@ -29,32 +134,18 @@ namespace horus {
 template <class T>
 class [[nodiscard]] AsyncStream {
  public:
-  class promise_type : public PromiseBase {
+  class promise_type : public detail::StreamBody {
    public:
     AsyncStream get_return_object() noexcept {
+      chain = this;
       return AsyncStream(std::coroutine_handle<promise_type>::from_promise(*this));
     }
-    static std::suspend_always initial_suspend() noexcept { return {}; }
-    struct HandOver {
-      static constexpr bool await_ready() noexcept { return false; }
-      static std::coroutine_handle<> await_suspend(std::coroutine_handle<promise_type> self) noexcept {
-        self.promise().arrived = true;
-        return self.promise().continuation;
-      }
-      static constexpr void await_resume() noexcept {}
-    };
-    static HandOver final_suspend() noexcept { return {}; }
     template <class U>
     HandOver yield_value(U&& value) {
       current.emplace(std::forward<U>(value));
       return {};
     }
-    void return_void() noexcept {}
-    void unhandled_exception() noexcept { failure = std::current_exception(); }
-
     std::optional<T> current;
-    std::exception_ptr failure;
-    bool arrived = false;
   };
   using Handle = std::coroutine_handle<promise_type>;
 
@@ -64,37 +155,47 @@ class [[nodiscard]] AsyncStream {
     return *this;
   }
   ~AsyncStream() {
-    if (body_) body_.destroy();
+    if (body_) body_.promise().drop(body_);
   }
 
-  struct NextAwaiter {
-    Handle body;
-    [[nodiscard]] bool await_ready() const noexcept { return body.done(); }
-    // As in Task: while the body runs on this stack, a value simply returns here.
-    template <class Promise>
-    bool await_suspend(std::coroutine_handle<Promise> consumer) noexcept {
-      promise_type& promise = body.promise();
-      if constexpr (std::derived_from<Promise, PromiseBase>) {
-        promise.parent = &consumer.promise();
-        promise.chain = consumer.promise().chain;
-      }
-      promise.arrived = false;
-      promise.continuation = std::noop_coroutine();
-      body.resume();
-      if (promise.arrived) return false;
-      promise.continuation = consumer;
-      return true;
-    }
+  class NextAwaiter : public detail::StreamWaiter {
+   public:
+    explicit NextAwaiter(Handle body) noexcept : StreamWaiter(body.promise(), body), body_(body) {}
     std::optional<T> await_resume() {
-      promise_type& promise = body.promise();
-      if (promise.failure) std::rethrow_exception(std::exchange(promise.failure, nullptr));
-      return std::exchange(promise.current, std::nullopt);
+      if (gave_up()) {
+        Error stopped(ECANCELED, "wait for the next value of a stream");
+        if constexpr (detail::is_result<T>) {
+          return std::optional<T>(std::in_place, std::move(stopped));
+        } else {
+          throw stopped;
+        }
+      }
+      promise_type& body = body_.promise();
+      if (!body_.done()) body.state = detail::StreamBody::State::resting;
+      if (body.failure) std::rethrow_exception(std::exchange(body.failure, nullptr));
+      return std::exchange(body.current, std::nullopt);
     }
+
+   private:
+    Handle body_;
   };
   /// The next value; nullopt at the end.
   [[nodiscard]] NextAwaiter next() noexcept {
-    HORUS_ASSERT(body_ != nullptr, "next() of an AsyncStream that was moved from");
+    HORUS_ASSERT(body_ != nullptr, "next() of an AsyncStream that was moved from or closed");
     return NextAwaiter{body_};
+  }
+
+  /// Ends the stream: asks the body to stop and waits until it has come to its next value or its end, which is dropped.
+  /// Not interrupted by a request to stop.
+  [[nodiscard]] Task<> close() {
+    const Handle body = std::exchange(body_, nullptr);
+    if (!body) co_return;
+    const AsyncStream owner(body);
+    if (body.promise().state != detail::StreamBody::State::working) co_return;
+    HORUS_ASSERT(body.promise().consumer == nullptr, "close() of an AsyncStream that a task waits for");
+    body.promise().request_stop();
+    detail::StreamEnd ended(body.promise());
+    co_await ended;
   }
 
  private:

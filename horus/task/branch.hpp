@@ -2,6 +2,8 @@
 // What when_all, when_any and with_timeout share: a coroutine that waits for several chains at once.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
 #include <coroutine>
 #include <cstddef>
 #include <exception>

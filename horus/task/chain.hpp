@@ -4,6 +4,8 @@
 // Everything here belongs to one thread at a time.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
 #include <cerrno>
 #include <concepts>
 #include <coroutine>

@@ -3,6 +3,8 @@
 // empty. Not thread-safe: across threads use Reactor::post.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
 #include <cerrno>
 #include <coroutine>
 #include <cstddef>
@@ -93,14 +95,14 @@ class Channel {
       auto* sender = static_cast<SendAwaiter*>(waiter);
       queue_.push_back(std::move(sender->value_));
       sender->accepted_ = true;
-      sender->make_ready();
+      sender->wake();
     }
     return value;
   }
   void close() noexcept {
     closed_ = true;
-    while (auto* waiter = senders_.pop_front()) waiter->make_ready();
-    while (auto* waiter = receivers_.pop_front()) waiter->make_ready();
+    while (auto* waiter = senders_.pop_front()) waiter->wake();
+    while (auto* waiter = receivers_.pop_front()) waiter->wake();
   }
   [[nodiscard]] bool closed() const noexcept { return closed_; }
   [[nodiscard]] std::size_t size() const noexcept { return queue_.size(); }
@@ -110,7 +112,7 @@ class Channel {
   bool offer(T& value) {
     if (auto* waiter = receivers_.pop_front()) {
       static_cast<ReceiveAwaiter*>(waiter)->value_.emplace(std::move(value));
-      waiter->make_ready();
+      waiter->wake();
       return true;
     }
     if (queue_.size() >= capacity_) return false;

@@ -3,11 +3,15 @@
 // None of them is thread-safe: across threads use Reactor::post.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
 #include <cerrno>
 #include <coroutine>
 #include <cstddef>
+#include <cstdint>
 #include <utility>
 
+#include <horus/base/assert.hpp>
 #include <horus/base/error.hpp>
 #include <horus/base/intrusive_list.hpp>
 #include <horus/task/chain.hpp>
@@ -24,6 +28,14 @@ struct QueuedWaiter : Waiter, ListHook<QueueTag> {
   ~QueuedWaiter() { unlink(); }
   bool cancelled = false;
 
+  /// Its turn has come. What it waits for belongs to one thread.
+  void wake() noexcept {
+    HORUS_ASSERT(thread_ == thread_state.number || thread_ == 0,
+                 "an Event, Channel, Semaphore or Mutex was used on another thread than that of a task which "
+                 "waits for "
+                 "it (Reactor::post brings the work there)");
+    make_ready();
+  }
   static void cancel(Waiter& waiter) noexcept {
     auto& self = static_cast<QueuedWaiter&>(waiter);
     self.unlink();
@@ -34,6 +46,9 @@ struct QueuedWaiter : Waiter, ListHook<QueueTag> {
     cancelled = true;
     make_ready();
   }
+
+ private:
+  std::uint64_t thread_ = thread_state.number;
 };
 using WaiterQueue = IntrusiveList<QueuedWaiter, QueueTag>;
 
@@ -62,7 +77,7 @@ class Event {
   [[nodiscard]] bool is_set() const noexcept { return set_; }
   void set() noexcept {
     set_ = true;
-    while (auto* waiter = waiters_.pop_front()) waiter->make_ready();
+    while (auto* waiter = waiters_.pop_front()) waiter->wake();
   }
   void reset() noexcept { set_ = false; }
   /// Waits until the event is set. Throws Error(ECANCELED) when the waiting task is asked to stop.
@@ -81,19 +96,26 @@ class Semaphore {
 
   struct Awaiter : detail::QueuedWaiter {
     explicit Awaiter(Semaphore& semaphore) noexcept : QueuedWaiter(kKind), semaphore_(semaphore) {}
+    // A frame that is freed instead of resumed (a dropped stream's) leaves its permit to the next.
+    ~Awaiter() {
+      if (granted_) semaphore_.release();
+    }
     bool await_ready() noexcept { return semaphore_.try_acquire(); }
     template <class Promise>
     void await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
       if (!suspend(awaiting)) return refuse();
       semaphore_.waiters_.push_back(*this);
     }
-    void await_resume() const {
+    void await_resume() {
+      granted_ = false;
       if (cancelled) throw Error(ECANCELED, "acquire a semaphore");
     }
 
    private:
+    friend class Semaphore;
     static constexpr WaitKind kKind{.name = "a semaphore", .cancel = &QueuedWaiter::cancel};
     Semaphore& semaphore_;
+    bool granted_ = false;
   };
 
   [[nodiscard]] std::size_t available() const noexcept { return permits_; }
@@ -108,7 +130,8 @@ class Semaphore {
     // A permit goes straight to the first waiter, so a newcomer cannot overtake it.
     for (; count > 0; --count) {
       if (auto* waiter = waiters_.pop_front()) {
-        waiter->make_ready();
+        static_cast<Awaiter*>(waiter)->granted_ = true;
+        waiter->wake();
       } else {
         ++permits_;
       }
@@ -142,7 +165,7 @@ class Mutex {
   };
   struct Awaiter : Semaphore::Awaiter {
     explicit Awaiter(Mutex& mutex) noexcept : Semaphore::Awaiter(mutex.semaphore_), mutex_(mutex) {}
-    Lock await_resume() const {
+    Lock await_resume() {
       Semaphore::Awaiter::await_resume();
       return Lock(mutex_);
     }

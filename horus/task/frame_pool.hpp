@@ -3,6 +3,8 @@
 // Sanitizer builds take every frame from malloc, or use after free would stay hidden.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
 #include <cstddef>
 #include <cstdint>
 #include <new>

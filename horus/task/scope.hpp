@@ -3,6 +3,8 @@
 // One thread. A Scope owns its running tasks; a Spawned<T> handle shares the finished result.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
 #include <cerrno>
 #include <coroutine>
 #include <cstdint>
@@ -20,6 +22,7 @@
 namespace horus {
 
 class Scope;
+struct JoinTag;
 
 /// Where a spawned task stands. A task that ended with a failed Result counts as rejected, one that failed with
 /// ECANCELED after it was asked to stop as cancelled.
@@ -59,7 +62,12 @@ class HORUS_API SpawnedChain : public Chain, public ListHook<ScopeTag>, public R
   [[nodiscard]] TaskState state() const noexcept {
     return state_ == TaskState::pending && began() ? TaskState::running : state_;
   }
-  void wait(Waiter& waiter) noexcept { waiter_ = &waiter; }
+  /// False when another task waits already: the value can be taken once.
+  [[nodiscard]] bool wait(Waiter& waiter) noexcept {
+    if (waiter_ != nullptr) return false;
+    waiter_ = &waiter;
+    return true;
+  }
   void stop_waiting() noexcept { waiter_ = nullptr; }
   void drop_handle() noexcept {
     has_handle_ = false;
@@ -108,6 +116,13 @@ class SpawnedTask final : public SpawnedChain {
 
 }  // namespace detail
 
+namespace detail {
+
+// Why a task was not waited for to its end; null: another waiter has taken its value meanwhile.
+HORUS_API Error not_awaited(int code, const SpawnedChain* task);
+
+}  // namespace detail
+
 /// Handle of a spawned task. Dropping it leaves the task running in its scope; a failure that nobody holds a
 /// handle for is reported by Scope::join().
 ///
@@ -149,27 +164,39 @@ class Spawned {
     explicit Awaiter(Spawned& spawned) noexcept : Waiter(&kKind), spawned_(spawned) {}
     [[nodiscard]] bool await_ready() const noexcept { return spawned_.done(); }
     template <class Promise>
-    void await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
-      if (!suspend(awaiting)) return cancel(*this);
-      spawned_.task_->wait(*this);
+    bool await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
+      if (!suspend(awaiting)) {
+        refused_ = ECANCELED;
+      } else if (!spawned_.task_->wait(*this)) {
+        refused_ = EBUSY;
+      } else {
+        return true;
+      }
+      unsuspend();
+      return false;
     }
     T await_resume() {
-      if (cancelled_) throw Error(ECANCELED, "await");
+      if (refused_ != 0) throw detail::not_awaited(refused_, spawned_.task_);
       return spawned_.take();
     }
 
    private:
     static void cancel(Waiter& waiter) noexcept {
       auto& self = static_cast<Awaiter&>(waiter);
-      self.cancelled_ = true;
+      self.refused_ = ECANCELED;
       self.spawned_.task_->stop_waiting();
       self.make_ready();
     }
-    static constexpr WaitKind kKind{.name = "spawned task", .cancel = &Awaiter::cancel};
+    static void describe(const Waiter& waiter, std::string& line) {
+      line += " \"" + static_cast<const Awaiter&>(waiter).spawned_.task_->name() + '"';
+    }
+    static constexpr WaitKind kKind{
+        .name = "the spawned task", .cancel = &Awaiter::cancel, .describe = &Awaiter::describe};
     Spawned& spawned_;
-    bool cancelled_ = false;
+    int refused_ = 0;  // errno
   };
-  /// Waits for the end and takes the value. Cancelling the waiter does not cancel the task: Error(ECANCELED).
+  /// Waits for the end and takes the value, which one task can do. Cancelling the waiter does not cancel the task:
+  /// Error(ECANCELED). Error(EBUSY): another task waits for it already.
   Awaiter operator co_await() noexcept {
     HORUS_ASSERT(task_ != nullptr, "co_await of an empty Spawned handle");
     return Awaiter(*this);
@@ -189,7 +216,8 @@ class Spawned {
 ///
 /// Semantics: `spawn` starts through the ready list, never inline. When a task without a handle throws, the others
 /// are asked to stop and `join()` rethrows. A scope must be joined before it dies; one that dies with running tasks
-/// ends the program with their names. `with_scope` does all this by itself. A server whose connections must not end
+/// ends the program with their names, unless an exception passes it: then they are cancelled and awaited on the spot, and
+/// the exception goes on. `with_scope` does all this by itself. A server whose connections must not end
 /// each other takes `Scope("connections", Failures::log)`.
 /// Thread safety: one thread.
 /// Example:
@@ -207,6 +235,10 @@ class HORUS_API Scope {
   Scope(const Scope&) = delete;
   Scope& operator=(const Scope&) = delete;
   ~Scope();
+  /// What its tasks wait for, for a person.
+  [[nodiscard]] std::string dump() const;
+  /// Who pays for what its tasks run, from now on; null: nobody.
+  void charge_to(ExecutionAccount* account) noexcept { account_ = account; }
 
   /// Starts `task` soon. Keep the handle to see how it ends, or drop it.
   template <class T>
@@ -224,26 +256,35 @@ class HORUS_API Scope {
   }
   /// Asks every running task to stop; later spawns are asked at once, until reset().
   void cancel() noexcept;
+  /// The same, and what stands in a shield() is asked as well: its time is over.
+  void stop_shielded() noexcept;
   /// After a join: tasks may be spawned afresh.
   void reset() noexcept { stopping_ = false; }
   [[nodiscard]] std::size_t running() const noexcept { return running_; }
 
-  struct JoinAwaiter : Waiter {
+  struct JoinAwaiter : Waiter, ListHook<JoinTag> {
     explicit JoinAwaiter(Scope& scope) noexcept;
-    [[nodiscard]] bool await_ready() const noexcept { return scope_.running_ == 0; }
+    [[nodiscard]] bool await_ready() noexcept {
+      if (scope_.running_ > 0) return false;
+      failure_ = std::exchange(scope_.failure_, nullptr);
+      return true;
+    }
     template <class Promise>
     void await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
-      scope_.joiner_ = this;
+      scope_.joiners_.push_back(*this);
       // A join cannot be refused, or tasks would outlive their scope: it stops them and waits.
       if (!suspend(awaiting)) scope_.cancel();
     }
+    // Another joiner may have ended the scope's life by now.
     void await_resume() {
-      if (scope_.failure_) std::rethrow_exception(std::exchange(scope_.failure_, nullptr));
+      if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
     }
     Scope& scope_;
+    std::exception_ptr failure_;
   };
   /// Waits until every task has ended; rethrows the first failure that had no handle. When the joining chain is
-  /// asked to stop, so are the tasks, and the join still waits for them.
+  /// asked to stop, so are the tasks, and the join still waits for them. Several tasks may join: all of them get the
+  /// failure.
   JoinAwaiter join() noexcept { return JoinAwaiter(*this); }
 
  private:
@@ -253,7 +294,8 @@ class HORUS_API Scope {
 
   std::string name_;
   IntrusiveList<detail::SpawnedChain, detail::ScopeTag> tasks_;
-  Waiter* joiner_ = nullptr;
+  IntrusiveList<JoinAwaiter, JoinTag> joiners_;
+  ExecutionAccount* account_ = nullptr;
   std::exception_ptr failure_;
   std::size_t running_ = 0;
   bool stopping_ = false;

@@ -2,6 +2,8 @@
 // shield: runs a task that a stop request does not reach, for clean-up that must finish.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
 #include <coroutine>
 #include <utility>
 
@@ -59,10 +61,13 @@ class ShieldAwaiter : public Waiter {
   Shielded branch_;
 };
 
+/// Asks `chain` to stop, and what it has shielded too. The chain's thread.
+HORUS_API void stop_shielded(Chain& chain) noexcept;
+
 }  // namespace detail
 
 /// Runs `task` to its end even when the awaiting task is asked to stop meanwhile, or was before. What the task awaits
-/// is not cancelled, so keep it short and bounded. `co_await horus::shield(file.close());`
+/// is not cancelled, so keep it short and bounded: an emergency stop grants it 100 ms. `co_await horus::shield(file.close());`
 template <class T>
 [[nodiscard]] auto shield(Task<T> task) {
   return detail::ShieldAwaiter<T>(std::move(task));

@@ -2,6 +2,8 @@
 // Task<T>: a lazy coroutine that gives one T to the coroutine that awaits it.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
 #include <coroutine>
 #include <exception>
 #include <memory>

@@ -3,6 +3,8 @@
 // Owned by the thread; only the counts of frames are read from elsewhere.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
 #include <atomic>
 #include <coroutine>
 #include <cstddef>
@@ -46,6 +48,13 @@ class ReadyList {
     return first;
   }
   [[nodiscard]] bool empty() const noexcept { return head_ == nullptr; }
+  /// The first of those that wait for their turn that `wanted(ready)` accepts; null: none.
+  template <class Predicate>
+  [[nodiscard]] Ready* find(Predicate&& wanted) const {
+    Ready* ready = head_;
+    while (ready != nullptr && !wanted(*ready)) ready = ready->next_ready;
+    return ready;
+  }
 
   ReadyList() = default;
   ReadyList(const ReadyList&) = delete;

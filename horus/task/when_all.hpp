@@ -2,6 +2,8 @@
 // when_all: runs tasks side by side and gives all their values. Both forms wait for every branch, always.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
 #include <coroutine>
 #include <exception>
 #include <tuple>

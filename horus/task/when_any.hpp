@@ -3,11 +3,14 @@
 // delivered is kept.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
 #include <coroutine>
 #include <cstddef>
 #include <exception>
 #include <optional>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -20,18 +23,36 @@ namespace horus {
 /// No branch succeeded.
 inline constexpr std::size_t kNoWinner = static_cast<std::size_t>(-1);
 
+namespace detail {
+
+// What wins a race. The end of one stream says nothing about the others in a loop that reads several.
+template <class T>
+[[nodiscard]] bool is_success(const T&) noexcept {
+  return true;
+}
+template <class T>
+[[nodiscard]] bool is_success(const Result<T>& result) noexcept {
+  return result.ok();
+}
+template <class T>
+[[nodiscard]] bool is_success(const std::optional<T>& next) noexcept {
+  return next.has_value() && is_success(*next);
+}
+
+}  // namespace detail
+
 /// How one branch of a race ended: with a value (which may be a failed Result), or with an exception.
 template <class T>
 struct Outcome {
   std::optional<NonVoid<T>> value;
   std::exception_ptr exception;
 
-  /// A value that is not a failed Result.
+  /// A value that is neither a failed Result nor the end of a stream (an empty optional).
   [[nodiscard]] bool succeeded() const noexcept {
-    if constexpr (detail::is_result<T>) {
-      return value.has_value() && value->ok();
-    } else {
+    if constexpr (std::is_void_v<T>) {
       return value.has_value();
+    } else {
+      return value.has_value() && detail::is_success(*value);
     }
   }
 };
@@ -72,10 +93,10 @@ struct AnyBranch final : Branch<T> {
   [[nodiscard]] bool succeeded() const noexcept {
     auto& outcome = this->task_.outcome();
     if (outcome.exception()) return false;
-    if constexpr (is_result<T>) {
-      return outcome.peek()->ok();
-    } else {
+    if constexpr (std::is_void_v<T> || std::is_reference_v<T>) {
       return true;
+    } else {
+      return is_success(*outcome.peek());
     }
   }
   Outcome<T> outcome() {
@@ -158,7 +179,8 @@ class WhenAnyVectorAwaiter : public RaceJoin {
 
 }  // namespace detail
 
-/// Races tasks. The winner is the first that ends without an exception and without a failed Result.
+/// Races tasks. The winner is the first that ends without an exception, a failed Result or the end of a stream (an empty
+/// optional): a loop that races the `next()` of several streams goes on until all of them have ended.
 ///
 /// Semantics: the losers are asked to stop *and awaited*, so nothing of theirs outlives the race, and a loser whose
 /// data had already arrived keeps it in its outcome: look there before you drop it. When every branch fails,

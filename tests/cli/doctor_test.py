@@ -13,7 +13,8 @@ import unittest
 HORUS = ""
 WITHOUT_IO_URING = ""
 NAMES = ["kernel", "container", "io_uring", "backend", "sleep", "clock", "timer slack", "CPUs",
-         "CPU frequency", "CPU quota", "SCHED_FIFO", "locked memory", "open files", "shared memory"]
+         "CPU frequency", "CPU quota", "SCHED_FIFO", "locked memory", "open files", "shared memory",
+         "hubs"]
 
 
 def environment(**changes):

@@ -156,6 +156,36 @@ TEST_SUITE("config/document") {
     CHECK(toml_error(quoted + "a = \"\"\"\n\xef\xbb\xbb\"\"\"\n") == "no error");
   }
 
+  // Otherwise the parser would meet, outside of a string, what the guard took for a part of one.
+  TEST_CASE("strings begin and end where TOML says, whatever quotes stand around them") {
+    const std::string deep = ", {" + repeated("a.", 100'000) + "a = 1}]";
+    for (const char* before : {R"(["""x"""")", R"(["""x""""")", "['''x''''", "['''x'''''", "[\"\"\"\"\"\"",
+                               "[\"\"", R"(["\\")", R"(['\')", "[\"\"\"\\\"\"\"\""}) {
+      CAPTURE(before);
+      CHECK(toml_error("a = " + (before + deep)) == "x.toml:1: nested more than 16 deep");
+    }
+    constexpr const char* kMiddle = "x.toml:2: a quote in the middle of a key or value";
+    const std::string letter = "\xef\xb7\xb7";
+    CHECK(toml_error("\na = [\"\"\"x\"\"\"\"\"\"" + deep) == kMiddle);
+    CHECK(toml_error("\na = 1\"" + letter) == kMiddle);
+    CHECK(toml_error("\na = 1987-07-05 \"" + letter + "\"") == kMiddle);
+    CHECK(toml_error("\na\"" + letter + "\" = 1") == kMiddle);
+    CHECK(toml_error("\na = \"b\"'c'") == kMiddle);
+    CHECK(toml_error("\na = [[]\"b\"]") == kMiddle);
+    CHECK(toml_error("\na = \"" + letter + "\n") == "x.toml:2: a string without its end");
+    CHECK(toml_error("\na = \"\"\"\n\n" + letter + "\"\"") == "x.toml:2: a string without its end");
+
+    const auto document = Document::parse(
+        "a = \"\"\"x\"\"\"\"\"\nb = '''y''''\nc.\"d e\".'f' = [\"\", '', \"'\",\n\"\\\"\", \"\"\"\n\n\"\"\"] "
+        "# \"\n",
+        "x.toml", Format::toml);
+    REQUIRE(document.ok());
+    CHECK(shown(document->root()) ==
+          "{a@1=the text \"x\"\"\" b@2=the text \"y'\" c@3={d e@3={f@3=[the text \"\" the text \"\" the text "
+          "\"'\" the "
+          "text \"\"\" the text \"\\x0a\" ] } } }");
+  }
+
   TEST_CASE("nesting is bounded, however it is written") {
     const std::string most = repeated("[", 16) + repeated("]", 16);
     CHECK(toml_error("a = " + repeated("[", 15) + repeated("]", 15)) == "no error");
@@ -220,8 +250,9 @@ TEST_SUITE("config/document") {
     constexpr std::string_view known[] = {"hub", "node", "scheduler"};
     CHECK(file.check_sections(known).ok());
     CHECK(file.section("hub", "sensors").ok());
-    CHECK(file.section("hub", "sensor").error().message() ==
-          "x.toml: there is no section [hub.sensor] (did you mean [hub.sensors]?)");
+    CHECK(
+        file.section("hub", "sensor").error().message() ==
+        "x.toml: there is no section [hub.sensor] (did you mean [hub.sensors]? there are: sensors, wheels)");
     CHECK(file.section("hub", "camera").error().message() ==
           "x.toml: there is no section [hub.camera] (there are: sensors, wheels)");
     CHECK(file.section("log", "a").error().message() == "x.toml: there is no section [log.a]");
@@ -231,10 +262,12 @@ TEST_SUITE("config/document") {
       const auto document = Document::parse(text, "x.toml", Format::toml);
       return document.value().check_sections(known).error().message();
     };
-    CHECK(problem("[hub.a]\n[hubs.b]\n") == "x.toml:2: hubs: unknown section (did you mean \"hub\"?)");
+    CHECK(problem("[hub.a]\n[hubs.b]\n") ==
+          "x.toml:2: hubs: unknown section (did you mean \"hub\"? known: hub, node, scheduler)");
     CHECK(problem("[wheels]\n") == "x.toml:1: wheels: unknown section (known: hub, node, scheduler)");
     CHECK(problem("hub = 3\n") == "x.toml:1: hub: expected a section, found 3");
     CHECK(problem("mode = \"tcp\"\n") ==
-          "x.toml:1: mode: a key outside of every section (did you mean \"node\"?)");
+          "x.toml:1: mode: a key outside of every section (did you mean \"node\"? known: hub, node, "
+          "scheduler)");
   }
 }

@@ -102,7 +102,12 @@ TEST_SUITE("config/reader") {
          "\"reverse\"?)"},
         {"gear = 2", "gear: expected one of \"forward\", \"reverse\", found 2"},
         {"wings = 2", "wings: is not used with wheels"},
-        {"cuont = 2", "cuont: unknown key (did you mean \"count\"?)"},
+        {"cuont = 2",
+         "cuont: unknown key (did you mean \"count\"? known: loud, name, peers, count, ratio, limit_ms, "
+         "gear)"},
+        {"limit = 2",
+         "limit: unknown key (did you mean \"limit_ms\"? known: loud, name, peers, count, ratio, limit_ms, "
+         "gear)"},
         {"colour = 2", "colour: unknown key (known: loud, name, peers, count, ratio, limit_ms, gear)"},
         {"name.first = 'x'", "name: expected a text, found a section"},
     };

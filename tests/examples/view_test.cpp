@@ -216,3 +216,16 @@ TEST_CASE("percentiles come from a histogram, none from an empty one") {
   CHECK(percentiles.p99_ns == 99);
   CHECK(percentiles.max_ns == 100);
 }
+
+TEST_CASE("in a narrow terminal what is too wide goes on below") {
+  const std::string frame = live_frame(a_drive(), Screen{60, 40, false});
+  for (const char* value :
+       {"1:12.4 of 1:30.0", "51.47790° N", "0.00014° W", "46.2 m", "9 satellites, 3D", "23:59:52 UTC",
+        "1204 lines, 3 bad", "225 KiB each, 1448 pictures", "of 3.8 GiB", "48 °C", "rover.log"})
+    CHECK_MESSAGE(contains(frame, value), value);
+  const auto wide = lines_of(live_frame(a_drive(), Screen{120, 40, false}));
+  CHECK(lines_of(frame).size() > wide.size());
+  // Colours go on below, too.
+  for (const std::string& line : lines_of(live_frame(a_drive(), Screen{50, 40, true})))
+    CHECK(width_of(line) <= 50);
+}

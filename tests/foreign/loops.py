@@ -33,7 +33,8 @@ class Made:
 
 def install(name: str) -> None:
     """From here on asyncio gives this loop to whoever asks for one: by the policy, by
-    new_event_loop(), by asyncio.run(), and by the name asyncio.SelectorEventLoop."""
+    new_event_loop(), by asyncio.run(), and by the names asyncio.SelectorEventLoop,
+    asyncio.EventLoop."""
     loop_class, policy_class = loop_and_policy(name)
 
     if name == "stock":
@@ -44,11 +45,14 @@ def install(name: str) -> None:
             Made.count += 1
             return super().new_event_loop()
 
-    def make_selector_loop(selector: Any = None) -> Any:
-        Made.count += 1
-        return loop_class()
+    class SelectorEventLoop(loop_class):  # type: ignore[misc, valid-type]
+        def __init__(self, selector: Any = None) -> None:
+            Made.count += 1
+            super().__init__()
 
     for module in (asyncio, asyncio.unix_events):
-        module.SelectorEventLoop = make_selector_loop  # type: ignore[assignment, misc]
+        module.SelectorEventLoop = SelectorEventLoop  # type: ignore[assignment, misc]
         module.DefaultEventLoopPolicy = Policy  # type: ignore[misc]
+        if hasattr(module, "EventLoop"):  # its other name, from Python 3.13 on
+            module.EventLoop = SelectorEventLoop
     asyncio.set_event_loop_policy(Policy())

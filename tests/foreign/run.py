@@ -36,6 +36,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("names", nargs="*", help="SUITE or SUITE/MODULE; all without")
     parser.add_argument("--build", type=Path, default=HERE.parent.parent / "build")
+    parser.add_argument("--package", type=Path, help="where `import horus` is; BUILD/horus/py without")
     parser.add_argument("--loops", nargs=2, default=["stock", "horus"], metavar="LOOP")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--limit", type=float, default=60.0, help="seconds for one test")
@@ -55,7 +56,9 @@ def main() -> int:
         return 0
     logs = options.build / "foreign"
     logs.mkdir(parents=True, exist_ok=True)
-    setting = modules.Setting(options.build / "horus/py", logs, options.limit)
+    setting = modules.Setting(
+        (options.package or options.build / "horus/py").absolute(), logs, options.limit
+    )
     reason = modules.loop_is_missing(options.loops[1], setting)
     if reason:
         print(f"not run: {reason}", file=sys.stderr)

@@ -7,7 +7,9 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -76,6 +78,19 @@ class Owner final : public SessionOwner {
   void complain(TcpSession&, const std::string& problem) override {
     if (problem.empty()) std::abort();
   }
+  void withdraw_complaint(TcpSession&, const std::string&) override {}
+  void remember_seen(const PairOfPorts& pair, std::optional<std::uint64_t> seen) override {
+    if (!seen) {
+      seen_.erase(pair);
+    } else {
+      seen_[pair] = *seen;
+    }
+  }
+  [[nodiscard]] std::optional<std::uint64_t> seen_of(const PairOfPorts& pair) const override {
+    const auto found = seen_.find(pair);
+    return found == seen_.end() ? std::nullopt : std::optional(found->second);
+  }
+  [[nodiscard]] const std::shared_ptr<InboundBudget>& inbound() const override { return inbound_; }
   [[nodiscard]] const LocalPorts& ports() const override { return ports_; }
   [[nodiscard]] bool is_neighbour(const wire::Greeting&) const override { return false; }
 
@@ -96,6 +111,8 @@ class Owner final : public SessionOwner {
 
  private:
   LocalPorts ports_;
+  std::map<PairOfPorts, std::uint64_t> seen_;
+  const std::shared_ptr<InboundBudget> inbound_ = std::make_shared<InboundBudget>(std::size_t{1} << 26);
 };
 
 Task<> converse(std::span<const std::uint8_t> bytes) {
@@ -130,8 +147,9 @@ Task<> converse(std::span<const std::uint8_t> bytes) {
   if (metrics.sent != metrics.delivered + metrics.dropped + metrics.queued + metrics.in_flight) std::abort();
   for (const auto& port : {in, text}) {
     Arrival arrival;
+    MessageStorage storage;
     int failure = 0;
-    while (port->inbox().take(arrival, failure) && failure == 0) arrival.inlet->give_back(arrival.slot);
+    while (port->inbox().take(arrival, failure, storage.bytes) && failure == 0) arrival.give_back();
   }
 }
 

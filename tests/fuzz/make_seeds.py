@@ -38,11 +38,11 @@ def frame(kind, channel, payload):
     return head + struct.pack("<I", crc32c(head + payload)) + payload
 
 
-def data(channel, number, message):
-    return frame(6, channel, struct.pack("<QQq", number, 0, 0) + message)
+def data(channel, number, message, stamp_ns=0):
+    return frame(6, channel, struct.pack("<QQq", number, 0, stamp_ns) + message)
 
 
-READING = layout("Reading", "", 8, 8, 0)
+READING = layout("Reading", "i64", 8, 8, 0)
 TEXT = layout("text", "", 0, 1, 1)
 BODY = struct.pack("<QII", 2, 1, 1000) + text("peer")
 GREETING = b"HORUSHUB" + struct.pack("<HBBII", 1, 1, 0, len(BODY), crc32c(BODY)) + BODY
@@ -67,6 +67,7 @@ FRAMES = {
 SESSIONS = {
     "silent": GREETING,
     "receives": GREETING + ADVERTISE_POSE + ADVERTISE_CHAT + data(1, 0, b"12345678") + data(2, 0, b"hello"),
+    "stamp_overflows": GREETING + ADVERTISE_POSE + ADVERTISE_CHAT + data(1, 0, b"12345678", -(2**63)),
     "ends": GREETING + ADVERTISE_POSE + data(1, 0, b"12345678") + FRAMES["loss"] + FRAMES["end"],
     "sends": GREETING + SUBSCRIBE_IMU + SUBSCRIBE_NEWEST + FRAMES["heartbeat"] + ACCOUNT,
     "leaves": GREETING + SUBSCRIBE_IMU + frame(4, 1, struct.pack("<QQQ", 0, 0, 0)) + FRAMES["goodbye"],

@@ -29,39 +29,65 @@ class NoBell final : public Bell {
 
 }  // namespace
 
+// Slots on the one side, entries with the message on the other.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size < 2) return 0;
   const auto bell = std::make_shared<NoBell>();
-  auto slots = Mapping::create(std::size_t{kSlots} * kStride, false, "slots").or_throw();
-  auto memory = Mapping::create(LinkMemory::bytes_for(kDepth, kSlots), false, "link").or_throw();
-  const LinkMemory link = LinkMemory::over(memory, kDepth, kSlots);
+  const auto overflow = static_cast<horus::Overflow>(data[0] % 3);
+  const bool is_inline = data[0] >= 128;
+  horus::Layout layout;
+  layout.head_bytes = layout.tail_offset = kTailOffset;
+  layout.element_bytes = is_inline ? 0 : kElement;
+  auto slots =
+      Mapping::create(std::size_t{kSlots} * kStride + PublisherWord::kBytes, false, "slots").or_throw();
+  const LinkShape shape = LinkShape::of(layout, kDepth, overflow, kSlots);
+  auto memory = Mapping::create(shape.bytes(), false, "link").or_throw();
+  const LinkMemory link = LinkMemory::over(memory, shape);
   SlotPool pool(slots, kSlots, kStride);
-  auto outlet = std::make_unique<Outlet>(link, static_cast<horus::Overflow>(data[0] % 3), bell, nullptr);
-  auto* inlet = new Inlet(link, slots, kSlots, kStride, kTailOffset, kElement, 4, bell, false);
+  auto outlet = std::make_unique<Outlet>(link, overflow, bell);
+  auto* inlet = new Inlet(link, slots, kSlots, kStride, kTailOffset, layout.element_bytes, 4, bell, false);
+  outlet->reserved = kDepth + 4;
   std::vector<Arrival> held;
   bool outlet_closed = false;
+  std::uint64_t delivered = 0;
   const auto release = [&](std::uint32_t slot) { pool.drop_user(slot); };
+  const auto check_account = [&] {
+    const Outlet::Account account = outlet->account();
+    if (account.sent != account.delivered + account.dropped + account.queued + account.in_flight)
+      std::abort();
+    if (account.queued > shape.depth || account.delivered < delivered) std::abort();
+    delivered = account.delivered;
+  };
   for (std::size_t i = 1; i + 4 < size; i += 5) {
     switch (data[i] % 6) {
       case 0: {
-        const std::uint32_t slot = outlet_closed ? SlotPool::kNone : pool.take();
+        if (outlet_closed) break;
+        if (is_inline) {
+          const std::uint64_t message = 0x0123456789abcdef;
+          static_cast<void>(outlet->push(&message, 1));
+          outlet->notify();
+          break;
+        }
+        const std::uint32_t slot = pool.take();
         if (slot == SlotPool::kNone) break;
         std::uint32_t victim = SlotPool::kNone;
-        const auto outcome = outlet->push({slot, kElement * (data[i + 1] % 14U), 0}, victim);
-        if (outcome == Outlet::Outcome::overwrote) pool.drop_user(victim);
-        if (outcome != Outlet::Outcome::refused) pool.add_user(slot);
+        const bool queued = outlet->push({slot, kElement * (data[i + 1] % 14U), 1}, victim);
+        if (victim != SlotPool::kNone) pool.drop_user(victim);
+        if (queued) pool.add_user(slot);
         pool.drop_user(slot);
         outlet->notify();
         break;
       }
       case 1: {
-        Arrival arrival;
         if (inlet == nullptr) break;
-        const auto outcome = inlet->take(arrival);
+        Arrival arrival;
+        MessageStorage storage;
+        inlet->go_on(data[i + 1]);
+        const auto outcome = inlet->take(arrival, storage.bytes);
         if (outcome == Inlet::Outcome::broken) {
           inlet->let_go();  // it lives on until its samples have come back
           inlet = nullptr;
-        } else if (outcome == Inlet::Outcome::taken) {
+        } else if (outcome == Inlet::Outcome::taken && !is_inline) {
           const std::byte* end = arrival.data + kTailOffset + arrival.tail_bytes;
           if (arrival.data < slots->data() || end > slots->data() + slots->size()) std::abort();
           held.push_back(arrival);
@@ -70,7 +96,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       }
       case 2:
         if (held.empty()) break;
-        held.front().inlet->give_back(held.front().slot);
+        held.front().give_back();
         held.erase(held.begin());
         break;
       case 3:
@@ -80,7 +106,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
           outlet_closed = true;
         }
         break;
-      case 4: static_cast<void>(outlet->has_room()); break;
+      case 4:
+        static_cast<void>(outlet->has_room());
+        if (inlet != nullptr) static_cast<void>(inlet->dropped() + inlet->queued() + inlet->discard());
+        break;
       default: {  // the peer, or a cosmic ray
         std::uint16_t where = 0;
         std::memcpy(&where, data + i + 1, sizeof where);
@@ -89,8 +118,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         break;
       }
     }
+    check_account();
   }
-  for (const Arrival& arrival : held) arrival.inlet->give_back(arrival.slot);
+  for (const Arrival& arrival : held) arrival.give_back();
   if (inlet != nullptr) inlet->let_go();
   if (!outlet_closed) outlet->abandon(release);
   if (pool.free_slots() != kSlots) std::abort();

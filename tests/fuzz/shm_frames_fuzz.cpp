@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The frames with which two processes agree to share memory: whatever decodes, encodes to the same bytes.
+// The frames with which two processes agree to share memory: whatever decodes, encodes to what decodes to the same.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -11,16 +11,12 @@
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   namespace shm = horus::msg::shm;
   const std::span<const std::byte> bytes(reinterpret_cast<const std::byte*>(data), size);
-  const auto frame = shm::decode(bytes);
-  if (!frame) return 0;
-  const auto* hello = std::get_if<shm::Hello>(&*frame);
-  if (hello != nullptr && hello->version != shm::kVersion) return 0;  // only its version was read
-  const auto* publishes = std::get_if<shm::Publishes>(&*frame);
-  const std::vector<std::byte> again = shm::encode(*frame);
+  const auto decoded = shm::decode(bytes);
+  if (!decoded) return 0;
+  const auto* hello = std::get_if<shm::Hello>(&decoded->frame);
+  if (hello != nullptr && hello->hub.empty()) return 0;  // another version's: only its numbers were read
+  const std::vector<std::byte> again = shm::encode(decoded->frame);
   const auto twice = shm::decode(std::span(again).subspan(4));
-  if (!twice || shm::encode(*twice) != again) std::abort();
-  if (publishes == nullptr &&
-      (again.size() != size + 4 || !std::equal(bytes.begin(), bytes.end(), again.begin() + 4)))
-    std::abort();
+  if (!twice || shm::encode(twice->frame) != again) std::abort();
   return 0;
 }

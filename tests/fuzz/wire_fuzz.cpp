@@ -50,6 +50,12 @@ void decode(FrameType type, std::uint32_t channel, Bytes payload) {
     case FrameType::end:
       if (const auto frame = wire::decode_loss(payload)) wire::append(again, type, channel, *frame);
       break;
+    case FrameType::state:
+      if (const auto frame = wire::decode_state(payload)) wire::append(again, channel, *frame);
+      break;
+    case FrameType::started:
+      if (const auto frame = wire::decode_started(payload)) wire::append(again, channel, *frame);
+      break;
     case FrameType::refuse:
     case FrameType::goodbye:
       if (const auto frame = wire::decode_reason(payload)) {

@@ -3,6 +3,7 @@
 #include <array>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -128,6 +129,43 @@ TEST_CASE("a read that waits for a writer of a FIFO ends when its task is stoppe
     (co_await writing).or_throw();
     const auto size = co_await fifo.read(buffer);
     CHECK(*size == 4);
+  };
+  horus::io::run(body());
+  CHECK(horus::live_frames() == 0);
+}
+
+TEST_CASE("FIFOs whose other end nobody opens hold up neither files nor each other") {
+  NEEDS_REAL_KERNEL("a FIFO");
+  constexpr int kFifos = 40;  // more than any pool of ours has threads
+  Folder folder;
+  auto body = [&]() -> Task<> {
+    std::vector<File> readers;
+    for (int i = 0; i < kFifos; ++i) {
+      const std::string path = folder / ("fifo" + std::to_string(i));
+      REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
+      auto writing = File::open(path, OpenOptions().write());
+      const auto nobody_reads = co_await writing;
+      CHECK(nobody_reads.code() == ENXIO);
+      CHECK(nobody_reads.error().message() == "open " + path +
+                                                  ": no such device or address (a FIFO that nobody reads, a "
+                                                  "socket, or a device without a driver)");
+      auto reading = File::open_read(path);
+      readers.push_back((co_await reading).or_throw());
+    }
+    auto opening = File::create(folder / "file");
+    const File file = (co_await opening).or_throw();
+    const auto written = co_await file.write_at("x", 0);
+    CHECK(*written == 1);
+    // Reading and writing wait on them as on others: nothing of the way they were opened has stayed.
+    CHECK((::fcntl(readers[0].fd(), F_GETFL) & O_NONBLOCK) == 0);
+    auto writing = File::open(folder / "fifo0", OpenOptions().write());
+    const File writer = (co_await writing).or_throw();
+    CHECK((::fcntl(writer.fd(), F_GETFL) & (O_NONBLOCK | O_ACCMODE)) == O_WRONLY);
+    auto sending = writer.write_all("through");
+    (co_await sending).or_throw();
+    std::array<char, 16> buffer{};
+    const auto size = co_await readers[0].read(buffer);
+    CHECK(*size == 7);
   };
   horus::io::run(body());
   CHECK(horus::live_frames() == 0);

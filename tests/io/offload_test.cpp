@@ -9,16 +9,19 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include <pthread.h>
 
 #include <doctest/doctest.h>
 
+#include <horus/base/log.hpp>
 #include <horus/io/time.hpp>
 #include <horus/task/event.hpp>
 #include <horus/task/scope.hpp>
 #include <horus/task/when_all.hpp>
 
+#include "../support/captured_log.hpp"
 #include "../support/real_kernel.hpp"
 
 using horus::Result;
@@ -262,4 +265,93 @@ TEST_CASE("a reactor may die the moment its last call has come home") {
     };
     CHECK(horus::io::run(body(round)) == round + 1);
   }
+}
+
+TEST_CASE("an offload inside an offload does not wait for itself, however many there are") {
+  NEEDS_REAL_KERNEL("threads that wait");
+  ThreadPool pool("nested", 2, 64);
+  auto inner = [](ThreadPool* own, int depth, auto self) -> int {
+    if (depth == 0) return 1;
+    auto call = [](ThreadPool& same, int below, auto again) -> Task<int> {
+      auto offloaded = co_await horus::io::offload_on(same, again, &same, below, again);
+      co_return std::move(offloaded).or_throw();
+    };
+    return 1 + horus::io::run(call(*own, depth - 1, self));
+  };
+  auto body = [&]() -> Task<> {
+    horus::Scope scope;
+    std::vector<horus::Spawned<int>> calls;
+    for (int i = 0; i < 6; ++i) {
+      calls.push_back(scope.spawn([](ThreadPool& own, auto function) -> Task<int> {
+        auto offloaded = co_await horus::io::offload_on(own, function, &own, 3, function);
+        co_return std::move(offloaded).or_throw();
+      }(pool, inner)));
+    }
+    co_await scope.join();
+    for (auto& call : calls) CHECK(call.take() == 4);
+  };
+  horus::io::run(body());
+}
+
+TEST_CASE("the end of a reactor is bounded and asleep when a call on a pool does not return") {
+  NEEDS_REAL_KERNEL("threads that wait");
+  const horus::testing::CapturedLog log;
+  auto gate = std::make_shared<Gate>();
+  const auto frames = horus::live_frames();
+  ThreadPool pool("stuck", 1, 4);
+  std::int64_t took_ns = 0;
+  std::int64_t cpu_ns = 0;
+  const auto thread_cpu = [] {
+    timespec now;
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return now.tv_sec * std::int64_t{1'000'000'000} + now.tv_nsec;
+  };
+  {
+    horus::io::ReactorConfig config;
+    config.drain_limit = 100_ms;
+    horus::io::Reactor reactor(config);
+    auto stuck = [](ThreadPool& on, std::shared_ptr<Gate> at) -> Task<> {
+      // Its limit's timer is still there when everything ends.
+      auto late = co_await horus::with_timeout(1h, [](ThreadPool& own, std::shared_ptr<Gate> held) -> Task<> {
+        static_cast<void>(
+            co_await horus::io::offload_on(own, [](const std::shared_ptr<Gate>& g) { g->pass(); }, held));
+      }(on, at));
+      static_cast<void>(late);
+    };
+    static_cast<void>(reactor.spawn(stuck(pool, gate), "camera"));
+    reactor.run([&]() -> Task<> {
+      co_await horus::yield();
+      co_await horus::yield();
+      gate->wait_for(1);
+    });
+    took_ns = horus::monotonic_ns();
+    cpu_ns = thread_cpu();
+  }
+  took_ns = horus::monotonic_ns() - took_ns;
+  cpu_ns = thread_cpu() - cpu_ns;
+  CHECK(took_ns >= 100'000'000);
+  CHECK(took_ns < 2'000'000'000);
+  CHECK(cpu_ns < 50'000'000);
+  gate->open();  // the call returns to a reactor that is gone, and touches nothing of it
+  CHECK(log.has("camera"));
+  CHECK(log.has("pool stuck"));
+  CHECK(horus::live_frames() > frames);  // leaked on purpose
+}
+
+TEST_CASE("the end of a pool is bounded: a call that does not return is named and left behind") {
+  NEEDS_REAL_KERNEL("threads that wait");
+  const horus::testing::CapturedLog log;
+  auto gate = std::make_shared<Gate>();
+  std::weak_ptr<int> queued;
+  {
+    ThreadPool pool("camera", 1, 4, 50_ms);
+    REQUIRE(pool.submit([gate] { gate->pass(); }));
+    gate->wait_for(1);
+    auto owned = std::make_shared<int>(7);
+    queued = owned;
+    REQUIRE(pool.submit([kept = std::move(owned)] { FAIL("the pool is gone"); }));
+  }
+  CHECK(log.count("thread pool camera: 1 call(s) did not return within 50 ms") == 1);
+  gate->open();
+  while (!queued.expired()) std::this_thread::yield();  // what never ran is freed by the last thread
 }

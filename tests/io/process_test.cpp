@@ -3,15 +3,20 @@
 
 #include <csignal>
 #include <filesystem>
+#include <future>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <doctest/doctest.h>
 
+#include <horus/io/fs.hpp>
+#include <horus/io/offload.hpp>
 #include <horus/io/run_process.hpp>
 #include <horus/io/time.hpp>
 #include <horus/task/scope.hpp>
@@ -239,6 +244,93 @@ TEST_CASE("a group dies with its grandchildren") {
     CHECK(no_children());
   }
   CHECK(horus::live_frames() == 0);
+}
+
+TEST_CASE("a group is reached after its leader has gone, and ends with its Process") {
+  NEEDS_REAL_KERNEL("foreign programs (tests/sim/children_test.cpp)");
+  for (const int way : {0, 1, 2}) {
+    CAPTURE(way);
+    auto body = [way]() -> Task<> {
+      auto spawning =
+          spawn(shell("sleep 1000 & echo ready; exit 3").with_output(Redirect::pipe()).with_own_group());
+      auto leader = co_await spawning;
+      auto output = std::move(leader.standard_out());
+      auto ready = co_await output.read_line();
+      CHECK(*ready == "ready");
+      auto waiting = leader.wait();
+      auto status = co_await waiting;
+      CHECK(*status == ExitStatus::exited_with(3));
+      CHECK_FALSE(leader.running());
+      CHECK(leader.kill().code() == ESRCH);
+      if (way == 0) {
+        CHECK(leader.kill_group(SIGTERM).ok());
+      } else if (way == 1) {
+        auto ending = leader.terminate();
+        auto again = co_await ending;
+        CHECK(*again == ExitStatus::exited_with(3));
+      } else {
+        leader = Process();
+      }
+      auto end = co_await output.read_line();
+      CHECK(end.code() == horus::kEndOfStream);
+    };
+    io::run(body());
+    CHECK(no_children());
+  }
+  CHECK(horus::live_frames() == 0);
+}
+
+TEST_CASE("without a descriptor left no child is started") {
+  NEEDS_REAL_KERNEL("the process's own limits");
+  auto body = []() -> Task<> {
+    const std::string mark = (std::filesystem::temp_directory_path() / "horus-not-started").string();
+    std::filesystem::remove(mark);
+    // One descriptor too few for the child's pidfd, whatever else it needs.
+    rlimit before{};
+    REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+    const int first_free = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+    REQUIRE(first_free >= 0);
+    const rlimit tight{static_cast<rlim_t>(first_free) + 1, before.rlim_max};
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &tight) == 0);
+    std::vector<int> taken{first_free};
+    for (int fd = ::dup(first_free); fd >= 0; fd = ::dup(first_free)) taken.push_back(fd);
+    auto spawning = Process::spawn(ProcessOptions("touch", mark));
+    auto child = co_await spawning;
+    CHECK(child.code() == EMFILE);
+    for (const int fd : taken) ::close(fd);
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+    CHECK_FALSE(std::filesystem::exists(mark));
+    CHECK(no_children());
+  };
+  io::run(body());
+}
+
+TEST_CASE("calls that hang in the standard pool do not stop children") {
+  NEEDS_REAL_KERNEL("threads that wait");
+  std::promise<void> gate;
+  const std::shared_future<void> opened(gate.get_future());
+  auto body = [&]() -> Task<> {
+    horus::Scope hanging("hanging");
+    for (unsigned i = 0; i < 2 * io::ThreadPool::standard().thread_limit(); ++i) {
+      static_cast<void>(hanging.spawn([](std::shared_future<void> until) -> Task<> {
+        auto call = io::offload([](const std::shared_future<void>& wanted) { wanted.wait(); }, until);
+        static_cast<void>(co_await call);
+      }(opened)));
+    }
+    co_await horus::yield();
+    co_await horus::yield();
+    auto spawning = spawn(ProcessOptions("true"));
+    auto child = co_await spawning;
+    auto waiting = child.wait();
+    auto status = co_await waiting;
+    CHECK(status->success());
+    auto asking = io::fs::access("/", 0);
+    auto there = co_await asking;
+    CHECK(there.ok());
+    gate.set_value();
+    co_await hanging.join();
+  };
+  io::run(body());
 }
 
 TEST_CASE("kill_group without an own group is refused: it would hit the caller") {

@@ -120,7 +120,7 @@ TEST_CASE("the thread's mask is as before when the set has died") {
   io::run(body());
 }
 
-TEST_CASE("a reactor alone blocks no signal and changes no disposition but SIGPIPE's") {
+TEST_CASE("a reactor alone blocks no signal and changes no disposition but those of SIGPIPE and SIGXFSZ") {
   const auto disposition = [](int number) {
     struct sigaction action{};
     REQUIRE(::sigaction(number, nullptr, &action) == 0);
@@ -136,8 +136,11 @@ TEST_CASE("a reactor alone blocks no signal and changes no disposition but SIGPI
     const bool untouched = disposition(numbers[i]) == before[i];
     CHECK(untouched);
   }
-  const bool ignored = disposition(SIGPIPE) == SIG_IGN;
-  CHECK(ignored);
+  for (const int number : {SIGPIPE, SIGXFSZ}) {
+    CAPTURE(number);
+    const bool ignored = disposition(number) == SIG_IGN;
+    CHECK(ignored);
+  }
 }
 
 TEST_CASE("a second set on the same signal is refused by name, and possible when the first has died") {

@@ -3,13 +3,16 @@
 
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <doctest/doctest.h>
@@ -18,7 +21,9 @@
 #include <horus/io/socket.hpp>
 #include <horus/io/tcp.hpp>
 #include <horus/io/time.hpp>
+#include <horus/io/unix.hpp>
 
+#include "../support/real_kernel.hpp"
 #include "../support/through_backend.hpp"
 
 using horus::Result;
@@ -284,7 +289,7 @@ TEST_CASE("a connection that is not answered times out, in all and per address")
       kept.push_back(*std::move(last));
     }
     REQUIRE_FALSE(last.ok());
-    CHECK(last.error().message() == "connect " + address.to_string() + ": timed out");
+    CHECK(last.error().message() == "connect " + address.to_string() + ": timed out after 50 ms");
     auto listener = TcpListener::listen("127.0.0.1:0").or_throw();
     auto connecting = TcpStream::connect(std::vector<Address>{address, listener.local_address()},
                                          ConnectOptions().with_attempt_timeout(20ms));
@@ -576,4 +581,50 @@ TEST_CASE("thousands of connections come and go and leave the descriptors as the
     auto served = co_await server;
     CHECK(served == 2'000);
   });
+}
+
+TEST_CASE(
+    "a stream that is used on another thread than its own ends the program with a message that says so") {
+  NEEDS_REAL_KERNEL("threads and processes");
+  int ends[2];
+  REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
+  const pid_t pid = ::fork();
+  REQUIRE(pid >= 0);
+  if (pid == 0) {
+    ::dup2(ends[1], STDERR_FILENO);
+    ::signal(SIGABRT, SIG_DFL);
+    const horus::io::Reactor reactor;
+    auto pair = horus::io::UnixStream::pair().or_throw();
+    std::thread stranger([&pair] {
+      horus::io::run([](horus::io::UnixStream& stream) -> Task<> {
+        auto written = co_await stream.write_all("x");
+        static_cast<void>(written);
+      }(pair.first));
+    });
+    stranger.join();
+    ::_exit(0);
+  }
+  ::close(ends[1]);
+  std::string output;
+  char buffer[1024];
+  for (ssize_t got; (got = ::read(ends[0], buffer, sizeof buffer)) > 0;)
+    output.append(buffer, static_cast<std::size_t>(got));
+  ::close(ends[0]);
+  int status = 0;
+  REQUIRE(::waitpid(pid, &status, 0) == pid);
+  CHECK(WIFSIGNALED(status));
+  CHECK(WTERMSIG(status) == SIGABRT);
+  CHECK(output.find("a stream was used on a thread that did not make it") != std::string::npos);
+}
+
+TEST_CASE("options are changed by the call that says so, on an object and on a temporary") {
+  horus::io::ConnectOptions connect;
+  connect.with_timeout(2_s).with_no_delay(false);
+  CHECK(connect.timeout == 2_s);
+  CHECK_FALSE(connect.no_delay);
+  horus::io::ListenOptions listen;
+  listen.with_backlog(1).with_reuse_port();
+  CHECK(listen.backlog == 1);
+  CHECK(listen.reuse_port);
+  CHECK(horus::io::ConnectOptions().with_attempt_delay(1_s).with_timeout(3_s).timeout == 3_s);
 }

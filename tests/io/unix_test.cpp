@@ -204,8 +204,8 @@ TEST_CASE("descriptors travel with their bytes, both ways, closed on exec") {
 TEST_CASE("descriptors that nobody expected or had room for are closed, and the bytes stay") {
   run([]() -> Task<> {
     auto [one, other] = UnixStream::pair().or_throw();
-    const std::vector<int> many(horus::io::kMaxPassedDescriptors, 0);
-    const std::vector<int> too_many(horus::io::kMaxPassedDescriptors + 1, 0);
+    const std::vector<int> many(horus::io::kMaxPassedDescriptors, other.fd());
+    const std::vector<int> too_many(horus::io::kMaxPassedDescriptors + 1, other.fd());
     auto sent = co_await one.send_descriptors(too_many, "x");
     CHECK(sent.code() == EINVAL);
     sent = co_await one.send_descriptors(many, "");

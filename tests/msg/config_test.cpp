@@ -56,9 +56,9 @@ TEST_SUITE("msg/config") {
         {"mode = \"tcp\"\nadress = \"127.0.0.1:0\"",
          "x.toml:1: hub.base: the key \"address\" is missing: where to listen or connect, "
          "\"127.0.0.1:8080\""},
-        {tcp + "adress = \"x\"", "x.toml:4: hub.base.adress: unknown key (did you mean \"address\"?)"},
+        {tcp + "adress = \"x\"", "x.toml:4: hub.base.adress: unknown key (did you mean \"address\"? known: "},
         {tcp + "max_conections = 3",
-         "x.toml:4: hub.base.max_conections: unknown key (did you mean \"max_connections\"?)"},
+         "x.toml:4: hub.base.max_conections: unknown key (did you mean \"max_connections\"? known: "},
         {tcp + "directory = \"/tmp\"", "x.toml:4: hub.base.directory: is not used with mode = \"tcp\""},
         {tcp + "role = \"server\"",
          "x.toml:4: hub.base.role: expected one of \"automatic\", \"listen\", \"connect\", found the text "
@@ -68,24 +68,32 @@ TEST_SUITE("msg/config") {
         {tcp + "max_message_bytes = 0",
          "x.toml:4: hub.base.max_message_bytes: expected a whole number from 1 to 67108864, found 0"},
         {tcp + "idle_limit_ms = 5",
-         "x.toml:4: hub.base.idle_limit_ms: expected 10 to 3600000 milliseconds, found 5"},
+         "x.toml:4: hub.base.idle_limit_ms: expected 30 to 3600000 milliseconds, found 5"},
         {tcp + "retry_first_ms = 300\nretry_most_ms = 200",
          "x.toml:5: hub.base.retry_most_ms: expected 300 to 3600000 milliseconds, found 200"},
         {tcp + "idle_limit = 5000",
-         "x.toml:4: hub.base.idle_limit: unknown key (did you mean \"idle_limit_ms\"?)"},
+         "x.toml:4: hub.base.idle_limit: unknown key (did you mean \"idle_limit_ms\"? known: "},
         {"mode = \"shm\"\naddress = \"127.0.0.1:0\"",
          "x.toml:3: hub.base.address: is not used with mode = \"shm\""},
-        {"mode = \"global\"\nidle_limit_ms = 50",
-         "x.toml:3: hub.base.idle_limit_ms: is not used with mode = \"global\""},
+        {"mode = \"global\"\nlinger_ms = 50",
+         "x.toml:3: hub.base.linger_ms: is not used with mode = \"global\""},
         {"mode = \"inproc\"\nhandshake_limit_ms = 50",
          "x.toml:3: hub.base.handshake_limit_ms: is not used with mode = \"inproc\""},
         {"mode = \"shm\"\nmax_peers = 70000",
          "x.toml:3: hub.base.max_peers: expected a whole number from 1 to 65536, found 70000"},
-        {"[hubs.base]", "x.toml:2: hubs: unknown section (did you mean \"hub\"?)"},
+        {"[hubs.base]",
+         "x.toml:2: hubs: unknown section (did you mean \"hub\"? known: hub, scheduler, executor, node)"},
     };
     for (const auto& [keys, message] : cases) {
       CAPTURE(keys);
-      CHECK(problem(keys) == message);
+      const std::string found = problem(keys);
+      // Of a long list of keys, that it is there.
+      if (std::string_view(message).ends_with("known: ")) {
+        CHECK(found.starts_with(message));
+        CHECK(found.find("address, ") != std::string::npos);
+      } else {
+        CHECK(found == message);
+      }
     }
     const std::string open = problem("mode = \"tcp\"\naddress = \"0.0.0.0:80\"");
     CAPTURE(open);
@@ -95,14 +103,14 @@ TEST_SUITE("msg/config") {
 
   TEST_CASE("sections of others are left alone") {
     CHECK(problem("mode = \"inproc\"\n[scheduler]\nanything = 1\n[executor.a]\n[node.b]\nx = "
-                  "2\n[log]\n[hub.other]\ny = 3")
+                  "2\n[hub.other]\ny = 3")
               .empty());
   }
 
   TEST_CASE("a hub that is not in the file is not made") {
     const auto file = Document::parse("[hub.base]\nmode = \"inproc\"", "x.toml", Format::toml).or_throw();
     CHECK(Hub::from_config(file, "bas").error().message() ==
-          "x.toml: there is no section [hub.bas] (did you mean [hub.base]?)");
+          "x.toml: there is no section [hub.bas] (did you mean [hub.base]? there are: base)");
     CHECK(Hub::from_config("/nowhere/x.toml", "base").error().code() == ENOENT);
   }
 

@@ -2,6 +2,8 @@
 #include <horus/msg/layout.hpp>
 
 #include <array>
+#include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -32,6 +34,52 @@ struct Scan {
   float angle_min;
   using Tail = double;
 };
+struct Joint {
+  double angle;
+};
+struct Arm : Joint {
+  Joint wrist[2];
+  std::array<float, 4> torques;
+  char name[8];
+  Gear gear;
+  bool moving;
+  union {
+    std::int16_t volts;
+    std::uint16_t amperes;
+  };
+  unsigned code : 4;
+  unsigned count : 12;
+  std::byte spare;
+};
+struct Gripper {
+  std::int32_t width;
+  Plain force;
+};
+HORUS_MESSAGE(Gripper, width, force);
+namespace v1 {
+struct Level {
+  std::int32_t height;
+  std::uint32_t number;
+};
+}  // namespace v1
+namespace v2 {
+struct Level {
+  float height;
+  std::uint32_t number;
+};
+}  // namespace v2
+struct Built {
+  Built() {}
+  double value = 0;
+};
+struct Timed {
+  int number;
+  std::chrono::nanoseconds when;
+};
+struct Picture {
+  std::uint8_t pixels[4096];
+  int number;
+};
 namespace {
 struct Hidden {
   int x;
@@ -52,10 +100,34 @@ TEST_SUITE("msg/layout") {
     CHECK(layout.describe() == "rover::Wheels {" + layout.fields + "}, 96 bytes");
   }
 
-  TEST_CASE("an undescribed message is known by its name and size") {
+  TEST_CASE("an undescribed message is known by its name, its size and the types of its values") {
     const horus::Layout& layout = horus::layout_of<rover::Plain>();
-    CHECK(layout.describe() == "rover::Plain, 16 bytes, aligned to 8");
+    CHECK(layout.describe() == "rover::Plain {i32, f64}, 16 bytes, aligned to 8");
     CHECK(horus::layout_of<rover::Hidden>().name == "rover::Hidden");
+    // Through nested structs, bases, arrays, enumerations and the first member of a union.
+    CHECK(horus::layout_of<rover::Arm>().fields == "f64[3], f32[4], char[8], u8, bool, i16, u32[2], byte");
+    CHECK(horus::layout_of<std::vector<rover::Plain>>().fields == "i32, f64");
+    CHECK(horus::layout_of<rover::Scan>().fields == "f32, then f64s");
+    CHECK(horus::layout_of<rover::Gripper>().fields == "i32 width @0, {i32, f64} force @8");
+  }
+
+  TEST_CASE("two programs whose undescribed structs differ in one type do not take each other for the same") {
+    horus::Layout mine = horus::layout_of<rover::v1::Level>();
+    horus::Layout theirs = horus::layout_of<rover::v2::Level>();
+    CHECK(mine.head_bytes == theirs.head_bytes);
+    CHECK(mine.alignment == theirs.alignment);
+    mine.name = theirs.name = "rover::Level";
+    mine.settle();
+    theirs.settle();
+    CHECK(mine.hash != theirs.hash);
+    CHECK(mine.describe() == "rover::Level {i32, u32}, 8 bytes, aligned to 4");
+    CHECK(theirs.describe() == "rover::Level {f32, u32}, 8 bytes, aligned to 4");
+  }
+
+  TEST_CASE("what cannot be looked into says so, and is known by its size") {
+    CHECK(horus::layout_of<rover::Built>().describe() == "rover::Built, 8 bytes, aligned to 8");
+    CHECK(horus::layout_of<rover::Timed>().fields == "i32, ...");
+    CHECK(horus::layout_of<rover::Picture>().fields == "u8[64], ...");
   }
 
   TEST_CASE("text, vectors and heads with a tail have elements") {

@@ -30,7 +30,7 @@ struct Scan {
 };
 
 void check_account(const horus::PublisherMetrics& metrics) {
-  CHECK(metrics.sent == metrics.delivered + metrics.dropped + metrics.queued);
+  CHECK(metrics.sent == metrics.delivered + metrics.dropped + metrics.queued + metrics.in_flight);
 }
 
 TEST_SUITE("msg/pubsub") {
@@ -167,6 +167,16 @@ TEST_SUITE("msg/pubsub") {
     CHECK(out.loan().ok());
   }
 
+  TEST_CASE("a loan of more elements than a size can count is refused") {
+    Hub hub;
+    auto out = hub.advertise<std::vector<double>>("scan");
+    for (const std::size_t elements : {(std::size_t{1} << 61) + 1, SIZE_MAX / sizeof(double) + 2, SIZE_MAX}) {
+      const auto loan = out.loan(elements);
+      REQUIRE_FALSE(loan.ok());
+      CHECK(loan.error().code() == EMSGSIZE);
+    }
+  }
+
   TEST_CASE("a loan outlives its publisher") {
     Hub hub;
     auto out = hub.advertise<Reading>("imu");
@@ -196,20 +206,35 @@ TEST_SUITE("msg/pubsub") {
     CHECK((**doubles.try_recv())[2] == 3);
   }
 
-  TEST_CASE("held samples stay what they are, and are bounded") {
+  TEST_CASE("held samples stay what they are, and those in the publisher's memory are bounded") {
     Hub hub;
-    auto out = hub.advertise<Reading>("imu");
-    auto in = hub.subscribe<Reading>("imu", SubscribeOptions().with_depth(2).with_max_held(3));
-    std::vector<horus::Sample<Reading>> held;
+    auto out = hub.advertise<Scan>("scan");
+    auto in = hub.subscribe<Scan>("scan", SubscribeOptions().with_depth(2).with_max_held(3));
+    std::vector<horus::Sample<Scan>> held;
     for (std::int64_t i = 0; i < 3; ++i) {
-      out.send({.number = i});
+      out.send({.stamp_ns = i}, {});
       held.push_back(std::move(*in.try_recv()));
     }
-    for (std::int64_t i = 3; i < 5000; ++i) out.send({.number = i});
-    for (std::int64_t i = 0; i < 3; ++i) CHECK(held[static_cast<std::size_t>(i)]->number == i);
+    for (std::int64_t i = 3; i < 5000; ++i) out.send({.stamp_ns = i}, {});
+    for (std::int64_t i = 0; i < 3; ++i) CHECK(held[static_cast<std::size_t>(i)]->stamp_ns == i);
     CHECK_THROWS_WITH(static_cast<void>(in.try_recv()), doctest::Contains("too many samples are held"));
     held.clear();
-    CHECK((*in.try_recv())->number == 4998);
+    CHECK((*in.try_recv())->stamp_ns == 4998);
+  }
+
+  TEST_CASE(
+      "a sample of a small message is a copy: any number may be held, and it outlives hub and publisher") {
+    std::vector<horus::Sample<Reading>> held;
+    {
+      Hub hub;
+      auto out = hub.advertise<Reading>("imu");
+      auto in = hub.subscribe<Reading>("imu", SubscribeOptions().with_max_held(1));
+      for (std::int64_t i = 0; i < 100; ++i) {
+        out.send({.number = i});
+        held.push_back(std::move(*in.try_recv()));
+      }
+    }
+    for (std::int64_t i = 0; i < 100; ++i) CHECK(held[static_cast<std::size_t>(i)]->number == i);
   }
 
   TEST_CASE("latest is the newest message, again and again") {
@@ -327,7 +352,7 @@ TEST_SUITE("msg/pubsub") {
         static_cast<void>(hub.advertise<Reading>("imu", horus::AdvertiseOptions().with_max_bytes(1U << 30))),
         doctest::Contains("at most 67108864"));
     CHECK_THROWS_WITH(static_cast<void>(hub.advertise<Reading>("")),
-                      doctest::Contains("1 to 255 characters"));
+                      doctest::Contains("1 to 255 bytes of UTF-8"));
     CHECK_THROWS_WITH(static_cast<void>(hub.advertise<Reading>("a b")), doctest::Contains("without spaces"));
   }
 
@@ -335,10 +360,16 @@ TEST_SUITE("msg/pubsub") {
     Hub hub;
     auto out = hub.advertise<Reading>("imu", horus::AdvertiseOptions().with_max_queued(30));
     auto in = hub.subscribe<Reading>("imu");
-    auto more = hub.subscribe<Reading>("imu");  // logged
+    CHECK_THROWS_WITH(static_cast<void>(hub.subscribe<Reading>("imu")), doctest::Contains("smaller depth"));
     out.send({.number = 1});
     CHECK(in.try_recv().has_value());
-    CHECK_FALSE(more.try_recv().has_value());
+    auto another = hub.advertise<Reading>("imu");  // what was refused is not there
+    another.send({.number = 2});
+    CHECK((*in.try_recv())->number == 2);
+    CHECK_THROWS_WITH(
+        static_cast<void>(hub.advertise<Reading>("imu", horus::AdvertiseOptions().with_max_queued(10))),
+        doctest::Contains("max_queued"));
+    CHECK_FALSE(in.try_recv().has_value());
   }
 
   TEST_CASE("links join two hubs by name, both ways, and meet nobody else") {

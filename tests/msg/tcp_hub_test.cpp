@@ -4,7 +4,6 @@
 #include <cerrno>
 #include <cstdint>
 #include <iterator>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
@@ -12,11 +11,13 @@
 
 #include <doctest/doctest.h>
 
-#include <horus/base/log.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/io/time.hpp>
 #include <horus/msg/hub.hpp>
 #include <horus/task/event.hpp>
+
+#include "../support/captured_log.hpp"
+#include "../support/eventually.hpp"
 
 namespace {
 
@@ -27,6 +28,8 @@ using horus::SubscribeOptions;
 using horus::Task;
 using horus::TcpHubOptions;
 using horus::TcpRole;
+using horus::testing::CapturedLog;
+using horus::testing::eventually;
 
 struct Reading {
   std::int64_t number = 0;
@@ -44,15 +47,6 @@ void check_account(const horus::PublisherMetrics& metrics) {
   CHECK(metrics.sent == metrics.delivered + metrics.dropped + metrics.queued + metrics.in_flight);
 }
 
-template <class Condition>
-Task<bool> soon(Condition condition) {
-  for (int i = 0; i < 10'000; ++i) {
-    if (condition()) co_return true;
-    co_await horus::sleep(1ms);
-  }
-  co_return false;
-}
-
 TcpHubOptions quick() { return TcpHubOptions().with_retry(5ms, 20ms); }
 Hub listening(std::string name) {
   return Hub::tcp("127.0.0.1:0", std::move(name), quick().with_role(TcpRole::listen)).or_throw();
@@ -61,33 +55,9 @@ Hub connecting(const std::string& address, std::string name) {
   return Hub::tcp(address, std::move(name), quick().with_role(TcpRole::connect)).or_throw();
 }
 
-// Lines of the log while it lives.
-class Log {
- public:
-  Log()
-      : previous_(horus::set_log_sink([this](horus::LogLevel, std::string_view line) {
-          const std::lock_guard lock(mutex_);
-          lines_.emplace_back(line);
-        })) {}
-  Log(const Log&) = delete;
-  Log& operator=(const Log&) = delete;
-  ~Log() { horus::set_log_sink(std::move(previous_)); }
-  [[nodiscard]] int count(std::string_view part) {
-    const std::lock_guard lock(mutex_);
-    int count = 0;
-    for (const std::string& line : lines_) count += line.find(part) != std::string::npos ? 1 : 0;
-    return count;
-  }
-
- private:
-  std::mutex mutex_;
-  std::vector<std::string> lines_;
-  horus::LogSink previous_;
-};
-
 TEST_SUITE("msg/tcp_hub") {
   TEST_CASE("two programs that name the same address find each other; messages go both ways, in order") {
-    const Log log;
+    const CapturedLog log;
     horus::io::run([]() -> Task<> {
       const Hub first = Hub::tcp("127.0.0.1:0", "rover", quick()).or_throw();
       const Hub second = Hub::tcp(first.address(), "base", quick()).or_throw();
@@ -95,7 +65,7 @@ TEST_SUITE("msg/tcp_hub") {
       auto in = second.subscribe<Reading>("imu");
       auto back = second.advertise<std::string>("chat");
       auto heard = first.subscribe<std::string>("chat");
-      const bool met = co_await soon([&] { return out.subscribers() == 1 && back.subscribers() == 1; });
+      const bool met = co_await eventually([&] { return out.subscribers() == 1 && back.subscribers() == 1; });
       REQUIRE(met);
       for (std::int64_t i = 0; i < 10; ++i) CHECK(out.send({.number = i}));
       for (std::int64_t i = 0; i < 10; ++i) {
@@ -106,7 +76,7 @@ TEST_SUITE("msg/tcp_hub") {
       back.send("hello");
       auto text = co_await heard.recv();
       CHECK(*text.value() == "hello");
-      const bool settled = co_await soon([&] { return out.metrics().delivered == 10; });
+      const bool settled = co_await eventually([&] { return out.metrics().delivered == 10; });
       CHECK(settled);
       check_account(out.metrics());
       CHECK(out.metrics().in_flight == 0);
@@ -122,14 +92,14 @@ TEST_SUITE("msg/tcp_hub") {
   }
 
   TEST_CASE("messages of every size travel, the largest ones too") {
-    const Log log;
+    const CapturedLog log;
     horus::io::run([]() -> Task<> {
       const Hub rover = listening("rover");
       const Hub base = connecting(rover.address(), "base");
       const auto bulk = horus::AdvertiseOptions().with_max_bytes(16 << 20);
       auto out = rover.advertise<Scan>("scan", bulk);
       auto in = base.subscribe<Scan>("scan");
-      const bool met = co_await soon([&] { return out.subscribers() == 1; });
+      const bool met = co_await eventually([&] { return out.subscribers() == 1; });
       REQUIRE(met);
       for (const std::size_t size : {0, 1, 1000, 16'000, 20'000, 100'000, 3'000'000}) {
         CAPTURE(size);
@@ -152,13 +122,13 @@ TEST_SUITE("msg/tcp_hub") {
   }
 
   TEST_CASE("send_wait loses nothing on the way to a slow subscriber") {
-    const Log log;
+    const CapturedLog log;
     horus::io::run([]() -> Task<> {
       const Hub rover = listening("rover");
       const Hub base = connecting(rover.address(), "base");
       auto out = rover.advertise<Reading>("imu");
       auto in = base.subscribe<Reading>("imu", SubscribeOptions().with_depth(3));
-      const bool met = co_await soon([&] { return out.subscribers() == 1; });
+      const bool met = co_await eventually([&] { return out.subscribers() == 1; });
       REQUIRE(met);
       horus::Scope scope("test");
       auto sender = scope.spawn([&]() -> Task<> {
@@ -192,14 +162,14 @@ TEST_SUITE("msg/tcp_hub") {
     for (const Row& row : {Row{Overflow::drop_oldest, 999, true}, Row{Overflow::latest, 999, true},
                            Row{Overflow::drop_newest, 7, false}}) {
       CAPTURE(static_cast<int>(row.overflow));
-      const Log log;
+      const CapturedLog log;
       horus::io::run([&]() -> Task<> {
         const Hub rover = listening("rover");
         const Hub base = connecting(rover.address(), "base");
         auto out = rover.advertise<Reading>("imu");
         auto in =
             base.subscribe<Reading>("imu", SubscribeOptions().with_depth(4).with_overflow(row.overflow));
-        const bool met = co_await soon([&] { return out.subscribers() == 1; });
+        const bool met = co_await eventually([&] { return out.subscribers() == 1; });
         REQUIRE(met);
         bool all_sent = true;
         for (std::int64_t i = 0; i < 1000; ++i) {
@@ -211,7 +181,7 @@ TEST_SUITE("msg/tcp_hub") {
         // What can come has come: then read it all.
         std::int64_t last = -1;
         std::uint64_t received = 0;
-        const bool read = co_await soon([&] {
+        const bool read = co_await eventually([&] {
           while (auto message = in.try_recv()) {
             CHECK((*message)->number > last);
             last = (*message)->number;
@@ -236,14 +206,14 @@ TEST_SUITE("msg/tcp_hub") {
   }
 
   TEST_CASE("what was published before a publisher closed arrives, and its end is seen") {
-    const Log log;
+    const CapturedLog log;
     horus::io::run([]() -> Task<> {
       const Hub base = listening("base");
       auto in = base.subscribe<Reading>("imu", SubscribeOptions().with_depth(100));
       {
         const Hub rover = connecting(base.address(), "rover");
         auto out = rover.advertise<Reading>("imu");
-        const bool met = co_await soon([&] { return out.subscribers() == 1; });
+        const bool met = co_await eventually([&] { return out.subscribers() == 1; });
         REQUIRE(met);
         for (std::int64_t i = 0; i < 50; ++i) out.send({.number = i});
       }
@@ -252,26 +222,26 @@ TEST_SUITE("msg/tcp_hub") {
         CHECK(message.value()->number == i);
       }
       const bool gone =
-          co_await soon([&] { return !in.has_msg() && !in.try_recv() && in.publishers() == 0; });
+          co_await eventually([&] { return !in.has_msg() && !in.try_recv() && in.publishers() == 0; });
       CHECK(gone);
     });
   }
 
   TEST_CASE("a subscriber that goes is gone at the publisher, and what it had is dropped") {
-    const Log log;
+    const CapturedLog log;
     horus::io::run([]() -> Task<> {
       const Hub rover = listening("rover");
       const Hub base = connecting(rover.address(), "base");
       auto out = rover.advertise<Reading>("imu");
       auto in = base.subscribe<Reading>("imu");
-      const bool met = co_await soon([&] { return out.subscribers() == 1; });
+      const bool met = co_await eventually([&] { return out.subscribers() == 1; });
       REQUIRE(met);
       for (std::int64_t i = 0; i < 5; ++i) out.send({.number = i});
-      const bool arrived = co_await soon([&] { return in.metrics().queued == 5; });
+      const bool arrived = co_await eventually([&] { return in.metrics().queued == 5; });
       CHECK(arrived);
       CHECK(in.try_recv().has_value());
       in.reset();
-      const bool settled = co_await soon([&] { return out.metrics().dropped == 4; });
+      const bool settled = co_await eventually([&] { return out.metrics().dropped == 4; });
       CHECK(settled);
       CHECK(out.metrics().delivered == 1);
       check_account(out.metrics());
@@ -282,7 +252,7 @@ TEST_SUITE("msg/tcp_hub") {
   }
 
   TEST_CASE("links meet the hub that they name, and nobody else") {
-    const Log log;
+    const CapturedLog log;
     horus::io::run([]() -> Task<> {
       const Hub rover = listening("rover");
       const Hub base = connecting(rover.address(), "base");
@@ -291,7 +261,7 @@ TEST_SUITE("msg/tcp_hub") {
       auto far = base.create_link<Reading>("data", "rover");
       auto wrong = stranger.create_link<Reading>("data", "rover");
       auto topic = base.subscribe<Reading>("data");
-      const bool met = co_await soon(
+      const bool met = co_await eventually(
           [&] { return near.connected() && far.connected() && rover.connection_state().peers.size() == 2; });
       REQUIRE(met);
       near.send({.number = 1});
@@ -307,7 +277,7 @@ TEST_SUITE("msg/tcp_hub") {
   }
 
   TEST_CASE("nothing is passed on to a third hub") {
-    const Log log;
+    const CapturedLog log;
     horus::io::run([]() -> Task<> {
       const Hub middle = listening("middle");
       const Hub left = connecting(middle.address(), "left");
@@ -316,7 +286,7 @@ TEST_SUITE("msg/tcp_hub") {
       auto near = middle.subscribe<Reading>("imu");
       auto far = right.subscribe<Reading>("imu");
       auto own = middle.advertise<Reading>("imu");
-      const bool met = co_await soon([&] { return out.subscribers() == 1 && own.subscribers() == 2; });
+      const bool met = co_await eventually([&] { return out.subscribers() == 1 && own.subscribers() == 2; });
       REQUIRE(met);
       out.send({.number = 1});
       auto message = co_await near.recv();
@@ -329,7 +299,7 @@ TEST_SUITE("msg/tcp_hub") {
   }
 
   TEST_CASE("a topic with another type is refused, and both ends name both layouts, once") {
-    Log log;
+    CapturedLog log;
     horus::io::run([]() -> Task<> {
       const Hub rover = listening("rover");
       const Hub base = connecting(rover.address(), "base");
@@ -339,14 +309,15 @@ TEST_SUITE("msg/tcp_hub") {
         const auto state = hub.connection_state();
         return state.peers.empty() ? std::string() : state.peers[0].problem;
       };
-      const bool told = co_await soon([&] {
+      const bool told = co_await eventually([&] {
         return problem(rover).find("Reading") != std::string::npos &&
                problem(base).find("Reading") != std::string::npos;
       });
       REQUIRE(told);
       for (const Hub& hub : {rover, base}) {
-        CHECK(problem(hub).find("topic imu: hub rover publishes Reading, 56 bytes") != std::string::npos);
-        CHECK(problem(hub).find("hub base subscribes to Other, 4 bytes") != std::string::npos);
+        CHECK(problem(hub).find("topic imu: hub rover publishes Reading {i64, f64[6]}, 56 bytes") !=
+              std::string::npos);
+        CHECK(problem(hub).find("hub base subscribes to Other {i32}, 4 bytes") != std::string::npos);
         CHECK(hub.connection_state().connected);
       }
       CHECK(out.subscribers() == 0);
@@ -357,7 +328,7 @@ TEST_SUITE("msg/tcp_hub") {
   TEST_CASE(
       "a subscriber beyond the publisher's memory, or a topic too large for a hub, is refused with the "
       "remedy") {
-    const Log log;
+    const CapturedLog log;
     horus::io::run([]() -> Task<> {
       const Hub rover = listening("rover");
       const Hub base =
@@ -367,7 +338,7 @@ TEST_SUITE("msg/tcp_hub") {
       auto large = rover.advertise<std::string>("map");
       auto in = base.subscribe<Reading>("imu");
       auto map = base.subscribe<std::string>("map");
-      const bool told = co_await soon([&] {
+      const bool told = co_await eventually([&] {
         const auto state = base.connection_state();
         return !state.peers.empty() && state.peers[0].problem.find("max_queued") != std::string::npos &&
                state.peers[0].problem.find("TcpHubOptions::max_message_bytes") != std::string::npos;
@@ -377,7 +348,7 @@ TEST_SUITE("msg/tcp_hub") {
   }
 
   TEST_CASE("hubs and ports on other threads") {
-    const Log log;
+    const CapturedLog log;
     std::atomic<std::uint16_t> port{0};
     std::atomic<bool> done{false};
     std::string address;
@@ -389,19 +360,19 @@ TEST_SUITE("msg/tcp_hub") {
         std::thread publisher([&] {
           horus::io::run([&]() -> Task<> {
             auto out = hub.advertise<Reading>("imu");
-            const bool met = co_await soon([&] { return out.subscribers() == 1; });
+            const bool met = co_await eventually([&] { return out.subscribers() == 1; });
             CHECK(met);
             for (std::int64_t i = 0; i < 2000; ++i) {
               const Reading reading{.number = i};
               auto sent = co_await out.send_wait(reading);
               CHECK(sent.ok());
             }
-            const bool settled = co_await soon([&] { return out.metrics().delivered == 2000; });
+            const bool settled = co_await eventually([&] { return out.metrics().delivered == 2000; });
             CHECK(settled);
             check_account(out.metrics());
           });
         });
-        const bool over = co_await soon([&] { return done.load(); });
+        const bool over = co_await eventually([&] { return done.load(); });
         CHECK(over);
         publisher.join();
       });
@@ -421,7 +392,7 @@ TEST_SUITE("msg/tcp_hub") {
         });
         done = true;
       });
-      const bool over = co_await soon([&] { return done.load(); });
+      const bool over = co_await eventually([&] { return done.load(); });
       CHECK(over);
       subscriber.join();
     });
@@ -429,7 +400,7 @@ TEST_SUITE("msg/tcp_hub") {
   }
 
   TEST_CASE("when the listener dies the other listens, and a new one finds it") {
-    const Log log;
+    const CapturedLog log;
     horus::io::run([]() -> Task<> {
       std::optional<Hub> first = Hub::tcp("127.0.0.1:0", "first", quick()).or_throw();
       const std::string address = first->address();
@@ -438,14 +409,14 @@ TEST_SUITE("msg/tcp_hub") {
       for (int round = 0; round < 3; ++round) {
         CAPTURE(round);
         auto out = first->advertise<Reading>("imu");
-        const bool met = co_await soon([&] { return out.subscribers() == 1; });
+        const bool met = co_await eventually([&] { return out.subscribers() == 1; });
         REQUIRE(met);
         out.send({.number = round});
         auto message = co_await in.recv();
         CHECK(message.value()->number == round);
         out.reset();
         first.reset();
-        const bool lost = co_await soon([&] { return !second.connection_state().connected; });
+        const bool lost = co_await eventually([&] { return !second.connection_state().connected; });
         CHECK(lost);
         first = Hub::tcp(address, "first", quick()).or_throw();
       }
@@ -453,7 +424,7 @@ TEST_SUITE("msg/tcp_hub") {
   }
 
   TEST_CASE("two hubs that connect to each other keep one connection") {
-    const Log log;
+    const CapturedLog log;
     horus::io::run([]() -> Task<> {
       const Hub a = listening("a");
       const Hub b =
@@ -463,7 +434,7 @@ TEST_SUITE("msg/tcp_hub") {
                         .or_throw();
       auto out = c.advertise<Reading>("imu");
       auto in = b.subscribe<Reading>("imu");
-      const bool met = co_await soon([&] { return out.subscribers() == 1; });
+      const bool met = co_await eventually([&] { return out.subscribers() == 1; });
       REQUIRE(met);
       for (int i = 0; i < 50; ++i) {
         out.send({.number = i});
@@ -471,14 +442,14 @@ TEST_SUITE("msg/tcp_hub") {
         CHECK(message.value()->number == i);
         co_await horus::sleep(2ms);
       }
-      const bool one = co_await soon([&] { return c.connection_state().peers.size() == 1; });
+      const bool one = co_await eventually([&] { return c.connection_state().peers.size() == 1; });
       CHECK(one);
       CHECK(b.connection_state().connected);
     });
   }
 
   TEST_CASE("addresses and options that cannot be are refused with the remedy") {
-    const Log log;
+    const CapturedLog log;
     const auto refused = [](std::string address, const TcpHubOptions& options, int code) {
       const auto hub = Hub::tcp(std::move(address), "rover", options);
       REQUIRE_FALSE(hub.ok());

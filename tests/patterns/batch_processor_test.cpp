@@ -18,8 +18,8 @@ using horus::BatchProcessorOptions;
 using horus::Result;
 using horus::Scope;
 using horus::Task;
+using horus::testing::CapturedLog;
 using horus::testing::in_virtual_time;
-using horus::testing::LogCounter;
 using horus::testing::now_ms;
 using namespace horus::literals;
 
@@ -193,7 +193,7 @@ TEST_CASE("a full processor makes add wait, and refuses try_add and too many wai
 }
 
 TEST_CASE("a batch that fails is counted, logged and told to flush; the next one goes on") {
-  LogCounter log;
+  CapturedLog log;
   in_virtual_time([]() -> Task<> {
     Sink sink;
     sink.fail_with = ENOSPC;
@@ -211,12 +211,12 @@ TEST_CASE("a batch that fails is counted, logged and told to flush; the next one
     CHECK(sink.batches == std::vector<std::vector<int>>{{4}});
     check_account(batches);
   });
-  CHECK(log.lines == 1);  // the second failure came within the same second
-  CHECK(log.last.find("store: a batch failed: store disk") == 0);
+  CHECK(log.lines().size() == 1);  // the second failure came within the same second
+  CHECK(log.last().find("store: a batch failed: store disk") == 0);
 }
 
 TEST_CASE("an exception of the process is rethrown by flush; a Task<> will do as well") {
-  LogCounter log;
+  CapturedLog log;
   in_virtual_time([]() -> Task<> {
     auto process = [](std::vector<int> batch) -> Task<> {
       co_await horus::yield();
@@ -237,7 +237,7 @@ TEST_CASE("an exception of the process is rethrown by flush; a Task<> will do as
     CHECK(closed.ok());
     CHECK(batches.stats().processed == 1);
   });
-  CHECK(log.last == "store: a batch failed: thirteen");
+  CHECK(log.last() == "store: a batch failed: thirteen");
 }
 
 TEST_CASE("a closed processor takes nothing, and ends the waits in add") {
@@ -268,7 +268,7 @@ TEST_CASE("a closed processor takes nothing, and ends the waits in add") {
 }
 
 TEST_CASE("a close that is stopped stops the running batch, awaits it and drops the rest") {
-  LogCounter log;
+  CapturedLog log;
   in_virtual_time([]() -> Task<> {
     Sink sink;
     sink.takes = 1h;
@@ -313,7 +313,7 @@ TEST_CASE("a stopped flush leaves the batch alone") {
 }
 
 TEST_CASE("items that are never handed on are named in the log") {
-  LogCounter log;
+  CapturedLog log;
   in_virtual_time([]() -> Task<> {
     Sink sink;
     {
@@ -322,7 +322,7 @@ TEST_CASE("items that are never handed on are named in the log") {
     }
     co_await horus::yield();
   });
-  CHECK(log.last == "store: 1 items were never handed on (co_await close() first)");
+  CHECK(log.last() == "store: 1 items were never handed on (co_await close() first)");
 }
 
 TEST_CASE("sizes that cannot be are refused") {

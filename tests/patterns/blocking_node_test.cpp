@@ -23,7 +23,7 @@ using horus::Result;
 using horus::Scheduler;
 using horus::Task;
 using horus::io::ThreadPool;
-using horus::testing::LogCounter;
+using horus::testing::CapturedLog;
 using horus::testing::now_ms;
 using namespace horus::literals;
 
@@ -118,7 +118,7 @@ TEST_CASE("results come to the loop one by one; ticks during a call are skipped"
 }
 
 TEST_CASE("a call that fails is a failed tick, and the next one comes") {
-  const LogCounter log;
+  const CapturedLog log;
   drive(true, [](const Driver& driver, const Scheduler& scheduler) {
     REQUIRE(driver.results.size() >= 3);
     CHECK(driver.results[1] == 2);
@@ -159,7 +159,7 @@ TEST_CASE("a driver that hangs holds nobody up, and is called once") {
 
 TEST_CASE("a call that waits for a thread is taken back at the end") {
   NEEDS_REAL_KERNEL("a thread that hangs");
-  const LogCounter log;
+  const CapturedLog log;
   ThreadPool pool("driver", 1, 4);
   Scheduler scheduler;
   auto first = std::make_unique<Hanging>(pool);

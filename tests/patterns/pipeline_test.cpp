@@ -22,8 +22,8 @@ using horus::Result;
 using horus::Scope;
 using horus::StageOptions;
 using horus::Task;
+using horus::testing::CapturedLog;
 using horus::testing::in_virtual_time;
-using horus::testing::LogCounter;
 using horus::testing::now_ms;
 using namespace horus::literals;
 
@@ -184,7 +184,7 @@ TEST_CASE("an item may end in a stage") {
 }
 
 TEST_CASE("an item that fails is counted, logged and skipped") {
-  LogCounter log;
+  CapturedLog log;
   in_virtual_time([]() -> Task<> {
     std::vector<int> out;
     auto check = [](int n) -> Task<Result<int>> {
@@ -206,11 +206,11 @@ TEST_CASE("an item that fails is counted, logged and skipped") {
     CHECK(pipeline.stats()[2].failed == 1);
     check_accounts(pipeline);
   });
-  CHECK(log.lines == 2);  // one for each stage within a second
+  CHECK(log.lines().size() == 2);  // one for each stage within a second
 }
 
 TEST_CASE("where it is to stop, a failure ends the pipeline and run() gives it") {
-  LogCounter log;
+  CapturedLog log;
   in_virtual_time([]() -> Task<> {
     auto fails = [](int n) -> Task<int> {
       co_await horus::sleep(1ms);
@@ -240,11 +240,11 @@ TEST_CASE("where it is to stop, a failure ends the pipeline and run() gives it")
     check_accounts(pipeline);
     co_await scope.join();
   });
-  CHECK(log.last == "pipeline/fails: an item failed: read frame: input/output error");
+  CHECK(log.last() == "pipeline/fails: an item failed: read frame: input/output error");
 }
 
 TEST_CASE("a bug that stops the pipeline is rethrown") {
-  LogCounter log;
+  CapturedLog log;
   in_virtual_time([]() -> Task<> {
     auto source = []() -> Task<std::optional<int>> {
       co_await horus::yield();

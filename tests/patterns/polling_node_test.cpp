@@ -14,8 +14,8 @@
 using horus::PollingOptions;
 using horus::Scheduler;
 using horus::Task;
+using horus::testing::CapturedLog;
 using horus::testing::in_virtual_time;
-using horus::testing::LogCounter;
 using horus::testing::now_ms;
 using namespace horus::literals;
 
@@ -88,7 +88,7 @@ TEST_CASE("the pause doubles while nothing comes, and starts again when somethin
 }
 
 TEST_CASE("a poll that throws is a failed tick, and is tried again") {
-  const LogCounter log;
+  const CapturedLog log;
   in_virtual_time([]() -> Task<> {
     Scheduler scheduler;
     auto owned = std::make_unique<Mailbox>(std::vector<int>{5});

@@ -7,10 +7,11 @@
 
 #include <doctest/doctest.h>
 
-#include <horus/base/log.hpp>
 #include <horus/io/time.hpp>
 #include <horus/sim/world.hpp>
 #include <horus/task/task.hpp>
+
+#include "../support/captured_log.hpp"
 
 namespace horus::testing {
 
@@ -32,19 +33,5 @@ void in_virtual_time(Body body) {
 
 /// Milliseconds on the reactor's clock, rounded: a turn of a simulated loop takes a microsecond.
 inline std::int64_t now_ms() { return (now_ns() + 500'000) / 1'000'000; }
-
-/// Counts the lines of the log, and keeps them off the screen.
-struct LogCounter {
-  int lines = 0;
-  std::string last;
-  LogSink before = set_log_sink([this](LogLevel, std::string_view line) {
-    ++lines;
-    last = line;
-  });
-  LogCounter() = default;
-  LogCounter(const LogCounter&) = delete;
-  LogCounter& operator=(const LogCounter&) = delete;
-  ~LogCounter() { set_log_sink(std::move(before)); }
-};
 
 }  // namespace horus::testing

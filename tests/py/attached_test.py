@@ -193,6 +193,28 @@ class Attached(unittest.TestCase):
                 with asyncio.Runner(loop_factory=factory) as runner:
                     runner.run(main())
 
+    def test_the_end_of_a_block_ends_what_its_reactor_was_asked_for(self):
+        async def main():
+            (ours, theirs), (full, unread) = pair(), pair()
+            more = bytes(10_000_000)
+            with ours, theirs, full, unread:
+                async with horus.Reactor.attach() as outer:
+                    kept = asyncio.create_task(outer.sock_recv(ours, 10))
+                    async with horus.Reactor.attach() as inner:
+                        left = [
+                            asyncio.create_task(inner.sock_recv(ours, 10)),
+                            asyncio.create_task(inner.sock_recv_into(theirs, bytearray(10))),
+                            asyncio.create_task(inner.sock_sendall(full, more)),
+                        ]
+                        await asyncio.sleep(0)
+                    await asyncio.wait(left)
+                    self.assertTrue(all(task.cancelled() for task in left))
+                    self.assertFalse(kept.done())
+                    await outer.sock_sendall(theirs, b"x")
+                    self.assertEqual(await kept, b"x")
+
+        self.everywhere(main)
+
     def test_a_loop_that_is_given_up_takes_it_along(self):
         async def enter():
             await horus.Reactor.attach().__aenter__()

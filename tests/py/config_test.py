@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Presets, keywords and files of SchedulerConfig."""
 
+import copy
 import os
+import pickle
 import tempfile
 import unittest
 
@@ -64,6 +66,45 @@ class Presets(unittest.TestCase):
         with scheduler:
             scheduler.tick_once()
             self.assertEqual(scheduler.get_node_stats("n")["rate_hz"], 100)
+
+
+class Copies(unittest.TestCase):
+    def setUp(self):
+        self.base = horus.SchedulerConfig.low_latency()
+        self.base.tick_rate = 50
+
+    def check_apart(self, copied):
+        self.assertEqual(copied, self.base)
+        copied.tick_rate = 70
+        self.assertEqual((self.base.tick_rate, copied.tick_rate), (50, 70))
+        self.assertNotEqual(copied, self.base)
+
+    def test_a_copy_of_any_kind_is_apart_and_equal(self):
+        self.check_apart(copy.copy(self.base))
+        self.check_apart(copy.deepcopy({"of": [self.base]})["of"][0])
+        self.check_apart(pickle.loads(pickle.dumps(self.base)))
+
+    def test_presets_differ_also_where_their_settings_do_not_show_it(self):
+        self.assertEqual(horus.SchedulerConfig(), horus.SchedulerConfig.standard())
+        self.assertNotEqual(horus.SchedulerConfig(), horus.SchedulerConfig.realtime())
+        self.assertNotEqual(horus.SchedulerConfig(), "standard")
+        with self.assertRaises(TypeError):
+            hash(self.base)
+
+    def test_what_came_from_a_file_goes_along_without_the_file(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "robot.toml")
+            with open(path, "w") as file:
+                file.write('[scheduler]\ntick_rate = 20\n[node.arm]\nrate_hz = 7\n')
+            self.base = horus.SchedulerConfig.from_file(path)
+            self.base.tick_rate = 50
+        for copied in (pickle.loads(pickle.dumps(self.base)), copy.copy(self.base)):
+            scheduler = horus.Scheduler(copied)
+            scheduler.add(horus.Node("arm", tick=lambda node: None))
+            scheduler.tick_once()
+            scheduler.close()
+            self.assertEqual(scheduler.get_node_stats("arm")["rate_hz"], 7)
+            self.check_apart(copied)
 
 
 class Files(unittest.TestCase):

@@ -2,6 +2,7 @@
 """horus_async_helpers: what blocks runs in threads, and every class keeps its account."""
 
 import threading
+import time
 import unittest
 from concurrent.futures import Future, wait
 
@@ -40,10 +41,31 @@ class Helpers(unittest.TestCase):
             with self.assertRaisesRegex(RuntimeError, "2 operations are pending"):
                 helper.submit("c", gate.wait)
             gate.set()
-            wait([future for _, future in helper.futures])
+            wait([*helper.futures.values(), *(future for _, future in helper._replaced)])
             self.assertEqual(helper.check_completed(), [("a", True, None)] * 2)
         with self.assertRaisesRegex(TypeError, "max_workers is a whole number"):
             AsyncHelper(max_workers="4")
+
+    def test_async_helper_has_the_attributes_of_the_documents(self):
+        with AsyncHelper() as helper:
+            first = helper.submit("read", sum, [1])
+            self.assertEqual(helper.futures, {"read": first})
+            wait([first])
+            helper.results_queue.put(("own", 7, None))
+            self.assertEqual(helper.check_completed(), [("own", 7, None), ("read", 1, None)])
+            self.assertEqual((helper.futures, helper.results_queue.qsize()), ({}, 0))
+            with self.assertRaises(TypeError):  # no id, and nothing was begun
+                helper.submit([], sum, [1])
+            self.assertEqual(helper.get_stats()["submitted"], 1)
+
+    def test_batch_processor_has_the_attributes_of_the_documents(self):
+        before = time.time()
+        with BatchProcessor(2, 60.0, len) as batch:
+            self.assertLessEqual(before, batch.last_flush)
+            self.assertLessEqual(batch.last_flush, time.time())
+            batch.add("line")
+            self.assertEqual(batch.buffer, ["line"])
+            self.assertIsNone(batch.pending_future)
 
     def test_connection_pool_lends_each_connection_to_one_operation_at_a_time(self):
         class Connection:

@@ -134,7 +134,7 @@ TEST_CASE("a breaker that is off or forced behaves as it is told") {
   CHECK(held.admit(50));
 }
 
-TEST_CASE("restarts wait twice as long each time, and there are only so many of them within a minute") {
+TEST_CASE("restarts wait twice as long each time, and end after five of them and a minute of failures") {
   horus::RestartConfig config;
   config.jitter = 0;
   horus::RestartPolicy policy(config, 1);
@@ -147,11 +147,31 @@ TEST_CASE("restarts wait twice as long each time, and there are only so many of 
     now += std::chrono::nanoseconds(1s).count();
     policy.started(now);
   }
+  // Five restarts took five seconds: the minute since the first failure is not over.
+  CHECK(*policy.next(now) == 3200ms);
+  policy.started(now);
+  now = std::chrono::nanoseconds(59s).count();
+  CHECK(*policy.next(now) == 6400ms);
+  policy.started(now);
+  now = std::chrono::nanoseconds(60s).count();
   CHECK_FALSE(policy.next(now));
-  CHECK(policy.restarts() == 5);
+  CHECK(policy.restarts() == 7);
   // A minute of health: the first delay again.
+  policy.started(now);
   now += std::chrono::nanoseconds(61s).count();
   CHECK(*policy.next(now) == 100ms);
+  // A node whose init() never succeeds has no health, however long it tries.
+  horus::RestartPolicy unplugged(config, 1);
+  for (int i = 0; i < 6; ++i) CHECK(unplugged.next(i * std::chrono::nanoseconds(11s).count()));
+  CHECK_FALSE(unplugged.next(std::chrono::nanoseconds(66s).count()));
+  config.for_ever = true;
+  config.longest_delay = 1h;
+  horus::RestartPolicy for_ever(config, 1);
+  for (int i = 0; i < 100; ++i) {
+    const auto delay = for_ever.next(i * std::chrono::nanoseconds(11s).count());
+    REQUIRE(delay);
+    CHECK(*delay <= 10s);
+  }
   // Jitter stays within its share, and differs between seeds.
   config.jitter = 0.1;
   horus::RestartPolicy first(config, 1), second(config, 2);

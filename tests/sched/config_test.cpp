@@ -180,7 +180,7 @@ std::vector<Row> rows() {
   const std::string n = "[node.bad]\n";
   const std::string timeline = s + "timeline_events = 100000\n";
   const Robot steady{}, failing{.failing = kFiveFailures}, slow{.slow = 25ms};
-  const Robot hopeless{.length = 60s, .failing = kManyFailures};
+  const Robot hopeless{.length = 100s, .failing = kManyFailures};
   const Robot mixed{.failing = {true, false, true, false, true, false, true, false, true, true, false, true}};
   const std::string restart = s + "auto_restart = true\n";
   const std::string watchdog = s + "watchdog_enabled = true\n";
@@ -207,8 +207,10 @@ std::vector<Row> rows() {
       {"scheduler.restart_longest_delay_ms", restart + "restart_longest_delay_ms = 120\n", hopeless, restart},
       {"scheduler.restart_jitter", restart + "restart_jitter = 0.5\n", failing, restart},
       {"scheduler.restart_healthy_after_ms", restart + "restart_healthy_after_ms = 0\n", hopeless, restart},
-      {"scheduler.max_restarts", restart + "max_restarts = 2\n", hopeless, restart},
+      {"scheduler.max_restarts", restart + "restart_within_ms = 500\nmax_restarts = 2\n", hopeless,
+       restart + "restart_within_ms = 500\n"},
       {"scheduler.restart_within_ms", restart + "restart_within_ms = 500\n", hopeless, restart},
+      {"scheduler.restart_for_ever", restart + "restart_for_ever = true\n", hopeless, restart},
       {"scheduler.deadline_monitoring", s + "deadline_monitoring = false\n", slow},
       {"scheduler.watchdog_enabled", watchdog + "circuit_breaker = false\n", hopeless,
        s + "circuit_breaker = false\n"},
@@ -250,6 +252,15 @@ std::vector<Row> rows() {
        deadline + "on_miss = \"cancel\"\n"},
       {"node.circuit_breaker", n + "circuit_breaker = false\n", failing},
       {"node.auto_restart", n + "auto_restart = true\n", failing},
+      {"node.restart_delay_ms", restart + n + "restart_delay_ms = 500\n", failing, restart},
+      {"node.restart_longest_delay_ms", restart + n + "restart_longest_delay_ms = 120\n", hopeless, restart},
+      {"node.max_restarts", restart + n + "restart_within_ms = 500\nmax_restarts = 2\n", hopeless,
+       restart + n + "restart_within_ms = 500\n"},
+      {"node.restart_within_ms", restart + n + "restart_within_ms = 500\n", hopeless, restart},
+      {"node.restart_for_ever", restart + n + "restart_for_ever = true\n", hopeless, restart},
+      {"node.keep_in_emergency",
+       restart + "[node.node]\nkeep_in_emergency = true\n" + n + "critical = true\n", hopeless,
+       restart + n + "critical = true\n"},
       {"node.logging_enabled", n + "logging_enabled = false\n", failing},
       {"node.executor", "[executor.other]\n[node.bad]\nexecutor = \"other\"\n", steady},
   };
@@ -273,8 +284,10 @@ TEST_CASE("every key of a configuration changes behaviour") {
     }
   }
   // Shown elsewhere: what a blocked loop does, and threads of executors.
-  for (const char* key : {"scheduler.exit_when_blocked", "executor.cpu", "executor.scheduling",
-                          "executor.rt_priority", "executor.spin_us"})
+  // The last two: lives_test and supervision_test.
+  for (const char* key :
+       {"scheduler.exit_when_blocked", "executor.cpu", "executor.scheduling", "scheduler.init_limit_ms",
+        "scheduler.safe_states_on_crash", "executor.rt_priority", "executor.spin_us"})
     shown.insert(key);
   // The documented file holds every key, and no other.
   const char* root = std::getenv("HORUS_SOURCE_ROOT");
@@ -324,8 +337,8 @@ TEST_CASE("the same in YAML") {
 }
 
 TEST_CASE("a mistake is named with its line, its key and what would be right") {
-  CHECK(problem("[scheduler]\ntick_rat = 3\n") ==
-        "2: scheduler.tick_rat: unknown key (did you mean \"tick_rate\"?)");
+  CHECK(problem("[scheduler]\ntick_rat = 3\n").substr(0, 90) ==
+        "2: scheduler.tick_rat: unknown key (did you mean \"tick_rate\"? known: preset, tick_rate, po");
   CHECK(problem("[scheduler]\ntick_rate = 0\n").rfind("2: scheduler.tick_rate: ", 0) == 0);
   CHECK(problem("[scheduler]\npreset = \"fast\"\n").find("\"standard\", \"high_performance\"") !=
         std::string::npos);
@@ -341,9 +354,69 @@ TEST_CASE("a mistake is named with its line, its key and what would be right") {
   CHECK(SchedulerConfig::from_file("/no/such.toml").error().code() == ENOENT);
 }
 
+// Keys whose settings are optional are known too, whether or not the file has them.
+TEST_CASE("a misspelt key of any section is answered with what there is") {
+  for (const char* keys : {"dedline_ms", "deadline_ms", "priorty", "priority", "on_mis", "on_miss",
+                           "watchdg_ms", "watchdog_ms", "criticl", "critical", "exekutor", "executor"}) {
+    CAPTURE(keys);
+    const std::string found = problem(fmt::format("[node.gps]\n{} = []\n", keys));
+    CHECK(found.starts_with(fmt::format("2: node.gps.{}: ", keys)));
+    if (found.find("unknown key") == std::string::npos) continue;
+    CHECK(found.find("did you mean \"") != std::string::npos);
+    CHECK(found.find("known: rate_hz, priority, deadline_ms, budget_ms, on_miss") != std::string::npos);
+  }
+  CHECK(problem("[executor.a]\nspin = 5\n") ==
+        "2: executor.a.spin: unknown key (did you mean \"spin_us\"? known: cpu, scheduling, rt_priority, "
+        "spin_us)");
+  CHECK(problem("[executor.a]\nshceduling = \"fifo\"\n") ==
+        "2: executor.a.shceduling: unknown key (did you mean \"scheduling\"? known: cpu, scheduling, "
+        "rt_priority, "
+        "spin_us)");
+  // A unit that was left out is the likeliest mistake of all.
+  for (const auto& [wrong, meant] :
+       {std::pair("rate", "rate_hz"), std::pair("deadline", "deadline_ms"),
+        std::pair("watchdog", "watchdog_ms"), std::pair("budget", "budget_ms")}) {
+    CHECK(
+        problem(fmt::format("[node.a]\n{} = 5\n", wrong)).find(fmt::format("(did you mean \"{}\"?", meant)) !=
+        std::string::npos);
+  }
+  CHECK(problem("[scheduler]\ntimer_slak_ns = 1\n").find("did you mean \"timer_slack_ns\"?") !=
+        std::string::npos);
+  CHECK(problem("[log]\nlevel = 1\n") == "1: log: unknown section (known: scheduler, executor, node, hub)");
+}
+
 TEST_CASE("a file that speaks of a node that is not there is an error when the run starts") {
   const Run run = virtual_time::run(
       {.build = [](Scheduler& s) { s.add("gps", [] {}); }, .config = parse("[node.gbs]\nrate_hz = 10\n")});
   CHECK(run.code == 1);
-  CHECK(run.lines_with("configure node \"gbs\" (there are: gps)") == 1);
+  CHECK(run.lines_with(
+            "configure node \"gbs\" (did you mean \"gps\"? there are: gps), configured in /tmp/") == 1);
+  CHECK(run.lines_with(".toml:1") == 1);
+}
+
+TEST_CASE("settings that contradict each other are named with the file that says them") {
+  const auto with = [](const char* keys) {
+    return virtual_time::run({.build = [](Scheduler& s) { s.add("gps", [] {}).rate(100_hz); },
+                              .length = 20ms,
+                              .config = parse(std::string("\n[node.gps]\n") + keys)});
+  };
+  const Run watchdog = with("watchdog_ms = 29");
+  CHECK(watchdog.code == 1);
+  CHECK(watchdog.lines_with("shorter than 3 periods of 10 ms: set at least 30 ms), configured in /tmp/") ==
+        1);
+  CHECK(watchdog.lines_with(".toml:2") == 1);
+  const Run cancel = with("on_miss = \"cancel\"");
+  CHECK(cancel.code == 1);
+  CHECK(cancel.lines_with("on_miss cannot be cancel: a plain node's tick has no suspension point") == 1);
+  CHECK(cancel.lines_with(".toml:2") == 1);
+  const Run deadline = with("deadline_ms = 11");
+  CHECK(deadline.code == 0);
+  CHECK(deadline.lines_with("its deadline of 11 ms is beyond its period of 10 ms") == 1);
+  CHECK(deadline.lines_with(".toml:2") == 1);
+  const Run budget = with("deadline_ms = 5\nbudget_ms = 6");
+  CHECK(budget.code == 0);
+  CHECK(budget.lines_with("its budget of 6 ms is beyond its deadline of 5 ms") == 1);
+  const Run sound = with("deadline_ms = 10\nbudget_ms = 10\nwatchdog_ms = 30");
+  CHECK(sound.code == 0);
+  CHECK(sound.lines_with("beyond") == 0);
 }

@@ -5,15 +5,17 @@
 
 #include <doctest/doctest.h>
 
-#include <horus/base/log.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/io/time.hpp>
 #include <horus/sched/scheduler.hpp>
+
+#include "../support/captured_log.hpp"
 
 namespace {
 
 using namespace horus::literals;
 using horus::Task;
+using horus::testing::CapturedLog;
 
 struct Reading {
   int number = 0;
@@ -63,13 +65,6 @@ class LateListener : public horus::Node {
   std::vector<int>& seen_;
 };
 
-struct CapturedLog {
-  std::string text;
-  horus::LogSink previous = horus::set_log_sink(
-      [this](horus::LogLevel, std::string_view line) { text += std::string(line) + "\n"; });
-  ~CapturedLog() { horus::set_log_sink(previous); }
-};
-
 TEST_SUITE("sched/ports") {
   TEST_CASE("nodes with the same topic meet in their scheduler") {
     std::vector<int> seen;
@@ -117,7 +112,7 @@ TEST_SUITE("sched/ports") {
     scheduler.connect("sensor", "imu", "listener", "dta");
     CapturedLog log;
     CHECK(scheduler.run_for(10ms) == 1);
-    CHECK(log.text.find("(node \"listener\" subscribes to no \"dta\")") != std::string::npos);
+    CHECK(log.has("(node \"listener\" subscribes to no \"dta\")"));
   }
 
   TEST_CASE("types are checked when ports are connected, and when they meet") {
@@ -130,7 +125,7 @@ TEST_SUITE("sched/ports") {
     auto wrong = scheduler.add("wrong", [] {}).node().advertise<Other>("data");
     CapturedLog log;
     CHECK(scheduler.run_for(10ms) == 1);
-    CHECK(log.text.find("it carries") != std::string::npos);
+    CHECK(log.has("it carries"));
   }
 
   TEST_CASE("function nodes get their ports from their builder") {

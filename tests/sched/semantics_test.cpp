@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The scheduler's rules, one row after another, in virtual time.
 #include <algorithm>
+#include <limits>
 #include <stdexcept>
 
 #include <horus/task/event.hpp>
@@ -290,17 +291,19 @@ TEST_CASE("auto_restart: shutdown, a pause that doubles, a fresh init, half open
 TEST_CASE("a node that fails again and again stays stopped; a critical one trips the emergency stop") {
   Fragile::Life life;
   life.fail_ticks = 1'000'000;
-  Run run = virtual_time::run({[&](Scheduler& s) { s.add<Fragile>(life).rate(100_hz).auto_restart(); }, 30s});
-  CHECK(run.nodes.at("fragile").restarts == 5);
-  CHECK(life.inits == 6);
+  Run run = virtual_time::run({[&](Scheduler& s) { s.add<Fragile>(life).rate(100_hz).auto_restart(); }, 90s});
+  // 0.1 + 0.2 + 0.4 + 0.8 + 1.6 + 3.2 + 6.4 s, and then every 10 s until a minute is over.
+  CHECK(run.nodes.at("fragile").restarts >= 11);
+  CHECK(run.nodes.at("fragile").restarts <= 13);
+  CHECK(run.nodes.at("fragile").state == NodeState::stopped);
   CHECK(run.lines_with("it stays stopped") == 1);
   CHECK_FALSE(run.emergency);
   life = {};
   life.fail_ticks = 1'000'000;
   run = virtual_time::run(
-      {[&](Scheduler& s) { s.add<Fragile>(life).rate(100_hz).auto_restart().critical(); }, 30s});
+      {[&](Scheduler& s) { s.add<Fragile>(life).rate(100_hz).auto_restart().critical(); }, 90s});
   CHECK(run.emergency);
-  CHECK(life.safe_states == 1);
+  CHECK(life.safe_states == 2);  // at once, and settled
 }
 
 TEST_CASE("an init that fails is tried again with auto_restart, and ends the run without") {
@@ -316,6 +319,39 @@ TEST_CASE("an init that fails is tried again with auto_restart, and ends the run
   run = virtual_time::run({[&](Scheduler& s) { s.add<Fragile>(life).rate(100_hz); }, 2s});
   CHECK(run.code == 1);
   CHECK(run.nodes.at("fragile").state == NodeState::failed);
+}
+
+TEST_CASE("a device that is unplugged for ten minutes comes back by itself") {
+  std::int64_t plugged_in_at = 0, back_at = 0;
+  int tries = 0;
+  class Device : public Node {
+   public:
+    Device(std::int64_t& plugged_in_at, std::int64_t& back_at, int& tries)
+        : Node("device"), plugged_in_at_(plugged_in_at), back_at_(back_at), tries_(tries) {}
+    Task<> init() override {
+      ++tries_;
+      if (plugged_in_at_ == 0) plugged_in_at_ = horus::now_ns() + 600'000'000'000;
+      if (horus::now_ns() < plugged_in_at_) throw horus::Error(ENOENT, "open", "/dev/ttyUSB0");
+      back_at_ = horus::now_ns();
+      co_return;
+    }
+    Task<> tick() override { co_return; }
+
+   private:
+    std::int64_t &plugged_in_at_, &back_at_;
+    int& tries_;
+  };
+  horus::RestartConfig for_ever;
+  for_ever.for_ever = true;
+  for_ever.longest_delay = 1h;  // ten seconds all the same
+  const Run run = virtual_time::run(
+      {[&](Scheduler& s) { s.add<Device>(plugged_in_at, back_at, tries).rate(10_hz).restart(for_ever); },
+       11min});
+  CHECK(run.code == 0);
+  CHECK(back_at > plugged_in_at);
+  CHECK(back_at - plugged_in_at <= 11'000'000'000);
+  CHECK(tries >= 55);
+  CHECK(run.nodes.at("device").successful_ticks > 100);
 }
 
 TEST_CASE("the watchdog's ladder: warned once, unhealthy and cancelled, isolated; a success clears it") {
@@ -334,7 +370,7 @@ TEST_CASE("the watchdog's ladder: warned once, unhealthy and cancelled, isolated
   CHECK(run.lines_with("awaiting an event at semantics_test.cpp") >= 2);
   CHECK(run.lines_with("hanging: unhealthy") == 1);
   CHECK(run.lines_with("hanging: isolated") == 1);
-  CHECK(safe_states == 1);
+  CHECK(safe_states == 2);  // at once, and when the tick that was cancelled had ended
   CHECK_FALSE(run.emergency);
   std::vector<std::int64_t> steps;
   for (const auto& event : run.timeline.events) {
@@ -494,8 +530,9 @@ TEST_CASE("an emergency stop is latched: safe states by priority, no releases, r
                                        CHECK(s.emergency_stopped());
                                        s.reset_emergency_stop();
                                      }});
-  CHECK(entered == std::vector<std::string>{"brake", "left"});
-  CHECK(run.nodes.at("left").count(TickOutcome::skipped_paused) == 50);
+  // At once, and again when what they did has ended.
+  CHECK(entered == std::vector<std::string>{"brake", "left", "brake", "left"});
+  CHECK(run.nodes.at("left").count(TickOutcome::skipped_emergency) == 50);
   CHECK(run.nodes.at("left").successful_ticks == 50);
   CHECK(run.nodes.at("events").successful_ticks >= 45);
   CHECK(run.nodes.at("events").successful_ticks <= 52);
@@ -597,7 +634,15 @@ TEST_CASE("settings out of range are refused with the range, before and while ru
         "watchdog node \"node\" (9 ms: 10 to 60000): invalid argument");
   CHECK(message([&] { node.watchdog(61s); }).find("10 to 60000") != std::string::npos);
   CHECK(message([&] { node.on_budget(Miss::cancel); }).find("suspension point") != std::string::npos);
-  CHECK(message([&] { node.rate(0_hz); }).find("above 0 up to 100000") != std::string::npos);
+  CHECK(message([&] { node.on_miss(Miss::cancel); }).find("suspension point") != std::string::npos);
+  CHECK(message([&] { node.priority(-1); }) ==
+        "priority node \"node\" (-1: 0 (first) to 1000000): invalid argument");
+  for (const double hz : {0.0, -5.0, 1e6, std::numeric_limits<double>::quiet_NaN()})
+    CHECK(message([&] { node.rate(horus::Rate(hz)); }).find("above 0 up to 100000") != std::string::npos);
+  node.rate(10_hz);
+  CHECK(scheduler.set_node_watchdog("node", true, 299ms).error().message().find("3 periods") !=
+        std::string::npos);
+  CHECK(scheduler.set_node_watchdog("node", true, 300ms).ok());
   CHECK(scheduler.set_node_deadline("node", 11s).error().message().find("0 to 10000") != std::string::npos);
   CHECK(scheduler.pause("nod").error().message() == "pause node \"nod\" (there are: node): invalid argument");
   // A watchdog shorter than three periods.

@@ -7,7 +7,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
 
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -16,9 +15,10 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
-#include <horus/base/log.hpp>
 #include <horus/io/address.hpp>
 #include <horus/sched/scheduler.hpp>
+
+#include "../support/captured_log.hpp"
 
 namespace {
 
@@ -191,25 +191,21 @@ TEST_SUITE("sched/service_notifier") {
   }
 
   TEST_CASE("a manager that cannot be reached is one line of the log, and nothing else") {
-    std::string lines;
-    auto before = horus::set_log_sink(
-        [&](horus::LogLevel, std::string_view line) { lines += fmt::format("{}\n", line); });
+    const horus::testing::CapturedLog log;
     {
       const Variable socket("NOTIFY_SOCKET", "@nobody-" + own_name());
       ServiceNotifier service;
       service.ready();
       service.watchdog();
     }
-    CHECK(lines.find("nobody-" + own_name()) != std::string::npos);
-    CHECK(lines.find('\n') == lines.size() - 1);
-    lines.clear();
+    CHECK(log.has("nobody-" + own_name()));
+    CHECK(log.lines().size() == 1);
     {
       const Variable socket("NOTIFY_SOCKET", "vsock:2:1234");
       const ServiceNotifier service;
       CHECK_FALSE(service.active());
     }
-    CHECK(lines.find("vsock:2:1234") != std::string::npos);
-    horus::set_log_sink(std::move(before));
+    CHECK(log.has("vsock:2:1234"));
   }
 }
 

@@ -192,12 +192,12 @@ TEST_SUITE("sim/hub_faults") {
       greeting.idle_ms = 1;
       greeting.hub = "future";
       Buffer bytes = wire::encode(greeting);
-      bytes[8] = std::byte{2};
+      bytes[8] = bytes[11] = std::byte{3};
       auto sending = peer.send(bytes);
       co_await sending;
     });
     CHECK(outcome.closed < 1s);
-    CHECK(has(outcome.seen.problems.back(), "version 2 of the protocol, this end version 1"));
+    CHECK(has(outcome.seen.problems.back(), "version 3 of the protocol, this end version 2"));
     CHECK(has(outcome.heard, "HORUSHUB"));  // so that the other end can tell as well
   }
 
@@ -250,8 +250,8 @@ TEST_SUITE("sim/hub_faults") {
     }
     SUBCASE("an unknown type") {
       wire::append_heartbeat(bytes);
-      bytes[4] = std::byte{99};
-      check_refused(bytes, "a frame of unknown type 99");
+      bytes[4] = std::byte{0};
+      check_refused(bytes, "a frame of unknown type 0");
     }
     SUBCASE("a wrong checksum") {
       wire::append(bytes, wire::Withdraw{1});
@@ -456,7 +456,10 @@ TEST_SUITE("sim/hub_faults") {
       wire::append(bytes, publisher);
     }
     const Outcome outcome = meet_with(bytes, options);
-    CHECK(has(outcome.heard, "more than 3 publishers: TcpHubOptions::max_ports"));
+    bool left_out = false;
+    for (const std::string& problem : outcome.seen.problems)
+      left_out = left_out || has(problem, "more than 3 publishers, the rest is not connected");
+    CHECK(left_out);
 
     // Answers pile up faster than they can leave.
     options = listening();

@@ -12,6 +12,8 @@
 #include <horus/task/event.hpp>
 #include <horus/task/run_ready.hpp>
 
+#include "../support/captured_log.hpp"
+
 using horus::Scope;
 using horus::Spawned;
 using horus::sync_await;
@@ -224,4 +226,104 @@ TEST_CASE("a scope that logs failures goes on after one") {
   CHECK(lines == std::vector<std::string>{"connection: read 127.0.0.1:9000: connection reset by peer",
                                           "second: write 127.0.0.1:9001: broken pipe"});
   CHECK(horus::live_frames() == 0);
+}
+
+TEST_CASE("the second task that waits for one handle is refused with words, and the first gets the value") {
+  auto body = []() -> Task<> {
+    horus::Event gate;
+    Scope work("work");
+    Scope waiters("waiters");
+    auto task = work.spawn(wait_then(gate, 7), "camera");
+    auto take = [](Spawned<int>& handle) -> Task<int> { co_return co_await handle; };
+    auto first = waiters.spawn(take(task));
+    auto second = waiters.spawn(take(task));
+    while (!second.done()) co_await horus::yield();
+    CHECK(second.state() == TaskState::rejected);
+    std::string why;
+    try {
+      static_cast<void>(second.take());
+    } catch (const horus::Error& error) {
+      CHECK(error.code() == EBUSY);
+      why = error.message();
+    }
+    CHECK(why.find("the task \"camera\"") != std::string::npos);
+    CHECK(why.find("another task waits for it") != std::string::npos);
+    gate.set();
+    co_await waiters.join();
+    CHECK(first.take() == 7);
+    co_await work.join();
+  };
+  sync_await(body());
+  CHECK(horus::live_frames() == 0);
+}
+
+TEST_CASE("a handle is free again for another task when the first one that waited was stopped") {
+  auto body = []() -> Task<> {
+    horus::Event gate;
+    Scope work;
+    Scope waiters;
+    auto task = work.spawn(wait_then(gate, 7));
+    auto take = [](Spawned<int>& handle) -> Task<int> { co_return co_await handle; };
+    auto first = waiters.spawn(take(task));
+    co_await horus::yield();
+    co_await horus::yield();
+    first.cancel();
+    co_await waiters.join();
+    CHECK(first.state() == TaskState::cancelled);
+    gate.set();
+    const int value = co_await task;
+    CHECK(value == 7);
+    co_await work.join();
+  };
+  sync_await(body());
+}
+
+TEST_CASE("several tasks may join one scope: all go on at its end, each with the failure") {
+  auto body = []() -> Task<> {
+    horus::Event gate;
+    auto scope = std::make_unique<Scope>("work");
+    Scope joiners("joiners");
+    static_cast<void>(scope->spawn([](horus::Event& opened) -> Task<> {
+      co_await opened.wait();
+      throw std::runtime_error("broken");
+    }(gate)));
+    int told = 0;
+    auto join = [](Scope& joined, int& count) -> Task<> {
+      try {
+        co_await joined.join();
+      } catch (const std::runtime_error&) {
+        ++count;
+      }
+    };
+    static_cast<void>(joiners.spawn(join(*scope, told)));
+    static_cast<void>(joiners.spawn(join(*scope, told)));
+    co_await horus::yield();
+    co_await horus::yield();
+    gate.set();
+    while (scope->running() > 0) co_await horus::yield();
+    scope.reset();  // whoever goes on first may end its life
+    co_await joiners.join();
+    CHECK(told == 2);
+  };
+  sync_await(body());
+  CHECK(horus::live_frames() == 0);
+}
+
+TEST_CASE("failures of one kind are one line with their number, other kinds have their own") {
+  const horus::testing::CapturedLog log;
+  auto body = []() -> Task<> {
+    Scope scope("connections", horus::Failures::log);
+    auto fail = [](int code) -> Task<horus::Result<>> {
+      co_return horus::Error(code, "read", "10.0.0.7:4711");
+    };
+    for (int i = 0; i < 1000; ++i) static_cast<void>(scope.spawn(fail(ECONNRESET), "connection"));
+    static_cast<void>(scope.spawn(fail(EPIPE), "connection"));
+    co_await scope.join();
+  };
+  sync_await(body());
+  const auto lines = log.lines();
+  REQUIRE(lines.size() == 3);
+  CHECK(lines[0] == "connection: read 10.0.0.7:4711: connection reset by peer");
+  CHECK(lines[1] == "connection: read 10.0.0.7:4711: broken pipe");
+  CHECK(lines[2] == "connections: 999 more of: read: connection reset by peer");
 }

@@ -11,15 +11,25 @@ story.
     horus.run(Blink(), duration=1.0)
 """
 
+import asyncio
+import typing
+
 from horus import _core, _loop, aio, messages
 from horus._async import AsyncNode, AsyncScheduler
 from horus._config import RobotPreset, SchedulerConfig
-from horus._files import File, open
+from horus._files import File
+from horus._files import open  # noqa: F401 (not in __all__)
 from horus._hub import Hub, Link, Loan, Publisher, Subscriber, View
 from horus._loop import EventLoop, new_event_loop
 from horus._node import Node
 from horus._reactor import Reactor
 from horus._scheduler import Scheduler, run, set_log_level
+
+
+if typing.TYPE_CHECKING:
+
+    class EventLoopPolicy(asyncio.DefaultEventLoopPolicy):
+        """asyncio.set_event_loop_policy(horus.EventLoopPolicy()): asyncio then makes Horus' loops."""
 
 
 def __getattr__(name: str) -> object:
@@ -30,6 +40,7 @@ def __getattr__(name: str) -> object:
 
 __version__: str = _core.version
 
+# Without open: `from horus import *` leaves Python's own in place.
 __all__ = [
     "AsyncNode",
     "AsyncScheduler",
@@ -49,7 +60,6 @@ __all__ = [
     "aio",
     "messages",
     "new_event_loop",
-    "open",
     "run",
     "set_log_level",
 ]

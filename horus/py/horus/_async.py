@@ -44,7 +44,7 @@ class AsyncNode(Node):
         inbox.on_message = tell
         try:
             async with asyncio.timeout(timeout):
-                while not inbox.queue:
+                while not inbox.waits():
                     come.clear()
                     await come.wait()
             return inbox.take()
@@ -55,8 +55,25 @@ class AsyncNode(Node):
         raise TypeError("an AsyncNode ticks by tick_async()")
 
     def _check_methods(self) -> None:
+        kind = type(self)
+        if kind.tick is not AsyncNode.tick or "tick" in self._horus.functions:
+            raise TypeError(
+                f"node {self.name!r} is an AsyncNode with a tick(): rename it to tick_async(), or derive "
+                "from horus.Node"
+            )
+        if kind.tick_async is AsyncNode.tick_async and "tick_async" not in vars(self):
+            raise TypeError(f"{kind.__name__} has no tick_async(); write one: async def tick_async(self)")
+        if inspect.isasyncgenfunction(self.tick_async):
+            raise TypeError(
+                f"tick_async() of node {self.name!r} contains a yield, so calling it runs nothing; return "
+                "instead"
+            )
         if not inspect.iscoroutinefunction(self.tick_async):
             raise TypeError(f"tick_async() of node {self.name!r} is not async")
+        functions = self._horus.functions
+        for phase, own in (("tick_async", ()), ("init", ()), ("shutdown", ()), ("on_error", (None,))):
+            method = functions.get(phase) or getattr(self, phase)
+            self._check_call(phase, method, (self, *own) if phase in functions else own)
 
     def _begin(self, phase: str, done: Callable[[bool, Optional[BaseException]], None]) -> Any:
         """Starts a coroutine as a task; gives what cancels it, or None when there is nothing to
@@ -160,13 +177,15 @@ class AsyncScheduler(Scheduler):
         """Runs until stop() or for `duration` seconds, then every node's shutdown(). Cancelling it
         does the same, and then raises CancelledError; so does Ctrl-C under asyncio.run(). Errors:
         as Scheduler.run()."""
+        seconds = _seconds(duration)
         async with Reactor.attach() as reactor:
             loop = asyncio.get_running_loop()
-            for node in self._nodes:
-                node._horus.worker = _Worker(loop, reactor._touched)
-            ended = loop.create_task(self._core.run_in_loop(_seconds(duration)))
+            self._core.begin_run()
             cancelled: Optional[asyncio.CancelledError] = None
             try:
+                for node in self._nodes:
+                    node._horus.worker = _Worker(loop, reactor._touched)
+                ended = loop.create_task(self._core.run_in_loop(seconds))
                 while not ended.done():
                     try:
                         await asyncio.shield(ended)
@@ -177,8 +196,9 @@ class AsyncScheduler(Scheduler):
             finally:
                 result = self._core.finish_run()
                 for node in self._nodes:
-                    await node._horus.worker.end()
-                    node._horus.worker = None
+                    if node._horus.worker is not None:
+                        await node._horus.worker.end()
+                        node._horus.worker = None
         self._finish(result)
         if cancelled is not None:
             raise cancelled

@@ -2,48 +2,59 @@
 """Settings of a scheduler and the five presets. Plain values; a scheduler copies them when it is
 made."""
 
+import io
 import os
-from typing import Any, Callable, Optional, Union
+import tempfile
+from typing import Any, Callable, Generic, Optional, TypeVar, Union, overload
 
 from horus import _check, _core
 
 
-class _Setting:
+T = TypeVar("T")
+
+
+class _Setting(Generic[T]):
     """A property that checks what it is given."""
 
-    def __init__(self, check: Callable[[str, Any], Any], doc: str) -> None:
+    def __init__(self, check: Callable[[str, Any], T], doc: str) -> None:
         self.check = check
         self.__doc__ = doc
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
+    @overload
+    def __get__(self, config: None, owner: Any) -> "_Setting[T]": ...
+
+    @overload
+    def __get__(self, config: object, owner: Any) -> T: ...
+
     def __get__(self, config: Any, owner: Any = None) -> Any:
         return self if config is None else getattr(config._core, self.name)
 
-    def __set__(self, config: Any, value: Any) -> None:
+    def __set__(self, config: Any, value: T) -> None:
         setattr(config._core, self.name, self.check(self.name, value))
 
 
-def _number(low: float, high: float, unit: str, doc: str) -> Any:
+def _number(low: float, high: float, unit: str, doc: str) -> "_Setting[float]":
     return _Setting(lambda name, value: _check.number(name, value, low, high, unit), doc)
 
 
-def _integer(low: int, high: int, doc: str) -> Any:
+def _integer(low: int, high: int, doc: str) -> "_Setting[int]":
     return _Setting(lambda name, value: _check.integer(name, value, low, high), doc)
 
 
-def _maybe_integer(low: int, high: int, doc: str) -> Any:
+def _maybe_integer(low: int, high: int, doc: str) -> "_Setting[Optional[int]]":
     return _Setting(
         lambda name, value: None if value is None else _check.integer(name, value, low, high), doc
     )
 
 
-def _flag(doc: str) -> Any:
+def _flag(doc: str) -> "_Setting[bool]":
     return _Setting(_check.flag, doc)
 
 
-def _text(doc: str) -> Any:
+def _text(doc: str) -> "_Setting[str]":
     return _Setting(_check.text, doc)
 
 
@@ -102,6 +113,8 @@ class SchedulerConfig:
         """
         config = cls()
         object.__setattr__(config, "_core", _core.Config.from_file(os.fspath(path)))
+        with io.open(path, encoding="utf-8") as file:
+            object.__setattr__(config, "_file", (os.path.basename(os.fspath(path)), file.read()))
         return config
 
     @classmethod
@@ -135,6 +148,31 @@ class SchedulerConfig:
         return str(self._core.preset)
 
     _core: Any
+    _file: "Optional[tuple[str, str]]" = None  # name and text of the file that it was read from
+
+    def __copy__(self) -> "SchedulerConfig":
+        copied = type(self).__new__(type(self))
+        object.__setattr__(copied, "_core", self._core.copy())
+        object.__setattr__(copied, "_file", self._file)
+        return copied
+
+    def __deepcopy__(self, _known: Any) -> "SchedulerConfig":
+        return self.__copy__()
+
+    def _state(self) -> "tuple[Any, ...]":
+        return self.preset, self._file, {name: getattr(self, name) for name in _names()}
+
+    def __reduce__(self) -> Any:
+        return _restored, (type(self), *self._state())
+
+    def __eq__(self, other: Any) -> bool:
+        """The same preset and settings; of configurations from files also the same text, whose
+        [node.*] and [executor.*] are no settings here."""
+        if not isinstance(other, SchedulerConfig):
+            return NotImplemented
+        return self._state() == other._state()
+
+    __hash__ = None  # type: ignore[assignment]
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in _names():
@@ -146,6 +184,22 @@ class SchedulerConfig:
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={getattr(self, name)!r}" for name in _names())
         return f"SchedulerConfig({self.preset!r}, {settings})"
+
+
+def _restored(
+    cls: Any, preset: str, file: "Optional[tuple[str, str]]", settings: "dict[str, Any]"
+) -> Any:
+    if file is None:
+        return cls(preset, **settings)
+    name, text = file
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, name)
+        with io.open(path, "w", encoding="utf-8") as copy:
+            copy.write(text)
+        config = cls.from_file(path)
+    for setting, value in settings.items():
+        setattr(config, setting, value)
+    return config
 
 
 def _names() -> "list[str]":

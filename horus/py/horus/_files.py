@@ -3,7 +3,11 @@
 any other loop through asyncio's threads."""
 
 import asyncio
+import codecs
+import errno
+import io
 import os
+import stat
 import warnings
 from collections import deque
 from typing import (
@@ -15,13 +19,16 @@ from typing import (
     Deque,
     Generator,
     Optional,
+    Tuple,
     Union,
 )
 
 from horus import _check, _core
+from horus._text import Text
 
 Path = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
 _CHUNK = 65_536
+_LOOK_AGAIN_FIRST, _LOOK_AGAIN_MOST = 0.001, 0.05  # s; whether a FIFO has its other end
 _FLAGS = {
     "r": os.O_RDONLY,
     "w": os.O_WRONLY | os.O_CREAT | os.O_TRUNC,
@@ -36,8 +43,13 @@ class _Threads:
     def _run(self, function: Callable[..., Any], *arguments: Any) -> Awaitable[Any]:
         return asyncio.to_thread(function, *arguments)
 
-    def _open(self, path: Path, flags: int, mode: int) -> Awaitable[int]:
-        return self._run(os.open, path, flags | os.O_CLOEXEC, mode)
+    async def _open(self, path: Path, flags: int, mode: int) -> int:
+        opening = asyncio.ensure_future(self._run(os.open, path, flags | os.O_CLOEXEC, mode))
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close_what_came)  # the thread goes on
+            raise
 
     def _read(self, fd: int, size: int, offset: int) -> Awaitable[bytes]:
         return self._run(os.read, fd, size) if offset < 0 else self._run(os.pread, fd, size, offset)
@@ -56,6 +68,52 @@ class _Threads:
     def _close(self, fd: int) -> Awaitable[None]:
         return self._run(os.close, fd)
 
+    async def _read_stream(self, fd: int, size: int) -> bytes:
+        await self._wait_ready(fd, False)
+        while True:
+            try:
+                return os.read(fd, size)
+            except BlockingIOError:
+                await self._wait_ready(fd, False)
+
+    async def _read_stream_into(self, fd: int, buffer: Any) -> int:
+        await self._wait_ready(fd, False)
+        while True:
+            try:
+                return os.readv(fd, [buffer])
+            except BlockingIOError:
+                await self._wait_ready(fd, False)
+
+    async def _write_stream(self, fd: int, data: Any) -> int:
+        await self._wait_ready(fd, True)
+        while True:
+            try:
+                return os.write(fd, data)
+            except BlockingIOError:
+                await self._wait_ready(fd, True)
+
+    async def _wait_ready(self, fd: int, to_write: bool) -> None:
+        loop = asyncio.get_running_loop()
+        ready = loop.create_future()
+        add, remove = (
+            (loop.add_writer, loop.remove_writer) if to_write else (loop.add_reader, loop.remove_reader)
+        )
+
+        def tell() -> None:
+            if not ready.done():
+                ready.set_result(None)
+
+        add(fd, tell)
+        try:
+            await ready
+        finally:
+            remove(fd)
+
+
+def _close_what_came(opening: "asyncio.Future[int]") -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        os.close(opening.result())
+
 
 def _io() -> Any:
     return _core.core_of(asyncio.get_running_loop()) or _Threads()
@@ -64,35 +122,53 @@ def _io() -> Any:
 class File:
     """An open file, from `horus.open()`. It has a position; reads and writes there take turns.
 
-    In binary mode ("rb") it moves bytes, in text mode ("r") str, by whole files and lines. Errors:
-    OSError and its subclasses; ValueError after close(). The loop that opened it.
+    In binary mode ("rb") it moves bytes, in text mode ("r") str. The descriptor of a pipe or a
+    terminal does not block (O_NONBLOCK). Errors: OSError and its subclasses, io.UnsupportedOperation
+    for what the mode does not allow; ValueError after close(). The loop that opened it.
     """
 
-    def __init__(self, io: Any, fd: int, name: Path, mode: str, encoding: str) -> None:
-        self._io, self._fd, self._offset, self._rest = io, fd, 0, b""
+    def __init__(
+        self,
+        io: Any,
+        fd: int,
+        name: Path,
+        mode: str,
+        encoding: str,
+        errors: str = "strict",
+        newline: Optional[str] = None,
+        rest: bytes = b"",
+    ) -> None:
+        self._io, self._fd, self._offset, self._rest = io, fd, 0, rest
         self._busy = False  # somebody reads or writes at the position
         self._waiting: Deque["asyncio.Future[None]"] = deque()
         self.name, self.mode = name, mode
-        self._encoding = None if "b" in mode else encoding
+        self._reads, self._writes = "r" in mode or "+" in mode, "r" not in mode or "+" in mode
         try:
-            os.lseek(fd, 0, os.SEEK_CUR)
-            self._seekable = True
+            self._offset = os.lseek(fd, 0, os.SEEK_END if "a" in mode else os.SEEK_CUR)
+            self._seekable, self._stream = True, False
         except OSError:  # a pipe, a terminal
-            self._seekable, self._offset = False, -1
+            self._seekable, self._stream, self._offset = False, True, -1
+        self._text: Optional[Text] = None
+        if "b" not in mode:
+            self._text = Text(encoding, errors, newline, at_start=self._offset <= 0)
+            if rest:
+                self._text.feed(rest)
+                self._rest = b""
 
     # --- Reading
 
     async def read(self, size: int = -1) -> Any:
-        """At most `size` bytes from the position on; the whole rest with -1, and always in text
-        mode. Less only at the end, b"" behind it."""
-        if size >= 0 and self._encoding is not None:
-            raise ValueError('read(size) is for binary mode: open the file with "rb"')
+        """At most `size` bytes from the position on, in text mode as many characters as open()'s; the
+        whole rest with -1. b"" or "" behind the end."""
+        self._check_readable()
         if self._busy:
             await self._turn()
         self._busy = True
         try:
+            if self._text is not None:
+                return await self._read_text(self._text, size)
             if size < 0:
-                return self._decoded(await self._read_all())
+                return await self._read_all()
             if self._rest:
                 data, self._rest = self._rest[:size], self._rest[size:]
                 return data
@@ -102,6 +178,9 @@ class File:
 
     async def readinto(self, buffer: Any) -> int:
         """Fills a writable buffer as far as it goes, and gives the number of bytes; 0 at the end."""
+        self._check_readable()
+        if self._text is not None:
+            raise io.UnsupportedOperation('readinto() is for binary mode: open the file with "rb"')
         if self._busy:
             await self._turn()
         self._busy = True
@@ -111,7 +190,10 @@ class File:
                 memoryview(buffer).cast("B")[:size] = self._rest[:size]
                 self._rest = self._rest[size:]
                 return size
-            size = await self._io._read_into(self._descriptor(), buffer, self._offset)
+            if self._stream:
+                size = await self._io._read_stream_into(self._descriptor(), buffer)
+            else:
+                size = await self._io._read_into(self._descriptor(), buffer, self._offset)
             if self._seekable:
                 self._offset += size
             return size
@@ -120,11 +202,16 @@ class File:
 
     async def readline(self) -> Any:
         """Up to and with the next newline; without one at the end, b"" or "" behind it."""
+        self._check_readable()
         if self._busy:
             await self._turn()
         self._busy = True
         try:
-            return self._decoded(await self._read_line())
+            if self._text is None:
+                return await self._read_line()
+            while (line := self._text.take_line()) is None:
+                self._text.feed(await self._more(_CHUNK))
+            return line
         finally:
             self._next_turn()
 
@@ -141,27 +228,37 @@ class File:
     # --- Writing
 
     async def write(self, data: Any) -> int:
-        """Writes all of it, and gives its size in bytes; behind the end in mode "a"."""
-        if self._encoding is not None:
-            if not isinstance(data, str):
-                raise TypeError(f"text mode writes a str, not {type(data).__name__}")
-            data = data.encode(self._encoding)
-        view = memoryview(data).cast("B")
-        done = 0
+        """Writes all of it, and gives its size in bytes, in text mode in characters; behind the end in
+        mode "a"."""
+        self._check_writable()
+        if self._text is not None and not isinstance(data, str):
+            raise TypeError(f"text mode writes a str, not {type(data).__name__}")
+        if self._text is None and isinstance(data, str):
+            raise TypeError('binary mode writes bytes, not str: encode it, or open the file without "b"')
         if self._busy:
             await self._turn()
         self._busy = True
         try:
             self._forget_ahead()
+            view = memoryview(data if self._text is None else self._text.encode(data)).cast("B")
+            done = 0
             while done < len(view):
-                offset = -1 if "a" in self.mode else self._offset
-                count = await self._io._write(self._descriptor(), view[done:], offset)
-                done += count
-                if self._seekable:
-                    self._offset += count
+                done += await self._write_some(view[done:])
         finally:
             self._next_turn()
-        return done
+        return len(view) if self._text is None else len(data)
+
+    async def _write_some(self, view: memoryview) -> int:
+        if self._stream:
+            count: int = await self._io._write_stream(self._descriptor(), view)
+            return count
+        appends = "a" in self.mode
+        count = await self._io._write(self._descriptor(), view, -1 if appends else self._offset)
+        if appends:
+            self._offset = os.lseek(self._descriptor(), 0, os.SEEK_CUR)
+        elif self._seekable:
+            self._offset += count
+        return count
 
     def pwrite(self, data: Any, offset: int) -> Awaitable[int]:
         """Writes at `offset`, whatever the position; gives the number of bytes written, which may be
@@ -179,7 +276,7 @@ class File:
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Moves the position, in bytes from the beginning, the position or the end; gives it."""
         if not self._seekable:
-            raise OSError(29, "Illegal seek", self.name)  # ESPIPE
+            raise OSError(errno.ESPIPE, os.strerror(errno.ESPIPE), self.name)
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self.tell()}.get(whence)
         if base is None:
             base = self.size()
@@ -187,11 +284,16 @@ class File:
             raise ValueError(f"there is no position {base + offset}")
         self._forget_ahead()
         self._offset = base + offset
+        if self._text is not None:
+            self._text.forget(at_start=self._offset == 0)
         return self._offset
 
     def tell(self) -> int:
-        """The position, in bytes."""
-        return self._offset - len(self._rest)
+        """The position, in bytes. Errors: OSError for a pipe or a terminal."""
+        if not self._seekable:
+            raise OSError(errno.ESPIPE, os.strerror(errno.ESPIPE), self.name)
+        ahead = len(self._rest) if self._text is None else self._text.bytes_ahead()
+        return self._offset - ahead
 
     def size(self) -> int:
         """Of the file, in bytes."""
@@ -250,15 +352,42 @@ class File:
             raise ValueError("the file is closed")
         return self._fd
 
-    def _decoded(self, data: bytes) -> Any:
-        return data if self._encoding is None else data.decode(self._encoding)
+    def _check_readable(self) -> None:
+        self._descriptor()
+        if not self._reads:
+            raise io.UnsupportedOperation(f'not readable: it was opened with mode "{self.mode}"')
 
+    def _check_writable(self) -> None:
+        self._descriptor()
+        if not self._writes:
+            raise io.UnsupportedOperation(f'not writable: it was opened with mode "{self.mode}"')
+
+    # What was read ahead is not where somebody writes.
     def _forget_ahead(self) -> None:
-        if self._seekable:
+        if not self._seekable:
+            return
+        if self._text is None:
             self._offset -= len(self._rest)
             self._rest = b""
+        elif ahead := self._text.bytes_ahead():
+            self._offset -= ahead
+            self._text.forget(at_start=self._offset == 0)
+
+    async def _read_text(self, text: Text, size: int) -> str:
+        if size < 0:
+            return text.take_all(await self._read_all())
+        while (part := text.take(size)) is None:
+            text.feed(await self._more(_CHUNK))
+        return part
 
     async def _more(self, size: int) -> bytes:
+        if self._stream:
+            try:
+                received: bytes = await self._io._read_stream(self._descriptor(), size)
+                return received
+            except PermissionError:  # of a kind that cannot be waited for
+                self._stream = False
+                os.set_blocking(self._descriptor(), True)
         data: bytes = await self._io._read(self._descriptor(), size, self._offset)
         if self._seekable:
             self._offset += len(data)
@@ -307,24 +436,81 @@ class _Opening:
         await self._file.close()
 
 
-async def _opened(path: Path, mode: str, encoding: str, flags: int, permissions: int) -> File:
-    io = _io()
-    return File(io, await io._open(path, flags, permissions), path, mode, encoding)
+async def _opened(
+    path: Path, mode: str, flags: int, permissions: int, text: Tuple[str, str, Optional[str]]
+) -> File:
+    operations = _io()
+    # Without O_NONBLOCK it would wait in the kernel for the other end of a FIFO, past every cancellation.
+    fd = await _open_end(operations, path, flags | os.O_NONBLOCK, permissions)
+    try:
+        kind = os.fstat(fd).st_mode
+        if stat.S_ISDIR(kind):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        rest = b""
+        if stat.S_ISFIFO(kind) and flags & os.O_ACCMODE == os.O_RDONLY:
+            rest = await _wait_for_writer(operations, fd)
+        return File(operations, fd, path, mode, *text, rest=rest)
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+async def _open_end(operations: Any, path: Path, flags: int, permissions: int) -> int:
+    """As open() does, it waits until somebody reads from a FIFO that is opened for writing."""
+    delay = _LOOK_AGAIN_FIRST
+    while True:
+        try:
+            fd: int = await operations._open(path, flags, permissions)
+            return fd
+        except OSError as error:
+            if error.errno != errno.ENXIO or not stat.S_ISFIFO(os.stat(path).st_mode):
+                raise
+        await asyncio.sleep(delay)
+        delay = min(2 * delay, _LOOK_AGAIN_MOST)
+
+
+async def _wait_for_writer(operations: Any, fd: int) -> bytes:
+    """Until somebody has opened the FIFO for writing. What came with it."""
+    delay = _LOOK_AGAIN_FIRST
+    while True:
+        try:
+            if data := os.read(fd, 1):
+                return data
+        except BlockingIOError:  # there is one, who has written nothing
+            return b""
+        try:
+            async with asyncio.timeout(delay):
+                await operations._wait_ready(fd, False)
+            return b""  # bytes, or the end of one who has gone already
+        except TimeoutError:
+            delay = min(2 * delay, _LOOK_AGAIN_MOST)
 
 
 def open(  # noqa: A001 (the name of what it replaces)
-    path: Path, mode: str = "r", *, encoding: str = "utf-8", permissions: int = 0o666
+    path: Path,
+    mode: str = "r",
+    *,
+    encoding: str = "utf-8",
+    errors: str = "strict",
+    newline: Optional[str] = None,
+    permissions: int = 0o666,
 ) -> _Opening:
     """Opens a file: `file = await horus.open(path)`, or `async with horus.open(path, "rb") as file:`.
 
-    mode: "r", "w", "a" or "x", with "+" for both ways, with "b" for bytes. permissions: of a file
-    that is made, minus the umask. Reads that the page cache has take no thread and no task switch.
-    Errors: OSError and its subclasses when it is awaited; ValueError for an unknown mode.
+    mode: "r", "w", "a" or "x", with "+" for both ways, with "b" for bytes. errors, newline: as
+    open()'s; every line ends with "\\n" unless newline says otherwise. permissions: of a file that is
+    made, minus the umask. Reads that the page cache has take no thread and no task switch. A FIFO
+    waits for its other end, until it is cancelled. Errors: OSError and its subclasses when it is
+    awaited; ValueError for an unknown mode or newline; LookupError for an unknown encoding.
     """
     letters = mode.replace("b", "", 1).replace("t", "", 1).replace("+", "", 1)
     if letters not in _FLAGS or ("b" in mode and "t" in mode):
         raise ValueError(f'mode is "r", "w", "a" or "x", with "+" or "b", not {mode!r}')
+    if newline not in (None, "", "\n", "\r", "\r\n"):
+        raise ValueError(f'newline is None, "", "\\n", "\\r" or "\\r\\n", not {newline!r}')
+    codecs.lookup(encoding)
+    codecs.lookup_error(errors)
     flags = _FLAGS[letters]
     if "+" in mode:
         flags = flags & ~os.O_WRONLY | os.O_RDWR
-    return _Opening(_opened(path, mode, encoding, flags, permissions))
+    return _Opening(_opened(path, mode, flags, permissions, (encoding, errors, newline)))

@@ -9,7 +9,7 @@ import functools
 import os
 import threading
 import weakref
-from typing import Any, Callable, Dict, List, Optional, Union
+from typing import Any, Callable, Dict, Generic, List, Optional, Type, TypeVar, Union, overload
 
 from horus import _check, _core
 from horus._topics import DEPTH, MAX_DEPTH, OVERFLOWS
@@ -19,6 +19,9 @@ _LONGEST_S = 1e9
 _MOST_BYTES = 64 << 20
 _AT_ONCE = 64  # messages that an awaiting task takes before others have their turn
 _NOTHING = object()
+
+M = TypeVar("M")  # what travels
+D = TypeVar("D")
 
 atexit.register(_core.end_hubs)  # before any scheduler's: what runs in the end runs in reverse order
 
@@ -37,10 +40,15 @@ def _timeout(timeout: Optional[float]) -> Optional[float]:
     return _check.number("timeout", timeout, 0, _LONGEST_S, "seconds")
 
 
-def _receiving(depth: int, overflow: str) -> "tuple[int, int]":
+def _receiving(
+    depth: int, overflow: str, stale_after: Optional[float], keep_in_emergency: bool
+) -> "tuple[int, int, Optional[float], bool]":
     if overflow not in OVERFLOWS:
         raise ValueError(f"overflow is one of {', '.join(OVERFLOWS)}, not {overflow!r}")
-    return _check.integer("depth", depth, 1, MAX_DEPTH), OVERFLOWS.index(overflow)
+    if stale_after is not None:
+        stale_after = _check.number("stale_after", stale_after, 1e-9, _LONGEST_S, "seconds")
+    keeps = _check.flag("keep_in_emergency", keep_in_emergency)
+    return _check.integer("depth", depth, 1, MAX_DEPTH), OVERFLOWS.index(overflow), stale_after, keeps
 
 
 def _sending(max_bytes: Optional[int], max_queued: int) -> "tuple[int, int]":
@@ -116,7 +124,7 @@ class _Port:
         return f"<{type(self).__name__} {self.name!r}>"
 
 
-class Publisher(_Port):
+class Publisher(_Port, Generic[M]):
     """Sends messages to a topic's subscribers. Made by Hub.advertise(). Any thread; the messages of
     one thread keep their order."""
 
@@ -128,7 +136,7 @@ class Publisher(_Port):
         self._out = out
         self._codec = codec
 
-    def send(self, message: Any) -> bool:
+    def send(self, message: M) -> bool:
         """Sends a copy; never waits. True when it was handed over; False when `max_queued` messages
         or 64 MiB wait already, which counts among the hub's send_failures. What a subscriber has no
         room for is dropped by that subscriber's `overflow`; without subscribers it goes nowhere.
@@ -140,7 +148,7 @@ class Publisher(_Port):
             return bool(self._out.send_raw(*self._codec.encode(message)))
         return bool(self._out.send(message))
 
-    def send_wait(self, message: Any, timeout: Optional[float] = None) -> None:
+    def send_wait(self, message: M, timeout: Optional[float] = None) -> None:
         """Waits until every subscriber has room, then sends: nothing is lost. Ctrl-C interrupts it.
 
         Errors: TimeoutError after `timeout` seconds (None: no limit), and nothing was sent; those
@@ -152,7 +160,7 @@ class Publisher(_Port):
         else:
             self._out.send_wait(message, limit)
 
-    async def send_wait_async(self, message: Any, timeout: Optional[float] = None) -> None:
+    async def send_wait_async(self, message: M, timeout: Optional[float] = None) -> None:
         """As send_wait(), on the asyncio loop that runs. A task that is cancelled has sent nothing,
         unless it had done so just before. Errors: those of send_wait()."""
         limit = _timeout(timeout)
@@ -169,7 +177,8 @@ class Publisher(_Port):
         """Memory for a message with so many elements in its tail (bytes of bytes and str); its head
         has the type's default values. Waits for the thread of the hubs, some 20 µs: worth it from
         about 100 KiB on. Errors: RuntimeError when 8 loans are out, or it is closed; ValueError for
-        more than `max_bytes`; TypeError for types that are not used in place."""
+        more than `max_bytes`; TypeError for types that are not used in place; OSError when the machine
+        has no memory for it."""
         in_place = _in_place(self._codec)
         loan = self._out.loan(Loan, _check.integer("elements", elements, 0, _MOST_BYTES))
         loan._in_place = in_place
@@ -204,7 +213,7 @@ class Publisher(_Port):
         self._out.close()
 
 
-class Subscriber(_Port):
+class Subscriber(_Port, Generic[M]):
     """Receives a topic's messages. Made by Hub.subscribe(). Any thread, several too: each message
     goes to one of them. `async for message in subscriber` on any asyncio loop, until it is closed.
 
@@ -222,18 +231,24 @@ class Subscriber(_Port):
     def _listen(self, in_: Any, codec: Codec) -> None:
         self._in = in_
         self._codec = codec
-        self._newest: Any = _NOTHING
+        self._newest: Any = (_NOTHING, None)  # as it came, and decoded
         self._idle_wakeups: List[Any] = []
         self._taken_at_once = 0
 
-    def recv(self, timeout: Optional[float] = None) -> Any:
+    def recv(self, timeout: Optional[float] = None) -> M:
         """Waits for the next message. The GIL is free meanwhile, and Ctrl-C interrupts.
 
         Errors: TimeoutError after `timeout` seconds (None: no limit); RuntimeError when it is
         closed.
         """
-        message = self._in.recv(_timeout(timeout))
-        return self._codec.decode(message) if self._codec.raw else message
+        message: M = self._in.recv(_timeout(timeout))
+        return self._codec.decode(message) if self._codec.raw else message  # type: ignore[arg-type, no-any-return]
+
+    @overload
+    def try_recv(self) -> Optional[M]: ...
+
+    @overload
+    def try_recv(self, default: D) -> Union[M, D]: ...
 
     def try_recv(self, default: Any = None) -> Any:
         """The next message, else `default`. Errors: RuntimeError when it is closed."""
@@ -242,15 +257,27 @@ class Subscriber(_Port):
             return default
         return self._codec.decode(message) if self._codec.raw else message
 
+    @overload
+    def latest(self) -> Optional[M]: ...
+
+    @overload
+    def latest(self, default: D) -> Union[M, D]: ...
+
     def latest(self, default: Any = None) -> Any:
-        """The newest message that ever came, again and again; `default` before the first. Those that
-        were queued before it count as received. Errors: RuntimeError when it is closed."""
-        while True:
-            message = self._in.take(_NOTHING)
-            if message is _NOTHING:
-                break
-            self._newest = self._codec.decode(message) if self._codec.raw else message
-        return default if self._newest is _NOTHING else self._newest
+        """The newest message that came, again and again; `default` before the first, while it is
+        older than the subscriber's `stale_after`, and while its publisher is muted (isolated,
+        emergency stop) or has gone, unless the subscriber has `keep_in_emergency`. Those that were
+        queued before it count as received. Errors: RuntimeError when it is closed."""
+        message = self._in.latest(_NOTHING)
+        if message is _NOTHING:
+            self._newest = (_NOTHING, None)
+            return default
+        if not self._codec.raw:
+            return message
+        newest = self._newest
+        if newest[0] is not message:
+            newest = self._newest = (message, self._codec.decode(message))
+        return newest[1]
 
     def recv_view(self, timeout: Optional[float] = None) -> View:
         """As recv(), in place: nothing is copied. Errors: those of recv(); RuntimeError when 8 views
@@ -293,11 +320,11 @@ class Subscriber(_Port):
         """Whether there is a publisher."""
         return self.publishers > 0
 
-    async def recv_async(self, timeout: Optional[float] = None) -> Any:
+    async def recv_async(self, timeout: Optional[float] = None) -> M:
         """Waits for the next message on the asyncio loop that runs. A task that is cancelled takes
         none. Errors: those of recv()."""
-        message = await self._next(self._in.take, timeout)
-        return self._codec.decode(message) if self._codec.raw else message
+        message: M = await self._next(self._in.take, timeout)
+        return self._codec.decode(message) if self._codec.raw else message  # type: ignore[arg-type, no-any-return]
 
     async def _next(self, take: Callable[[Any], Any], timeout: Optional[float]) -> Any:
         limit = _timeout(timeout)
@@ -328,10 +355,10 @@ class Subscriber(_Port):
             self._in.remove_waiter(wakeup)
             self._idle_wakeups.append(wakeup)
 
-    def __aiter__(self) -> Any:
+    def __aiter__(self) -> "Subscriber[M]":
         return self
 
-    async def __anext__(self) -> Any:
+    async def __anext__(self) -> M:
         try:
             return await self.recv_async()
         except RuntimeError:
@@ -361,7 +388,7 @@ def _tell(come: "asyncio.Future[None]") -> None:
         come.set_result(None)
 
 
-class Link(Publisher, Subscriber):
+class Link(Publisher[M], Subscriber[M]):
     """One end of a connection between exactly two hubs, both ways, apart from all topics. Made by
     Hub.create_link(). Any thread, any asyncio loop."""
 
@@ -424,8 +451,8 @@ class Hub:
     @classmethod
     def shm(cls, name: str, **options: Any) -> "Hub":
         """A hub that meets those of the same name in this user's processes on this machine, through
-        shared memory. Options: directory, max_peers, handshake_limit_ms. Errors: PermissionError
-        when the directory belongs to somebody else; TypeError, ValueError, OSError."""
+        shared memory. Options: directory, max_peers, handshake_limit_ms, idle_limit_ms. Errors:
+        PermissionError when the directory belongs to somebody else; TypeError, ValueError, OSError."""
         return cls._new(_core.Hub.shm(_check.text("name", name), options))
 
     @classmethod
@@ -452,6 +479,22 @@ class Hub:
 
     # --- Ports
 
+    @overload
+    def create_link(
+        self,
+        name: str,
+        peer: str,
+        type: Type[M],
+        *,
+        depth: int = DEPTH,
+        overflow: str = "drop_oldest",
+        stale_after: Optional[float] = None,
+        keep_in_emergency: bool = False,
+        max_bytes: Optional[int] = None,
+        max_queued: int = 1024,
+    ) -> Link[M]: ...
+
+    @overload
     def create_link(
         self,
         name: str,
@@ -460,22 +503,60 @@ class Hub:
         *,
         depth: int = DEPTH,
         overflow: str = "drop_oldest",
+        stale_after: Optional[float] = None,
+        keep_in_emergency: bool = False,
         max_bytes: Optional[int] = None,
         max_queued: int = 1024,
-    ) -> Link:
+    ) -> Link[Any]: ...
+
+    def create_link(
+        self,
+        name: str,
+        peer: str,
+        type: Any = None,
+        *,
+        depth: int = DEPTH,
+        overflow: str = "drop_oldest",
+        stale_after: Optional[float] = None,
+        keep_in_emergency: bool = False,
+        max_bytes: Optional[int] = None,
+        max_queued: int = 1024,
+    ) -> Link[Any]:
         """This hub's end of a link with the hub named `peer`, which makes the other.
 
         depth: messages queued here, 1 to 65536. overflow: drop_oldest, latest, drop_newest.
-        max_bytes: of a message, 1 to 64 MiB; without it 1 MiB, or the type's size. max_queued:
-        messages under way to the peer, 2 to 1048576, its depth included.
+        stale_after, keep_in_emergency: as for subscribe(). max_bytes: of a message, 1 to 64 MiB; without it 1 MiB, or
+        the type's size. max_queued: messages under way to the peer, 2 to 1048576, its depth
+        included.
         Errors: TypeError for a type that cannot travel, or that the link has not; ValueError;
         RuntimeError when the hub is closed.
         """
         codec = codec_of(type)
-        receiving, sending = _receiving(depth, overflow), _sending(max_bytes, max_queued)
+        receiving = _receiving(depth, overflow, stale_after, keep_in_emergency)
+        sending = _sending(max_bytes, max_queued)
         _check.text("name", name), _check.text("peer", peer)
         out, in_ = self._core.create_link(name, peer, codec.format, *receiving, *sending)
         return Link(name, peer, out, in_, codec)
+
+    @overload
+    def advertise(
+        self,
+        topic: str,
+        type: Type[M],
+        *,
+        max_bytes: Optional[int] = None,
+        max_queued: int = 1024,
+    ) -> Publisher[M]: ...
+
+    @overload
+    def advertise(
+        self,
+        topic: str,
+        type: Any = None,
+        *,
+        max_bytes: Optional[int] = None,
+        max_queued: int = 1024,
+    ) -> Publisher[Any]: ...
 
     def advertise(
         self,
@@ -484,7 +565,7 @@ class Hub:
         *,
         max_bytes: Optional[int] = None,
         max_queued: int = 1024,
-    ) -> Publisher:
+    ) -> Publisher[Any]:
         """A publisher of `topic`. max_queued: of all its subscribers' queues together. Errors: as
         create_link()."""
         codec = codec_of(type)
@@ -492,13 +573,49 @@ class Hub:
         out = self._core.advertise(_check.text("topic", topic), codec.format, *sending)
         return Publisher(topic, out, codec)
 
+    @overload
     def subscribe(
-        self, topic: str, type: Any = None, *, depth: int = DEPTH, overflow: str = "drop_oldest"
-    ) -> Subscriber:
-        """A subscriber to `topic`, with a queue of `depth` messages for each publisher. Errors: as
+        self,
+        topic: str,
+        type: Type[M],
+        *,
+        depth: int = DEPTH,
+        overflow: str = "drop_oldest",
+        stale_after: Optional[float] = None,
+        keep_in_emergency: bool = False,
+    ) -> Subscriber[M]: ...
+
+    @overload
+    def subscribe(
+        self,
+        topic: str,
+        type: Any = None,
+        *,
+        depth: int = DEPTH,
+        overflow: str = "drop_oldest",
+        stale_after: Optional[float] = None,
+        keep_in_emergency: bool = False,
+    ) -> Subscriber[Any]: ...
+
+    def subscribe(
+        self,
+        topic: str,
+        type: Any = None,
+        *,
+        depth: int = DEPTH,
+        overflow: str = "drop_oldest",
+        stale_after: Optional[float] = None,
+        keep_in_emergency: bool = False,
+    ) -> Subscriber[Any]:
+        """A subscriber to `topic`, with a queue of `depth` messages for each publisher.
+
+        stale_after: seconds, above 0; latest() gives nothing while its newest message is older:
+        its publisher has died, is frozen or is silent. None: no limit. keep_in_emergency: latest()
+        keeps its message when the publisher is muted (isolated, emergency stop) or has gone, as a
+        map or parameters should. recv() and try_recv() give every message, however old. Errors: as
         create_link()."""
         codec = codec_of(type)
-        receiving = _receiving(depth, overflow)
+        receiving = _receiving(depth, overflow, stale_after, keep_in_emergency)
         in_ = self._core.subscribe(_check.text("topic", topic), codec.format, *receiving)
         return Subscriber(topic, in_, codec)
 

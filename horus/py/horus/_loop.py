@@ -3,15 +3,16 @@
 C++; what is left is asyncio's own, inherited."""
 
 import asyncio
-import selectors
 import ssl
 import sys
 import threading
+import tracemalloc
 import warnings
-from asyncio import base_events, events, format_helpers, selector_events
+from asyncio import base_events, events, format_helpers, selector_events, tasks
 from typing import Any, Optional
 
-from horus import _core
+from horus import _core, _driven
+from horus._interrupts import Interrupts
 
 _base_events: Any = base_events
 _format_helpers: Any = format_helpers
@@ -50,16 +51,20 @@ class EventLoop(_core.LoopCore, _SelectorEventLoop):  # type: ignore[misc]
     """
 
     def __init__(self) -> None:
-        # asyncio's constructor wants a selector; nothing ever waits in this one.
-        super().__init__(selectors.SelectSelector())
+        super().__init__(_driven.Turns(self))
+        self._ready = _driven.ReadyQueue(self)
 
     # --- Running
 
     def run_forever(self) -> None:
         """Until stop()."""
+        before = self._set_until_stopped(True)
+        interrupts = Interrupts(self)
         try:
             super().run_forever()
         finally:
+            interrupts.end()
+            self._set_until_stopped(before)
             if threading.current_thread() is not threading.main_thread():
                 self._leave_thread()
 
@@ -86,11 +91,14 @@ class EventLoop(_core.LoopCore, _SelectorEventLoop):  # type: ignore[misc]
         """By a factory, or in debug mode."""
         return _SelectorEventLoop.create_task(self, coro, **options)
 
-    def _stop_serving(self, sock: Any) -> None:
-        """Its port is free when this returns."""
-        self._remove_reader(sock.fileno())
-        self._submit_now()
-        sock.close()
+    # --- Somebody in a task runs the loop by hand
+
+    def _suspend_task(self) -> Any:
+        """The task that does so is not the current one while others run."""
+        return _swap_current_task(self, None)
+
+    def _restore_task(self, task: Any) -> None:
+        _swap_current_task(self, task)
 
     # --- Signals wake the loop by a socket, which is made with the first handler
 
@@ -139,12 +147,10 @@ class EventLoop(_core.LoopCore, _SelectorEventLoop):  # type: ignore[misc]
         """In debug mode, and asyncio's own handles."""
         if handle._cancelled:
             return
-        if not isinstance(handle, events.Handle):
-            handle = _Callback(handle, self)
-        if not self._debug:
-            handle._run()
-            return
         try:
+            if not self._debug:
+                handle._run()
+                return
             self._current_handle = handle
             start = self.time()
             handle._run()
@@ -155,6 +161,7 @@ class EventLoop(_core.LoopCore, _SelectorEventLoop):  # type: ignore[misc]
                 )
         finally:
             self._current_handle = None
+            handle = None  # an exception's traceback can keep this frame, and the frame its task
 
     def _debug_handle(self, callback: Any, args: Any, context: Any) -> Any:
         return events.Handle(callback, args, self, context)
@@ -184,14 +191,22 @@ class EventLoop(_core.LoopCore, _SelectorEventLoop):  # type: ignore[misc]
 
     def __del__(self) -> None:
         if not self.is_closed():
-            warnings.warn(f"unclosed event loop {self!r}", ResourceWarning, source=self)
+            # A warning that is kept would keep the loop: it names its source where that can be told.
+            source = self if tracemalloc.is_tracing() else None
+            warnings.warn(f"unclosed event loop {self!r}", ResourceWarning, source=source)
             if not self.is_running() and not sys.is_finalizing():
                 self.close()
 
 
-def _Callback(handle: Any, loop: EventLoop) -> Any:
-    """asyncio's own handle for one that was made before debug mode was switched on."""
-    return events.Handle(handle._callback, handle._args, loop, handle.get_context())
+def _swap_current_task(loop: EventLoop, task: Any) -> Any:
+    swap = getattr(tasks, "_swap_current_task", None)
+    if swap is not None:
+        return swap(loop, task)
+    current: Any = getattr(tasks, "_current_tasks")
+    before = current.pop(loop, None)
+    if task is not None:
+        current[loop] = task
+    return before
 
 
 def new_event_loop() -> EventLoop:

@@ -9,7 +9,7 @@ import time
 from typing import Any, Callable, Iterable, List, Optional
 
 from horus import _check
-from horus._topics import DEPTH, Board, Inbox
+from horus._topics import DEPTH, Board, Inbox, MutePass
 
 _QUIET_SECONDS = 1.0  # between two tracebacks of one node
 
@@ -21,8 +21,9 @@ class _State:
         self.name: Optional[str] = None
         self.rate: Optional[float] = None
         self.functions: "dict[str, Callable[..., Any]]" = {}
-        self.wanted: "dict[str, tuple[int, str]]" = {}  # subscriptions from before it was added
+        self.wanted: "dict[str, tuple[int, str, bool]]" = {}  # subscriptions from before it was added
         self.board: Optional[Board] = None
+        self.keeps = False  # it acts on during an emergency stop
         self.logs = True
         self.logged_at: Optional[float] = None
         self.held_back = 0
@@ -78,6 +79,15 @@ class Node:
         node._horus = _State()  # here, so that a class that forgets super().__init__() works
         return node
 
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        rate = vars(cls).get("rate")
+        if isinstance(rate, (int, float)):
+            raise TypeError(
+                f"rate = {rate!r} in class {cls.__name__} is not looked at: super().__init__(rate={rate!r}), "
+                f"or scheduler.add(node, rate={rate!r})"
+            )
+
     def __init__(
         self,
         name: Optional[str] = None,
@@ -115,10 +125,6 @@ class Node:
 
     def tick(self) -> Any:
         """Once per release. Must return soon: everybody else on this scheduler waits."""
-        if "tick" not in self._horus.functions:
-            raise NotImplementedError(
-                f"{type(self).__name__} has no tick(); write one, or Node(name, tick=function)"
-            )
         return self._call("tick")
 
     def shutdown(self) -> Any:
@@ -146,12 +152,26 @@ class Node:
             raise RuntimeError(f"node {self.name!r} is in a scheduler; its name stays")
         self._horus.name = _check.text("name", name)
 
+    @property
+    def rate(self) -> Optional[float]:
+        """Hz as given to the constructor; None: the scheduler's `tick_rate`, or event-driven."""
+        return self._horus.rate
+
+    @rate.setter
+    def rate(self, rate: Any) -> None:
+        raise AttributeError(
+            f"rate of node {self.name!r} is set by super().__init__(rate={rate!r}), or "
+            f"scheduler.add(node, rate={rate!r})"
+        )
+
     def send(self, topic: str, message: Any) -> bool:
         """Hands the object itself to every node that has subscribed to `topic`. Never blocks. Any
         thread.
 
-        False when a subscriber with overflow="drop_newest" had no room. RuntimeError before the
-        node is in a scheduler.
+        False when a subscriber with overflow="drop_newest" had no room, while the node's watchdog
+        has isolated it, and during an emergency stop, when nothing is sent but by
+        enter_safe_state() and by nodes with keep_in_emergency.
+        RuntimeError before the node is in a scheduler.
         """
         return self._board().send(self, _check.text("topic", topic), message)
 
@@ -166,24 +186,48 @@ class Node:
 
     def has_msg(self, topic: str) -> bool:
         """Whether recv() would give a message."""
-        return bool(self._inbox(topic).queue)
+        return self._inbox(topic).waits()
 
-    def subscribe(self, topic: str, depth: int = DEPTH, overflow: str = "drop_oldest") -> None:
+    def subscribe(
+        self,
+        topic: str,
+        depth: int = DEPTH,
+        overflow: str = "drop_oldest",
+        keep_in_emergency: bool = False,
+    ) -> None:
         """A queue of `depth` messages, 1 to 65536. Full, it loses its oldest ("drop_oldest"), all
         but the newest ("latest") or what comes ("drop_newest"). Called again, it changes the queue
-        that there is."""
+        that there is. An emergency stop holds it and its reset empties it, unless
+        `keep_in_emergency` (a map, parameters)."""
         Inbox(depth, overflow)  # checks them
         _check.text("topic", topic)
+        keeps = _check.flag("keep_in_emergency", keep_in_emergency)
         if self._horus.board is None:
-            self._horus.wanted[topic] = (depth, overflow)
+            self._horus.wanted[topic] = (depth, overflow, keeps)
         else:
             self._inbox(topic).shape(depth, overflow)
+            self._inbox(topic).keeps = keeps
 
     # --- What the scheduler calls
+
+    def _enter_safe_state(self) -> None:
+        with MutePass():
+            self.enter_safe_state()
 
     def _call(self, phase: str) -> Any:
         function = self._horus.functions.get(phase)
         return None if function is None else function(self)
+
+    def _mistake(self, phase: str, result: Any) -> Optional[TypeError]:
+        """Whatever runs only when it is awaited or iterated has not run."""
+        if inspect.iscoroutine(result) or inspect.isgenerator(result):
+            result.close()
+        elif not (inspect.isawaitable(result) or inspect.isasyncgen(result)):
+            return None
+        return TypeError(
+            f"{phase}() of node {self.name!r} gave a {type(result).__name__}, which nobody awaits: "
+            "derive from horus.AsyncNode and await it in tick_async()"
+        )
 
     def _board(self) -> Board:
         if self._horus.board is None:
@@ -199,18 +243,51 @@ class Node:
         self._horus.name = name
         self._horus.board = board
         self._horus.logs = logs
-        for topic, (depth, overflow) in self._horus.wanted.items():
+        for topic, (depth, overflow, keeps) in self._horus.wanted.items():
             board.inbox(self, topic).shape(depth, overflow)
+            board.inbox(self, topic).keeps = keeps
         self._horus.wanted.clear()
 
     def _check_methods(self) -> None:
-        for phase in ("tick", "init", "shutdown"):
-            method = self._horus.functions.get(phase) or getattr(self, phase)
+        kind = type(self)
+        functions = self._horus.functions
+        if kind.tick is Node.tick and "tick" not in functions and "tick" not in vars(self):
+            raise TypeError(
+                f"{kind.__name__} has no tick(); write one, or Node(name, tick=function)"
+            )
+        for phase, own in (("tick", ()), ("init", ()), ("shutdown", ()), ("on_error", (None,))):
+            method = functions.get(phase) or getattr(self, phase)
             if inspect.iscoroutinefunction(method):
                 raise TypeError(
                     f"{phase}() of node {self.name!r} is async: derive from horus.AsyncNode, write "
                     "tick_async(), and add it to a horus.AsyncScheduler"
                 )
+            self._check_call(phase, method, (self, *own) if phase in functions else own)
+
+    def _check_call(self, phase: str, method: Any, arguments: "tuple[Any, ...]") -> None:
+        """Mistakes that would show only when it is called, or never."""
+        if not callable(method):
+            raise TypeError(
+                f"{phase} of node {self.name!r} is a {type(method).__name__}, not a function"
+            )
+        if inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method):
+            raise TypeError(
+                f"{phase}() of node {self.name!r} contains a yield, so calling it runs nothing; return "
+                "instead, or derive from horus.AsyncNode and await"
+            )
+        try:
+            signature = inspect.signature(method)
+        except (TypeError, ValueError):  # a function of C that says nothing
+            return
+        try:
+            signature.bind(*arguments)
+        except TypeError as error:
+            given = {"on_error": "the error"}.get(phase, "nothing but self")
+            if phase in self._horus.functions:
+                given = "the node" + (" and the error" if phase == "on_error" else "")
+            raise TypeError(
+                f"{phase}{signature} of node {self.name!r} is called with {given}: {error}"
+            ) from None
 
     def _report(self, error: BaseException, phase: str) -> str:
         """Logs a failure with its traceback, at most once a second for ticks; gives its line."""
@@ -230,6 +307,6 @@ class Node:
         if phase == "tick":
             state.logged_at, state.held_back = now, 0
         logging.getLogger(f"horus.{self.name}").error(
-            "%s failed: %s%s", phase, line, more, exc_info=error
+            "%s: %s failed: %s%s", self.name, phase, line, more, exc_info=error
         )
         return line

@@ -2,10 +2,21 @@
 """Reactor: Horus' operations in an asyncio loop that is somebody else's."""
 
 import asyncio
+import itertools
 from typing import Any, Coroutine, Optional
 
 from horus import _core
+from horus._interrupts import Interrupts
 from horus._loop import EventLoop
+
+
+_numbers = itertools.count(1)
+
+
+async def _end_all(core: _core.LoopCore, whose: int) -> None:
+    """Cancels what this Reactor was asked for (0: everything), and waits for the ends."""
+    while pending := core._cancel_all(whose):
+        await asyncio.wait(pending)
 
 
 class _Attached(_core.AttachedCore):
@@ -15,20 +26,26 @@ class _Attached(_core.AttachedCore):
         self._users = 0
         self._host: Any = None
         self._fd = -1
+        self._interrupts: Optional[Interrupts] = None
 
     def enter(self, host: Any) -> None:
         if self._users == 0 and self._fd < 0:
             self._fd, self._host = self._attach(host), host
             host.add_reader(self._fd, self._pump)
+            self._interrupts = Interrupts(host)
+            self._interrupts.end_with(host)
         self._users += 1
 
     async def leave(self) -> None:
         self._users -= 1
         try:
-            while self._users == 0 and (pending := self._cancel_all()):
-                await asyncio.wait(pending)
+            if self._users == 0:
+                await _end_all(self, 0)
         finally:
             if self._users == 0 and self._fd >= 0:
+                if self._interrupts is not None:
+                    self._interrupts.end()
+                    self._interrupts = None
                 self._host.remove_reader(self._fd)
                 self._fd, self._host = -1, None
                 self._detach()
@@ -52,13 +69,15 @@ class Reactor:
         await scheduler.run_async()                        # an AsyncScheduler shares the reactor
 
     The loop watches one descriptor. Attached to a loop a second time it is the same reactor, on
-    Horus' own loop it is the loop's; what is still under way when the last block is left is
-    cancelled, and waited for. The loop's thread. Errors: RuntimeError where another reactor lives
-    on the thread.
+    Horus' own loop it is the loop's. At the end of the block the operations that it was asked for
+    and that are still under way are cancelled, and waited for; in somebody else's loop the last
+    block also ends files and awaitables of extension modules. The loop's thread. Errors:
+    RuntimeError where another reactor lives on the thread.
     """
 
     def __init__(self) -> None:
         self._core: Optional[_core.LoopCore] = None
+        self._number = next(_numbers)
 
     @classmethod
     def attach(cls) -> "Reactor":
@@ -77,8 +96,13 @@ class Reactor:
 
     async def __aexit__(self, *_: Any) -> None:
         core, self._core = self._core, None
-        if isinstance(core, _Attached):
-            await core.leave()
+        if core is None:
+            return
+        try:
+            await _end_all(core, self._number)
+        finally:
+            if isinstance(core, _Attached):
+                await core.leave()
 
     def __enter__(self) -> None:
         raise TypeError("a Reactor is attached with `async with`, not `with`")
@@ -87,15 +111,21 @@ class Reactor:
 
     def sock_recv(self, sock: Any, nbytes: int) -> Coroutine[Any, Any, bytes]:
         """At most so many bytes from a non-blocking socket, b"" at the end."""
-        return self._in_use().sock_recv(sock, nbytes)
+        begun: Coroutine[Any, Any, bytes] = self._begun(self._in_use().sock_recv(sock, nbytes))
+        return begun
 
     def sock_recv_into(self, sock: Any, buffer: Any) -> Coroutine[Any, Any, int]:
         """The number of bytes that came; the buffer is held until it has ended."""
-        return self._in_use().sock_recv_into(sock, buffer)
+        begun: Coroutine[Any, Any, int] = self._begun(self._in_use().sock_recv_into(sock, buffer))
+        return begun
 
     def sock_sendall(self, sock: Any, data: Any) -> Coroutine[Any, Any, None]:
         """Sends all of it; the buffer is held until it has ended."""
-        return self._in_use().sock_sendall(sock, data)
+        begun: Coroutine[Any, Any, None] = self._begun(self._in_use().sock_sendall(sock, data))
+        return begun
+
+    def _begun(self, operation: Any) -> Any:
+        return _core.mark(operation, self._number)
 
     def _in_use(self) -> _core.LoopCore:
         if self._core is None:

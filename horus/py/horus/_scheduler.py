@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 import weakref
-from typing import Any, Callable, Dict, List, Optional, Tuple, TypeVar, Union
+from typing import Any, Callable, Coroutine, Dict, List, Optional, Tuple, TypeVar, Union, overload
 
 from horus import _check, _core
 from horus import _hub as _hub  # noqa: F401 (before what follows: hubs end after the nodes)
@@ -18,6 +18,7 @@ from horus._config import ConfigLike, SchedulerConfig, core_of
 from horus._node import CppNode, Node
 from horus._topics import Board
 
+T = TypeVar("T")
 N = TypeVar("N", bound=Union[Node, _core.NodeBase])
 _LONGEST_S = 1e9
 _cpp_nodes: "weakref.WeakSet[_core.NodeBase]" = weakref.WeakSet()  # those in schedulers
@@ -110,7 +111,7 @@ class Scheduler:
         self._core = _core.Scheduler(core_of(config))
         self._nodes: List[Union[Node, CppNode]] = []
         self._explicit: List[bool] = []
-        self._board = Board()
+        self._board = _board_of(self._core)
 
     @classmethod
     def from_config(cls, config: Union[SchedulerConfig, str, "os.PathLike[str]"]) -> Any:
@@ -135,15 +136,32 @@ class Scheduler:
         critical: bool = False,
         circuit_breaker: Optional[bool] = None,
         auto_restart: Optional[bool] = None,
+        restart_delay_ms: Optional[float] = None,
+        restart_longest_delay_ms: Optional[float] = None,
+        restart_within_ms: Optional[float] = None,
+        max_restarts: Optional[int] = None,
+        restart_for_ever: Optional[bool] = None,
+        keep_in_emergency: bool = False,
     ) -> N:
         """Adds a node, before the run, and gives it back.
 
         priority: 0 first, 100 without one. rate: Hz, above 0 to 100 000. deadline_ms (grid point to
         end) and budget_ms (execution): 0 to 10 000, 0: none. watchdog_ms: 10 to 60 000, at least 3
         periods. on_miss, on_budget: warn, skip, degrade, cancel (deadlines of AsyncNodes only),
-        safe_mode, stop. overrun: skip, queue, cancel. Errors: TypeError, ValueError (also for a
-        name that is taken), RuntimeError while it runs.
+        safe_mode, stop. overrun: skip, queue, cancel. keep_in_emergency: it only looks, and ticks
+        on and sends during an emergency stop.
+
+        auto_restart: a node that fails again and again begins a new life, shutdown() and init(). Each
+        of the following says auto_restart too, and wins over the scheduler's setting. The pause
+        before it is restart_delay_ms, doubling up to restart_longest_delay_ms. After max_restarts,
+        and restart_within_ms after the first failure, the node stays stopped; with restart_for_ever
+        it never does, for a device that is unplugged and comes back. A critical node that is not
+        back within 3 x its watchdog (3 s without one) trips the emergency stop then, and the
+        restarts go on after the reset.
+
+        Errors: TypeError, ValueError (also for a name that is taken), RuntimeError while it runs.
         """
+        self._core.check_building("add()")
         kept: Any = node
         if isinstance(node, _core.NodeBase):
             kept = CppNode(node)
@@ -179,6 +197,18 @@ class Scheduler:
             "auto_restart": None
             if auto_restart is None
             else _check.flag("auto_restart", auto_restart),
+            "restart_delay_ms": maybe("restart_delay_ms", restart_delay_ms, 0, 86_400_000, "ms"),
+            "restart_longest_delay_ms": maybe(
+                "restart_longest_delay_ms", restart_longest_delay_ms, 0, 86_400_000, "ms"
+            ),
+            "restart_within_ms": maybe("restart_within_ms", restart_within_ms, 0, 86_400_000, "ms"),
+            "max_restarts": None
+            if max_restarts is None
+            else _check.integer("max_restarts", max_restarts, 0, 1_000_000),
+            "restart_for_ever": None
+            if restart_for_ever is None
+            else _check.flag("restart_for_ever", restart_for_ever),
+            "keep_in_emergency": _check.flag("keep_in_emergency", keep_in_emergency),
             "logging": _check.flag("logging_enabled", logging_enabled),
         }
         if on_budget == "cancel":
@@ -189,6 +219,7 @@ class Scheduler:
         self._core.add(node, name, isinstance(node, Node) and self._is_async(node), **options)
         self._nodes.append(kept)
         self._explicit.append(explicit)
+        state.keeps = keep_in_emergency
         kept._attach(name, self._board, logging_enabled)
         if isinstance(node, _core.NodeBase):
             _cpp_nodes.add(node)
@@ -228,7 +259,7 @@ class Scheduler:
         long. A second one calls every enter_safe_state() and interrupts the shutdown() that runs.
         Signal handlers of your own run as usual; they may call stop(). When a node's init() raises,
         and it does not restart, run() raises that. Errors: RuntimeError when the scheduler cannot
-        start, or one runs on this thread.
+        start, one runs on this thread, or the end took longer than its limits.
         """
         with _Running(self), _Signals(self.stop) as signals:
             result = self._core.run(_seconds(duration), signals.fd, signals.heard)
@@ -249,13 +280,15 @@ class Scheduler:
         self._core.stop()
 
     def emergency_stop(self) -> None:
-        """No node is released until reset_emergency_stop(), and every enter_safe_state() is called
-        by priority."""
+        """Nothing acts until reset_emergency_stop(): no node is released but those with
+        keep_in_emergency, what they send goes nowhere, and every enter_safe_state() is called by
+        priority."""
         self._core.emergency_stop()
 
     def reset_emergency_stop(self) -> None:
-        """Releases nodes again."""
-        self._core.reset_emergency_stop()
+        """Releases nodes again, by hand only. What was sent to them meanwhile is gone: nothing that
+        was commanded during the stop is carried out."""
+        self._board.reset(self._core.reset_emergency_stop)
 
     @property
     def emergency_stopped(self) -> bool:
@@ -269,8 +302,11 @@ class Scheduler:
         self._core.pause(_check.text("name", name))
 
     def resume(self, name: str) -> None:
-        """Releases it again."""
-        self._core.resume(_check.text("name", name))
+        """Releases it again. Its queues have kept what came, but those with overflow="latest"."""
+        node = self._node(name)
+        if isinstance(node, Node):
+            self._board.forget_latest(node)
+        self._core.resume(name)
 
     def restart(self, name: str) -> None:
         """shutdown(), then init(). Before the run: nothing."""
@@ -331,7 +367,7 @@ class Scheduler:
 
     def __del__(self) -> None:
         core = getattr(self, "_core", None)
-        if core is not None:
+        if core is not None and core.started_here():
             core.close()
 
     def _is_async(self, node: Node) -> bool:
@@ -346,12 +382,16 @@ class Scheduler:
             )
         node._check_methods()
 
-    def _finish(self, result: Tuple[int, Optional[BaseException]]) -> None:
-        code, error = result
+    def _finish(self, result: Tuple[int, Optional[BaseException], str]) -> None:
+        code, error, problem = result
         if error is not None:
             raise error
+        if code == 75:
+            raise RuntimeError(
+                "the end of the run took longer than its limits (5 s, shutdown_limit); the log says who"
+            )
         if code != 0:
-            raise RuntimeError("the scheduler could not start; the last line of the log says why")
+            raise RuntimeError(f"the scheduler could not start: {problem or 'the log says why'}")
 
     def _free_name(self, name: str, explicit: bool) -> str:
         names = self.get_node_names()
@@ -390,6 +430,49 @@ class Scheduler:
         return stats
 
 
+def _board_of(core: Any) -> Board:
+    """Nodes hold the board, and must not hold the scheduler."""
+    behind = weakref.ref(core)
+
+    def stopped() -> bool:
+        scheduler = behind()
+        return scheduler is not None and scheduler.emergency_stopped()
+
+    def keeps_on(node: Any) -> bool:
+        scheduler = behind()
+        return scheduler is None or scheduler.keeps_in_emergency(node.name, node._horus.keeps)
+
+    def isolated(node: Any) -> bool:
+        scheduler = behind()
+        return scheduler is not None and scheduler.is_isolated(node.name)
+
+    return Board(stopped, keeps_on, isolated)
+
+
+def _check_runnable(node: Any) -> None:
+    """What can be mistaken for a coroutine."""
+    name = getattr(node, "__qualname__", type(node).__qualname__)
+    if inspect.isasyncgen(node) or inspect.isasyncgenfunction(node):
+        raise TypeError(
+            f"{name} has a yield: it is an asynchronous generator, and run() takes a coroutine"
+        )
+    if inspect.isawaitable(node) and not inspect.iscoroutine(node):
+        raise TypeError(
+            f"run() takes a coroutine, not a {type(node).__name__}: await it in an async def main(), "
+            "and write horus.run(main())"
+        )
+
+
+@overload
+def run(main: Coroutine[Any, Any, T], /) -> T: ...
+
+
+@overload
+def run(
+    *nodes: Union[Node, _core.NodeBase], duration: Optional[float] = None, config: ConfigLike = None
+) -> None: ...
+
+
 def run(*nodes: Any, duration: Optional[float] = None, config: ConfigLike = None) -> Any:
     """Runs these nodes together: a Scheduler (an AsyncScheduler where one of them is an AsyncNode),
     add() and run(). With a coroutine instead of nodes: asyncio.run() on Horus' own event loop, and
@@ -397,6 +480,12 @@ def run(*nodes: Any, duration: Optional[float] = None, config: ConfigLike = None
     from horus._async import AsyncNode, AsyncScheduler
     from horus._loop import new_event_loop
 
+    for function in nodes:
+        _check_runnable(function)
+        if inspect.isroutine(function) or isinstance(function, type):
+            name = function.__name__
+            what = "a class" if isinstance(function, type) else "a function"
+            raise TypeError(f"{name} is {what}; call it: horus.run({name}())")
     if len(nodes) == 1 and inspect.iscoroutine(nodes[0]):
         if duration is not None or config is not None:
             nodes[0].close()
@@ -405,6 +494,13 @@ def run(*nodes: Any, duration: Optional[float] = None, config: ConfigLike = None
             return runner.run(nodes[0])
     if not nodes:
         raise TypeError("run() needs at least one node, or a coroutine")
+    coroutines = [node for node in nodes if inspect.iscoroutine(node)]
+    for coroutine in coroutines:
+        coroutine.close()
+    if coroutines:
+        raise TypeError(
+            "run() takes one coroutine, or nodes: start further ones in it, with asyncio.TaskGroup()"
+        )
     kind = AsyncScheduler if any(isinstance(node, AsyncNode) for node in nodes) else Scheduler
     scheduler = kind(config)
     for node in nodes:

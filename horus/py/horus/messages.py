@@ -11,9 +11,10 @@ Image and PointCloud is the part of variable length. Plain values; one thread at
 """
 
 import ctypes
+import difflib
 from ctypes import Structure, c_bool, c_char, c_double, c_float, c_int16, c_int64
 from ctypes import c_uint8, c_uint16, c_uint32
-from typing import Any, Dict, Sequence, Union
+from typing import Any, Dict, Optional, Sequence, Tuple, Union
 
 __all__ = [
     "BatteryState",
@@ -54,6 +55,20 @@ class Message(Structure):
         if len(tail) > 0:
             self.tail = tail
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        limits = _limits(type(self)).get(name)
+        if limits is None:
+            if name != "tail" and not name.startswith("_") and not hasattr(type(self), name):
+                raise AttributeError(_unknown(type(self), name))
+        elif isinstance(value, int) and not limits[0] <= value <= limits[1]:
+            raise ValueError(
+                f"{type(self).__name__}.{name} is {limits[0]} to {limits[1]}, not {value}"
+            )
+        super().__setattr__(name, value)
+
+    def __getattr__(self, name: str) -> Any:  # only what is not there
+        raise AttributeError(_unknown(type(self), name))
+
     def __repr__(self) -> str:
         values = [f"{name}={_shown(getattr(self, name))}" for name, *_ in type(self)._fields_]
         if hasattr(type(self), "Tail"):
@@ -78,6 +93,32 @@ def _blank(type_: Any) -> bytes:
             setattr(blank, name, value)
         type_._blank = bytes(blank)
     return bytes(type_._blank)
+
+
+def _limits(type_: Any) -> Dict[str, Tuple[int, int]]:
+    """What its integer fields can hold: ctypes itself cuts larger ones off."""
+    known: Optional[Dict[str, Tuple[int, int]]] = vars(type_).get("_limits_of_fields")
+    if known is None:
+        known = {}
+        for base in type_.__mro__:
+            for name, kind, *_ in vars(base).get("_fields_", ()):
+                letter = getattr(kind, "_type_", None)
+                if isinstance(letter, str) and letter in "bhilq":
+                    half = 1 << (8 * ctypes.sizeof(kind) - 1)
+                    known[name] = (-half, half - 1)
+                elif isinstance(letter, str) and letter in "BHILQ":
+                    known[name] = (0, (1 << 8 * ctypes.sizeof(kind)) - 1)
+        type_._limits_of_fields = known
+    return known
+
+
+def _unknown(type_: Any, name: str) -> str:
+    names = [field for base in type_.__mro__ for field, *_ in vars(base).get("_fields_", ())]
+    if hasattr(type_, "Tail"):
+        names.append("tail")
+    near = difflib.get_close_matches(name, names, 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names)}"
+    return f"{type_.__name__} has no field {name!r}; {hint}"
 
 
 def _shown(value: Any) -> str:

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The first line, then at most one per second: a sensor that is gone must not flood the log. One thread. Internal.
+// Failures of one kind are one line per second: the first at once, then one with the number of those in between. A sensor
+// that is gone, or a peer that knocks again and again, must not flood the log. One thread. Internal.
 #pragma once
+
+#include <horus/base/compiler.hpp>
 
 #include <cstdint>
 #include <string>
@@ -14,7 +17,7 @@ class QuietLog {
  public:
   /// May a line be written now? Otherwise it is counted.
   bool may(std::int64_t now_ns) noexcept {
-    if (wrote_ && now_ns - last_ns_ < kQuiet_ns) return ++held_back_, false;
+    if (wrote_ && now_ns >= last_ns_ && now_ns - last_ns_ < kQuiet_ns) return ++held_back_, false;
     wrote_ = true;
     last_ns_ = now_ns;
     return true;
@@ -24,6 +27,8 @@ class QuietLog {
     if (held_back_ == 0) return {};
     return fmt::format(" ({} more since)", std::exchange(held_back_, 0));
   }
+  /// Lines that nobody has been told of yet.
+  [[nodiscard]] std::uint64_t held_back() const noexcept { return held_back_; }
 
  private:
   static constexpr std::int64_t kQuiet_ns = 1'000'000'000;

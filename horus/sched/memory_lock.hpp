@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// Keeps the memory that a real-time run uses from being paged out, or from being paged in late. Internal.
+#pragma once
+
+#include <horus/base/compiler.hpp>
+
+#include <string>
+
+namespace horus::detail {
+
+/// What could be locked, in words.
+struct MemoryLock {
+  bool whole = false;   ///< everything that the process has touched or ever touches
+  std::string refused;  ///< why not, for a person; empty when `whole`
+};
+
+/// Locks what is used, not what is merely reserved: pages count when they are touched (MLOCK_ONFAULT), so a publisher's
+/// gigabyte of unused slots costs nothing. Where the system refuses that (RLIMIT_MEMLOCK counts the size of mappings, not
+/// what is touched), the stack of the calling thread alone. Calls prefault(). Source: mlockall(2), mlock2(2).
+MemoryLock lock_memory();
+
+/// Touches what the calling thread is going to need: half a megabyte of its stack, and frames of coroutines.
+void prefault() noexcept;
+
+}  // namespace horus::detail
