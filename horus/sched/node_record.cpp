@@ -111,7 +111,8 @@ void NodeRecord::prepare(Executor& on, const SchedulerConfig& config) {
   on_time_ns_ = periodic() ? static_cast<std::int64_t>(1e9 / settings.rate.hz) : -1;
   failures_in_row_ = 0;
   calm_ = false;
-  skip_next_ = safe_episode_ = missed_ = leaving_ = settling_ = isolated_ = settle_isolation_ = false;
+  skip_next_ = safe_episode_ = missed_ = leaving_ = settling_ = settle_isolation_ = false;
+  vitals.isolated.store(false, std::memory_order_relaxed);
   queued_for_ = -1;
   vitals.timeout_ns.store(*settings.watchdog_enabled ? settings.watchdog->count() : 0,
                           std::memory_order_relaxed);
@@ -220,12 +221,12 @@ void NodeRecord::feed(std::int64_t now) noexcept {
   if (vitals.timeout_ns.load(std::memory_order_relaxed) == 0) return;
   vitals.fed_ns.store(now, std::memory_order_relaxed);
   const bool expired = vitals.step.load(std::memory_order_acquire) != WatchdogStep::well;
-  if (!expired && !isolated_) [[likely]]
+  if (!expired && !vitals.isolated.load(std::memory_order_relaxed)) [[likely]]
     return;
-  isolated_ = false;
   vitals.step.store(WatchdogStep::well,
                     std::memory_order_seq_cst);  // before it is unmuted: mute_from_outside()
   vitals.acted.store(WatchdogStep::well, std::memory_order_seq_cst);
+  vitals.isolated.store(false, std::memory_order_seq_cst);
   if (expired && seen_step_ == WatchdogStep::well) {  // it expired while the loop was blocked
     const std::int64_t stepped = vitals.stepped_ns.load(std::memory_order_relaxed);
     record_event(TimelineEvent::Kind::watchdog, stepped, stepped, 1);
@@ -282,12 +283,12 @@ void NodeRecord::climb_ladder() noexcept {
         break;
       case WatchdogStep::isolated:
         cancel_tick(TickOutcome::cancelled_watchdog);
-        isolated_ = true;
         settle_isolation_ = in_flight_;
         if (!first) break;
         log_error(fmt::format("{}: isolated: no successful tick for {} ({}); its outputs are muted{}",
                               node_name_, since, where,
                               settings.critical ? ", and as it is critical: emergency stop" : ""));
+        vitals.isolated.store(true, std::memory_order_release);
         executor->scheduler().mute(*node, true);
         settle_isolation_ = enter_safe_state() && in_flight_;
         if (settings.critical) executor->scheduler().emergency_stop();
@@ -298,10 +299,12 @@ void NodeRecord::climb_ladder() noexcept {
 
 // Who feeds clears the step first and unmutes then; so either this sees that, or it comes before the unmuting.
 void NodeRecord::mute_from_outside() noexcept {
+  vitals.isolated.store(true, std::memory_order_seq_cst);
   const bool done = executor->scheduler().try_mute(*node, true);
   vitals.mute_owed.store(!done, std::memory_order_relaxed);
-  if (done && vitals.step.load(std::memory_order_seq_cst) == WatchdogStep::well)
-    vitals.mute_owed.store(!executor->scheduler().try_mute(*node, false), std::memory_order_relaxed);
+  if (vitals.step.load(std::memory_order_seq_cst) != WatchdogStep::well) return;
+  vitals.isolated.store(false, std::memory_order_seq_cst);
+  if (done) vitals.mute_owed.store(!executor->scheduler().try_mute(*node, false), std::memory_order_relaxed);
 }
 
 void NodeRecord::Account::resumed(const Chain&, std::int64_t now_ns) noexcept {
@@ -377,9 +380,8 @@ void NodeRecord::settled(std::int64_t now) noexcept {
   if (!held()) let_act(now);
 }
 
-// A watchdog that has expired begins anew; what it has muted stays so until a tick succeeds.
+// A watchdog that has expired begins anew; what it has isolated stays so until a tick succeeds.
 void NodeRecord::let_act(std::int64_t now) noexcept {
-  if (vitals.acted.load(std::memory_order_acquire) == WatchdogStep::isolated) isolated_ = true;
   vitals.step.store(WatchdogStep::well, std::memory_order_relaxed);
   vitals.acted.store(WatchdogStep::well, std::memory_order_relaxed);
   seen_step_ = WatchdogStep::well;

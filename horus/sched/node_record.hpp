@@ -59,7 +59,6 @@ class NodeRecord final : public Chain, public ExecutionAccount {
   bool in_flight_ = false;
   bool leaving_ = false;
   bool settling_ = false;          // an emergency stop has been heard, and what it did then has not ended
-  bool isolated_ = false;          // muted by its watchdog until it succeeds
   bool shields_stopped_ = false;   // of the tick in flight, by an emergency stop
   bool settle_isolation_ = false;  // the second call of the hook is due when the tick in flight ends
   bool missed_ = false;            // the tick in flight, its deadline

@@ -48,8 +48,7 @@ std::uint64_t Scheduler::absences() const {
 bool Scheduler::is_isolated(std::string_view node) const {
   const std::lock_guard lock(mutex_);
   return std::any_of(nodes_.begin(), nodes_.end(), [&](const auto& record) {
-    return record->vitals.step.load(std::memory_order_acquire) == detail::WatchdogStep::isolated &&
-           record->node_name() == node;
+    return record->vitals.isolated.load(std::memory_order_acquire) && record->node_name() == node;
   });
 }
 

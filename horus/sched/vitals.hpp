@@ -31,6 +31,7 @@ struct NodeVitals {
   std::atomic<std::int64_t> away_ns{0};     ///< a critical node begins anew since then; 0: it does not
   std::atomic<std::int64_t> stepped_ns{0};  ///< when it last climbed
   std::atomic<std::uint64_t> expirations{0};
+  std::atomic<bool> isolated{false};              ///< somebody has isolated it; no tick has succeeded since
   std::atomic<bool> mute_owed{false};             ///< the monitor could not mute it without waiting
   std::atomic<std::int64_t> hook_since_ns{0};     ///< when the call that runs began; 0: none runs
   std::atomic<std::int64_t> hook_reported_ns{0};  ///< the beginning of the call that was reported to hang
