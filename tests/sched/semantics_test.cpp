@@ -389,6 +389,45 @@ TEST_CASE("the watchdog's ladder: warned once, unhealthy and cancelled, isolated
   CHECK(run.emergency);
 }
 
+TEST_CASE("a node is isolated from its safe state on, and until a tick succeeds") {
+  int safe_states = 0, looks = 0, too_early = 0;
+  bool well = false;
+  class Failing final : public horus::PlainNode {
+   public:
+    Failing(int& safe_states, const bool& well)
+        : PlainNode("failing"), safe_states_(safe_states), well_(well) {}
+    void tick() override {
+      if (!well_) throw horus::Error(ENODEV, "open");
+    }
+    void enter_safe_state() noexcept override { ++safe_states_; }
+
+   private:
+    int& safe_states_;
+    const bool& well_;
+  };
+  const Run run = virtual_time::run(
+      {.build =
+           [&](Scheduler& s) {
+             s.add<Failing>(safe_states, well).rate(1000_hz).watchdog(50ms).circuit_breaker(false);
+             s.add("looker", [&] {
+                if (!s.is_isolated("failing")) return;
+                ++looks;
+                too_early += safe_states == 0 ? 1 : 0;
+                well = looks > 20;
+              }).rate(2000_hz);
+           },
+       .length = 1s,
+       .beside = [&](Scheduler& s) -> Task<> {
+         co_await horus::sleep(900ms);
+         CHECK_FALSE(s.is_isolated("failing"));
+         CHECK_FALSE(s.is_isolated("nobody"));
+       }});
+  CHECK(run.lines_with("failing: isolated") == 1);
+  CHECK(looks > 20);
+  CHECK(looks < 30);
+  CHECK(too_early == 0);
+}
+
 TEST_CASE("a tick that does not heed its cancellation makes the node stuck until it ends") {
   int safe_states = 0;
   NodeState seen = NodeState::added;
