@@ -5,7 +5,9 @@
 #include <cstdio>
 
 #include <fcntl.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <horus/base/above_standard.hpp>
@@ -29,6 +31,11 @@ HostCalls::~HostCalls() = default;
 
 std::uint64_t HostCalls::world_process() const noexcept { return 0; }
 uid_t HostCalls::user() noexcept { return ::geteuid(); }
+pid_t HostCalls::process() noexcept { return ::getpid(); }
+std::size_t HostCalls::descriptor_limit() noexcept {
+  rlimit limit{};
+  return ::getrlimit(RLIMIT_NOFILE, &limit) == 0 ? static_cast<std::size_t>(limit.rlim_cur) : 1024;
+}
 int HostCalls::make_folder(const char* path, mode_t mode) noexcept { return result_of(::mkdir(path, mode)); }
 int HostCalls::status(const char* path, struct stat& status) noexcept {
   return result_of(::lstat(path, &status));
@@ -55,6 +62,16 @@ int HostCalls::socket_pair(int ends[2], int domain, int type) noexcept {
 ssize_t HostCalls::send(int fd, const void* data, std::size_t size) noexcept {
   const ssize_t sent = ::send(fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
   return sent < 0 ? -errno : sent;
+}
+ssize_t HostCalls::read(int fd, void* data, std::size_t size) noexcept {
+  const ssize_t came = ::read(fd, data, size);
+  return came < 0 ? -errno : came;
+}
+int HostCalls::make_watch() noexcept {
+  return result_of(above_standard(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC)));
+}
+int HostCalls::watch_folder(int watch, const char* path, std::uint32_t events) noexcept {
+  return result_of(::inotify_add_watch(watch, path, events | IN_ONLYDIR));
 }
 int HostCalls::make_memory(const char* name) noexcept {
   return result_of(above_standard(::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING)));

@@ -5,6 +5,7 @@
 
 #include <horus/base/compiler.hpp>
 
+#include <cstddef>
 #include <cstdint>
 
 #include <sys/socket.h>
@@ -29,6 +30,8 @@ class HORUS_API HostCalls {
   /// Differs for every process of every world; 0: the kernel's.
   [[nodiscard]] virtual std::uint64_t world_process() const noexcept;
   virtual uid_t user() noexcept;                                       ///< geteuid(2)
+  virtual pid_t process() noexcept;                                    ///< getpid(2)
+  virtual std::size_t descriptor_limit() noexcept;                     ///< RLIMIT_NOFILE
   virtual int make_folder(const char* path, mode_t mode) noexcept;     ///< mkdir(2)
   virtual int status(const char* path, struct stat& status) noexcept;  ///< lstat(2)
   virtual int rename(const char* from, const char* to) noexcept;       ///< rename(2)
@@ -38,6 +41,10 @@ class HORUS_API HostCalls {
                       socklen_t size) noexcept;  ///< connect(2) on a non-blocking socket
   virtual int socket_pair(int ends[2], int domain, int type) noexcept;        ///< socketpair(2)
   virtual ssize_t send(int fd, const void* data, std::size_t size) noexcept;  ///< send(2), MSG_DONTWAIT
+  virtual ssize_t read(int fd, void* data, std::size_t size) noexcept;        ///< read(2) of what never waits
+  virtual int make_watch() noexcept;  ///< inotify_init1(2), IN_NONBLOCK
+  /// inotify_add_watch(2), of a folder.
+  virtual int watch_folder(int watch, const char* path, std::uint32_t events) noexcept;
   /// memfd_create(2), with sealing.
   virtual int make_memory(const char* name) noexcept;
   /// The kernel's file behind memory, for as long as `fd` is open: what fcntl(2) and mmap(2) take. -EBADF: `fd` is no

@@ -6,17 +6,29 @@
 #include <utility>
 
 #include <sys/inotify.h>
-#include <unistd.h>
 
-#include <horus/base/above_standard.hpp>
+#include <horus/io/host_calls.hpp>
 #include <horus/io/poll.hpp>
 
 namespace horus::msg {
 
-DirectoryHints& DirectoryHints::here() {
-  static auto* hints =
-      new DirectoryHints();  // never destroyed: hubs of static objects end later than any static
-  return *hints;
+// Those of a simulated process live while somebody serves them.
+std::shared_ptr<DirectoryHints> DirectoryHints::here() {
+  struct All {
+    std::shared_ptr<DirectoryHints> kernels = std::make_shared<DirectoryHints>();
+    std::mutex mutex;
+    std::map<std::uint64_t, std::weak_ptr<DirectoryHints>> of_worlds;
+  };
+  static auto* all = new All();  // never destroyed: hubs of static objects end later than any static
+  const std::uint64_t process = io::HostCalls::here().world_process();
+  if (process == 0) return all->kernels;
+  const std::lock_guard lock(all->mutex);
+  auto hints = all->of_worlds[process].lock();
+  if (hints != nullptr) return hints;
+  std::erase_if(all->of_worlds, [](const auto& one) { return one.second.expired(); });
+  hints = std::make_shared<DirectoryHints>();
+  all->of_worlds[process] = hints;
+  return hints;
 }
 
 void DirectoryHints::ask(const std::weak_ptr<void>& owner, const std::shared_ptr<io::Waker>& waker,
@@ -35,8 +47,8 @@ void DirectoryHints::ask(const std::weak_ptr<void>& owner, const std::shared_ptr
 // A directory that was made anew needs a watch of its own; one that is watched already keeps the one it has.
 void DirectoryHints::watch(const std::string& directory) {
   if (instance_ < 0) return;
-  static_cast<void>(::inotify_add_watch(instance_, directory.c_str(),
-                                        IN_MOVED_TO | IN_DELETE | IN_DELETE_SELF | IN_ONLYDIR));
+  static_cast<void>(io::HostCalls::here().watch_folder(instance_, directory.c_str(),
+                                                       IN_MOVED_TO | IN_DELETE | IN_DELETE_SELF));
 }
 
 void DirectoryHints::tell_all() {
@@ -53,16 +65,16 @@ void DirectoryHints::tell_all() {
   }
 }
 
-Task<> DirectoryHints::serve() {
-  DirectoryHints& self = here();
+Task<> DirectoryHints::serve(std::shared_ptr<DirectoryHints> self) {
   io::Descriptor instance;
   {
-    const std::lock_guard lock(self.mutex_);
-    if (self.instance_ >= 0) co_return;
-    instance = io::Descriptor(above_standard(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC)));
-    if (!instance) co_return;  // the user has no more: everybody looks by himself
-    self.instance_ = instance.get();
-    for (const std::string& directory : self.directories_) self.watch(directory);
+    const std::lock_guard lock(self->mutex_);
+    if (self->instance_ >= 0) co_return;
+    const int made = io::HostCalls::here().make_watch();
+    if (made < 0) co_return;  // the user has no more: everybody looks by himself
+    instance = io::Descriptor(made);
+    self->instance_ = instance.get();
+    for (const std::string& directory : self->directories_) self->watch(directory);
   }
   struct Serving {
     DirectoryHints& hints;
@@ -74,14 +86,14 @@ Task<> DirectoryHints::serve() {
       hints.instance_ = -1;
     }
   };
-  const Serving serving(self);
+  const Serving serving(*self);
   while (true) {
     auto ready = co_await io::wait_readable(instance.get());
     if (!ready) co_return;
     alignas(inotify_event) std::array<char, 4096> events;
-    while (::read(instance.get(), events.data(), events.size()) > 0) {
+    while (io::HostCalls::here().read(instance.get(), events.data(), events.size()) > 0) {
     }
-    self.tell_all();
+    self->tell_all();
   }
 }
 

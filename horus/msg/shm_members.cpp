@@ -107,12 +107,12 @@ Task<> ShmTransport::scan() {
   std::erase_if(members_,
                 [&](const auto& entry) { return entry.second.seen != scans_ && !entry.second.dialing; });
   publish_state();
-  if (io::HostCalls::here().world_process() != 0) co_return;  // a simulated host gives no hints
-  DirectoryHints::here().ask(weak_from_this(), waker_, there, [this] {
+  const std::shared_ptr<DirectoryHints> hints = DirectoryHints::here();
+  hints->ask(weak_from_this(), waker_, there, [this] {
     hinted_ = true;
     look_.set();
   });
-  begin(DirectoryHints::serve(), "look for hubs");
+  begin(DirectoryHints::serve(hints), "look for hubs");
 }
 
 void ShmTransport::found(const std::string& directory, const std::string& name, std::uint64_t instance) {

@@ -52,6 +52,10 @@ struct Faults {
   Distribution disk = Distribution::uniform(std::chrono::microseconds(20), std::chrono::microseconds(500));
   /// CPU time of one turn of a process's loop that resumed something.
   Duration turn_cost = std::chrono::microseconds(1);
+  /// CPU time of each task that such a turn resumed.
+  Duration resume_cost{0};
+  /// CPU time of each KiB that a process reads or writes, at least of one: what it does with the bytes.
+  Duration kib_cost{0};
 
   /// A random subset of all of them at random rates: a bug that one fault hides shows where that fault is off.
   [[nodiscard]] HORUS_API static Faults swarm(Random& random);
@@ -65,6 +69,8 @@ struct Faults {
     kind.offload = offload;
     kind.disk = disk;
     kind.turn_cost = turn_cost;
+    kind.resume_cost = resume_cost;
+    kind.kib_cost = kib_cost;
     return kind;
   }
 };

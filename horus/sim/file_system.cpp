@@ -7,7 +7,10 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <sys/inotify.h>
 #include <unistd.h>
+
+#include <horus/sim/folder_watch.hpp>
 
 namespace horus::sim::detail {
 namespace {
@@ -163,6 +166,7 @@ int FileSystem::unlink(const std::shared_ptr<Inode>& directory, std::string_view
   if (wants_directory && !place.inode->entries.empty()) return -ENOTEMPTY;
   --place.inode->links;
   place.parent->entries.erase(place.name);
+  tell_gone(*place.parent, place.name, *place.inode);
   return 0;
 }
 
@@ -171,6 +175,28 @@ void FileSystem::remove_tree(std::string_view path) {
   if (walk(nullptr, path, false, place) < 0 || !place.inode || place.name.empty()) return;
   --place.inode->links;
   place.parent->entries.erase(place.name);
+  tell_gone(*place.parent, place.name, *place.inode);
+}
+
+int FileSystem::watch(FolderWatch& watch, std::string_view path, std::uint32_t events) {
+  Place place;
+  if (const int result = walk(nullptr, path, true, place); result < 0) return result;
+  if (!place.inode) return -ENOENT;
+  if (!place.inode->is_directory()) return -ENOTDIR;
+  return watch.add(*place.inode, events);
+}
+
+void FileSystem::tell(Inode& folder, std::uint32_t event, std::string_view name) {
+  for (const auto& watch : folder.watches) {
+    if (const auto alive = watch.lock()) alive->happened(folder, event, name);
+  }
+}
+
+// With all that is below it, the innermost first.
+void FileSystem::tell_gone(Inode& parent, const std::string& name, Inode& inode) {
+  for (const auto& [below, entry] : inode.entries) tell_gone(inode, below, *entry);
+  if (inode.is_directory()) tell(inode, IN_DELETE_SELF, {});
+  tell(parent, IN_DELETE, name);
 }
 
 int FileSystem::rename(std::string_view from, std::string_view to, unsigned flags) {
@@ -197,6 +223,8 @@ int FileSystem::rename(std::string_view from, std::string_view to, unsigned flag
   const auto moving = source.inode;
   source.parent->entries.erase(source.name);
   target.parent->entries[target.name] = moving;
+  tell(*source.parent, IN_MOVED_FROM, source.name);
+  tell(*target.parent, IN_MOVED_TO, target.name);
   return 0;
 }
 

@@ -19,6 +19,7 @@
 namespace horus::sim::detail {
 
 class FifoChannel;
+class FolderWatch;
 inline constexpr std::uint32_t kDirectSector = 512;  // bytes: what direct I/O must be aligned to
 
 /// Of /dev.
@@ -34,6 +35,7 @@ struct Inode {
   std::string target;                                     // of a symbolic link
   std::map<std::string, std::shared_ptr<Inode>> entries;  // of a directory
   std::weak_ptr<FifoChannel> fifo;                        // of a FIFO that somebody has open
+  std::vector<std::weak_ptr<FolderWatch>> watches;        // of a directory
   // What a power cut leaves.
   Contents durable_data;
   std::map<std::string, std::shared_ptr<Inode>> durable_entries;
@@ -93,6 +95,8 @@ class FileSystem {
   /// As root: only running a file that nobody may run is denied.
   int access(std::string_view path, int mode);
   int change_mode(std::string_view path, mode_t mode);
+  /// inotify_add_watch: -ENOTDIR for what is no directory.
+  int watch(FolderWatch& watch, std::string_view path, std::uint32_t events);
   /// What fsync does for a file or directory.
   static void sync(Inode& inode);
 
@@ -114,6 +118,8 @@ class FileSystem {
            int depth = 0);
   std::shared_ptr<Inode> make(mode_t mode, std::int64_t now_ns);
   void make_devices();
+  static void tell(Inode& folder, std::uint32_t event, std::string_view name);
+  static void tell_gone(Inode& parent, const std::string& name, Inode& inode);
   void cut_power(Inode& inode, Random& random);
 
   std::shared_ptr<Inode> root_;

@@ -86,7 +86,8 @@ void Instance::turn() {
   woken_ = false;
   as_current([&] {
     const std::size_t resumed = reactor_->run_once();
-    if (resumed > 0) spend(engine_.faults().turn_cost);
+    const Faults& faults = engine_.faults();
+    if (resumed > 0) spend(faults.turn_cost + static_cast<std::int64_t>(resumed) * faults.resume_cost);
     engine_.trace(Trace::turn, number_, resumed);
   });
   if (main_.done() && state_ != State::ended) {

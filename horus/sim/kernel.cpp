@@ -16,8 +16,7 @@
 namespace horus::sim::detail {
 namespace {
 
-constexpr std::size_t kMostDescriptors = 1024;  // RLIMIT_NOFILE as most systems set it
-constexpr std::size_t kFirstDescriptor = 3;     // behind stdin, stdout and stderr
+constexpr std::size_t kFirstDescriptor = 3;  // behind stdin, stdout and stderr
 
 }  // namespace
 
@@ -188,6 +187,8 @@ Object* SimProvider::sender(int fd) noexcept {
 ssize_t SimProvider::moved(const char* what, int fd, ssize_t result) noexcept {
   std::uint64_t detail = static_cast<std::uint64_t>(fd) << 32;
   detail ^= static_cast<std::uint32_t>(result);
+  if (const Duration cost = engine_.faults().kib_cost; cost > Duration::zero() && result > 0)
+    context_.spend((result + 1023) / 1024 * cost);
   engine_.trace(Trace::attempt, context_.number() << 8 | static_cast<unsigned char>(what[0]), detail);
   return result;
 }

@@ -67,6 +67,8 @@ class Context {
 /// The simulated kernel as one process sees it.
 class SimProvider final : public io::Provider {
  public:
+  static constexpr std::size_t kMostDescriptors = 1024;  ///< RLIMIT_NOFILE as most systems set it
+
   SimProvider(Engine& engine, Context& context) noexcept : engine_(engine), context_(context) {}
 
   int classify(int fd, io::DescriptorTraits& traits) noexcept override;

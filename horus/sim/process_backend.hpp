@@ -36,6 +36,8 @@ class ProcessBackend final : public RelayBackend, public io::HostCalls {
   // What the process asks its host on the spot: process_host.cpp.
   [[nodiscard]] std::uint64_t world_process() const noexcept override;
   uid_t user() noexcept override;
+  pid_t process() noexcept override;
+  std::size_t descriptor_limit() noexcept override;
   int make_folder(const char* path, mode_t mode) noexcept override;
   int status(const char* path, struct stat& status) noexcept override;
   int rename(const char* from, const char* to) noexcept override;
@@ -44,6 +46,9 @@ class ProcessBackend final : public RelayBackend, public io::HostCalls {
   int connect(int fd, const sockaddr* to, socklen_t size) noexcept override;
   int socket_pair(int ends[2], int domain, int type) noexcept override;
   ssize_t send(int fd, const void* data, std::size_t size) noexcept override;
+  ssize_t read(int fd, void* data, std::size_t size) noexcept override;
+  int make_watch() noexcept override;
+  int watch_folder(int watch, const char* path, std::uint32_t events) noexcept override;
   int make_memory(const char* name) noexcept override;
   int kernel_file(int fd) noexcept override;
   void close(int fd) noexcept override;

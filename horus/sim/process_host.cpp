@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include <horus/sim/folder_watch.hpp>
 #include <horus/sim/memory_file.hpp>
 #include <horus/sim/process_backend.hpp>
 #include <horus/sim/process_table.hpp>
@@ -16,6 +17,8 @@ namespace horus::sim::detail {
 
 std::uint64_t ProcessBackend::world_process() const noexcept { return id(); }
 uid_t ProcessBackend::user() noexcept { return kUser; }
+pid_t ProcessBackend::process() noexcept { return context_.process().pid; }
+std::size_t ProcessBackend::descriptor_limit() noexcept { return SimProvider::kMostDescriptors; }
 
 int ProcessBackend::make_folder(const char* path, mode_t mode) noexcept {
   if (kernel_.is_cut_off()) return -EIO;
@@ -63,6 +66,18 @@ int ProcessBackend::socket_pair(int ends[2], int domain, int type) noexcept {
 
 ssize_t ProcessBackend::send(int fd, const void* data, std::size_t size) noexcept {
   return kernel_.send(fd, data, size, MSG_DONTWAIT);
+}
+
+ssize_t ProcessBackend::read(int fd, void* data, std::size_t size) noexcept {
+  return kernel_.receive(fd, data, size, MSG_DONTWAIT);
+}
+
+int ProcessBackend::make_watch() noexcept { return kernel_.add(std::make_shared<FolderWatch>(engine_)); }
+
+int ProcessBackend::watch_folder(int watch, const char* path, std::uint32_t events) noexcept {
+  auto* folders = dynamic_cast<FolderWatch*>(kernel_.find(watch));
+  if (folders == nullptr) return -EINVAL;
+  return kernel_.is_cut_off() ? -EIO : context_.host().disk.watch(*folders, path, events);
 }
 
 // Its pages are the real kernel's; its descriptor is the world's.

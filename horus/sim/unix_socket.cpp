@@ -2,6 +2,7 @@
 #include <horus/sim/unix_socket.hpp>
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -21,6 +22,16 @@ namespace {
 constexpr std::size_t kSocketRoom = 212992;   // net.core.wmem_default
 constexpr std::size_t kDatagramsQueued = 11;  // net.unix.max_dgram_qlen and the one on its way
 constexpr std::size_t kLargestMessage = kSocketRoom - 32;
+constexpr std::size_t kLargestPiece = kSocketRoom / 2 - 64;  // of a stream, in one buffer
+
+// What a piece of data counts as until all of it was read (skb->truesize on 64 bits): one byte costs 768.
+std::size_t counted(std::size_t bytes) noexcept {
+  constexpr std::size_t kPage = 4096;
+  constexpr std::size_t kHead = 256;  // struct sk_buff
+  constexpr std::size_t kTail = 320;  // struct skb_shared_info
+  if (bytes + kTail <= kPage) return kHead + std::bit_ceil(bytes + kTail);
+  return kHead + 512 + (bytes + kPage - 1) / kPage * kPage;
+}
 
 // "" when the address has no name, as a socket that was never bound.
 std::string name_of(const io::Address& address) {
@@ -57,7 +68,8 @@ void UnixSocket::join(const std::shared_ptr<UnixSocket>& one,
 
 bool UnixSocket::has_room(std::size_t size) const noexcept {
   if (is_datagram() && queue_.size() >= kDatagramsQueued) return false;
-  return type_ == SOCK_STREAM ? queued_ < kSocketRoom : queue_.empty() || queued_ + size <= kSocketRoom;
+  return type_ == SOCK_STREAM ? queued_ < kSocketRoom
+                              : queue_.empty() || queued_ + counted(size) <= kSocketRoom;
 }
 
 std::uint32_t UnixSocket::ready() const noexcept {
@@ -106,7 +118,7 @@ ssize_t UnixSocket::receive_with(msghdr& message, int flags, std::vector<Held>& 
   if (copied < whole) message.msg_flags |= MSG_TRUNC;
   if (!peek) {
     rights = std::move(first.rights);
-    queued_ -= whole;
+    queued_ -= counted(whole);
     queue_.pop_front();
     taken();
   }
@@ -134,9 +146,9 @@ void UnixSocket::read_stream(msghdr& message, bool peek, std::vector<Held>& righ
   }
   copied = scatter(data, message);
   if (peek || copied == 0) return;
+  for (std::size_t i = 0; i < at; ++i) queued_ -= counted(queue_[i].data.size());
   queue_.erase(queue_.begin(), queue_.begin() + static_cast<std::ptrdiff_t>(at));
   offset_ = skip;
-  queued_ -= copied;
   taken();
 }
 
@@ -181,12 +193,12 @@ ssize_t UnixSocket::send_with(const msghdr& message, int, std::vector<Held>&& ri
   }
   full_.reset();
   Message piece;
-  piece.data = gather(message, type_ == SOCK_STREAM ? kSocketRoom - to->queued_ : size);
+  piece.data = gather(message, type_ == SOCK_STREAM ? kLargestPiece : size);
   piece.from = local_;
   piece.rights = std::move(rights);
   const std::size_t sent = piece.data.size();
   engine().trace(Trace::arrival, sent, 3);
-  to->queued_ += sent;
+  to->queued_ += counted(sent);
   to->queue_.push_back(std::move(piece));
   to->changed();
   return static_cast<ssize_t>(sent);

@@ -85,7 +85,7 @@ class UnixSocket final : public Object {
   std::vector<std::weak_ptr<UnixSocket>> senders_;  // that wait for room here
   std::deque<Message> queue_;
   std::size_t offset_ = 0;  // bytes of the first message that were read
-  std::size_t queued_ = 0;  // bytes
+  std::size_t queued_ = 0;  // bytes, as the kernel counts them: with what it takes to keep each message
   std::deque<std::shared_ptr<UnixSocket>> backlog_;
   std::size_t backlog_room_ = 0;
   // Of a stream.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What processes of one simulated host share: Unix sockets, FIFOs, names, standard streams.
+#include <cerrno>
 #include <cstdint>
+#include <cstdlib>
 #include <string>
 #include <utility>
 
@@ -10,6 +12,7 @@
 #include <doctest/doctest.h>
 
 #include <horus/horus.hpp>
+#include <horus/io/host_calls.hpp>
 #include <horus/sim/world.hpp>
 
 using horus::Task;
@@ -68,6 +71,38 @@ TEST_CASE(
       CHECK_MESSAGE(report.passed, report.to_string());
       CHECK(right == 100);
     }
+  }
+}
+
+TEST_CASE("a Unix stream that nobody reads takes as many pieces as Linux has room for") {
+  struct Case {
+    std::size_t bytes;
+    int pieces;
+  };
+  for (const Case one : {Case{1, 278}, Case{100, 278}, Case{200, 167}, Case{1000, 93}, Case{4000, 44}}) {
+    CAPTURE(one.bytes);
+    World world(1);
+    int taken = 0;
+    world.process("rover", [&] {
+      return [](std::size_t bytes, int& pieces) -> Task<int> {
+        horus::io::HostCalls& host = horus::io::HostCalls::here();
+        int ends[2] = {-1, -1};
+        CHECK(host.socket_pair(ends, AF_UNIX, SOCK_STREAM) == 0);
+        const horus::io::Descriptor near(ends[0]);
+        const horus::io::Descriptor far(ends[1]);
+        const std::string piece(bytes, 'x');
+        while (host.send(far.get(), piece.data(), piece.size()) == static_cast<ssize_t>(bytes)) ++pieces;
+        CHECK(host.send(far.get(), piece.data(), piece.size()) == -EAGAIN);
+        // Room comes with the end of a piece.
+        std::string room(bytes, ' ');
+        CHECK(host.read(near.get(), room.data(), room.size()) == static_cast<ssize_t>(bytes));
+        CHECK(host.send(far.get(), piece.data(), piece.size()) == static_cast<ssize_t>(bytes));
+        co_return 0;
+      }(one.bytes, taken);
+    });
+    const Report report = world.run_for(1s);
+    CHECK_MESSAGE(report.passed, report.to_string());
+    CHECK(std::abs(taken - one.pieces) <= 1);
   }
 }
 
