@@ -189,7 +189,8 @@ std::uint64_t Inlet::queued() const noexcept {
 std::uint64_t Inlet::dropped() const noexcept {
   const std::uint64_t next = next_.load(std::memory_order_relaxed);
   const std::uint64_t passed_over = dropped_.load(std::memory_order_relaxed);
-  const std::uint64_t refused = memory_.state->refused.load(std::memory_order_relaxed);
+  std::uint64_t refused = memory_.state->refused.load(std::memory_order_relaxed);
+  if (!is_plausible(refused, 0)) refused = 0;
   if (!takes_batches()) return passed_over + refused;
   const std::uint64_t taken_until = std::max(next, until_.load(std::memory_order_relaxed));
   const std::uint64_t pushed = memory_.state->pushed.load(std::memory_order_relaxed);

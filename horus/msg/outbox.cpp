@@ -175,30 +175,41 @@ void Outbox::end_link(std::size_t index) noexcept {
 
 // --- Links ------------------------------------------------------------------------------------------------------------
 
-Result<> Outbox::attach(std::shared_ptr<Outlet> outlet) {
-  const auto fits = [&] {
+Result<> Outbox::fits(std::uint32_t messages) const {
+  const std::uint32_t left = options_.max_queued - reserved_;
+  if (messages <= left) return {};
+  return Error(
+      ENOBUFS, "connect a subscriber",
+      fmt::format(
+          "{} (a subscriber would queue and hold {} messages, and its publisher has room for {} more of "
+          "{}; raise AdvertiseOptions::max_queued, or give subscribers a smaller depth)",
+          topic_, messages, left, options_.max_queued));
+}
+
+Result<> Outbox::has_places(std::uint32_t messages) {
+  const auto look = [&] {
     const std::lock_guard lock(mutex_);
-    return outlet->reserved <= options_.max_queued - reserved_;
+    return fits(messages);
   };
+  auto places = look();
+  if (places) return places;
   // A publisher that is silent does not see who has gone.
-  if (!fits()) {
-    if (owner_.here()) {
-      look_after_links();
-    } else if (owner_.waker != nullptr) {
-      owner_.waker->hand_over([weak = weak_from_this()] {
-        if (const auto alive = weak.lock()) alive->look_after_links();
-      });
-    }
+  if (owner_.here()) {
+    look_after_links();
+    return look();
   }
+  if (owner_.waker != nullptr) {
+    owner_.waker->hand_over([weak = weak_from_this()] {
+      if (const auto alive = weak.lock()) alive->look_after_links();
+    });
+  }
+  return places;
+}
+
+Result<> Outbox::attach(std::shared_ptr<Outlet> outlet) {
+  if (auto places = has_places(outlet->reserved); !places) return places;
   const std::lock_guard lock(mutex_);
-  if (outlet->reserved > options_.max_queued - reserved_) {
-    return Error(
-        ENOBUFS, "connect a subscriber",
-        fmt::format(
-            "{} (a subscriber would queue and hold {} messages, and its publisher has room for {} more of "
-            "{}; raise AdvertiseOptions::max_queued, or give subscribers a smaller depth)",
-            topic_, outlet->reserved, options_.max_queued - reserved_, options_.max_queued));
-  }
+  if (auto places = fits(outlet->reserved); !places) return places;
   reserved_ += outlet->reserved;
   fresh_.push_back(std::move(outlet));
   changed_.store(true, std::memory_order_release);

@@ -101,7 +101,10 @@ class HORUS_API Outbox final : public std::enable_shared_from_this<Outbox> {
   /// Copies a message: the head of `layout.head_bytes`, and its tail. Off the owner's thread it goes through the
   /// reactor's mailbox, and false means that the mailbox was full. Throws Error(EMSGSIZE).
   bool send(const void* head, const void* tail, std::size_t tail_bytes);
-  /// Errors: ENOBUFS when all subscribers together may queue more than `max_queued`.
+  /// Whether a subscriber may queue and hold so many. Errors: ENOBUFS when all subscribers together may queue more than
+  /// `max_queued`.
+  Result<> has_places(std::uint32_t messages);
+  /// Errors: as has_places.
   Result<> attach(std::shared_ptr<Outlet> outlet);
   /// Throws Error(EMSGSIZE) for a tail that is too long.
   void check_size(std::size_t tail_bytes) const;
@@ -147,6 +150,7 @@ class HORUS_API Outbox final : public std::enable_shared_from_this<Outbox> {
   bool end_message(bool all) noexcept;
   bool distribute(const void* message, std::int64_t stamp_ns) noexcept;
   bool distribute(const SlotMessage& message) noexcept;
+  [[nodiscard]] Result<> fits(std::uint32_t messages) const;  // under the lock
   void adopt();
   void collect() noexcept;
   void end_link(std::size_t index) noexcept;

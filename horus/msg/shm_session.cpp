@@ -27,9 +27,10 @@
 namespace horus::msg {
 namespace {
 
-constexpr std::size_t kMuchToForget = 1024;  // publishers: what is kept of them is worth giving back
-constexpr std::size_t kMaxOutgoing = std::size_t{16} << 20;  // bytes that wait because the peer reads nothing
-constexpr std::size_t kBatchBytes = std::size_t{64} << 10;   // of one write, or one frame more
+constexpr std::size_t kMuchToForget = 1024;     // publishers: what is kept of them is worth giving back
+constexpr std::size_t kFrameKept = 160;         // bytes of memory that keep a frame, beside its own
+constexpr std::size_t kLeastOfOneProcess = 16;  // sessions
+constexpr std::size_t kBatchBytes = std::size_t{64} << 10;  // of one write, or one frame more
 constexpr std::size_t kBatchDescriptors = 8;
 constexpr std::size_t kMaxWaiting = 32;  // descriptors received, and not yet used
 constexpr std::size_t kFramesPerTurn = 64;
@@ -56,6 +57,12 @@ ShmSession::ShmSession(ShmTransport& transport, io::UnixStream stream, std::stri
     : transport_(transport),
       stream_(std::move(stream)),
       address_(std::move(address)),
+      outgoing_bytes_(transport.totals().outgoing),
+      their_descriptors_(transport.totals().descriptors),
+      announced_(transport.totals().publishers),
+      description_bytes_(transport.totals().descriptions),
+      their_chunks_(transport.totals().chunks),
+      their_bytes_(transport.totals().addresses),
       links_(std::make_shared<Arena>(Arena::Use::links)) {}
 
 ShmSession::~ShmSession() {
@@ -85,6 +92,7 @@ Task<SessionEnd> ShmSession::run(std::shared_ptr<ShmSession> self) {
     session.left_early_ = is_farewell(agreed.error()) && !silent;
     if (session.left_early_) session.problem_ = "it closed the connection before it had said who it is";
     if (agreed.error().cancelled() && !silent) session.problem_.clear();
+    if (agreed.error().code() == EUSERS) co_return SessionEnd::refused;
     co_return agreed.error().code() == EPROTONOSUPPORT || agreed.error().code() == EPERM ? SessionEnd::refused
                                                                                          : SessionEnd::lost;
   }
@@ -126,6 +134,11 @@ Task<Result<SessionEnd>> ShmSession::greet() {
   }
   // In another PID namespace it has no number here (0). Its socket's end tells then, and on new kernels its descriptor.
   pid_ = credentials.pid;
+  const std::size_t most = std::max(kLeastOfOneProcess, transport_.options().max_peers / 8);
+  if (pid_ > 0 && pid_ != io::HostCalls::here().process() && transport_.sessions_of(pid_) > most) {
+    co_return Error(EUSERS, "talk to a hub",
+                    fmt::format("of process {} (it has {} connections already)", pid_, most));
+  }
   int process = -1;
   size = sizeof process;
   if (backend.get_option(stream_.fd(), SOL_SOCKET, SO_PEERPIDFD, &process, &size) < 0)
@@ -194,7 +207,13 @@ Task<Result<SessionEnd>> ShmSession::agree() {
     if (!std::holds_alternative<shm::Unknown>(frame->frame))
       co_return broken_handshake("(it spoke before it was asked)");
   }
-  if (const auto other = transport_.session_with(hello_.instance)) other->end({});
+  // A hub that connects anew has closed what it had. Where that lives on, somebody uses another's name.
+  while (const auto other = transport_.session_with(hello_.instance)) {
+    auto proving = proves_itself(other, kProofLimit);
+    const bool alive = co_await proving;
+    if (alive) co_return SessionEnd::duplicate;
+    other->end({});
+  }
   transport_.has_session(self);
   co_return SessionEnd::lost;
 }
@@ -252,7 +271,7 @@ Task<> ShmSession::write() {
       while (!outgoing_.empty() && bytes.size() < kBatchBytes && descriptors.size() < kBatchDescriptors) {
         Outgoing& next = batch.emplace_back(std::move(outgoing_.front()));
         outgoing_.pop_front();
-        outgoing_bytes_ -= next.bytes.size();
+        outgoing_bytes_.remove(next.bytes.size() + kFrameKept);
         bytes.insert(bytes.end(), next.bytes.begin(), next.bytes.end());
         if (next.descriptor >= 0) descriptors.push_back(next.descriptor);
       }
@@ -350,9 +369,12 @@ Task<Result<>> ShmSession::fill(std::size_t bytes) {
     }
     auto came = co_await stream_.recv_descriptors(io::MutableBytes(buffer));
     if (!came) co_return came.error();
-    for (io::Descriptor& descriptor : came->descriptors) descriptors_.push_back(std::move(descriptor));
-    if (descriptors_.size() > kMaxWaiting)
+    if (descriptors_.size() + came->descriptors.size() > kMaxWaiting)
       co_return Error(kBadInput, "talk to a hub", "(it sent descriptors that nothing asks for)");
+    if (!their_descriptors_.add(came->descriptors.size()))
+      co_return Error(kBadInput, "talk to a hub",
+                      "(it and others sent more descriptors than peers may have)");
+    for (io::Descriptor& descriptor : came->descriptors) descriptors_.push_back(std::move(descriptor));
     received_.insert(received_.end(), buffer.begin(),
                      buffer.begin() + static_cast<std::ptrdiff_t>(came->size));
   }
@@ -378,9 +400,9 @@ Task<Result<shm::Decoded>> ShmSession::read_frame() {
 
 void ShmSession::send(const shm::Frame& frame, int descriptor, std::shared_ptr<const void> owner,
                       std::shared_ptr<WakeSource> bell) {
-  if (outgoing_bytes_ > kMaxOutgoing) return end("it reads nothing");
-  outgoing_.push_back({shm::encode(frame), descriptor, std::move(owner), std::move(bell)});
-  outgoing_bytes_ += outgoing_.back().bytes.size();
+  std::vector<std::byte> bytes = shm::encode(frame);
+  if (!outgoing_bytes_.add(bytes.size() + kFrameKept)) return end("it reads nothing");
+  outgoing_.push_back({std::move(bytes), descriptor, std::move(owner), std::move(bell)});
   to_write_.set();
 }
 
@@ -388,6 +410,7 @@ io::Descriptor ShmSession::take_descriptor() {
   if (descriptors_.empty()) return {};
   io::Descriptor first = std::move(descriptors_.front());
   descriptors_.pop_front();
+  their_descriptors_.remove(1);  // whoever keeps it counts it anew
   return first;
 }
 

@@ -14,6 +14,7 @@
 #include <horus/io/descriptor.hpp>
 #include <horus/io/unix.hpp>
 #include <horus/msg/link_memory.hpp>
+#include <horus/msg/peer_shares.hpp>
 #include <horus/msg/port.hpp>
 #include <horus/msg/shm_arena.hpp>
 #include <horus/msg/shm_frames.hpp>
@@ -163,19 +164,22 @@ class ShmSession : public std::enable_shared_from_this<ShmSession> {
     std::shared_ptr<WakeSource> bell;
   };
   std::deque<Outgoing> outgoing_;
-  std::size_t outgoing_bytes_ = 0;
+  PeerShare outgoing_bytes_;
   Event to_write_;
   std::vector<std::byte> received_;
   std::size_t begin_ = 0;  // of what is left of received_
   std::deque<io::Descriptor> descriptors_;
+  PeerShare their_descriptors_;  // with their bells, and with memory that is not mapped
 
   // What the peer has, and we want
   std::map<std::uint64_t, RemotePublisher> publishers_;
-  std::size_t description_bytes_ = 0;
+  PeerShare announced_;
+  PeerShare description_bytes_;
   std::map<std::uint64_t, Request> requests_;
   std::uint64_t last_request_ = 0;
   std::map<std::uint32_t, TheirMemory> their_memory_;
-  std::size_t their_bytes_ = 0;
+  PeerShare their_chunks_;
+  PeerShare their_bytes_;
   std::size_t unmapped_ = 0;  // pieces of it
   std::map<std::uint32_t, std::shared_ptr<Bell>> their_bells_;
   std::vector<Received> receiving_;

@@ -4,23 +4,18 @@
 #include <cerrno>
 #include <utility>
 
-#include <fcntl.h>
-
 #include <fmt/format.h>
 
 #include <horus/base/log.hpp>
+#include <horus/io/reactor.hpp>
 #include <horus/msg/shm_session.hpp>
 #include <horus/msg/shm_transport.hpp>
 
 namespace horus::msg {
 namespace {
 
-constexpr std::size_t kMaxPublishers = 4096;                    // of one peer; more are left out
-constexpr std::size_t kMaxDescriptions = std::size_t{1} << 20;  // bytes of their types; more is left out
-constexpr std::size_t kMaxServed = 8192;                        // subscribers of one peer
+constexpr std::size_t kMaxServed = 8192;  // subscribers of one peer
 constexpr std::size_t kMaxRequests = 16384;
-constexpr std::size_t kMaxChunks = 4096;                  // of a peer's memory
-constexpr std::size_t kMaxMapped = std::size_t{1} << 40;  // bytes of a peer's memory: addresses, not pages
 constexpr std::size_t kMaxUnmapped = 16;  // pieces that have no addresses yet: a descriptor each
 constexpr std::size_t kMaxProblems = 8;   // of one peer
 constexpr Duration kAskAgain = std::chrono::seconds(2);  // what was refused for want of room
@@ -34,7 +29,7 @@ Result<> ShmSession::handle(shm::Decoded frame) {
   if (descriptors_.size() < frame.descriptors) return broke("(a frame without its descriptors)");
   const std::size_t left = descriptors_.size() - frame.descriptors;
   auto handled = std::visit([this](auto& value) { return on(value); }, frame.frame);
-  while (descriptors_.size() > left) descriptors_.pop_front();
+  while (descriptors_.size() > left) static_cast<void>(take_descriptor());
   return handled;
 }
 
@@ -81,14 +76,15 @@ void ShmSession::withdraw(const PortInfo& port) {
 
 Result<> ShmSession::on(shm::Publishes& frame) {
   if (publishers_.contains(frame.publisher)) return broke("(a publisher that was announced twice)");
-  if (publishers_.size() >= kMaxPublishers) {
-    complain({}, fmt::format("it has more than {} publishers: the rest is not connected", kMaxPublishers));
+  if (!announced_.add(1)) {
+    const ShareLimit& limit = transport_.totals().publishers.limit();
+    complain({}, announced_.used() >= limit.one
+                     ? fmt::format("it has more than {} publishers: the rest is not connected", limit.one)
+                     : fmt::format("it and others have {} publishers: the rest is not connected", limit.all));
     return {};
   }
   RemotePublisher& remote = publishers_[frame.publisher];
-  if (description_bytes_ + frame.layout.size() <= kMaxDescriptions)
-    remote.layout.name = std::move(frame.layout);
-  description_bytes_ += remote.layout.name.size();
+  if (description_bytes_.add(frame.layout.size())) remote.layout.name = std::move(frame.layout);
   remote.layout.hash = frame.layout_hash;
   remote.info.id = frame.publisher;
   remote.info.topic = std::move(frame.topic);
@@ -103,7 +99,8 @@ Result<> ShmSession::on(shm::Publishes& frame) {
 Result<> ShmSession::on(const shm::Gone& frame) {
   const auto found = publishers_.find(frame.publisher);
   if (found == publishers_.end()) return {};
-  description_bytes_ -= found->second.layout.name.size();
+  description_bytes_.remove(found->second.layout.name.size());
+  announced_.remove(1);
   publishers_.erase(found);
   std::erase_if(requests_, [&](const auto& entry) { return entry.second.publisher == frame.publisher; });
   std::erase_if(receiving_, [&](const Received& link) {
@@ -173,8 +170,10 @@ Result<ShmSession::OurBell> ShmSession::bell_for(const Owner& owner) {
 
 Result<> ShmSession::on(const shm::BellIs& frame) {
   if (their_bells_.contains(frame.bell)) return broke("(a bell that it gave before)");
+  if (their_bells_.size() >= shm::kMaxBells) return broke("(more bells than a peer may have)");
   auto bell = SocketBell::adopt(take_descriptor());
   if (!bell) return bell.error();
+  if (!their_descriptors_.add(1)) return broke("(it and others have more bells than peers may have)");
   their_bells_[frame.bell] = std::move(*bell);
   return {};
 }
@@ -192,16 +191,17 @@ Result<> ShmSession::tell_memory(const Arena::Place& place, bool links) {
 
 Result<> ShmSession::on(const shm::Memory& frame) {
   if (their_memory_.contains(frame.chunk)) return broke("(memory that it gave before)");
-  if (their_memory_.size() >= kMaxChunks || frame.bytes > kMaxMapped - their_bytes_)
+  if (!their_chunks_.has_room(1) || !their_bytes_.has_room(frame.bytes))
     return broke("(more memory than a peer may give)");
   io::Descriptor file = take_descriptor();
   // Messages for which this process has no addresses are missed by their subscribers, and by nobody else.
   io::Descriptor kept;
-  if (!frame.links && unmapped_ < kMaxUnmapped)
-    kept = io::Descriptor(::fcntl(file.get(), F_DUPFD_CLOEXEC, 3));
+  if (!frame.links && unmapped_ < kMaxUnmapped && their_descriptors_.has_room(1))
+    kept = io::Descriptor(std::max(io::Reactor::current()->backend().duplicate(file.get()), -1));
   auto whole = Mapping::adopt(file.release(), frame.bytes, frame.links);
   if (!whole && (whole.code() != ENOMEM || !kept)) return whole.error();
-  their_bytes_ += frame.bytes;
+  static_cast<void>(their_chunks_.add(1));
+  static_cast<void>(their_bytes_.add(frame.bytes));
   TheirMemory& memory = their_memory_[frame.chunk];
   memory.links = frame.links;
   memory.bytes = frame.bytes;
@@ -209,6 +209,7 @@ Result<> ShmSession::on(const shm::Memory& frame) {
     memory.whole = std::move(*whole);
   } else {
     memory.file = std::move(kept);
+    static_cast<void>(their_descriptors_.add(1));
     ++unmapped_;
   }
   return {};
@@ -217,12 +218,13 @@ Result<> ShmSession::on(const shm::Memory& frame) {
 // There may be addresses now.
 Result<> ShmSession::map_later(TheirMemory& memory) {
   if (memory.whole != nullptr) return {};
-  const int file = ::fcntl(memory.file.get(), F_DUPFD_CLOEXEC, 3);
-  if (file < 0) return Error(errno, "map message memory");
+  const int file = io::Reactor::current()->backend().duplicate(memory.file.get());
+  if (file < 0) return Error(-file, "map message memory");
   auto whole = Mapping::adopt(file, memory.bytes, false);
   if (!whole) return whole.error();
   memory.whole = std::move(*whole);
   memory.file = {};
+  their_descriptors_.remove(1);
   --unmapped_;
   return {};
 }
@@ -230,8 +232,12 @@ Result<> ShmSession::map_later(TheirMemory& memory) {
 Result<> ShmSession::on(const shm::Forget& frame) {
   const auto found = their_memory_.find(frame.chunk);
   if (found == their_memory_.end()) return broke("(memory that it never gave)");
-  their_bytes_ -= found->second.bytes;
-  if (found->second.whole == nullptr) --unmapped_;
+  their_chunks_.remove(1);
+  their_bytes_.remove(found->second.bytes);
+  if (found->second.whole == nullptr) {
+    their_descriptors_.remove(1);
+    --unmapped_;
+  }
   their_memory_.erase(found);
   return {};
 }
@@ -274,6 +280,7 @@ Result<> ShmSession::connect(const shm::Subscribe& frame, const std::shared_ptr<
                     "its share; raise AdvertiseOptions::max_queued)",
                     outbox->topic(), reserved, most));
   }
+  if (auto places = outbox->has_places(wanted); !places) return places;  // before there is memory for it
   const std::uint32_t slots = outbox->pool().slots();
   const std::shared_ptr<Mapping>& messages = outbox->pool().memory();
   auto bell = bell_for(outbox->owner());

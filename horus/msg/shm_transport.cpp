@@ -35,7 +35,18 @@ SharingHubs& sharing_here() {
   return *all;
 }
 
+constexpr std::size_t kMiB = std::size_t{1} << 20;
+constexpr std::size_t kGiB = std::size_t{1} << 30;
+
 }  // namespace
+
+ShmTotals::ShmTotals(std::size_t limit) noexcept
+    : publishers({4096, 16384, 64}),
+      descriptions({kMiB, 8 * kMiB, 16384}),
+      descriptors({64 + 32, limit / 8, 8}),
+      chunks({4096, 16384, 16}),
+      addresses({1024 * kGiB, 8192 * kGiB, 16 * kGiB}),
+      outgoing({16 * kMiB, 64 * kMiB, 65536}) {}
 
 Result<std::shared_ptr<Transport>> ShmTransport::create(std::string hub, ShmOptions options,
                                                         std::shared_ptr<Arena> memory) {
@@ -52,7 +63,8 @@ ShmTransport::ShmTransport(std::string hub, ShmOptions options, std::shared_ptr<
       memory_(std::move(memory)),
       directories_(candidate_directories(options_.directory)),
       reactor_(io::Reactor::current()),
-      waker_(reactor_->waker()) {
+      waker_(reactor_->waker()),
+      totals_(io::HostCalls::here().descriptor_limit()) {
   reactor_->backend().random_bytes(&instance_, sizeof instance_);
   name_ = socket_name(hub_, instance_);
   const std::lock_guard lock(sharing_here().mutex);
@@ -226,6 +238,11 @@ Task<> ShmTransport::look_after_links(std::shared_ptr<ShmTransport> self) {
     const auto sessions = self->sessions_;
     for (const auto& session : sessions) session->look_after_links();
   }
+}
+
+std::size_t ShmTransport::sessions_of(int pid) const noexcept {
+  return static_cast<std::size_t>(
+      std::count_if(sessions_.begin(), sessions_.end(), [&](const auto& one) { return one->pid() == pid; }));
 }
 
 std::shared_ptr<ShmSession> ShmTransport::session_with(std::uint64_t instance) const {

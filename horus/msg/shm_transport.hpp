@@ -17,6 +17,7 @@
 
 #include <horus/base/result.hpp>
 #include <horus/io/unix.hpp>
+#include <horus/msg/peer_shares.hpp>
 #include <horus/msg/shm_directory.hpp>
 #include <horus/msg/shm_lent.hpp>
 #include <horus/msg/shm_options.hpp>
@@ -28,6 +29,19 @@ namespace horus::msg {
 
 class Arena;
 class ShmSession;
+
+/// What the peers of a hub have of its process.
+struct ShmTotals {
+  /// `descriptors`: that this process may have.
+  explicit ShmTotals(std::size_t descriptors) noexcept;
+
+  SharedTotal publishers;    ///< that they announced
+  SharedTotal descriptions;  ///< bytes: of their types
+  SharedTotal descriptors;   ///< that they sent, while they are open: bells, and what waits for its frame
+  SharedTotal chunks;        ///< of memory that they gave; each is a mapping
+  SharedTotal addresses;     ///< bytes: of such memory
+  SharedTotal outgoing;      ///< bytes that wait because they read nothing, and what it takes to keep them
+};
 
 class ShmTransport final : public Transport, public std::enable_shared_from_this<ShmTransport> {
  public:
@@ -59,6 +73,9 @@ class ShmTransport final : public Transport, public std::enable_shared_from_this
   /// The session with that hub, if there is one.
   [[nodiscard]] std::shared_ptr<ShmSession> session_with(std::uint64_t instance) const;
   void has_session(const std::shared_ptr<ShmSession>& session);
+  [[nodiscard]] ShmTotals& totals() noexcept { return totals_; }
+  /// Sessions with process `pid`.
+  [[nodiscard]] std::size_t sessions_of(int pid) const noexcept;
   /// What peers hold of sessions that have ended.
   [[nodiscard]] LentSlots& lent() noexcept { return *lent_; }
   void keep_lent(std::vector<ServedLink> lent, io::Descriptor process);
@@ -120,6 +137,7 @@ class ShmTransport final : public Transport, public std::enable_shared_from_this
   std::multimap<std::string, std::uint64_t> subscribers_;  // topic → port
   std::map<std::uint64_t, Member> members_;                // by instance
   std::uint64_t scans_ = 0;
+  ShmTotals totals_;                                                // outlives the sessions
   std::vector<std::shared_ptr<ShmSession>> sessions_;               // those that shake hands, too
   std::map<std::uint64_t, std::weak_ptr<ShmSession>> established_;  // by instance
   const std::shared_ptr<LentSlots> lent_ = std::make_shared<LentSlots>();

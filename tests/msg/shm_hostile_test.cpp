@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A process of the same user that breaks the rules of shared memory, or uses all that they leave, loses its own
 // connection: horus/msg/shm_session.cpp, shm_session_frames.cpp, wake_source.cpp.
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdint>
@@ -12,6 +13,7 @@
 #include <fcntl.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -21,6 +23,7 @@
 #include <horus/io/reactor.hpp>
 #include <horus/io/time.hpp>
 #include <horus/msg/hub.hpp>
+#include <horus/msg/shm_directory.hpp>
 #include <horus/msg/shm_frames.hpp>
 
 #include "../support/captured_log.hpp"
@@ -55,6 +58,23 @@ Descriptor memory(std::size_t bytes, int seals = F_SEAL_SHRINK | F_SEAL_GROW, un
   }
   return Descriptor(fd);
 }
+
+// Of this process, until the end of the scope.
+class Limit {
+ public:
+  Limit(__rlimit_resource which, rlim_t value) : which_(which) {
+    REQUIRE(::getrlimit(which_, &before_) == 0);
+    const rlimit lower{std::min(value, before_.rlim_max), before_.rlim_max};
+    REQUIRE(::setrlimit(which_, &lower) == 0);
+  }
+  Limit(const Limit&) = delete;
+  Limit& operator=(const Limit&) = delete;
+  ~Limit() { ::setrlimit(which_, &before_); }
+
+ private:
+  const __rlimit_resource which_;
+  rlimit before_{};
+};
 
 // A victim, and a good peer of it that hears what it sends all the while.
 class Scene {
@@ -309,6 +329,92 @@ TEST_SUITE("msg/shm_hostile") {
       auto another = scene.good.subscribe<Command>("a2b");
       const bool met = co_await eventually([&] { return another.publishers() == 1; });
       CHECK(met);
+    });
+  }
+
+  TEST_CASE("a peer that says it is another, who is there, is not believed") {
+    CapturedLog log;
+    horus::io::run([&]() -> Task<> {
+      Scene scene;
+      bool well = co_await scene.all_is_well();
+      REQUIRE(well);
+      std::vector<std::pair<std::string, std::uint64_t>> hubs;
+      const auto directory = std::filesystem::path(scene.socket).parent_path();
+      for (const auto& entry : std::filesystem::directory_iterator(directory)) {
+        const auto instance =
+            horus::msg::instance_of(entry.path().filename().string(), horus::msg::socket_prefix("rover"));
+        if (instance) hubs.emplace_back(entry.path().string(), *instance);
+      }
+      REQUIRE(hubs.size() == 2);
+      // Of two hubs each decides about one of the two.
+      for (std::size_t i = 0; i < 2; ++i) {
+        CAPTURE(i);
+        Stranger impostor = co_await Stranger::connect(hubs[i].first);
+        static_cast<void>(co_await impostor.introduce("rover", hubs[1 - i].second));
+        for (int look = 0; look < 30; ++look) {
+          CHECK(scene.out.subscribers() == 1);
+          co_await horus::sleep(10ms);
+        }
+      }
+      well = co_await scene.all_is_well();
+      CHECK(well);
+    });
+  }
+
+  TEST_CASE("many connections together may not have more descriptors here than peers may have") {
+    CapturedLog log;
+    const Limit files(RLIMIT_NOFILE, 1024);
+    horus::io::run([&]() -> Task<> {
+      Scene scene;
+      bool well = co_await scene.all_is_well();
+      REQUIRE(well);
+      std::array<int, 2> ends{};
+      REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) == 0);
+      const Descriptor near(ends[0]), far(ends[1]);
+      const std::size_t before = open_descriptors();
+      {
+        std::vector<Stranger> strangers;
+        for (std::uint64_t i = 0; i < 20; ++i) {
+          strangers.push_back(co_await Stranger::connect(scene.socket));
+          const bool let_in = co_await strangers.back().introduce("rover", i + 1);
+          CHECK(let_in);
+          bool there = true;
+          for (std::uint32_t bell = 0; bell < shm::kMaxBells && there; ++bell)
+            there = co_await strangers.back().give(shm::BellIs{bell}, far.get());
+          co_await horus::sleep(1ms);
+        }
+        static_cast<void>(co_await strangers.back().is_shown_the_door());
+        CHECK(open_descriptors() < before + 128 + 20 * 12);
+        well = co_await scene.all_is_well();
+        CHECK(well);
+      }
+      const bool closed = co_await eventually([&] { return open_descriptors() <= before; });
+      CHECK(closed);
+    });
+  }
+
+  TEST_CASE("a subscriber for whom there is no place costs no memory") {
+    CapturedLog log;
+    horus::io::run([&]() -> Task<> {
+      Scene scene;
+      std::array<int, 2> ends{};
+      REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) == 0);
+      const Descriptor near(ends[0]), far(ends[1]);
+      Stranger stranger = co_await Stranger::connect(scene.socket);
+      const bool let_in = co_await stranger.introduce("rover");
+      REQUIRE(let_in);
+      auto published = co_await stranger.hear_of<shm::Publishes>();
+      REQUIRE(published.has_value());
+      static_cast<void>(co_await stranger.give(shm::BellIs(), far.get()));
+      const Limit size(RLIMIT_FSIZE, 1 << 20);  // its queue would have 8 MiB
+      shm::Subscribe subscribe;
+      subscribe.publisher = published->publisher;
+      subscribe.request = 1;
+      subscribe.depth = subscribe.max_held = 65536;
+      static_cast<void>(co_await stranger.say(subscribe));
+      auto refused = co_await stranger.hear_of<shm::Refused>();
+      REQUIRE(refused.has_value());
+      CHECK(refused->reason.find("max_queued") != std::string::npos);
     });
   }
 

@@ -51,6 +51,16 @@ class Stranger {
     auto sent = co_await stream_.send_descriptors(descriptors, horus::io::Bytes(bytes));
     co_return sent.ok();
   }
+  /// Bytes as they are, whole frames or not.
+  horus::Task<bool> say_bytes(std::vector<std::byte> bytes, int descriptor = -1) {
+    if (descriptor < 0) {
+      auto sent = co_await stream_.write_all(horus::io::Bytes(bytes));
+      co_return sent.ok();
+    }
+    const std::vector<int> descriptors(1, descriptor);
+    auto sent = co_await stream_.send_descriptors(descriptors, horus::io::Bytes(bytes));
+    co_return sent.ok();
+  }
   horus::Task<bool> give(horus::msg::shm::Frame frame, int descriptor) {
     return say(std::move(frame), std::vector<int>(1, descriptor));
   }
