@@ -4,9 +4,9 @@
 
 #include <cstdint>
 
+#include <horus/base/thread_look.hpp>
 #include <horus/sched/absence.hpp>
 #include <horus/sched/monitor_log.hpp>
-#include <horus/sched/thread_look.hpp>
 
 namespace horus::detail {
 

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include <horus/base/clock.hpp>
-#include <horus/sched/symbols.hpp>
+#include <horus/base/symbols.hpp>
 
 namespace horus::detail {
 namespace {

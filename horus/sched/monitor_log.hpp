@@ -15,7 +15,7 @@
 #include <fmt/format.h>
 
 #include <horus/base/log.hpp>
-#include <horus/sched/thread_look.hpp>
+#include <horus/base/thread_look.hpp>
 
 namespace horus::detail {
 

@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include <horus/sched/thread_look.hpp>
+#include <horus/base/thread_look.hpp>
 
 namespace horus::detail {
 

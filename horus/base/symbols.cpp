@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <horus/sched/symbols.hpp>
+#include <horus/base/symbols.hpp>
 
 #include <cstdint>
 #include <cstdlib>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <horus/sched/thread_look.hpp>
+#include <horus/base/thread_look.hpp>
 
 #include <atomic>
 #include <cerrno>
