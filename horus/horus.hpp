@@ -13,6 +13,7 @@
 #include <horus/io/address.hpp>
 #include <horus/io/chunk_stream.hpp>
 #include <horus/io/directory.hpp>
+#include <horus/io/dump_all.hpp>
 #include <horus/io/event_fd.hpp>
 #include <horus/io/file.hpp>
 #include <horus/io/file_contents.hpp>

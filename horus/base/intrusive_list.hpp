@@ -46,6 +46,11 @@ class IntrusiveList {
   void push_back(T& element) noexcept { link(element, root_.previous, &root_); }
   void push_front(T& element) noexcept { link(element, &root_, root_.next); }
   T* front() const noexcept { return empty() ? nullptr : static_cast<T*>(root_.next); }
+  /// The one behind `element`; null at the end, and behind one that is not linked.
+  T* after(const T& element) const noexcept {
+    Hook* const next = static_cast<const Hook&>(element).next;
+    return next == &root_ || next == nullptr ? nullptr : static_cast<T*>(next);
+  }
   T* pop_front() noexcept {
     T* first = front();
     if (first != nullptr) static_cast<Hook*>(first)->unlink();

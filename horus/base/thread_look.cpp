@@ -10,6 +10,7 @@
 
 #include <execinfo.h>
 #include <fcntl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -45,6 +46,7 @@ T number_after(std::string_view text, std::string_view key, int base = 10) noexc
 // --- Stacks. One request at a time; whoever takes the pointer writes, or gives up.
 struct Request {
   Stack* into = nullptr;
+  AlsoInHandler also;
   pid_t thread = 0;
   std::atomic<int> count{-1};  // -1: not yet
 };
@@ -56,7 +58,9 @@ void write_down(int) {
   const int saved = errno;
   if (Request* request = wanted.exchange(nullptr, std::memory_order_acq_rel)) {
     if (request->thread == ::gettid()) {
-      request->count.store(::backtrace(request->into->frames, Stack::kFrames), std::memory_order_release);
+      const int count = ::backtrace(request->into->frames, Stack::kFrames);
+      if (request->also.look != nullptr) request->also.look(request->also.context);
+      request->count.store(count, std::memory_order_release);
     } else {  // somebody else's SIGURG came first
       wanted.store(request, std::memory_order_release);
     }
@@ -107,14 +111,15 @@ bool prepare_stacks() {
   return ::sigaction(kStackSignal, &handler, nullptr) == 0;
 }
 
-bool take_stack(pthread_t thread, pid_t thread_id, Stack& into) noexcept {
+bool take_stack(pid_t thread, Stack& into, AlsoInHandler also) noexcept {
   into.count = 0;
   if (in_use.test_and_set(std::memory_order_acquire)) return false;  // another scheduler's monitor
   the_request.into = &into;
-  the_request.thread = thread_id;
+  the_request.also = also;
+  the_request.thread = thread;
   the_request.count.store(-1, std::memory_order_relaxed);
   wanted.store(&the_request, std::memory_order_release);
-  if (::pthread_kill(thread, kStackSignal) == 0) {
+  if (::syscall(SYS_tgkill, ::getpid(), thread, kStackSignal) == 0) {
     for (int i = 0; i < 100 && the_request.count.load(std::memory_order_acquire) < 0; ++i) wait_a_moment();
   }
   // Taken back, or the handler is at it, which does not take long.

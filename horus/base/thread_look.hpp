@@ -7,7 +7,6 @@
 
 #include <cstdint>
 
-#include <pthread.h>
 #include <sys/types.h>
 
 namespace horus::detail {
@@ -37,8 +36,13 @@ struct Stack {
 };
 /// False when the program uses the signal for it (SIGURG) itself. Before the first take_stack().
 bool prepare_stacks();
-/// Has `thread` write down its stack in a signal handler; waits at most 10 ms. False: it holds signals back, or sleeps in
-/// the kernel for good.
-bool take_stack(pthread_t thread, pid_t thread_id, Stack& into) noexcept;
+/// What a thread does in the handler besides. Async-signal-safe.
+struct AlsoInHandler {
+  void (*look)(void* context) noexcept = nullptr;
+  void* context = nullptr;
+};
+/// Has a thread of this process write down its stack in a signal handler; waits at most 20 ms. False: it has ended, holds
+/// signals back, sleeps in the kernel for good, or does not get a processor.
+bool take_stack(pid_t thread, Stack& into, AlsoInHandler also = {}) noexcept;
 
 }  // namespace horus::detail

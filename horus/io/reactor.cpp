@@ -26,6 +26,7 @@
 #include <horus/base/pause_cpu.hpp>
 #include <horus/io/buffer_watch.hpp>
 #include <horus/io/closer.hpp>
+#include <horus/io/dump_all.hpp>
 #include <horus/io/embedding.hpp>
 #include <horus/io/turn.hpp>
 #include <horus/task/blocking_join.hpp>
@@ -200,6 +201,7 @@ Reactor::Reactor(std::unique_ptr<Backend> backend, const ReactorConfig& config)
   }
   arrivals_->backend_ = backend_.get();
   arrivals_->bell_ = wake_fd_;
+  if (!virtual_clock_) detail::list_reactor(*this);
 }
 
 // The thread goes on with the reactor before this one. One made since (`reactor = std::make_unique<Reactor>()`) stays
@@ -230,6 +232,7 @@ Reactor::~Reactor() {
       if (waker_) waker_->detach();  // what was handed over before runs in the drain, nothing comes after it
       drain();
     }
+    detail::unlist_reactor(*this);
     if (previous_slack_ns_ > 0) ::prctl(PR_SET_TIMERSLACK, static_cast<unsigned long>(previous_slack_ns_));
     leave_thread();
   } else {

@@ -64,7 +64,7 @@ class TaskWait final : public Awaited, public Chain {
     }
     return nullptr;
   }
-  [[nodiscard]] std::string name() const override { return "awaited by Python"; }
+  [[nodiscard]] std::string_view label() const noexcept override { return "awaited by Python"; }
   std::coroutine_handle<> finished() noexcept override {
     done_ = true;
     ListHook<RootTag>::unlink();

@@ -57,7 +57,6 @@ void Executor::attach() {
   io::Reactor* const reactor = io::Reactor::current();
   reactor_.store(reactor, std::memory_order_relaxed);
   waker_ = reactor->waker();
-  thread_ = ::pthread_self();
   thread_id_ = ::gettid();
   safe_ = over_ = false;
   all_clear_.set();

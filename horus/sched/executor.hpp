@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include <pthread.h>
+#include <sys/types.h>
 
 #include <horus/io/lookout.hpp>
 #include <horus/sched/node_record.hpp>
@@ -114,7 +114,6 @@ class Executor final : public io::Lookout {
     return poked_.load(std::memory_order_acquire) != nullptr;
   }
   /// The thread of the loop, for the safety monitor; only while attached.
-  [[nodiscard]] pthread_t thread() const noexcept { return thread_; }
   [[nodiscard]] pid_t thread_id() const noexcept { return thread_id_; }
   /// Between the two the thread of the loop does not end. For the monitor's look.
   void begin_visit() noexcept { pokers_.fetch_add(1, std::memory_order_seq_cst); }
@@ -145,7 +144,6 @@ class Executor final : public io::Lookout {
   Scheduler& scheduler_;
   std::atomic<io::Reactor*> reactor_{nullptr};  // the monitor asks is_here()
   std::shared_ptr<io::Waker> waker_;
-  pthread_t thread_{};
   pid_t thread_id_ = 0;
   Scope scope_{"scheduler"};
   Scope restarts_{"restarts", Failures::log};

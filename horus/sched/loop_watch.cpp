@@ -159,7 +159,7 @@ void LoopWatch::report(std::int64_t now, std::int64_t standing, MonitorLog& log)
                  culprit.view());
   if (!waits_for_processor_) {
     line->text.add("; nothing else on that thread can run");
-    if (!takes_stacks_ || !take_stack(executor_->thread(), executor_->thread_id(), line->stack))
+    if (!takes_stacks_ || !take_stack(executor_->thread_id(), line->stack))
       line->text.add(" (its stack could not be taken)");
   }
   log.say();
@@ -195,7 +195,7 @@ void LoopWatch::name_culprit(const char* consequence, std::int64_t now, const Ab
   who(culprit);
   line->text.add("{}: {} has stood still for {} ms: {}", consequence, executor_->name_for_people(),
                  whole_ms(standing_ns(now, absences)), culprit.view());
-  if (takes_stacks_) static_cast<void>(take_stack(executor_->thread(), executor_->thread_id(), line->stack));
+  if (takes_stacks_) static_cast<void>(take_stack(executor_->thread_id(), line->stack));
   log.say();
 }
 

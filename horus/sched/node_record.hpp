@@ -187,6 +187,7 @@ class NodeRecord final : public Chain, public ExecutionAccount {
   // --- Chain and ExecutionAccount
   std::coroutine_handle<> finished() noexcept override;
   [[nodiscard]] std::string name() const override { return node_name_ + " tick"; }
+  [[nodiscard]] std::string_view label() const noexcept override { return node_name_; }
   void resumed(const Chain& chain, std::int64_t now_ns) noexcept override;
   void ran(std::int64_t begin_ns, std::int64_t end_ns) noexcept override;
 

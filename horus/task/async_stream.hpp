@@ -45,7 +45,7 @@ class HORUS_API StreamBody : public PromiseBase, public Chain {
   void return_void() noexcept {}
   void unhandled_exception() noexcept { failure = std::current_exception(); }
 
-  [[nodiscard]] std::string name() const override { return "stream"; }
+  [[nodiscard]] std::string_view label() const noexcept override { return "stream"; }
   std::coroutine_handle<> finished() noexcept override { return std::noop_coroutine(); }
 
   /// Runs `body` until it first suspends. True when it has something to give by then.

@@ -70,7 +70,7 @@ class Branch : public Chain {
     task_.start(*this);
   }
   Task<T>& task() noexcept { return task_; }
-  [[nodiscard]] std::string name() const override { return "branch"; }
+  [[nodiscard]] std::string_view label() const noexcept override { return "branch"; }
 
  protected:
   Task<T> task_;

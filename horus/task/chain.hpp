@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <source_location>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 
@@ -97,7 +98,9 @@ class HORUS_API Chain : public ListHook<RootTag> {
   [[nodiscard]] bool stop_requested() const noexcept { return stop_requested_; }
   /// What it waits for; null while it runs, is ready to run, or has ended.
   [[nodiscard]] const Waiter* leaf() const noexcept { return leaf_; }
-  [[nodiscard]] virtual std::string name() const { return "task"; }
+  [[nodiscard]] virtual std::string name() const { return std::string(label()); }
+  /// The same without a copy, perhaps shorter: a signal handler asks too. As long as the chain lives.
+  [[nodiscard]] virtual std::string_view label() const noexcept { return "task"; }
   /// Null: nobody wants to know.
   [[nodiscard]] ExecutionAccount* execution_account() const noexcept { return account_; }
   /// Branches of a join charge the account of the chain that waits for them.

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <horus/task/chain.hpp>
+#include <horus/task/dump_text.hpp>
 
 namespace horus {
 namespace {
@@ -21,24 +22,18 @@ std::string_view base_name(std::string_view path) {
   return cut == std::string_view::npos ? path : path.substr(cut + 1);
 }
 
+void indent(std::string& text, int depth) { text.append(static_cast<std::size_t>(depth) * 4, ' '); }
+
 void dump_into(const Chain& chain, void* context) {
   auto& dump = *static_cast<Dump*>(context);
-  const std::string indent(static_cast<std::size_t>(dump.depth) * 4, ' ');
   const Waiter* leaf = chain.leaf();
-  fmt::format_to(std::back_inserter(dump.text), "{}{}{}: ", indent, chain.name(),
-                 chain.stop_requested() ? " (asked to stop)" : "");
-  if (leaf == nullptr) {
-    dump.text += "running or ready to run\n";
-    return;
-  }
-  fmt::format_to(std::back_inserter(dump.text), "waits for {}", leaf->kind->name);
-  if (leaf->kind->describe != nullptr) leaf->kind->describe(*leaf, dump.text);
+  detail::append_chain(dump.text, dump.depth, chain.name(), chain.stop_requested(),
+                       leaf == nullptr ? nullptr : leaf->kind->name);
+  if (leaf != nullptr && leaf->kind->describe != nullptr) leaf->kind->describe(*leaf, dump.text);
   dump.text += '\n';
-  for (const PromiseBase* promise = leaf->promise; promise != nullptr; promise = promise->parent) {
-    fmt::format_to(std::back_inserter(dump.text), "{}  at {} ({}:{})\n", indent,
-                   promise->where.function_name(), base_name(promise->where.file_name()),
-                   promise->where.line());
-  }
+  if (leaf == nullptr) return;
+  for (const PromiseBase* promise = leaf->promise; promise != nullptr; promise = promise->parent)
+    detail::append_await(dump.text, dump.depth, promise->where);
   if (leaf->kind->children != nullptr) {
     ++dump.depth;
     leaf->kind->children(*leaf, &dump_into, &dump);
@@ -47,6 +42,32 @@ void dump_into(const Chain& chain, void* context) {
 }
 
 }  // namespace
+
+namespace detail {
+
+void append_chain(std::string& text, int depth, std::string_view name, bool stop_requested,
+                  const char* waits_for) {
+  indent(text, depth);
+  fmt::format_to(std::back_inserter(text), "{}{}: ", name, stop_requested ? " (asked to stop)" : "");
+  if (waits_for == nullptr) {
+    text += "running or ready to run";
+  } else {
+    fmt::format_to(std::back_inserter(text), "waits for {}", waits_for);
+  }
+}
+
+void append_await(std::string& text, int depth, const std::source_location& where) {
+  indent(text, depth);
+  fmt::format_to(std::back_inserter(text), "  at {} ({}:{})\n", where.function_name(),
+                 base_name(where.file_name()), where.line());
+}
+
+void append_more_awaits(std::string& text, int depth) {
+  indent(text, depth);
+  text += "  ...\n";
+}
+
+}  // namespace detail
 
 std::string dump_chain(const Chain& chain) {
   Dump dump;

@@ -47,7 +47,7 @@ class RootChain final : public Chain {
   [[nodiscard]] bool done() const noexcept { return done_; }
   /// The value of a task that is done(); rethrows what it threw.
   T take() { return task_.outcome().take(); }
-  [[nodiscard]] std::string name() const override { return name_; }
+  [[nodiscard]] std::string_view label() const noexcept override { return name_; }
   std::coroutine_handle<> finished() noexcept override {
     done_ = true;
     ListHook<RootTag>::unlink();

@@ -49,7 +49,7 @@ inline constexpr bool is_result<Result<T>> = true;
 class HORUS_API SpawnedChain : public Chain, public ListHook<ScopeTag>, public Ready {
  public:
   explicit SpawnedChain(Scope& scope, std::string name) : name_(std::move(name)), scope_(&scope) {}
-  [[nodiscard]] std::string name() const override { return name_; }
+  [[nodiscard]] std::string_view label() const noexcept override { return name_; }
 
   static void* operator new(std::size_t size) { return allocate_frame(size); }
   static void operator delete(void* state, std::size_t size) noexcept { free_frame(state, size); }

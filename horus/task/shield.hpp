@@ -45,7 +45,7 @@ class ShieldAwaiter : public Waiter {
       parent_->unsuspend();
       return parent_->handle;
     }
-    [[nodiscard]] std::string name() const override { return "shielded task"; }
+    [[nodiscard]] std::string_view label() const noexcept override { return "shielded task"; }
     T take() { return task_.outcome().take(); }
 
    private:
