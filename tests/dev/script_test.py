@@ -60,6 +60,17 @@ class Script(unittest.TestCase):
             self.check(machine, "demo")
             self.assertIn(f"ran {program}", self.run_well(machine, command))
 
+    def test_one_example_needs_no_more_than_the_demo(self):
+        machine = self.machine()
+        (machine.tree / "examples" / "timers").mkdir()
+        (machine.tree / "examples" / "timers" / "timers.cpp").touch()
+        self.assertIn("ran timers once", self.run_well(machine, "example", "timers", "once"))
+        self.assertLess(len(machine.installed()), 12)
+        self.assertNotIn("libbenchmark-dev", machine.installed())
+        process = machine.dev("example", "timer")
+        self.assertNotEqual(0, process.returncode)
+        self.assertIn("there is no timer; there are: rover timers", process.stdout)
+
     def test_a_second_call_does_not_configure_again(self):
         machine = self.machine()
         self.check(machine, "test")

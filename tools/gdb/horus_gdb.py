@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Horus in gdb: `source tools/gdb/horus_gdb.py`, for a running program or a core file.
+
+    horus tasks      what every task of every loop waits for, with the line of each await
+    horus ready      the coroutines that may run now, in their order
+    print task       Task, Result, Error and Chain show what they hold
+
+Nothing is called in the program: memory is read, and that is all. The program needs debug information (-g), which with
+clang includes types that it only uses (-fstandalone-debug).
+"""
+
+import gdb
+
+MOST = 10000  # elements of a list: memory that was overwritten may be a circle
+
+
+def pointer(name):
+    return gdb.lookup_type(name).pointer()
+
+
+def text_of(value):
+    """A std::string, a std::string_view or a C string, without the printers of libstdc++."""
+    kind = value.type.strip_typedefs()
+    if kind.code == gdb.TYPE_CODE_PTR:
+        return value.string(errors="replace") if int(value) else ""
+    fields = {field.name for field in kind.fields()}
+    if "_M_dataplus" in fields:
+        return value["_M_dataplus"]["_M_p"].string(errors="replace", length=int(value["_M_string_length"]))
+    if "_M_str" in fields:
+        return value["_M_str"].string(errors="replace", length=int(value["_M_len"]))
+    return str(value)
+
+
+def has_field(value, name):
+    try:
+        value[name]
+    except (gdb.error, KeyError):
+        return False
+    return True
+
+
+def short(path):
+    return "/".join(path.split("/")[-2:])
+
+
+def place_of(promise):
+    """`function (file:line)` of the await that a coroutine is suspended at; None before the first one."""
+    where = promise["where"]["_M_impl"]
+    if not int(where):
+        return None
+    try:
+        function, file, line = where["_M_function_name"].string(), where["_M_file_name"].string(), int(where["_M_line"])
+    except (gdb.error, UnicodeDecodeError):
+        return None  # not set yet
+    return f"{function} ({short(file)}:{line})"
+
+
+def function_of(handle):
+    """The coroutine whose frame a handle leads to: the frame begins with the address of the function that resumes it."""
+    frame = int(handle["_M_fr_ptr"])
+    if not frame:
+        return "nothing"
+    resume = int(gdb.Value(frame).cast(pointer("unsigned long")).dereference())
+    if not resume:
+        return "a coroutine that has ended"
+    symbol = gdb.execute(f"info symbol {resume}", to_string=True).split(" in section ")[0].strip()
+    for end in (".resume", "[clone .actor]", "[clone .resume]", "(.resume)", "(.actor)"):
+        symbol = symbol.removesuffix(end).strip()
+    return symbol if symbol and "No symbol" not in symbol else f"code at {resume:#x}"
+
+
+def is_operation(waiter):
+    cancel = int(waiter["kind"]["cancel"])
+    symbol = gdb.execute(f"info symbol {cancel}", to_string=True)
+    return symbol.startswith("horus::io::Operation::cancel")
+
+
+def chain_name(chain):
+    try:
+        whole = chain.cast(chain.dynamic_type)
+    except gdb.error:
+        whole = chain
+    for field in ("name_", "node_name_"):
+        if has_field(whole, field):
+            return text_of(whole[field])
+    kind = str(whole.type.strip_typedefs())
+    return "branch" if "Branch" in kind else kind.split("<")[0].split("::")[-1]
+
+
+def chain_state(chain):
+    leaf = chain["leaf_"]
+    state = " (asked to stop)" if bool(chain["stop_requested_"]) else ""
+    if not int(leaf):
+        return f"{chain_name(chain)}{state}: running or ready to run"
+    waits = leaf["kind"]["name"].string()
+    if is_operation(leaf):
+        try:
+            descriptor = int(leaf.cast(pointer("horus::io::Operation")).dereference()["fd"])
+            waits += f" (fd {descriptor})" if descriptor >= 0 else ""
+        except gdb.error:
+            pass  # a program that does not use I/O does not know the type
+    return f"{chain_name(chain)}{state}: waits for {waits}"
+
+
+def chain_lines(chain):
+    yield chain_state(chain)
+    leaf = chain["leaf_"]
+    if not int(leaf):
+        return
+    promise, seen = leaf["promise"], 0
+    while int(promise) and seen < MOST:
+        yield f"  at {place_of(promise) or 'its beginning'}"
+        promise, seen = promise["parent"], seen + 1
+
+
+def chains(roots):
+    """Of an IntrusiveList<Chain, RootTag>."""
+    first = roots["root_"].address
+    hook, seen = roots["root_"]["next"], 0
+    while int(hook) and int(hook) != int(first) and seen < MOST:
+        yield hook.cast(pointer("horus::Chain")).dereference()
+        hook, seen = hook["next"], seen + 1
+
+
+def ready_elements(ready):
+    element, seen = ready["head_"], 0
+    while int(element) and seen < MOST:
+        yield element
+        element, seen = element["next_ready"], seen + 1
+
+
+def loops():
+    """(title, thread_state) of each thread that runs coroutines."""
+    selected = gdb.selected_thread()
+    try:
+        for thread in sorted(gdb.selected_inferior().threads(), key=lambda one: one.num):
+            thread.switch()
+            try:
+                state = gdb.parse_and_eval("&'horus::detail::thread_state'").dereference()
+                roots = int(state["roots"])
+            except gdb.error as error:
+                if "No symbol" in str(error):
+                    raise gdb.GdbError("no debug information of Horus: build the program with -g (docs/debugging.md)")
+                continue
+            if roots:
+                yield f"--- thread {thread.ptid[1] or thread.num} \"{thread.name}\"", state
+    finally:
+        if selected is not None and selected.is_valid():
+            selected.switch()
+
+
+class Horus(gdb.Command):
+    """Tasks of Horus: `horus tasks`, `horus ready`."""
+
+    def __init__(self):
+        super().__init__("horus", gdb.COMMAND_DATA, prefix=True)
+
+
+class Tasks(gdb.Command):
+    """What every task of every loop waits for, with the line of each await."""
+
+    def __init__(self):
+        super().__init__("horus tasks", gdb.COMMAND_DATA)
+
+    def invoke(self, argument, from_tty):
+        found = False
+        for title, state in loops():
+            found = True
+            print(title)
+            for chain in chains(state["roots"].dereference()):
+                for line in chain_lines(chain):
+                    print(line)
+        if not found:
+            print("no thread runs coroutines")
+
+
+class ReadyCommand(gdb.Command):
+    """The coroutines that may run now, in their order."""
+
+    def __init__(self):
+        super().__init__("horus ready", gdb.COMMAND_DATA)
+
+    def invoke(self, argument, from_tty):
+        found = False
+        for title, state in loops():
+            found = True
+            print(title)
+            if not int(state["ready"]):
+                continue
+            for number, element in enumerate(ready_elements(state["ready"].dereference()), 1):
+                print(f"{number}: {ready_line(element)}")
+        if not found:
+            print("no thread runs coroutines")
+
+
+def ready_line(element):
+    function = function_of(element["handle"])
+    promise = element["promise"]
+    if not int(promise):
+        return function
+    chain, place = promise["chain"], place_of(promise)
+    name = f"{chain_name(chain.dereference())}: " if int(chain) else ""
+    return name + (f"goes on at {place}" if place else f"begins {function}")
+
+
+class TaskPrinter:
+    def __init__(self, value):
+        self.value = value
+
+    def to_string(self):
+        handle = self.value["coroutine_"]
+        if not int(handle["_M_fr_ptr"]):
+            return "Task: empty"
+        resume = int(gdb.Value(int(handle["_M_fr_ptr"])).cast(pointer("unsigned long")).dereference())
+        return "Task: ended" if not resume else f"Task: {function_of(handle)}"
+
+
+class ErrorPrinter:
+    def __init__(self, value):
+        self.value = value
+
+    def to_string(self):
+        return f"Error {int(self.value['code_'])} of {self.value['operation_'].string() or 'an operation'}"
+
+
+class ResultPrinter:
+    def __init__(self, value):
+        self.value = value
+
+    def to_string(self):
+        if not bool(self.value["ok_"]):
+            return "Result: " + ErrorPrinter(self.value["error_"]).to_string()
+        return f"Result: {self.value['value_']}" if has_field(self.value, "value_") else "Result: success"
+
+
+class ChainPrinter:
+    def __init__(self, value):
+        self.value = value
+
+    def to_string(self):
+        return "\n".join(chain_lines(self.value))
+
+
+class ReadyListPrinter:
+    def __init__(self, value):
+        self.value = value
+
+    def to_string(self):
+        return f"ReadyList of {sum(1 for _ in ready_elements(self.value))}"
+
+
+def is_chain(kind, depth=0):
+    if kind.name == "horus::Chain":
+        return True
+    if depth > 4 or kind.code != gdb.TYPE_CODE_STRUCT:
+        return False
+    return any(is_chain(field.type.strip_typedefs(), depth + 1) for field in kind.fields() if field.is_base_class)
+
+
+def printer_of(value):
+    if value.type.code in (gdb.TYPE_CODE_REF, gdb.TYPE_CODE_RVALUE_REF):
+        value = value.referenced_value()
+    kind = value.type.strip_typedefs().unqualified()
+    if kind.code != gdb.TYPE_CODE_STRUCT or not kind.name or not kind.name.startswith("horus::"):
+        return None
+    name = kind.name.split("<")[0]
+    known = {
+        "horus::Task": TaskPrinter,
+        "horus::Result": ResultPrinter,
+        "horus::Error": ErrorPrinter,
+        "horus::ReadyList": ReadyListPrinter,
+    }
+    if name in known:
+        return known[name](value)
+    return ChainPrinter(value.cast(gdb.lookup_type("horus::Chain"))) if is_chain(kind) else None
+
+
+gdb.pretty_printers[:] = [one for one in gdb.pretty_printers if getattr(one, "__name__", "") != "printer_of"]
+gdb.pretty_printers.append(printer_of)
+Horus()
+Tasks()
+ReadyCommand()
