@@ -23,7 +23,7 @@ enum Condition : int {
   kBadInput = 4101,        ///< the input does not follow its format
   kTypeMismatch = 4102,    ///< the two ends of a topic disagree about the type of its messages
   kBadConfiguration =
-      4103,  ///< a configuration says what it may not; the target tells file, line, key and what is wrong
+      4103,  ///< a configuration file is wrong; the target names file, line, key and the problem
 };
 
 /// A failure: errno or Condition, the operation that was tried ("connect") and its target ("127.0.0.1:9000").
@@ -49,7 +49,7 @@ class HORUS_API Error : public std::exception {
   /// What the operation was tried on; empty when it was not recorded.
   [[nodiscard]] std::string_view target() const noexcept;
 
-  [[nodiscard]] bool cancelled() const noexcept;  ///< ECANCELED: somebody asked this task to stop
+  [[nodiscard]] bool cancelled() const noexcept;  ///< ECANCELED: this task was asked to stop
   [[nodiscard]] bool timed_out() const noexcept;  ///< ETIMEDOUT
   [[nodiscard]] bool end_of_stream() const noexcept { return code_ == kEndOfStream; }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One line per event for a person who runs the program. Any thread. Goes to stderr unless a sink is set.
 //
-// The log makes nobody wait: a line goes into a bounded ring, and a thread of the log's own writes it. While that
+// Logging never waits: a line goes into a bounded ring, and a thread of the log's own writes it. While that
 // thread cannot write (a stopped terminal, a full pipe, a slow sink) the oldest lines give way; the log says how many.
 #pragma once
 
@@ -18,7 +18,7 @@ namespace horus {
 enum class LogLevel { debug, info, warning, error };
 
 /// Receives every line at or above the level, without a newline: one at a time, in order, on the log's own thread, soon
-/// after it was logged. Call flush_log() before you look at what it has kept. May log, flush and set sinks itself.
+/// after it was logged. Call flush_log() before you look at what it has collected. May log, flush and set sinks itself.
 using LogSink = std::function<void(LogLevel, std::string_view line)>;
 
 /// Replaces the sink (stderr at first); an empty function restores stderr. Returns the previous one.
@@ -40,7 +40,7 @@ inline void log_error(std::string_view line) noexcept { log_line(LogLevel::error
 /// when time was over. The log does it by itself, for 100 ms in all, at exit(), std::terminate and failed assertions;
 /// a program that calls _exit() or execve() does it before. Any thread; in signal handlers too, once a line was logged.
 HORUS_API bool flush_log(Duration limit = std::chrono::milliseconds(100)) noexcept;
-/// Lines that gave way because they came faster than they could be written.
+/// Lines that were dropped because they came faster than they could be written.
 HORUS_API std::uint64_t lost_log_lines() noexcept;
 
 namespace detail {

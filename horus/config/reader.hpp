@@ -26,7 +26,7 @@ class Document;
 /// Takes the values of a section's keys into variables, which keep their values where a key is missing.
 ///
 /// Semantics: ask for every key there is, then `finish()`: it fails with the first problem of the section, be it a wrong
-/// type, a value out of range, or a key that nobody asked for. Ranges include both ends.
+/// type, a value out of range, or a key that is not known. Ranges include both ends.
 /// Thread safety: one thread.
 /// Example:
 /// ```

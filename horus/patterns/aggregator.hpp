@@ -54,7 +54,7 @@ struct AggregatorStatistics {
   std::uint64_t failed = 0;    ///< threw, or gave a failed Result; cancelled ones too
   std::uint64_t timeouts = 0;  ///< results() that gave only a part
   std::size_t running = 0;
-  std::size_t held = 0;        ///< outcomes that nobody has taken
+  std::size_t held = 0;        ///< outcomes that have not been taken
   std::size_t high_water = 0;  ///< of running and held together
 };
 
@@ -82,7 +82,7 @@ class Aggregator {
   Aggregator(const Aggregator&) = delete;
   Aggregator& operator=(const Aggregator&) = delete;
 
-  /// Starts `task` soon; what it gives is kept as `name`.
+  /// Starts `task` soon; its outcome is kept as `name`.
   void add(std::string name, Task<T> task) {
     if (closed_) throw refusal(kChannelClosed, name, "");
     if (name.empty()) throw refusal(EINVAL, "a task", " (its name is empty)");
@@ -118,7 +118,7 @@ class Aggregator {
     for (const auto& [name, running] : running_) taken.pending.push_back(name);
     return taken;
   }
-  /// Drops the results that nobody has taken; running tasks go on.
+  /// Drops the results that have not been taken; running tasks go on.
   void clear() { held_ = Results(); }
   /// Asks every running task to stop. They end as failures, unless they have their value already.
   void cancel() noexcept {

@@ -29,11 +29,11 @@ struct BlockingNodeStatistics {
 
 /// A node whose `work()` may block: it holds up neither the loop nor another node.
 ///
-/// Semantics: a tick hands `work()` to the pool, and `on_result()` gets on the loop what it gave. One call at a time: a tick
+/// Semantics: a tick hands `work()` to the pool, and `on_result()` receives its result on the loop. One call at a time: a tick
 /// while one is in flight is skipped (`skipped_in_flight`). Without a rate the next call follows at once, for drivers that
 /// block until there is data. A call cannot be interrupted: the shutdown waits for one that runs as it does for a tick, and
 /// takes back one that has not started.
-/// Errors: what `work()` throws or gives as Error, and what `on_result()` throws, is a failed tick; `on_error()` hears of it.
+/// Errors: what `work()` throws or gives as Error, and what `on_result()` throws, is a failed tick; `on_error()` is called with it.
 /// Thread safety: `work()` runs on another thread, one call at a time, with what was written before it visible: while
 /// `stats().in_flight`, touch nothing that it uses. Everything else: the scheduler's thread.
 /// Example:

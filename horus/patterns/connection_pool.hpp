@@ -30,8 +30,8 @@ struct ConnectionPoolOptions {
 
 /// A snapshot of a ConnectionPool. The counts are since its construction.
 struct ConnectionPoolStatistics {
-  std::size_t idle = 0;    ///< open, and nobody's
-  std::size_t leased = 0;  ///< held, or being made or checked for somebody
+  std::size_t idle = 0;    ///< open and not lent
+  std::size_t leased = 0;  ///< lent, or being made or checked for a borrower
   std::size_t waiting = 0;
   std::size_t waiting_high_water = 0;
   std::uint64_t acquired = 0;  ///< leases given
@@ -48,7 +48,7 @@ struct ConnectionPoolStatistics {
 /// Lends connections: `auto lease = (co_await pool.acquire(1s)).or_throw();  co_await lease->query(…);`
 ///
 /// Semantics: connections are made when they are needed, by `factory`, and kept when their lease ends; the one used last is
-/// lent first. Before it is lent again `check` may look at it: one that is not well is dropped, and the next one tried or a
+/// lent first. Before it is lent again `check` may look at it: a broken one is dropped, and the next one tried or a
 /// new one made. Waiters are served first come, first served. A call that is stopped or late gives its place to the next.
 /// A health check that is stopped half-way drops its connection. `close()` ends all waits and closes idle connections, leased
 /// ones when their lease ends; the destructor closes.
@@ -86,7 +86,7 @@ class ConnectionPool {
     void release() noexcept {
       if (core_ != nullptr) std::exchange(core_, nullptr)->give_back(std::move(connection_));
     }
-    /// Drops the connection instead: it is broken, or in a state that nobody else should find.
+    /// Drops the connection instead: it is broken, or in a state that no other user should meet.
     void discard() noexcept {
       if (core_ == nullptr) return;
       ++core_->statistics.discarded;

@@ -23,7 +23,7 @@ struct HORUS_API Failure {
   explicit Failure(std::exception_ptr thrown);
   explicit Failure(const Error& error);
 
-  /// ECANCELED: somebody asked the task to stop.
+  /// ECANCELED: the task was asked to stop.
   [[nodiscard]] bool cancelled() const noexcept;
   /// An expected failure as an Error; any other exception is rethrown.
   [[nodiscard]] Error or_rethrow() const;

@@ -33,7 +33,7 @@ struct PollingNodeStatistics {
   Duration pause{0};         ///< the present one; 0 after a poll that gave something
 };
 
-/// A node for sources that must be asked: a register, a queue of somebody else, a web service.
+/// A node for sources that must be polled: a register, another program's queue, a web service.
 ///
 /// Semantics: event-driven, so give it no rate. One poll at a time: `poll()`, then `on_item()` for what came, and at once the
 /// next poll; nothing came: a pause that doubles. What either throws is a failed tick, after which the scheduler pauses.

@@ -26,7 +26,7 @@ namespace detail {
 class Executor;
 }
 
-/// A failure that was logged where it happened: thrown by a tick it counts like any other, without a further line.
+/// A failure that was already logged where it happened: thrown by a tick, it counts like any other but adds no line.
 class HORUS_API ReportedFailure : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
@@ -60,7 +60,7 @@ class HORUS_API NodeBase {
   }
 
   /// Puts the hardware into a safe state. May run on another thread while the loop is blocked: touch only what that
-  /// allows, wait for nothing. Called once at once and once when the node's tick has ended, so doing it twice must be the
+  /// allows, and do not wait. Called once at once and once when the node's tick has ended, so doing it twice must be the
   /// same as doing it once.
   virtual void enter_safe_state() noexcept {}
   /// The same, for nodes that want to know which of the two calls it is.
@@ -75,7 +75,7 @@ class HORUS_API NodeBase {
   NodeBase() = default;
   explicit NodeBase(std::string name) : name_(std::move(name)), explicitly_named_(!name_.empty()) {}
 
-  /// Starts work that goes on beside the ticks: `auto read = spawn(camera.read());`, later `read.done()`, `read.take()`
+  /// Starts work that runs alongside the ticks: `auto read = spawn(camera.read());`, later `read.done()`, `read.take()`
   /// or `co_await read`. It is asked to stop, and awaited, before the node shuts down. When the handle was dropped, a
   /// failure is one line in the log.
   template <class T>
@@ -108,12 +108,12 @@ class HORUS_API NodeBase {
   Scope scope_{"background", Failures::log};
 };
 
-/// A node whose tick is a coroutine: it may await anything, and holds nobody up meanwhile.
+/// A node whose tick is a coroutine: it may await anything without delaying other nodes.
 ///
 /// Semantics: `init()` once, then `tick()` again and again, then `shutdown()`. With a rate it is released on the grid
 /// `start + k / rate`; without one it is event-driven: released again as soon as its last tick has ended. While a
 /// tick is in flight the node is not released again. A thrown horus::Error is an expected failure (one line in the
-/// log), anything else a bug; both count as failed ticks and stop nobody else.
+/// log), anything else a bug; both count as failed ticks and do not stop other nodes.
 /// Thread safety: the scheduler's thread.
 /// Example:
 /// ```

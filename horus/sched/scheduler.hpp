@@ -55,22 +55,22 @@ class HORUS_API NodeBuilder {
   NodeBuilder& on_miss(Miss reaction);
   /// Default Miss::warn; not Miss::cancel, which needs a suspension point.
   NodeBuilder& on_budget(Miss reaction);
-  /// What is done with a grid point that comes while the last tick is in flight. Default Overrun::skip.
+  /// What happens to a grid point that comes while the last tick is in flight. Default Overrun::skip.
   NodeBuilder& overrun(Overrun reaction);
   /// Longest time between two successful ticks: 10 ms to 60 s, and at least 3 periods.
   NodeBuilder& watchdog(Duration timeout = NodeSettings::kDefaultWatchdog);
   /// Its watchdog and its last restart trip the emergency stop.
   NodeBuilder& critical(bool critical = true);
-  /// It only looks (a logger, a view, a recorder): an emergency stop leaves it ticking and publishing.
+  /// It only observes (a logger, a view, a recorder): an emergency stop leaves it ticking and publishing.
   NodeBuilder& keep_in_emergency(bool keep = true);
   /// Ticks that are cancelled by a deadline or an overrun count as failures.
   NodeBuilder& miss_is_failure(bool counts = true);
   NodeBuilder& circuit_breaker(bool enabled);
   /// After too many failures: shutdown, a pause, a fresh init.
   NodeBuilder& auto_restart(bool enabled = true);
-  /// The same by rules of its own: RestartConfig().for_ever for a device that is unplugged and comes back.
+  /// The same with its own rules: RestartConfig().for_ever for a device that is unplugged and comes back.
   NodeBuilder& restart(const RestartConfig& config);
-  /// The thread that runs it: one that Scheduler::executor or the configuration describes. Default: the scheduler's.
+  /// The thread that runs it: one that Scheduler::executor or the configuration describes. The default is the scheduler's thread.
   NodeBuilder& executor(std::string name);
   /// Lines about this node in the log.
   NodeBuilder& logging(bool enabled);
@@ -97,18 +97,18 @@ struct Schedulability {
   std::string problem;  ///< for a person; empty when there is none
 };
 
-/// How much Scheduler::report() tells.
+/// How much Scheduler::report() shows.
 enum class Detail : std::uint8_t { nodes, awaits };
 
 /// Runs nodes: periodic ones on an absolute grid, event-driven ones again and again. All on the thread that runs it,
 /// unless nodes name executors of their own.
 ///
-/// Semantics: a tick that suspends holds nobody up. Late work never shifts a grid and is never caught up in bursts.
+/// Semantics: a tick that suspends delays no other node. Late work never shifts a grid and is never caught up in bursts.
 /// Nodes released at the same instant start by priority, then in the order of addition; coroutines that are ready
 /// to continue go first.
-/// Errors: configuration mistakes throw Error where they are made. `run` gives 0, or 1 when a node's init failed or
-/// settings contradict each other (logged in one line).
-/// Thread safety: build and run it on one thread. While it runs, a second run and everything that builds are refused:
+/// Errors: configuration mistakes throw Error where they are made. `run` returns 0, or 1 when a node's init failed or
+/// settings contradict each other (one line in the log).
+/// Thread safety: build and run it on one thread. While it runs, a second run and all building calls fail with
 /// Error(EBUSY), and the run goes on. Any thread, also while it runs: `stop`, `emergency_stop`, `pause`,
 /// `resume`, `restart`, `set_node_deadline`, `set_node_watchdog`, the circuit's controls, and all queries.
 /// Example:
@@ -125,7 +125,7 @@ class HORUS_API Scheduler {
   Scheduler& operator=(const Scheduler&) = delete;
   ~Scheduler();
 
-  /// Makes and adds a node: `add<Gps>(arguments…)`. Its name: the one it gives itself, else its class in snake_case.
+  /// Makes and adds a node: `add<Gps>(arguments…)`. It is named by its constructor, or after its class in snake_case.
   template <class N, class... Arguments>
     requires std::derived_from<N, NodeBase>
   NodeBuilder add(Arguments&&... arguments) {
@@ -137,7 +137,7 @@ class HORUS_API Scheduler {
   NodeBuilder add(std::unique_ptr<N> node) {
     return adopt(std::move(node));
   }
-  /// Adds a node that somebody else owns too: it is there, and used by nobody else, until the scheduler has ended.
+  /// Adds a node that the caller shares. It must live, and be used by the scheduler alone, until the scheduler has ended.
   template <class N>
     requires std::derived_from<N, NodeBase>
   NodeBuilder add(std::shared_ptr<N> node) {
@@ -178,12 +178,12 @@ class HORUS_API Scheduler {
   /// Where the nodes' topics meet; by default a hub of this scheduler alone. Before the run.
   Scheduler& use_hub(Hub hub);
   [[nodiscard]] const Hub& hub() const noexcept { return hub_; }
-  /// What `from` publishes as `out` reaches what `to` subscribes as `in`, whatever the topics are called; `in` then hears
-  /// only what is connected to it. Before the run. Throws Error: EINVAL for a node that is not there, kTypeMismatch. A
+  /// What `from` publishes as `out` reaches what `to` subscribes as `in`, whatever the topics are called; `in` then receives
+  /// only what is connected to it. Before the run. Throws Error: EINVAL for an unknown node, kTypeMismatch. A
   /// port that no node has made by the end of its init() fails the run.
   Scheduler& connect(std::string_view from, std::string_view out, std::string_view to, std::string_view in);
 
-  /// Runs until stop(), SIGINT or SIGTERM. Gives the exit code: 0, or 1 when a node could not start.
+  /// Runs until stop(), SIGINT or SIGTERM. Returns the exit code: 0, or 1 when a node could not start.
   int run();
   /// The same for at most `duration`, then a graceful stop.
   int run_for(Duration duration);
@@ -192,10 +192,10 @@ class HORUS_API Scheduler {
   Task<int> run_async();
   /// What run() and run_for() do, as a task of a reactor of your own: ends after stop(), SIGINT, SIGTERM or `limit`. For
   /// programs whose main is a task, so that a simulated world can run it (docs/simulation.md). Without `own_signals` it
-  /// leaves SIGINT and SIGTERM to a host that has its own way with them.
+  /// leaves SIGINT and SIGTERM to the host program.
   Task<int> run_main(Duration limit = Duration::max(), bool own_signals = true);
   /// Starts the nodes if they are not yet started, releases every node once, and waits for those ticks.
-  /// Gives 0, or 1 when a node could not start. The nodes are shut down by close(), by the next run, or with the
+  /// Returns 0, or 1 when a node could not start. The nodes are shut down by close(), by the next run, or with the
   /// scheduler: all of them on this thread.
   int tick_once();
   /// Shuts down what tick_once() has started, on the same thread; nothing else.
@@ -206,13 +206,14 @@ class HORUS_API Scheduler {
 
   /// Nothing acts from here until reset_emergency_stop(): publishers of all nodes are mute, every enter_safe_state() is
   /// called in priority order (by the loop or, when that is blocked, by threads of its own), ticks in flight and background
-  /// work are asked to stop, no node is released. Not for nodes that say keep_in_emergency(). Any thread, also a signal
+  /// work are asked to stop, no node is released. Nodes with keep_in_emergency() are exempt. Any thread, also a signal
   /// handler.
   void emergency_stop() noexcept;
-  /// Nodes tick again, each when what it did has ended. Their subscriptions are empty then, whatever came meanwhile.
+  /// Nodes tick again, each as soon as its earlier work has ended. Their subscriptions are empty then, whatever arrived
+  /// meanwhile.
   void reset_emergency_stop() noexcept;
   [[nodiscard]] bool emergency_stopped() const noexcept { return emergency_.load(std::memory_order_acquire); }
-  /// Whether its watchdog has isolated the node of that name: what it sends goes nowhere until one of its ticks succeeds.
+  /// Whether its watchdog has isolated the node of that name: its messages are dropped until one of its ticks succeeds.
   /// From any thread, also while the loop is blocked.
   [[nodiscard]] bool is_isolated(std::string_view node) const;
 
@@ -230,24 +231,24 @@ class HORUS_API Scheduler {
   Result<> open_circuit(std::string_view node);
   Result<> reset_circuit(std::string_view node);
 
-  /// Why the last run or tick_once() gave 1: the line that the log has, too. Empty when it did not. Any thread.
+  /// Why the last run or tick_once() returned 1, as in the log; empty otherwise. Any thread.
   [[nodiscard]] std::string start_problem() const;
   /// Names in the order of addition. Any thread, once the nodes are added.
   [[nodiscard]] std::vector<std::string> node_list() const;
-  /// A snapshot of one node; nothing when there is none of that name. Any thread, also a safe-state hook. A loop that does
-  /// not answer within 50 ms is blocked: then it is the last snapshot, `age_ms` says how old, and state and watchdog are
-  /// those of now.
+  /// A snapshot of one node; empty when there is no such node. Any thread, also a safe-state hook. A loop that does
+  /// not answer within 50 ms is blocked: then this is the last snapshot, `age_ms` says how old it is, and state and
+  /// watchdog are current.
   [[nodiscard]] std::optional<NodeStatistics> statistics(std::string_view name) const;
   /// All nodes, in the order of addition.
   [[nodiscard]] std::vector<NodeStatistics> statistics() const;
-  /// How often this process was kept from running (SIGSTOP, a frozen container, a debugger, a quota): time that counts for
-  /// no watchdog and no limit. Any thread.
+  /// How often this process was kept from running (SIGSTOP, a frozen container, a debugger, a quota): that time counts
+  /// against no watchdog and no limit. Any thread.
   [[nodiscard]] std::uint64_t absences() const;
   /// A table of all nodes for a person.
   [[nodiscard]] std::string status() const;
   /// The same with the account of faults, and with Detail::awaits where each node's time goes.
   [[nodiscard]] std::string report(Detail detail = Detail::nodes) const;
-  /// What has happened lately: SchedulerConfig::timeline_events. Without the events of a loop that is blocked.
+  /// Recent events, as many as SchedulerConfig::timeline_events. Those of a blocked loop are missing.
   [[nodiscard]] Timeline timeline() const;
   [[nodiscard]] const SchedulerConfig& config() const noexcept { return config_; }
 

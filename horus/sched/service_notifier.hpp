@@ -14,7 +14,7 @@
 
 namespace horus {
 
-/// Sends datagrams to $NOTIFY_SOCKET, which systemd sets for a unit with Type=notify. Where nobody set it, every call
+/// Sends datagrams to $NOTIFY_SOCKET, which systemd sets for a unit with Type=notify. Where it is not set, every call
 /// does nothing.
 ///
 /// Semantics: no call blocks. What the manager's queue had no room for goes with the next call, but for watchdog(): the
@@ -37,7 +37,7 @@ class HORUS_API ServiceNotifier {
   ServiceNotifier& operator=(const ServiceNotifier&) = delete;
   ~ServiceNotifier();
 
-  /// True when somebody listens.
+  /// True when a supervisor listens.
   [[nodiscard]] bool active() const noexcept { return socket_ >= 0; }
   /// READY=1: the start is over. Units that come after this one may start.
   void ready();

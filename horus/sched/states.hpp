@@ -19,7 +19,7 @@ enum class NodeState : std::uint8_t {
   stuck,       ///< its tick was cancelled and has not ended: neither released nor restarted until it has
   stopping,
   stopped,
-  failed,  ///< its init() failed and nobody restarts it
+  failed,  ///< its init() failed and it is not restarted
 };
 HORUS_API const char* to_string(NodeState state) noexcept;
 
@@ -41,12 +41,12 @@ enum class TickOutcome : std::uint8_t {
   skipped_paused,        ///< by pause()
   skipped_emergency,     ///< by an emergency stop
   skipped_miss,          ///< by Miss::skip, after a missed deadline
-  skipped_late,          ///< the loop came when the next grid point was due already
+  skipped_late,          ///< the loop got to it when the next grid point was already due
 };
 inline constexpr std::size_t kTickOutcomes = 14;
 HORUS_API const char* to_string(TickOutcome outcome) noexcept;
 
-/// What is done when a tick misses its deadline or its budget.
+/// The reaction when a tick misses its deadline or its budget.
 enum class Miss : std::uint8_t {
   warn,     ///< a line in the log, at most one per second and node
   skip,     ///< and the next release is dropped
@@ -57,7 +57,7 @@ enum class Miss : std::uint8_t {
 };
 HORUS_API const char* to_string(Miss miss) noexcept;
 
-/// What is done with a grid point that comes while the last tick is still in flight.
+/// What happens to a grid point that comes while the last tick is still in flight.
 enum class Overrun : std::uint8_t {
   skip,    ///< it is dropped
   queue,   ///< one waits, and starts late
@@ -65,7 +65,7 @@ enum class Overrun : std::uint8_t {
 };
 HORUS_API const char* to_string(Overrun overrun) noexcept;
 
-/// Who starts first of those that are released at the same instant.
+/// Which of the nodes released at the same instant starts first.
 enum class Policy : std::uint8_t {
   priority,        ///< the lower number, then the order of addition
   rate_monotonic,  ///< the higher rate

@@ -23,7 +23,7 @@ namespace horus {
 
 namespace detail {
 
-/// The body of a stream, whatever it gives.
+/// The body of a stream of any type.
 class HORUS_API StreamBody : public PromiseBase, public Chain {
  public:
   enum class State : std::uint8_t {
@@ -53,7 +53,7 @@ class HORUS_API StreamBody : public PromiseBase, public Chain {
   /// The stream was dropped: frees `body` now, or as soon as what it awaits has ended. No line of the body itself runs
   /// any more.
   void drop(std::coroutine_handle<> body) noexcept;
-  /// Whoever waited gave up.
+  /// The consumer has stopped waiting.
   void leave() noexcept;
   /// What runs next when the body has got somewhere.
   std::coroutine_handle<> arrived() noexcept;
@@ -64,7 +64,7 @@ class HORUS_API StreamBody : public PromiseBase, public Chain {
   bool starting = false;  // on the stack of whoever asks
 };
 
-/// Waits until the body has something to give. Whoever stops waiting leaves the body alone.
+/// Waits until the body has a value. A consumer that stops waiting does not disturb the body.
 class HORUS_API StreamWaiter : public Waiter {
  public:
   StreamWaiter(StreamBody& body, std::coroutine_handle<> frame) noexcept
@@ -118,7 +118,7 @@ class HORUS_API StreamEnd : public Waiter {
 /// comes out of `next()`. A consumer that is asked to stop, or whose time is up, stops waiting and leaves the body
 /// alone: what the body brings meanwhile is kept for the following `next()`, so nothing is lost.
 /// Dropping a stream asks what its body awaits to end and frees the frame then, without running another line of the
-/// body; a value that nobody took goes with it. Where an operation of the body uses memory of the consumer,
+/// body; a value that was not taken is destroyed. Where an operation of the body uses memory of the consumer,
 /// `co_await stream.close()` first: it waits for that end.
 /// Errors: Error(ECANCELED) for a consumer that is asked to stop, thrown by `next()`; a stream of Results gives it as
 /// a failed Result. Two tasks that wait for one stream at a time end the program with a message.

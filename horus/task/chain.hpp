@@ -59,8 +59,8 @@ struct Waiter : Ready {
   void unsuspend() noexcept;
 };
 
-/// Who pays for the time that chains run, and learns what they wait for: a node, for its tick and all branches of it.
-/// The loop's thread.
+/// An account of the time that chains run and of what they wait for: a node's, for its tick and all branches of it. The
+/// loop's thread.
 class ExecutionAccount {
  public:
   /// `chain` goes on; it waited since chain.wait().since_ns.
@@ -101,12 +101,12 @@ class HORUS_API Chain : public ListHook<RootTag> {
   [[nodiscard]] virtual std::string name() const { return std::string(label()); }
   /// The same without a copy, perhaps shorter: a signal handler asks too. As long as the chain lives.
   [[nodiscard]] virtual std::string_view label() const noexcept { return "task"; }
-  /// Null: nobody wants to know.
+  /// Null: no account is kept.
   [[nodiscard]] ExecutionAccount* execution_account() const noexcept { return account_; }
   /// Branches of a join charge the account of the chain that waits for them.
   void charge_to(ExecutionAccount* account) noexcept { account_ = account; }
   [[nodiscard]] const WaitRecord& wait() const noexcept { return wait_; }
-  /// The stretch in which a chain with an account was suspended ended at `now_ns`. For whoever resumed it.
+  /// The stretch in which a chain with an account was suspended ended at `now_ns`. Called by the code that resumed it.
   static void end_stretch(std::int64_t now_ns) noexcept {
     if (Chain* chain = std::exchange(detail::thread_state.suspended, nullptr)) chain->wait_.since_ns = now_ns;
   }

@@ -30,7 +30,7 @@ enum class TaskState : std::uint8_t { pending, running, resolved, rejected, canc
 
 HORUS_API const char* to_string(TaskState state) noexcept;
 
-/// What a scope does about a task that failed when nobody holds its handle.
+/// What a scope does about a failed task whose handle was dropped.
 enum class Failures : std::uint8_t {
   stop_all,  ///< an exception: the other tasks are asked to stop, and join() rethrows the first one
   log,       ///< an exception or a failed Result: one line with the task's name in the log; the others go on
@@ -123,8 +123,8 @@ HORUS_API Error not_awaited(int code, const SpawnedChain* task);
 
 }  // namespace detail
 
-/// Handle of a spawned task. Dropping it leaves the task running in its scope; a failure that nobody holds a
-/// handle for is reported by Scope::join().
+/// Handle of a spawned task. Dropping it leaves the task running in its scope; a failure without a
+/// handle is reported by Scope::join().
 ///
 /// Thread safety: the scope's thread.
 template <class T>
@@ -195,7 +195,7 @@ class Spawned {
     Spawned& spawned_;
     int refused_ = 0;  // errno
   };
-  /// Waits for the end and takes the value, which one task can do. Cancelling the waiter does not cancel the task:
+  /// Waits for the end and takes the value; only one task can do so. Cancelling the waiter does not cancel the task:
   /// Error(ECANCELED). Error(EBUSY): another task waits for it already.
   Awaiter operator co_await() noexcept {
     HORUS_ASSERT(task_ != nullptr, "co_await of an empty Spawned handle");
@@ -237,7 +237,7 @@ class HORUS_API Scope {
   ~Scope();
   /// What its tasks wait for, for a person.
   [[nodiscard]] std::string dump() const;
-  /// Who pays for what its tasks run, from now on; null: nobody.
+  /// The account that its tasks are charged to from now on; null: none.
   void charge_to(ExecutionAccount* account) noexcept { account_ = account; }
 
   /// Starts `task` soon. Keep the handle to see how it ends, or drop it.
@@ -256,7 +256,7 @@ class HORUS_API Scope {
   }
   /// Asks every running task to stop; later spawns are asked at once, until reset().
   void cancel() noexcept;
-  /// The same, and what stands in a shield() is asked as well: its time is over.
+  /// The same, and shielded work is asked to stop as well: its time is over.
   void stop_shielded() noexcept;
   /// After a join: tasks may be spawned afresh.
   void reset() noexcept { stopping_ = false; }
@@ -319,7 +319,7 @@ Task<> run_body(Body& body, Scope& scope, bool& completed) {
 }  // namespace detail
 
 /// Runs `body(scope)` and everything it spawns, and waits for all of it. The first failure of the body or of a task
-/// whose handle was dropped stops the rest and is rethrown. Gives the body's value.
+/// whose handle was dropped stops the rest and is rethrown. Returns the body's value.
 template <class Body, class T = typename std::invoke_result_t<Body&, Scope&>::value_type>
 Task<T> with_scope(Body body, std::string name = "scope") {
   Scope scope(std::move(name));

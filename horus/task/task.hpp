@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Task<T>: a lazy coroutine that gives one T to the coroutine that awaits it.
+// Task<T>: a lazy coroutine that returns one T to the coroutine that awaits it.
 #pragma once
 
 #include <horus/base/compiler.hpp>
@@ -113,7 +113,7 @@ class TaskPromise<void> final : public TaskPromiseBase {
 
 }  // namespace detail
 
-/// A lazy coroutine: it starts when it is awaited (or spawned), and gives one T, or rethrows what it threw.
+/// A lazy coroutine: it starts when it is awaited (or spawned), and returns one T, or rethrows what it threw.
 ///
 /// Semantics: move-only; awaited once; destroying one that has not started frees it without running it. A child
 /// that ends without suspending resumes its parent without growing the stack, on every supported compiler; a

@@ -16,7 +16,7 @@
 
 namespace horus {
 
-/// Values of the branches that give something; a void branch gives std::monostate.
+/// The branches' values; a void branch has std::monostate.
 template <class T>
 using NonVoid = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
 
@@ -106,7 +106,7 @@ class WhenAllVectorAwaiter : public Join {
 
 }  // namespace detail
 
-/// Runs all tasks side by side; gives a tuple of their values, `std::monostate` for a void one.
+/// Runs all tasks concurrently; returns a tuple of their values, `std::monostate` for a void one.
 ///
 /// Semantics: the branches start in order on this stack. When one throws, the others are asked to stop and awaited,
 /// then the first exception is rethrown. A cancelled when_all cancels every branch and awaits it.
@@ -116,7 +116,7 @@ template <class... Ts>
   return detail::WhenAllAwaiter<Ts...>(std::move(tasks)...);
 }
 
-/// The same for any number of tasks of one type; gives a vector of values in the order of the tasks (void: nothing).
+/// The same for any number of tasks of one type; returns a vector of values in the order of the tasks (void: nothing).
 /// Allocates twice: the branches, and the vector of values.
 template <class T>
 [[nodiscard]] auto when_all(std::vector<Task<T>> tasks) {

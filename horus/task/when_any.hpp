@@ -57,7 +57,7 @@ struct Outcome {
   }
 };
 
-/// What a race gave: the winner's index (kNoWinner when all failed) and every branch's outcome.
+/// The result of a race: the winner's index (kNoWinner when all failed) and every branch's outcome.
 template <class... Ts>
 struct Race {
   std::size_t index = kNoWinner;
