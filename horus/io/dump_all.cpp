@@ -42,7 +42,7 @@ struct ListedReactor {
   pid_t thread;
 };
 
-struct Answer {
+struct DumpAnswer {
   std::mutex mutex;
   std::condition_variable came;
   bool here = false;
@@ -55,7 +55,7 @@ struct HandlerRoom {
   horus::detail::ChainSnapshots tasks;
 };
 
-struct Registry {
+struct DumpRegistry {
   std::mutex mutex;  // of the list
   std::vector<ListedReactor> reactors;
   std::mutex turn;  // one dump at a time
@@ -63,8 +63,8 @@ struct Registry {
 };
 
 // Leaked: the thread that waits for the signal outlives static objects.
-Registry& registry() {
-  static auto* const it = new Registry;
+DumpRegistry& dump_registry() {
+  static auto* const it = new DumpRegistry;
   return *it;
 }
 
@@ -112,8 +112,8 @@ std::string blocked_loop(const ListedReactor& listed, Duration waited) {
 }
 
 // Posts the question; false when the reactor is gone or takes nothing.
-bool ask(const ListedReactor& listed, const std::shared_ptr<Answer>& answer) {
-  Registry& all = registry();
+bool ask_for_dump(const ListedReactor& listed, const std::shared_ptr<DumpAnswer>& answer) {
+  DumpRegistry& all = dump_registry();
   const std::lock_guard lock(all.mutex);
   const bool there = std::any_of(all.reactors.begin(), all.reactors.end(), [&](const ListedReactor& other) {
     return other.reactor == listed.reactor && other.thread == listed.thread;
@@ -223,7 +223,7 @@ void leave_signal_to_helper() noexcept {
 
 // The child has neither the thread nor the loops.
 void forget_reactors() noexcept {
-  Registry& all = registry();
+  DumpRegistry& all = dump_registry();
   all.reactors.clear();
   all.signal_taken = false;
   all.mutex.unlock();
@@ -233,21 +233,21 @@ void forget_reactors() noexcept {
 }  // namespace
 
 std::string dump_all_tasks(Duration limit) {
-  Registry& all = registry();
+  DumpRegistry& all = dump_registry();
   const std::lock_guard turn(all.turn);
   std::vector<ListedReactor> reactors;
   {
     const std::lock_guard lock(all.mutex);
     reactors = all.reactors;
   }
-  std::vector<std::shared_ptr<Answer>> answers;
+  std::vector<std::shared_ptr<DumpAnswer>> answers;
   for (const ListedReactor& listed : reactors) {
-    auto answer = std::make_shared<Answer>();
+    auto answer = std::make_shared<DumpAnswer>();
     if (listed.thread == ::gettid()) {
       const CurrentReactor its(listed.reactor);
       answer->text = dump_tasks();
       answer->here = true;
-    } else if (!ask(listed, answer)) {
+    } else if (!ask_for_dump(listed, answer)) {
       answer = nullptr;
     }
     answers.push_back(std::move(answer));
@@ -283,15 +283,15 @@ std::string dump_all_tasks(Duration limit) {
 namespace detail {
 
 void list_reactor(Reactor& reactor) {
-  Registry& all = registry();
+  DumpRegistry& all = dump_registry();
   static const int once = ::pthread_atfork(
       [] {
-        registry().turn.lock();
-        registry().mutex.lock();
+        dump_registry().turn.lock();
+        dump_registry().mutex.lock();
       },
       [] {
-        registry().mutex.unlock();
-        registry().turn.unlock();
+        dump_registry().mutex.unlock();
+        dump_registry().turn.unlock();
       },
       &forget_reactors);
   static_cast<void>(once);
@@ -304,7 +304,7 @@ void list_reactor(Reactor& reactor) {
 }
 
 void unlist_reactor(Reactor& reactor) noexcept {
-  Registry& all = registry();
+  DumpRegistry& all = dump_registry();
   const std::lock_guard lock(all.mutex);
   std::erase_if(all.reactors, [&](const ListedReactor& listed) { return listed.reactor == &reactor; });
 }
