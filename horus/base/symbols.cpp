@@ -22,6 +22,7 @@ namespace {
 
 constexpr int kOwnFrames = 2;              // the handler and its trampoline
 constexpr std::size_t kLongestName = 160;  // templates are longer than a person reads
+constexpr int kBadName = -2;               // of __cxa_demangle
 constexpr off_t kLargestFile = 1'000'000'000;
 
 // A file in memory, to read its symbol table.
@@ -84,10 +85,33 @@ std::string_view base_name(std::string_view path) {
 
 }  // namespace
 
+std::string_view readable(std::string_view name) noexcept {
+  const auto end = name.rfind("::_Z");
+  if (end == std::string_view::npos || name.find("Frame*)", end) == std::string_view::npos) return name;
+  int depth = 0;  // back to the bracket in which the frame is the parameter
+  for (std::size_t begin = end; begin-- > 0;) {
+    if (name[begin] == ')') ++depth;
+    if (name[begin] == '(' && depth-- == 0) return name.substr(begin + 1, end - begin - 1);
+  }
+  return name;
+}
+
 std::string demangled(const char* name) {
   int status = 0;
-  char* const plain = abi::__cxa_demangle(name, nullptr, nullptr, &status);
-  std::string text = status == 0 ? plain : name;
+  char* plain = abi::__cxa_demangle(name, nullptr, nullptr, &status);
+  // libstdc++ before 14 does not read what templates require (Q and an expression, up to the E of their arguments or the
+  // end of the name): without it the name is readable.
+  const std::string_view whole = name;
+  for (std::size_t from = whole.rfind('Q'); status == kBadName && from != std::string_view::npos && from > 0;
+       from = whole.rfind('Q', from - 1)) {
+    for (std::size_t to = whole.find('E', from); status == kBadName; to = whole.find('E', to + 1)) {
+      std::string shorter(whole.substr(0, from));
+      if (to != std::string_view::npos) shorter += whole.substr(to);
+      plain = abi::__cxa_demangle(shorter.c_str(), nullptr, nullptr, &status);
+      if (to == std::string_view::npos) break;
+    }
+  }
+  std::string text(readable(status == 0 ? plain : name));
   std::free(plain);
   if (text.size() > kLongestName) text.replace(kLongestName, std::string::npos, "...");
   return text;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include <horus/base/thread_look.hpp>
 
@@ -14,5 +15,8 @@ namespace horus::detail {
 std::string describe(const Stack& stack);
 /// "rover::Camera::tick()" for "_ZN5rover6Camera4tickEv"; other names as they are.
 std::string demangled(const char* name);
+/// What a person calls the function. g++ names the part of a coroutine that resumes it
+/// "void f(f(int)::_Z1fi.Frame*)", and its middle is the function; other names are as they are. A part of `name`.
+std::string_view readable(std::string_view name) noexcept;
 
 }  // namespace horus::detail

@@ -274,8 +274,8 @@ std::string dump_all_tasks(Duration limit) {
     } else if (tasks.empty()) {
       tasks = "no tasks\n";
     }
-    fmt::format_to(std::back_inserter(text), "--- thread {} \"{}\": {}{}", listed.thread,
-                   thread_name(listed.thread), here ? "\n" : "", tasks);
+    fmt::format_to(std::back_inserter(text), "--- thread {} \"{}\"{}{}", listed.thread,
+                   thread_name(listed.thread), here ? "\n" : ": ", tasks);
   }
   return text.empty() ? "no loops\n" : text;
 }

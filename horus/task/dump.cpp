@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <horus/base/symbols.hpp>
 #include <horus/task/chain.hpp>
 #include <horus/task/dump_text.hpp>
 
@@ -15,7 +16,7 @@ struct Dump {
   int depth = 0;
 };
 
-std::string_view base_name(std::string_view path) {
+std::string_view short_path(std::string_view path) {
   // Two parts of the path are enough to find the file, and short enough for one line.
   auto cut = path.rfind('/');
   if (cut != std::string_view::npos && cut > 0) cut = path.rfind('/', cut - 1);
@@ -58,8 +59,8 @@ void append_chain(std::string& text, int depth, std::string_view name, bool stop
 
 void append_await(std::string& text, int depth, const std::source_location& where) {
   indent(text, depth);
-  fmt::format_to(std::back_inserter(text), "  at {} ({}:{})\n", where.function_name(),
-                 base_name(where.file_name()), where.line());
+  fmt::format_to(std::back_inserter(text), "  at {} ({}:{})\n", readable(where.function_name()),
+                 short_path(where.file_name()), where.line());
 }
 
 void append_more_awaits(std::string& text, int depth) {

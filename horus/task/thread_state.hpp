@@ -76,6 +76,7 @@ struct FrameClass {
   std::atomic<std::int32_t> room{0};  // frames that may still be kept; 0 in a thread that is not registered
 };
 
+// tools/gdb/horus_gdb.py finds `ready` and `roots` by their places.
 struct ThreadState {
   ReadyList* ready = nullptr;
   io::Reactor* reactor = nullptr;

@@ -16,6 +16,7 @@
 #include <doctest/doctest.h>
 
 #include <horus/base/log.hpp>
+#include <horus/base/symbols.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/io/time.hpp>
 #include <horus/sched/scheduler.hpp>
@@ -145,6 +146,23 @@ TEST_CASE("a loop that has ended is no longer there") {
     LoopThread gone(&nothing);
   }
   CHECK(horus::io::dump_all_tasks() == "no loops\n");
+}
+
+TEST_CASE("names of functions are for people, also where templates have requirements") {
+  CHECK(horus::detail::demangled("_ZN5rover6Camera4tickEv") == "rover::Camera::tick()");
+  CHECK(horus::detail::demangled("_ZN5rover6Camera4tickEv.resume") ==
+        "rover::Camera::tick() [clone .resume]");
+  // template <class T> int second(T) requires std::integral<T>
+  CHECK(horus::detail::demangled("_Z6secondIiEiT_Qsr3stdE8integralIS0_E") == "int second<int>(int)");
+  // template <class T> requires is_task<T> void third(int)
+  CHECK(horus::detail::demangled("_Z5thirdIiQsr5horusE7is_taskIT_EEvi") == "void third<int>(int)");
+  // A coroutine as g++ names it.
+  CHECK(horus::detail::readable(
+            "void {anonymous}::wait(wait(Event&)::_ZN12_GLOBAL__N_14waitER5Event.Frame*)") == "wait(Event&)");
+  CHECK(horus::detail::readable("f((anonymous namespace)::f(int (*)())::_Z1f.Frame*) [clone .actor]") ==
+        "(anonymous namespace)::f(int (*)())");
+  CHECK(horus::detail::readable("horus::Task<> f(int)") == "horus::Task<> f(int)");
+  for (const char* as_it_is : {"main", "Quit", "_ZQ"}) CHECK(horus::detail::demangled(as_it_is) == as_it_is);
 }
 
 TEST_CASE("signals have the names that kill knows") {

@@ -6,7 +6,7 @@
     print task       Task, Result, Error and Chain show what they hold
 
 Nothing is called in the program: memory is read, and that is all. The program needs debug information (-g), which with
-clang includes types that it only uses (-fstandalone-debug).
+clang includes types that it only uses (-fstandalone-debug; g++: -femit-class-debug-always).
 """
 
 import gdb
@@ -43,6 +43,19 @@ def short(path):
     return "/".join(path.split("/")[-2:])
 
 
+def without_frame(function):
+    """g++ names the part of a coroutine that resumes it: `void f(f(int)::_Z1fi.Frame*)`. The middle is the function."""
+    end = function.rfind("::_Z")
+    if end < 0 or "Frame*)" not in function[end:].replace("Frame *)", "Frame*)"):
+        return function
+    depth = 0  # back to the bracket in which the frame is the parameter
+    for begin in range(end - 1, -1, -1):
+        depth += {")": 1, "(": -1}.get(function[begin], 0)
+        if depth < 0:
+            return function[begin + 1:end]
+    return function
+
+
 def place_of(promise):
     """`function (file:line)` of the await that a coroutine is suspended at; None before the first one."""
     where = promise["where"]["_M_impl"]
@@ -52,7 +65,7 @@ def place_of(promise):
         function, file, line = where["_M_function_name"].string(), where["_M_file_name"].string(), int(where["_M_line"])
     except (gdb.error, UnicodeDecodeError):
         return None  # not set yet
-    return f"{function} ({short(file)}:{line})"
+    return f"{without_frame(function)} ({short(file)}:{line})"
 
 
 def function_of(handle):
@@ -66,6 +79,7 @@ def function_of(handle):
     symbol = gdb.execute(f"info symbol {resume}", to_string=True).split(" in section ")[0].strip()
     for end in (".resume", "[clone .actor]", "[clone .resume]", "(.resume)", "(.actor)"):
         symbol = symbol.removesuffix(end).strip()
+    symbol = without_frame(symbol)
     return symbol if symbol and "No symbol" not in symbol else f"code at {resume:#x}"
 
 
@@ -113,36 +127,50 @@ def chain_lines(chain):
         promise, seen = promise["parent"], seen + 1
 
 
-def chains(roots):
-    """Of an IntrusiveList<Chain, RootTag>."""
-    first = roots["root_"].address
-    hook, seen = roots["root_"]["next"], 0
-    while int(hook) and int(hook) != int(first) and seen < MOST:
-        yield hook.cast(pointer("horus::Chain")).dereference()
-        hook, seen = hook["next"], seen + 1
-
-
-def ready_elements(ready):
-    element, seen = ready["head_"], 0
+def following(element):
+    seen = 0
     while int(element) and seen < MOST:
         yield element
         element, seen = element["next_ready"], seen + 1
 
 
+class ThreadState:
+    """horus::detail::thread_state of the selected thread: the ready list and the list of chains.
+
+    By their places, as its type is known only where the library itself has debug information.
+    """
+
+    def __init__(self):
+        words = gdb.parse_and_eval("&'horus::detail::thread_state'").cast(pointer("unsigned long"))
+        self.ready, self.roots = int(words[0]), int(words[2])
+
+    def chains(self):
+        """An IntrusiveList<Chain, RootTag> is one hook."""
+        root = gdb.Value(self.roots).cast(pointer("horus::ListHook<horus::RootTag>"))
+        hook, seen = root["next"], 0
+        while int(hook) and int(hook) != self.roots and seen < MOST:
+            yield hook.cast(pointer("horus::Chain")).dereference()
+            hook, seen = hook["next"], seen + 1
+
+    def ready_elements(self):
+        """A ReadyList begins with its first element."""
+        if self.ready:
+            yield from following(gdb.Value(self.ready).cast(pointer("horus::Ready").pointer()).dereference())
+
+
 def loops():
-    """(title, thread_state) of each thread that runs coroutines."""
+    """(title, ThreadState) of each thread that runs coroutines."""
     selected = gdb.selected_thread()
     try:
         for thread in sorted(gdb.selected_inferior().threads(), key=lambda one: one.num):
             thread.switch()
             try:
-                state = gdb.parse_and_eval("&'horus::detail::thread_state'").dereference()
-                roots = int(state["roots"])
+                state = ThreadState()
             except gdb.error as error:
                 if "No symbol" in str(error):
                     raise gdb.GdbError("no debug information of Horus: build the program with -g (docs/debugging.md)")
                 continue
-            if roots:
+            if state.roots:
                 yield f"--- thread {thread.ptid[1] or thread.num} \"{thread.name}\"", state
     finally:
         if selected is not None and selected.is_valid():
@@ -167,7 +195,7 @@ class Tasks(gdb.Command):
         for title, state in loops():
             found = True
             print(title)
-            for chain in chains(state["roots"].dereference()):
+            for chain in state.chains():
                 for line in chain_lines(chain):
                     print(line)
         if not found:
@@ -185,9 +213,7 @@ class ReadyCommand(gdb.Command):
         for title, state in loops():
             found = True
             print(title)
-            if not int(state["ready"]):
-                continue
-            for number, element in enumerate(ready_elements(state["ready"].dereference()), 1):
+            for number, element in enumerate(state.ready_elements(), 1):
                 print(f"{number}: {ready_line(element)}")
         if not found:
             print("no thread runs coroutines")
@@ -220,6 +246,8 @@ class ErrorPrinter:
         self.value = value
 
     def to_string(self):
+        if not has_field(self.value, "code_"):
+            return "Error (of a type without debug information)"
         return f"Error {int(self.value['code_'])} of {self.value['operation_'].string() or 'an operation'}"
 
 
@@ -246,7 +274,8 @@ class ReadyListPrinter:
         self.value = value
 
     def to_string(self):
-        return f"ReadyList of {sum(1 for _ in ready_elements(self.value))}"
+        count = sum(1 for _ in following(self.value["head_"]))
+        return f"ReadyList of {count}"
 
 
 def is_chain(kind, depth=0):
