@@ -108,8 +108,8 @@ std::string_view advice(int code, std::string_view operation) {
     case ENETUNREACH: return "check the address and the network route";
     case EADDRINUSE: return "another program uses this address; choose another port or stop that program";
     case EADDRNOTAVAIL: return "this machine has no such address";
-    case EMFILE: return "too many open descriptors in this process; raise it with ulimit -n";
-    case ENFILE: return "too many open descriptors in the system; see /proc/sys/fs/file-max";
+    case EMFILE: return "the limit of this process; raise it with ulimit -n";
+    case ENFILE: return "the limit of the system; see /proc/sys/fs/file-max";
     case ENOSPC: return "free some space on that disk";
     case ENOENT: return operation == "spawn" ? "is the program installed and on PATH?" : "check the path";
     case EMSGSIZE: return operation == "send a datagram" ? "too long for one datagram" : "";

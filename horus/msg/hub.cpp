@@ -14,7 +14,13 @@ Result<Hub> Hub::shm(std::string name, const ShmOptions& options) {
   auto carried = hub.core_->carry(
       [name, options](msg::HubCore& core) { return msg::ShmTransport::create(name, options, core.memory()); },
       true);
-  if (!carried) return carried.error().on("Hub::shm", name + ": " + carried.error().message());
+  if (!carried) {
+    // What was tried within; the cause stands behind it, once.
+    const Error& why = carried.error();
+    std::string where = name + ": " + why.operation();
+    if (!why.target().empty()) where.append(" ").append(why.target());
+    return why.on("Hub::shm", where);
+  }
   return hub;
 }
 

@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include <horus/base/locked_ranges.hpp>
 #include <horus/base/log.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/msg/names.hpp>
@@ -66,15 +67,15 @@ bool meet(const PortInfo& out, const PortInfo& in) noexcept {
 
 Result<> connect_here(Outbox& outbox, const std::shared_ptr<Inbox>& inbox, std::shared_ptr<FarEnd> far_end) {
   const bool neighbours = inbox->bell() == nullptr && outbox.owner() == inbox->owner();
-  const std::uint32_t slots = outbox.pool().slots();
+  const std::shared_ptr<SlotTable>& slots = outbox.pool().table();
   const LinkShape shape =
-      LinkShape::of(outbox.layout(), inbox->options().depth, inbox->options().overflow, slots);
+      LinkShape::of(outbox.layout(), inbox->options().depth, inbox->options().overflow, slots->slots());
   auto memory = Mapping::create(shape.bytes(), false, "horus-link");
   if (!memory) return memory.error().on("connect a subscriber", outbox.topic());
+  if (horus::detail::locks_ranges()) horus::detail::lock_range((*memory)->data(), (*memory)->size(), true);
   const LinkMemory link = LinkMemory::over(std::move(*memory), shape);
-  auto* inlet =
-      new Inlet(link, outbox.pool().memory(), slots, outbox.pool().stride(), outbox.layout().tail_offset,
-                outbox.layout().element_bytes, inbox->options().max_held, outbox.bell(), neighbours);
+  auto* inlet = new Inlet(link, slots, outbox.layout().tail_offset, outbox.layout().element_bytes,
+                          inbox->options().max_held, outbox.bell(), neighbours);
   std::shared_ptr<Bell> bell = inbox->bell();
   if (bell == nullptr) bell = std::make_shared<ReactorBell>(inbox->owner().waker);
   const Outlet::Neighbour neighbour{neighbours ? inbox.get() : nullptr, neighbours ? inlet : nullptr};
@@ -131,7 +132,7 @@ void HubCore::open(Port& port) {
   }
   const auto carriers = transports();
   if (info.direction == Direction::out) {
-    port.outbox_ = Outbox::create(info.topic, *info.layout, info.advertise, shared.get()).or_throw();
+    port.outbox_ = Outbox::create(info.topic, *info.layout, info.advertise, std::move(shared)).or_throw();
   } else {
     check(info.subscribe, info.topic);
     port.inbox_ = std::make_shared<Inbox>(info.topic, *info.layout, info.subscribe, info.bell);

@@ -117,6 +117,14 @@ void Inbox::publisher_went(const std::shared_ptr<Inbox>& inbox) {
   });
 }
 
+void Inbox::look_again(const std::shared_ptr<Inbox>& inbox) {
+  inbox->wake();
+  if (inbox->owner_.waker == nullptr || inbox->bell_ != nullptr) return;
+  inbox->owner_.waker->hand_over([weak = std::weak_ptr(inbox)] {
+    if (const std::shared_ptr<Inbox> self = weak.lock()) self->arrived();
+  });
+}
+
 void Inbox::look_after_links() noexcept {
   if (changed_.load(std::memory_order_acquire)) adopt();
   std::size_t kept = 0;
@@ -155,7 +163,10 @@ bool Inbox::take(Arrival& arrival, int& failure, std::byte* storage) {
         if (inlet.owes_room()) [[unlikely]]
           tell_room_later(inlet);
         return true;
-      case Inlet::Outcome::too_many_held: failure = ENOBUFS; return true;
+      case Inlet::Outcome::too_many_held:
+        full_link_ = &inlet;
+        failure = ENOBUFS;
+        return true;
       case Inlet::Outcome::broken:
         log_warning(fmt::format("topic {}: a publisher broke the rules of shared memory; its link is closed",
                                 topic_));
@@ -219,12 +230,6 @@ Inbox::Taken Inbox::now(const Arrival& arrival) const noexcept {
   const Inlet& inlet = *arrival.inlet;
   return {&inlet, inlet.serial(), inlet.publisher_word(), discards_,
           taken_ns - age_at(taken_ns, arrival.stamp_ns).count()};
-}
-
-// Queues are taken from in turn, so what waited in one may be older than what came from another.
-bool Inbox::supersedes(const Taken& taken, const Taken& before) const noexcept {
-  const bool same_queue = taken.inlet == before.inlet && taken.serial == before.serial;
-  return same_queue || taken.published_ns >= before.published_ns || !still_counts(before);
 }
 
 bool Inbox::is_stale(const Taken& taken) const noexcept {

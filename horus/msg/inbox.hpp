@@ -115,8 +115,10 @@ class HORUS_API Inbox final : public io::Lookout, public std::enable_shared_from
   [[nodiscard]] bool still_counts(const Taken& taken) const noexcept;
   /// The last of these alone.
   [[nodiscard]] bool is_stale(const Taken& taken) const noexcept;
-  /// Whether `taken` is to take the place of `before`, which was taken earlier.
-  [[nodiscard]] bool supersedes(const Taken& taken, const Taken& before) const noexcept;
+  /// What `latest()` remembers counts although its publisher has gone.
+  [[nodiscard]] bool outlives_publishers() const noexcept { return options_.keep_in_emergency; }
+  /// The link of which too many samples were held when take() failed last.
+  [[nodiscard]] const Inlet* full_link() const noexcept { return full_link_; }
   /// Has the bell rung for what comes next. True: something is here already.
   [[nodiscard]] bool listen();
   /// A neighbour has sent something.
@@ -131,6 +133,8 @@ class HORUS_API Inbox final : public io::Lookout, public std::enable_shared_from
   /// A publisher has gone: whoever waits looks again, and links that are over end, whether or not somebody takes. Any
   /// thread.
   static void publisher_went(const std::shared_ptr<Inbox>& inbox);
+  /// What waited for memory may be taken now. Any thread.
+  static void look_again(const std::shared_ptr<Inbox>& inbox);
   /// Ends the links of publishers that have gone, as far as they are empty; of others, only the latest few stay to be
   /// taken from.
   void look_after_links() noexcept;
@@ -171,6 +175,7 @@ class HORUS_API Inbox final : public io::Lookout, public std::enable_shared_from
   horus::detail::WaiterQueue waiters_;
   std::uint32_t discards_ = 0;
   bool held_ = false;
+  const Inlet* full_link_ = nullptr;
   std::size_t next_ = 0;     // whose turn it is
   std::size_t foreign_ = 0;  // links from other threads
   bool announced_ = false;   // that we sleep

@@ -8,6 +8,7 @@
 #include <horus/base/clock.hpp>
 #include <horus/base/far_barrier.hpp>
 #include <horus/io/reactor.hpp>
+#include <horus/msg/clock_offset.hpp>
 #include <horus/msg/outlet.hpp>
 
 namespace horus::msg {
@@ -31,20 +32,19 @@ Duration age_at(std::int64_t time_ns, std::int64_t stamp_ns) noexcept {
   return Duration(then < time_ns ? time_ns - then : 0);
 }
 
-Inlet::Inlet(LinkMemory memory, std::shared_ptr<Mapping> slots, std::uint32_t count, std::uint32_t stride,
-             std::uint32_t tail_offset, std::uint32_t element_bytes, std::uint32_t max_held,
-             std::shared_ptr<Bell> bell, bool same_thread) noexcept
+Inlet::Inlet(LinkMemory memory, std::shared_ptr<const SlotTable> slots, std::uint32_t tail_offset,
+             std::uint32_t element_bytes, std::uint32_t max_held, std::shared_ptr<Bell> bell,
+             bool same_thread, std::int64_t clock_shift) noexcept
     : memory_(std::move(memory)),
       reader_(memory_.words, memory_.shape.depth, memory_.shape.drops_oldest),
       slots_(std::move(slots)),
       bell_(std::move(bell)),
-      count_(count),
-      stride_(stride),
       tail_offset_(tail_offset),
       element_bytes_(element_bytes),
       max_held_(max_held),
       serial_(new_serial()),
       made_ns_(now_ns()),
+      clock_shift_(clock_shift),
       same_thread_(same_thread),
       admits_(!same_thread && admit_far_barriers()) {
   if (!admits_) return;
@@ -67,7 +67,8 @@ Inlet::Outcome Inlet::take(Arrival& arrival, std::byte* storage) noexcept {
   if (same_thread_ && empty()) return Outcome::none;
   if (is_inline()) {
     switch (reader_.take(storage, arrival.stamp_ns, plausible)) {
-      case Taken::none: return Outcome::none;
+      case Taken::none:
+      case Taken::later: return Outcome::none;
       case Taken::broken: return Outcome::broken;
       case Taken::taken: break;
     }
@@ -78,16 +79,26 @@ Inlet::Outcome Inlet::take(Arrival& arrival, std::byte* storage) noexcept {
   }
   if (held_ >= max_held_) return reader_.empty() ? Outcome::none : Outcome::too_many_held;
   SlotMessage message;
-  switch (reader_.take(message, plausible)) {
+  const std::byte* data = nullptr;
+  std::uint32_t slot = SlotPool::kNone;
+  const auto here = [&](std::uint32_t number) {
+    slot = number;
+    if (slot >= slots_->slots()) return true;  // which cannot be
+    data = slots_->data(slot);
+    return data != nullptr || discarding_;
+  };
+  awaited_ = SlotPool::kNone;
+  switch (reader_.take(message, plausible, here)) {
     case Taken::none: return Outcome::none;
+    case Taken::later: awaited_ = slot; return Outcome::none;
     case Taken::broken: return Outcome::broken;
     case Taken::taken: break;
   }
-  if (message.slot >= count_ || message.tail_bytes > stride_ - tail_offset_ ||
+  if (message.slot >= slots_->slots() || message.tail_bytes > slots_->stride() - tail_offset_ ||
       (element_bytes_ == 0 ? message.tail_bytes != 0 : message.tail_bytes % element_bytes_ != 0))
     return Outcome::broken;
   ++held_;
-  arrival.data = slots_->data() + std::size_t{message.slot} * stride_;
+  arrival.data = data;
   arrival.slot = message.slot;
   arrival.tail_bytes = message.tail_bytes;
   arrival.stamp_ns = message.stamp_ns;
@@ -96,6 +107,8 @@ Inlet::Outcome Inlet::take(Arrival& arrival, std::byte* storage) noexcept {
 
 Inlet::Outcome Inlet::taken(Arrival& arrival) noexcept {
   arrival.inlet = this;
+  if (clock_shift_ != 0) [[unlikely]]
+    arrival.stamp_ns = shifted(arrival.stamp_ns, clock_shift_, now_ns());
   arrival.number = reader_.next() - 1;
   if (same_thread_ || arrival.number % kLookEvery == 0) {
     const std::uint64_t waited = memory_.state->pushed.load(std::memory_order_relaxed) - arrival.number;
@@ -113,6 +126,7 @@ void Inlet::pass_over_one() noexcept {
 
 std::uint64_t Inlet::discard() noexcept {
   const std::uint32_t limit = std::exchange(max_held_, held_ + 1);
+  discarding_ = true;
   const std::uint64_t until = memory_.state->pushed.load(std::memory_order_acquire);
   std::uint64_t discarded = 0;
   MessageStorage storage;
@@ -124,6 +138,7 @@ std::uint64_t Inlet::discard() noexcept {
     arrival.give_back();
   }
   max_held_ = limit;
+  discarding_ = false;
   return discarded;
 }
 
@@ -166,15 +181,16 @@ void Inlet::give_back(std::uint32_t slot) noexcept {
 
 void Inlet::end() noexcept {
   memory_.state->subscriber_closed.store(2, std::memory_order_release);
+  bell_->ring();
   delete this;
 }
 
 void Inlet::let_go() noexcept {
   memory_.state->subscriber_closed.store(1, std::memory_order_release);
   memory_.state->publisher_waits.store(0, std::memory_order_relaxed);
-  bell_->ring();
   let_go_ = true;
-  if (held_ == 0) end();
+  if (held_ == 0) return end();
+  bell_->ring();
 }
 
 // --- The account ------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@
 #include <horus/base/clock.hpp>
 #include <horus/base/export.hpp>
 #include <horus/msg/link_memory.hpp>
-#include <horus/msg/publisher_state.hpp>
+#include <horus/msg/slot_pool.hpp>
 
 namespace horus::msg {
 
@@ -49,10 +49,11 @@ class HORUS_API Inlet {
  public:
   enum class Outcome : std::uint8_t { none, taken, too_many_held, broken };
 
-  /// `slots` is the publisher's memory, of `count` slots with a tail of whole elements behind `tail_offset` bytes.
-  Inlet(LinkMemory memory, std::shared_ptr<Mapping> slots, std::uint32_t count, std::uint32_t stride,
-        std::uint32_t tail_offset, std::uint32_t element_bytes, std::uint32_t max_held,
-        std::shared_ptr<Bell> bell, bool same_thread) noexcept;
+  /// `slots` are the publisher's, each with a tail of whole elements behind `tail_offset` bytes; `clock_shift` is what makes
+  /// its times ours.
+  Inlet(LinkMemory memory, std::shared_ptr<const SlotTable> slots, std::uint32_t tail_offset,
+        std::uint32_t element_bytes, std::uint32_t max_held, std::shared_ptr<Bell> bell, bool same_thread,
+        std::int64_t clock_shift = 0) noexcept;
   Inlet(const Inlet&) = delete;
   Inlet& operator=(const Inlet&) = delete;
 
@@ -62,9 +63,7 @@ class HORUS_API Inlet {
   /// Passes over all that is queued now, however many samples are held. Gives how many messages that were.
   std::uint64_t discard() noexcept;
   /// The publisher's state; see PublisherWord.
-  [[nodiscard]] std::uint32_t publisher_word() const noexcept {
-    return PublisherWord(*slots_, count_, stride_).value();
-  }
+  [[nodiscard]] std::uint32_t publisher_word() const noexcept { return slots_->word().value(); }
   /// The inbox needs it no more.
   void let_go() noexcept;
   /// Of all that there ever were.
@@ -73,7 +72,7 @@ class HORUS_API Inlet {
   [[nodiscard]] bool is_inline() const noexcept { return memory_.shape.inline_bytes != 0; }
   [[nodiscard]] bool empty() const noexcept {
     return same_thread_ ? reader_.next() == memory_.state->pushed.load(std::memory_order_relaxed)
-                        : reader_.empty();
+                        : reader_.empty() || lacks_memory();
   }
   [[nodiscard]] bool publisher_closed() const noexcept {
     return memory_.state->publisher_closed.load(std::memory_order_acquire) != 0;
@@ -143,23 +142,26 @@ class HORUS_API Inlet {
     until_.store(reader_.until(), std::memory_order_relaxed);
   }
   void owe_room() noexcept;
+  [[nodiscard]] bool lacks_memory() const noexcept {
+    return awaited_ != SlotPool::kNone && slots_->data(awaited_) == nullptr;
+  }
   Outcome taken(Arrival& arrival) noexcept;
   void end() noexcept;
 
   LinkMemory memory_;
   LinkReader<RealAtomics> reader_;
-  std::shared_ptr<Mapping> slots_;
+  std::shared_ptr<const SlotTable> slots_;
   std::shared_ptr<Bell> bell_;  // the publisher's
-  std::uint32_t count_;
-  std::uint32_t stride_;
   std::uint32_t tail_offset_;
   std::uint32_t element_bytes_;
   std::uint32_t max_held_;
   std::uint32_t held_ = 0;
+  std::uint32_t awaited_ = SlotPool::kNone;  // the next message is in this slot, whose memory was not here
   std::uint64_t returned_ = 0;
   std::uint64_t stretch_ = 0;
   const std::uint64_t serial_;
   const std::int64_t made_ns_;
+  const std::int64_t clock_shift_;
   std::atomic<std::uint64_t> next_{0};
   std::atomic<std::uint64_t> dropped_{0};
   std::atomic<std::uint64_t> until_{0};
@@ -168,6 +170,7 @@ class HORUS_API Inlet {
   bool admits_;  // far barriers
   bool owes_room_ = false;
   bool let_go_ = false;
+  bool discarding_ = false;
   bool death_told_ = false;
 };
 

@@ -10,8 +10,8 @@
 
 #include <horus/msg/layout.hpp>
 #include <horus/msg/link_protocol.hpp>
+#include <horus/msg/mapping.hpp>
 #include <horus/msg/options.hpp>
-#include <horus/msg/slot_pool.hpp>
 
 namespace horus::msg {
 

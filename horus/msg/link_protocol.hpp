@@ -138,6 +138,7 @@ class LinkReader {
     none,
     taken,
     broken,  ///< what is there cannot be
+    later,   ///< the next one's slot is not here yet
   };
 
   LinkReader(const LinkWords<Atomics>& words, std::uint64_t depth, bool drops_oldest) noexcept
@@ -184,13 +185,18 @@ class LinkReader {
       return entry->load(std::memory_order_relaxed) == sequence ? Step::taken : Step::overtaken;
     });
   }
-  /// The next message that travels in a slot, which is the subscriber's then.
-  template <class Plausible>
-  Outcome take(SlotMessage& message, Plausible&& plausible) noexcept {
+  /// The next message that travels in a slot, which is the subscriber's then. One in a slot that is not `here(slot)` yet waits
+  /// as if it had not come.
+  template <class Plausible, class Here>
+  Outcome take(SlotMessage& message, Plausible&& plausible, Here&& here) noexcept {
     return next_entry(plausible, [&](auto* entry, std::uint64_t sequence) {
       if (sequence % 4 == entry_state::kInline) return Step::broken;
       const std::uint64_t where = entry[1].load(std::memory_order_relaxed);
       message.stamp_ns = static_cast<std::int64_t>(entry[2].load(std::memory_order_relaxed));
+      if (!here(static_cast<std::uint32_t>(where))) {
+        Atomics::acquire_fence();
+        return entry->load(std::memory_order_relaxed) == sequence ? Step::later : Step::overtaken;
+      }
       if (!entry->compare_exchange_strong(sequence, sequence + 1, std::memory_order_acq_rel,
                                           std::memory_order_acquire))
         return Step::overtaken;
@@ -201,7 +207,7 @@ class LinkReader {
   }
 
  private:
-  enum class Step : std::uint8_t { taken, overtaken, broken };
+  enum class Step : std::uint8_t { taken, overtaken, broken, later };
   static constexpr int kTries =
       64;  // against a publisher that overtakes each time: the next look finds a newer message
 
@@ -227,6 +233,7 @@ class LinkReader {
           words_.until->store(until_ = next_ + 1, std::memory_order_release);
         const Step step = read(entry, sequence);
         if (step == Step::broken) return Outcome::broken;
+        if (step == Step::later) return Outcome::later;
         if (step == Step::taken) {
           ++next_;
           if (!drops_oldest_) until_ = next_;

@@ -39,10 +39,14 @@ class RoomBell final : public Bell {
   void ring() noexcept override {
     const std::shared_ptr<Outbox> outbox = outbox_.lock();
     if (outbox == nullptr) return;
-    if (outbox->owner().here()) return outbox->room_may_have_come();
-    if (waker_ == nullptr) return;
+    const bool here = outbox->owner().here();
+    if (here) outbox->room_may_have_come();
+    if (waker_ == nullptr || (here && !outbox->some_subscriber_left())) return;
     waker_->hand_over([outbox = outbox_] {
-      if (const std::shared_ptr<Outbox> self = outbox.lock()) self->room_may_have_come();
+      const std::shared_ptr<Outbox> self = outbox.lock();
+      if (self == nullptr) return;
+      self->room_may_have_come();
+      if (self->some_subscriber_left()) self->look_after_links();
     });
   }
 
@@ -54,7 +58,8 @@ class RoomBell final : public Bell {
 }  // namespace
 
 Result<std::shared_ptr<Outbox>> Outbox::create(std::string topic, const Layout& layout,
-                                               const AdvertiseOptions& options, Arena* shared) {
+                                               const AdvertiseOptions& options,
+                                               std::shared_ptr<Arena> shared) {
   const std::size_t most = max_bytes_of(layout, options);
   const auto invalid = [&](std::string what) {
     return Error(EINVAL, "advertise", topic + " (" + what + ")");
@@ -71,11 +76,15 @@ Result<std::shared_ptr<Outbox>> Outbox::create(std::string topic, const Layout& 
   const auto stride = static_cast<std::uint32_t>((std::max<std::size_t>(most, 1) + 63) / 64 * 64);
   const bool is_inline = LinkShape::of(layout, 1, Overflow::latest, 1).inline_bytes != 0;
   const std::uint32_t slots = (is_inline ? 0 : options.max_queued) + options.max_loans + 1;  // one for send()
-  const std::size_t bytes = std::size_t{slots} * stride + PublisherWord::kBytes;
-  auto memory = shared != nullptr ? shared->take(bytes) : Mapping::create(bytes, false, "horus-slots");
-  if (!memory) return memory.error().on("advertise", topic);
+  std::shared_ptr<Mapping> word;
+  if (shared != nullptr) {
+    auto memory = shared->take(PublisherWord::kBytes);
+    if (!memory) return memory.error().on("advertise", topic);
+    word = std::move(*memory);
+  }
+  auto table = std::make_shared<SlotTable>(slots, stride, std::move(word));
   auto outbox = std::make_shared<Outbox>(std::move(topic), layout, options,
-                                         SlotPool(std::move(*memory), slots, stride));
+                                         SlotPool(std::move(table), std::move(shared)));
   outbox->bell_ = std::make_shared<RoomBell>(outbox, outbox->owner_.waker);
   return outbox;
 }
@@ -116,21 +125,73 @@ std::uint32_t Outbox::take_slot(std::size_t bytes) noexcept {
     collect();
     slot = pool_.take();
   }
+  if (slot == SlotPool::kNone) [[unlikely]] {
+    if (auto reserved = reserve_for_loans(); !reserved) {
+      lack_memory(reserved.error());
+      return slot;
+    }
+    slot = pool_.take();
+  }
   if (slot != SlotPool::kNone) {
     if (auto filled = pool_.have_pages(slot, std::min<std::size_t>(bytes, pool_.stride())); !filled)
         [[unlikely]] {
       pool_.drop_user(slot);
-      no_memory_ = filled.error();
-      if (no_memory_log_.may(now_ns())) {
-        log_warning(fmt::format("topic {}: a message is lost: {}{}", topic_, filled.error().message(),
-                                no_memory_log_.more()));
-      }
+      lack_memory(filled.error());
       return SlotPool::kNone;
     }
     ++loans_;
   }
   no_memory_.reset();
   return slot;
+}
+
+void Outbox::lack_memory(const Error& error) noexcept {
+  no_memory_ = error;
+  if (!no_memory_log_.may(now_ns())) return;
+  log_warning(
+      fmt::format("topic {}: a message is lost: {}{}", topic_, error.message(), no_memory_log_.more()));
+}
+
+// What every subscriber queues is the same for those that lose the oldest.
+std::uint32_t Outbox::needed() const noexcept {
+  if (is_inline_ || (links_.empty() && fresh_.empty())) return 0;
+  std::uint32_t longest = 0;
+  std::uint64_t others = 0;
+  for (const auto* links : {&links_, &fresh_}) {
+    for (const auto& link : *links) {
+      const LinkShape& shape = link->memory().shape;
+      others += link->reserved;
+      if (!shape.drops_oldest) continue;
+      others -= std::min(link->reserved, shape.depth);
+      longest = std::max(longest, shape.depth);
+    }
+  }
+  return static_cast<std::uint32_t>(longest + others + options_.max_loans + 1);
+}
+
+// Without subscribers there is no memory before somebody wants to write into it.
+Result<> Outbox::reserve_for_loans() noexcept {
+  const std::lock_guard lock(mutex_);
+  if (auto reserved = pool_.reserve(std::max(needed(), options_.max_loans + 1)); !reserved) return reserved;
+  pool_.adopt();
+  return {};
+}
+
+void Outbox::give_memory_back() noexcept {
+  const std::lock_guard lock(mutex_);
+  pool_.adopt();
+  const auto is_far = [](const auto& link) { return link->is_far; };
+  const bool told =
+      std::any_of(links_.begin(), links_.end(), is_far) || std::any_of(fresh_.begin(), fresh_.end(), is_far);
+  if (!pool_.give_back(told)) {
+    surplus_ = pool_.has_surplus() && !told;  // else when the next one goes
+    return;
+  }
+  // A little at a time: giving much back takes milliseconds.
+  if (owner_.waker == nullptr) return;
+  owner_.waker->hand_over([weak = weak_from_this()] {
+    if (const auto alive = weak.lock()) alive->give_memory_back();
+  });
 }
 
 void Outbox::give_back(std::uint32_t slot) noexcept {
@@ -159,6 +220,8 @@ void Outbox::collect() noexcept {
     }
     if (!honest || link.subscriber_gone()) end_link(i - 1);
   }
+  if (surplus_) [[unlikely]]
+    give_memory_back();
 }
 
 void Outbox::end_link(std::size_t index) noexcept {
@@ -171,6 +234,8 @@ void Outbox::end_link(std::size_t index) noexcept {
   ended_.dropped += account.dropped + account.queued + account.in_flight;
   reserved_ -= link->reserved;
   link->abandon([this](std::uint32_t slot) { pool_.drop_user(slot); });
+  pool_.lower(needed());
+  surplus_ = true;
 }
 
 // --- Links ------------------------------------------------------------------------------------------------------------
@@ -210,10 +275,27 @@ Result<> Outbox::attach(std::shared_ptr<Outlet> outlet) {
   if (auto places = has_places(outlet->reserved); !places) return places;
   const std::lock_guard lock(mutex_);
   if (auto places = fits(outlet->reserved); !places) return places;
-  reserved_ += outlet->reserved;
+  const std::uint32_t more = outlet->reserved;
+  const std::uint64_t known = pool_.table()->last_serial();
   fresh_.push_back(std::move(outlet));
+  if (auto reserved = pool_.reserve(needed()); !reserved) {
+    fresh_.pop_back();
+    return reserved.error().on("connect a subscriber", topic_);
+  }
+  reserved_ += more;
   changed_.store(true, std::memory_order_release);
+  if (pool_.table()->last_serial() == known) return {};
+  std::erase_if(memory_bells_, [](const auto& bell) { return bell.expired(); });
+  for (const auto& weak : memory_bells_) {
+    if (const auto bell = weak.lock()) bell->ring();
+  }
   return {};
+}
+
+void Outbox::tell_of_memory(const std::shared_ptr<Bell>& bell) {
+  const std::lock_guard lock(mutex_);
+  const auto is_known = [&](const auto& known) { return known.lock() == bell; };
+  if (std::none_of(memory_bells_.begin(), memory_bells_.end(), is_known)) memory_bells_.push_back(bell);
 }
 
 void Outbox::adopt() {
@@ -221,12 +303,17 @@ void Outbox::adopt() {
   changed_.store(false, std::memory_order_relaxed);
   for (auto& link : fresh_) links_.push_back(std::move(link));
   fresh_.clear();
+  pool_.adopt();
 }
 
 void Outbox::look_after_links() noexcept {
   if (changed_.load(std::memory_order_acquire)) adopt();
   collect();
   room_.set();
+}
+
+bool Outbox::some_subscriber_left() const noexcept {
+  return std::any_of(links_.begin(), links_.end(), [](const auto& link) { return link->subscriber_gone(); });
 }
 
 bool Outbox::has_room() {
@@ -381,7 +468,7 @@ void Outbox::mute(MuteReason reason, bool mute) noexcept {
   const auto bit = static_cast<std::uint8_t>(reason);
   std::uint8_t reasons =
       mute ? mute_.fetch_or(bit) | bit : mute_.fetch_and(static_cast<std::uint8_t>(~bit)) & ~bit;
-  const PublisherWord word(*pool_.memory(), pool_.slots(), pool_.stride());
+  const PublisherWord word = pool_.table()->word();
   // Two threads may come at once: the last one to write has seen both.
   while (true) {
     word.set((reasons & static_cast<std::uint8_t>(MuteReason::emergency)) != 0 ? PublisherState::emergency
@@ -405,6 +492,13 @@ void Outbox::check_size(std::size_t tail_bytes) const {
 
 bool Outbox::send_here(const void* head, const void* tail, std::size_t tail_bytes) noexcept {
   if (is_inline_) return begin_message(0) && distribute(head, stamp_ns());
+  if (changed_.load(std::memory_order_acquire)) [[unlikely]]
+    adopt();
+  const auto has_gone = [](const auto& link) { return link->subscriber_closed(); };
+  if (std::all_of(links_.begin(), links_.end(), has_gone)) [[unlikely]] {
+    some_closed_ = !links_.empty();
+    return begin_message(tail_bytes) && end_message(true);  // it goes nowhere, and needs no memory
+  }
   const std::uint32_t slot =
       take_slot(tail_bytes == 0 ? layout_.head_bytes : layout_.tail_offset + tail_bytes);
   if (slot == SlotPool::kNone) {

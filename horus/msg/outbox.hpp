@@ -55,7 +55,8 @@ class HORUS_API Outbox final : public std::enable_shared_from_this<Outbox> {
   /// Its slots are in `shared`, so that other processes can read them, or in memory of its own. Errors: EINVAL for options
   /// out of range; ENOMEM, EMFILE for the memory.
   static Result<std::shared_ptr<Outbox>> create(std::string topic, const Layout& layout,
-                                                const AdvertiseOptions& options, Arena* shared = nullptr);
+                                                const AdvertiseOptions& options,
+                                                std::shared_ptr<Arena> shared = nullptr);
   Outbox(std::string topic, const Layout& layout, const AdvertiseOptions& options, SlotPool pool);
   Outbox(const Outbox&) = delete;
   Outbox& operator=(const Outbox&) = delete;
@@ -91,9 +92,13 @@ class HORUS_API Outbox final : public std::enable_shared_from_this<Outbox> {
   void room_may_have_come() noexcept { room_.set(); }
   /// Takes back the slots of subscribers that have gone or given samples back, without waiting for the next message.
   void look_after_links() noexcept;
+  /// One has gone, and holds nothing any more.
+  [[nodiscard]] bool some_subscriber_left() const noexcept;
   /// Has `bell` rung when a subscriber takes something, once after each ask_for_room(). Before the first attach().
   void watch_room(std::shared_ptr<Bell> bell) noexcept { bell_ = std::move(bell); }
   void ask_for_room() noexcept;
+  /// Gives the pages of all slots back, while nobody has one. False where that cannot be.
+  bool forget_pages() noexcept { return pool_.forget_pages(); }
   /// `messages` were lost on their way to this publisher: its subscribers count them.
   void count_lost(std::uint64_t messages) noexcept;
 
@@ -104,8 +109,11 @@ class HORUS_API Outbox final : public std::enable_shared_from_this<Outbox> {
   /// Whether a subscriber may queue and hold so many. Errors: ENOBUFS when all subscribers together may queue more than
   /// `max_queued`.
   Result<> has_places(std::uint32_t messages);
-  /// Errors: as has_places.
+  /// Errors: as has_places; ENOMEM, EMFILE, EFBIG, with the name of the limit, when there are no addresses for what this
+  /// one may queue and hold.
   Result<> attach(std::shared_ptr<Outlet> outlet);
+  /// Has `bell` rung, on any thread, when there is memory that other processes have not been told of. Until it is gone.
+  void tell_of_memory(const std::shared_ptr<Bell>& bell);
   /// Throws Error(EMSGSIZE) for a tail that is too long.
   void check_size(std::size_t tail_bytes) const;
   [[nodiscard]] PublisherMetrics metrics() const;
@@ -144,6 +152,7 @@ class HORUS_API Outbox final : public std::enable_shared_from_this<Outbox> {
     return mute_.load(std::memory_order_relaxed) != 0 ||
            (emergency_ != nullptr && emergency_->load(std::memory_order_relaxed));
   }
+  void lack_memory(const Error& error) noexcept;
   bool send_here(const void* head, const void* tail, std::size_t tail_bytes) noexcept;
   [[nodiscard]] std::int64_t stamp_ns() const noexcept;
   [[nodiscard]] bool begin_message(std::size_t tail_bytes) noexcept;
@@ -154,6 +163,9 @@ class HORUS_API Outbox final : public std::enable_shared_from_this<Outbox> {
   void adopt();
   void collect() noexcept;
   void end_link(std::size_t index) noexcept;
+  void give_memory_back() noexcept;
+  Result<> reserve_for_loans() noexcept;
+  [[nodiscard]] std::uint32_t needed() const noexcept;
 
   const std::string topic_;
   const Layout layout_;
@@ -169,6 +181,7 @@ class HORUS_API Outbox final : public std::enable_shared_from_this<Outbox> {
   horus::detail::QuietLog no_memory_log_;
   bool closed_ = false;
   std::shared_ptr<Outbox> self_;  // closed, with loans out
+  bool surplus_ = false;          // of memory: some of it may be given back
   bool some_closed_ = false;      // or holds back more than it may: look after the links
   Event room_;
   RoomLookout room_lookout_{*this};
@@ -184,7 +197,8 @@ class HORUS_API Outbox final : public std::enable_shared_from_this<Outbox> {
   std::vector<std::shared_ptr<Outlet>> links_;
   std::vector<std::shared_ptr<Outlet>> fresh_;
   std::uint32_t reserved_ = 0;  // slots promised to links
-  PublisherMetrics ended_;      // of links that are gone
+  std::vector<std::weak_ptr<Bell>> memory_bells_;
+  PublisherMetrics ended_;  // of links that are gone
 };
 
 /// While it lives, messages that its thread sends pass every mute: a safe-state hook tells the motor to stand still.

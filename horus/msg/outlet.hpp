@@ -130,6 +130,7 @@ class Outlet {
 
   std::shared_ptr<FarEnd> far_end;  ///< of a subscriber that stands for one elsewhere
   std::uint32_t reserved = 0;       ///< slots of the publisher's budget
+  bool is_far = false;              ///< its subscriber is in another process
   /// Its process does not answer: nobody waits for the room that it would make. Any thread.
   std::atomic<bool> peer_silent{false};
 

@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whether a publisher's messages still count, as its subscribers see it: one word behind its slots, which other processes
-// map read-only. Internal; any thread.
+// Whether a publisher's messages still count, as its subscribers see it: one word that other processes map read-only. Internal; any thread.
 #pragma once
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-
-#include <horus/msg/slot_pool.hpp>
 
 namespace horus::msg {
 
@@ -24,10 +21,9 @@ enum class MuteReason : std::uint8_t { isolated = 1, emergency = 2 };
 /// The word: a state, and how often it has changed. A sample that was taken under one value is stale under every other.
 class PublisherWord {
  public:
-  static constexpr std::size_t kBytes = 64;  // behind the slots, a cache line of its own
+  static constexpr std::size_t kBytes = 64;  // of memory that others see: a cache line of its own
 
-  PublisherWord(const Mapping& slots, std::uint32_t count, std::uint32_t stride) noexcept
-      : word_(*reinterpret_cast<std::atomic<std::uint32_t>*>(slots.data() + std::size_t{count} * stride)) {}
+  explicit PublisherWord(std::atomic<std::uint32_t>& word) noexcept : word_(word) {}
 
   [[nodiscard]] std::uint32_t value() const noexcept { return word_.load(std::memory_order_acquire); }
   [[nodiscard]] static bool is_live(std::uint32_t value) noexcept {

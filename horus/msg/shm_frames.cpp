@@ -23,12 +23,14 @@ enum class Kind : std::uint8_t {
   connected,
   refused,
   ping,
-  pong
+  pong,
+  slots,
+  unmapped
 };
 
 void pack(Packer& out, const Hello& hello) {
   out.number(kMagic).number(hello.lowest).number(hello.highest).number(hello.features);
-  out.text(hello.hub).number(hello.instance);
+  out.text(hello.hub).number(hello.instance).number(static_cast<std::uint64_t>(hello.clock_offset));
 }
 void pack(Packer&, const Welcome&) {}
 void pack(Packer& out, const Goodbye& frame) {
@@ -49,7 +51,7 @@ void pack(Packer& out, const Subscribe& frame) {
   out.number(static_cast<std::uint8_t>(frame.overflow)).number(frame.bell).number(std::uint8_t{frame.stamps});
 }
 void pack(Packer& out, const Connected& frame) {
-  out.number(frame.request).number(frame.slots_chunk).number(frame.slots_at).number(frame.slots);
+  out.number(frame.request).number(frame.word_chunk).number(frame.word_at).number(frame.slots);
   out.number(frame.stride).number(frame.link_chunk).number(frame.link_at).number(frame.depth);
   out.number(frame.bell);
 }
@@ -58,6 +60,12 @@ void pack(Packer& out, const Refused& frame) {
 }
 void pack(Packer& out, const Ping& frame) { out.number(frame.number); }
 void pack(Packer& out, const Pong& frame) { out.number(frame.number); }
+void pack(Packer& out, const Slots& frame) {
+  out.number(frame.request).number(static_cast<std::uint32_t>(frame.runs.size()));
+  for (const SlotRun& run : frame.runs)
+    out.number(run.first).number(run.count).number(run.chunk).number(run.at);
+}
+void pack(Packer& out, const Unmapped& frame) { out.number(frame.chunk); }
 void pack(Packer&, const Unknown&) {}
 
 // Words of a peer's may go into the log.
@@ -92,6 +100,7 @@ Result<Frame> unpack(Kind kind, Unpacker& in) {
       hello.hub = in.text(kMaxName);
       if (!is_text(hello.hub) || hello.hub.empty()) in.fail();
       hello.instance = in.number<std::uint64_t>();
+      hello.clock_offset = static_cast<std::int64_t>(in.number<std::uint64_t>());
       return Frame(std::move(hello));
     }
     case Kind::welcome: return Frame(Welcome{});
@@ -146,8 +155,8 @@ Result<Frame> unpack(Kind kind, Unpacker& in) {
     case Kind::connected: {
       Connected frame;
       frame.request = in.number<std::uint64_t>();
-      frame.slots_chunk = in.number<std::uint32_t>();
-      frame.slots_at = in.number<std::uint64_t>();
+      frame.word_chunk = in.number<std::uint32_t>();
+      frame.word_at = in.number<std::uint64_t>();
       frame.slots = in.number<std::uint32_t>();
       frame.stride = in.number<std::uint32_t>();
       frame.link_chunk = in.number<std::uint32_t>();
@@ -157,7 +166,7 @@ Result<Frame> unpack(Kind kind, Unpacker& in) {
       const bool sound = frame.slots >= 1 && frame.slots <= AdvertiseOptions::kMaxSlots &&
                          frame.stride >= 64 && frame.stride % 64 == 0 &&
                          frame.stride <= AdvertiseOptions::kLargestMessage + 64 && frame.depth >= 1 &&
-                         frame.depth <= SubscribeOptions::kMaxDepth && frame.slots_at % 64 == 0 &&
+                         frame.depth <= SubscribeOptions::kMaxDepth && frame.word_at % 64 == 0 &&
                          frame.link_at % 128 == 0;
       if (in.ok() && !sound) return malformed("(memory out of range)");
       return Frame(frame);
@@ -171,6 +180,22 @@ Result<Frame> unpack(Kind kind, Unpacker& in) {
     }
     case Kind::ping: return Frame(Ping{in.number<std::uint64_t>()});
     case Kind::pong: return Frame(Pong{in.number<std::uint64_t>()});
+    case Kind::slots: {
+      Slots frame;
+      frame.request = in.number<std::uint64_t>();
+      const auto count = in.number<std::uint32_t>();
+      if (count == 0 || count > kMaxRuns) return malformed("(an impossible number of runs)");
+      for (std::uint32_t i = 0; i < count && in.ok(); ++i) {
+        SlotRun& run = frame.runs.emplace_back();
+        run.first = in.number<std::uint32_t>();
+        run.count = in.number<std::uint32_t>();
+        run.chunk = in.number<std::uint32_t>();
+        run.at = in.number<std::uint64_t>();
+        if (run.at % 64 != 0) in.fail();
+      }
+      return Frame(std::move(frame));
+    }
+    case Kind::unmapped: return Frame(Unmapped{in.number<std::uint32_t>()});
   }
   return Frame(Unknown{static_cast<std::uint8_t>(kind)});
 }

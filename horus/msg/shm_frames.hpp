@@ -19,12 +19,13 @@
 namespace horus::msg::shm {
 
 inline constexpr std::uint32_t kMagic = 0x4d535248;  // "HRSM"
-inline constexpr std::uint16_t kLowest = 3;          // versions that we speak
-inline constexpr std::uint16_t kHighest = 3;
+inline constexpr std::uint16_t kLowest = 4;          // versions that we speak
+inline constexpr std::uint16_t kHighest = 4;
 inline constexpr std::size_t kMaxFrame = 4096;     // bytes behind the length
 inline constexpr std::size_t kMaxName = 255;       // bytes of a topic's or hub's name
 inline constexpr std::size_t kMaxText = 2048;      // bytes of a layout's description or a reason
 inline constexpr std::size_t kMaxDescriptors = 4;  // of one frame
+inline constexpr std::size_t kMaxRuns = 128;       // of slots, in one frame
 inline constexpr std::uint32_t kMaxBells = 64;     // of one peer: one for each of its reactors
 
 /// The first frame, from both sides.
@@ -33,7 +34,8 @@ struct Hello {
   std::uint16_t highest = kHighest;
   std::uint64_t features = 0;  ///< none is known yet
   std::string hub;
-  std::uint64_t instance = 0;  ///< a random number: one for each hub of each process
+  std::uint64_t instance = 0;     ///< a random number: one for each hub of each process
+  std::int64_t clock_offset = 0;  ///< see msg::clock_offset()
 };
 /// From the hub with the smaller instance: of the connections between the two, this is the one.
 struct Welcome {};
@@ -61,6 +63,10 @@ struct Memory {
   bool links = false;  ///< of links: both ends write
   std::uint64_t bytes = 0;
 };
+/// The sender of this has no addresses for memory that it was given, and is to be given it again when it needs it.
+struct Unmapped {
+  std::uint32_t chunk = 0;
+};
 /// Nothing more is in it.
 struct Forget {
   std::uint32_t chunk = 0;
@@ -79,12 +85,19 @@ struct Subscribe {
   std::uint32_t bell = 0;
   bool stamps = false;  ///< it wants to know when each message was published
 };
+/// Where some of a publisher's slots are.
+struct SlotRun {
+  std::uint32_t first = 0;
+  std::uint32_t count = 0;
+  std::uint32_t chunk = 0;
+  std::uint64_t at = 0;
+};
 /// It is connected.
 struct Connected {
   std::uint64_t request = 0;
-  std::uint32_t slots_chunk = 0;
-  std::uint64_t slots_at = 0;
-  std::uint32_t slots = 0;
+  std::uint32_t word_chunk = 0;  ///< where the publisher's state is
+  std::uint64_t word_at = 0;
+  std::uint32_t slots = 0;  ///< that there may ever be
   std::uint32_t stride = 0;
   std::uint32_t link_chunk = 0;
   std::uint64_t link_at = 0;
@@ -96,6 +109,11 @@ struct Refused {
   std::uint64_t request = 0;
   bool again = false;  ///< there may be room later
   std::string reason;
+};
+/// There are more slots.
+struct Slots {
+  std::uint64_t request = 0;
+  std::vector<SlotRun> runs;
 };
 /// Is anybody there? And the answer.
 struct Ping {
@@ -110,7 +128,7 @@ struct Unknown {
 };
 
 using Frame = std::variant<Hello, Welcome, Goodbye, Publishes, Gone, Memory, Forget, BellIs, Subscribe,
-                           Connected, Refused, Ping, Pong, Unknown>;
+                           Connected, Refused, Ping, Pong, Slots, Unmapped, Unknown>;
 
 struct Decoded {
   Frame frame;

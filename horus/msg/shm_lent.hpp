@@ -13,21 +13,25 @@
 
 #include <horus/io/descriptor.hpp>
 #include <horus/msg/link_memory.hpp>
+#include <horus/msg/slot_table.hpp>
 #include <horus/task/task.hpp>
 
 namespace horus::msg {
 
+class Bell;
 class Outbox;
 class Outlet;
 
 /// A subscriber of a peer that one of our publishers serves.
 struct ServedLink {
   LinkMemory memory;
-  std::shared_ptr<Mapping> slots;  // not used again before the subscriber has let go
+  std::shared_ptr<SlotTable> slots;  // not used again before the subscriber has let go
   std::weak_ptr<Outbox> outbox;
   std::weak_ptr<Outlet> outlet;
   std::uint64_t publisher = 0;
   std::uint32_t reserved = 0;
+  std::uint64_t request = 0;
+  std::uint64_t told = 0;  // the last run of slots that it knows
 
   /// The subscriber takes nothing more.
   void end() const noexcept;

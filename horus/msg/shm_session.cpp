@@ -16,6 +16,7 @@
 #include <horus/io/host_calls.hpp>
 #include <horus/io/poll.hpp>
 #include <horus/io/time.hpp>
+#include <horus/msg/clock_offset.hpp>
 #include <horus/msg/shm_transport.hpp>
 #include <horus/msg/trim_heap.hpp>
 #include <horus/task/scope.hpp>
@@ -106,6 +107,7 @@ Task<SessionEnd> ShmSession::run(std::shared_ptr<ShmSession> self) {
   scope.spawn(session.read());
   scope.spawn(session.write());
   scope.spawn(session.watch_process());
+  scope.spawn(session.prepare());
   try {
     co_await session.ended_.wait();
   } catch (const Error&) {
@@ -147,6 +149,7 @@ Task<Result<SessionEnd>> ShmSession::greet() {
   shm::Hello ours;
   ours.hub = transport_.hub();
   ours.instance = transport_.instance();
+  ours.clock_offset = clock_offset();
   const std::vector<std::byte> hello = shm::encode(ours);
   auto sent = co_await stream_.write_all(io::Bytes(hello));
   if (!sent) co_return sent.error();
@@ -164,6 +167,7 @@ Task<Result<SessionEnd>> ShmSession::greet() {
                     pid_, theirs->lowest, shm::kLowest, shm::kHighest));
   }
   hello_ = *theirs;
+  clock_shift_ = clock_shift(theirs->clock_offset, ours.clock_offset);
   greeted_ = true;
   if (hello_.instance == transport_.instance()) co_return SessionEnd::duplicate;
   co_return SessionEnd::lost;
@@ -330,18 +334,16 @@ void ShmSession::end_serving(bool lives_on) {
 // What is queued is still delivered to our subscribers.
 void ShmSession::end_subscriptions() noexcept {
   for (const Received& link : std::exchange(receiving_, {})) {
-    std::uint32_t open = 0;
-    link.memory.state->publisher_closed.compare_exchange_strong(open, quiet_ ? 1 : 2,
-                                                                std::memory_order_acq_rel);
-    if (const auto inbox = link.inbox.lock()) Inbox::publisher_went(inbox);
+    end_subscription(link, quiet_ ? 1 : 2);
   }
   for (const OurBell& bell : std::exchange(bells_, {})) bell.source->close();
   requests_.clear();
+  arriving_.clear();
 }
 
 bool ShmSession::is_idle(std::int64_t now) const noexcept {
-  return up_ && now - up_since_ns_ >= kIdleAfter.count() && serving_.empty() && receiving_.empty() &&
-         publishers_.empty();
+  return up_ && now - up_since_ns_ >= kIdleAfter.count() && serving_.empty() && preparing_.empty() &&
+         receiving_.empty() && publishers_.empty();
 }
 
 PeerState ShmSession::state() const {

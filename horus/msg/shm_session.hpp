@@ -7,6 +7,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -81,14 +82,25 @@ class ShmSession : public std::enable_shared_from_this<ShmSession> {
   };
   struct Received {  // a publisher of theirs
     LinkMemory memory;
+    std::shared_ptr<SlotTable> slots;
     std::weak_ptr<Inbox> inbox;
     std::uint64_t publisher = 0;
+    std::uint64_t request = 0;
   };
+  struct Arriving {  // a link whose slots have not been told yet
+    LinkMemory memory;
+    std::shared_ptr<SlotTable> slots;
+    std::shared_ptr<Bell> bell;
+
+    /// Nothing came of it.
+    void refuse() const noexcept;
+  };
+  class MemoryBell;
   struct TheirMemory {
-    std::shared_ptr<Mapping> whole;  // null: there are no addresses for it, as yet
+    std::shared_ptr<Mapping> whole;  // null: there were no addresses, and it is given again
     bool links = false;
     std::uint64_t bytes = 0;
-    io::Descriptor file{};  // of what is not mapped
+    Result<> mapped;
   };
   struct OurBell {
     std::uint32_t number = 0;
@@ -116,14 +128,33 @@ class ShmSession : public std::enable_shared_from_this<ShmSession> {
   Result<> on(const shm::Refused& frame);
   Result<> on(const shm::Ping& frame);
   Result<> on(const shm::Pong&) { return {}; }
+  Result<> on(const shm::Slots& frame);
+  Result<> on(const shm::Unmapped& frame) {
+    if (told_memory_.contains(frame.chunk)) unmapped_there_.insert(frame.chunk);
+    return {};
+  }
   Result<> on(const shm::Unknown&) { return {}; }
 
-  Result<> connect(const shm::Subscribe& frame, const std::shared_ptr<Outbox>& outbox);
+  /// `memory`: of the link.
+  Result<> connect(const shm::Subscribe& frame, const std::shared_ptr<Outbox>& outbox,
+                   std::shared_ptr<Mapping> memory);
+  Task<> prepare();
+  Result<> may_serve(const shm::Subscribe& frame, Outbox& outbox);
+  void refuse(const shm::Subscribe& frame, const Error& why);
+  [[nodiscard]] std::uint64_t reserved_of(std::uint64_t publisher) const noexcept;
+  void serve(const shm::Subscribe& frame, Result<std::shared_ptr<Mapping>> memory);
+  [[nodiscard]] std::shared_ptr<Outbox> wanted_of(const shm::Subscribe& frame);
   void offer(RemotePublisher& remote, Port& port);
   void ask(std::uint64_t publisher, Port& port);
   /// The number of the bell that wakes the owner of a port; told to the peer when it is new.
   Result<OurBell> bell_for(const Owner& owner);
   Result<> tell_memory(const Arena::Place& place, bool links);
+  [[nodiscard]] const std::shared_ptr<Bell>& memory_bell();
+  Result<> tell_slots(ServedLink& link);
+  void tell_slots();
+  void arrive(std::uint64_t number, const Arriving& link);
+  /// `how`: see LinkState::publisher_closed.
+  void end_subscription(const Received& link, std::uint32_t how = 1) noexcept;
   /// A problem that concerns one topic, until it is solved.
   void complain(const std::string& topic, const std::string& problem);
   void solved(const std::string& topic);
@@ -134,12 +165,13 @@ class ShmSession : public std::enable_shared_from_this<ShmSession> {
   void end_serving(bool lives_on);
   void look_whether_it_answers();
   io::Descriptor take_descriptor();
-  Result<> map_later(TheirMemory& memory);
+  void lack_addresses(std::uint64_t request, const Error& why);
 
   ShmTransport& transport_;
   io::UnixStream stream_;
   const std::string address_;
-  shm::Hello hello_;  // the peer's
+  shm::Hello hello_;              // the peer's
+  std::int64_t clock_shift_ = 0;  // see Inlet
   int pid_ = 0;
   io::Descriptor process_;
   bool greeted_ = false;
@@ -180,16 +212,20 @@ class ShmSession : public std::enable_shared_from_this<ShmSession> {
   std::map<std::uint32_t, TheirMemory> their_memory_;
   PeerShare their_chunks_;
   PeerShare their_bytes_;
-  std::size_t unmapped_ = 0;  // pieces of it
   std::map<std::uint32_t, std::shared_ptr<Bell>> their_bells_;
+  std::map<std::uint64_t, Arriving> arriving_;  // by request
   std::vector<Received> receiving_;
 
   // What it wants of us
   std::uint64_t last_served_ = 0;
+  std::deque<shm::Subscribe> preparing_;  // links whose memory takes long
+  Event to_prepare_;
   const std::shared_ptr<Arena> links_;  // links' memory: this peer's alone
   std::map<std::uint32_t, std::weak_ptr<Arena::Chunk>> told_memory_;
+  std::set<std::uint32_t> unmapped_there_;  // of told_memory_: to be told again when it is needed
   std::vector<OurBell> bells_;
   std::vector<ServedLink> serving_;
+  std::shared_ptr<Bell> memory_bell_;
 };
 
 }  // namespace horus::msg

@@ -7,7 +7,7 @@
 #include <fmt/format.h>
 
 #include <horus/base/log.hpp>
-#include <horus/io/reactor.hpp>
+#include <horus/io/time.hpp>
 #include <horus/msg/shm_session.hpp>
 #include <horus/msg/shm_transport.hpp>
 
@@ -16,13 +16,28 @@ namespace {
 
 constexpr std::size_t kMaxServed = 8192;  // subscribers of one peer
 constexpr std::size_t kMaxRequests = 16384;
-constexpr std::size_t kMaxUnmapped = 16;  // pieces that have no addresses yet: a descriptor each
-constexpr std::size_t kMaxProblems = 8;   // of one peer
+constexpr std::size_t kMaxProblems = 8;                  // of one peer
 constexpr Duration kAskAgain = std::chrono::seconds(2);  // what was refused for want of room
 
 Error broke(const char* what) { return {kBadInput, "talk to a hub", what}; }
 
 }  // namespace
+
+// A publisher of ours has more slots than the peer knows of.
+class ShmSession::MemoryBell final : public Bell {
+ public:
+  MemoryBell(std::weak_ptr<ShmSession> session, std::shared_ptr<io::Waker> waker) noexcept
+      : session_(std::move(session)), waker_(std::move(waker)) {}
+  void ring() noexcept override {
+    waker_->hand_over([weak = session_] {
+      if (const auto session = weak.lock()) session->tell_slots();
+    });
+  }
+
+ private:
+  const std::weak_ptr<ShmSession> session_;
+  const std::shared_ptr<io::Waker> waker_;
+};
 
 // A frame of a later version may come with descriptors, too: they are closed.
 Result<> ShmSession::handle(shm::Decoded frame) {
@@ -105,12 +120,18 @@ Result<> ShmSession::on(const shm::Gone& frame) {
   std::erase_if(requests_, [&](const auto& entry) { return entry.second.publisher == frame.publisher; });
   std::erase_if(receiving_, [&](const Received& link) {
     if (link.publisher != frame.publisher) return false;
-    std::uint32_t open = 0;
-    link.memory.state->publisher_closed.compare_exchange_strong(open, 1, std::memory_order_acq_rel);
-    if (const auto inbox = link.inbox.lock()) Inbox::publisher_went(inbox);
+    end_subscription(link);
     return true;
   });
+  std::erase_if(arriving_, [&](const auto& link) { return !requests_.contains(link.first); });
   return {};
+}
+
+// What came before is still taken.
+void ShmSession::end_subscription(const Received& link, std::uint32_t how) noexcept {
+  std::uint32_t open = 0;
+  link.memory.state->publisher_closed.compare_exchange_strong(open, how, std::memory_order_acq_rel);
+  if (const auto inbox = link.inbox.lock()) Inbox::publisher_went(inbox);
 }
 
 // Asks for a remote publisher on behalf of a subscriber of ours.
@@ -180,7 +201,8 @@ Result<> ShmSession::on(const shm::BellIs& frame) {
 
 Result<> ShmSession::tell_memory(const Arena::Place& place, bool links) {
   if (place.chunk == nullptr) return Error(EINVAL, "share memory", "(it is this process's own)");
-  if (!told_memory_.try_emplace(place.chunk->id, place.chunk).second) return {};
+  const bool is_new = told_memory_.try_emplace(place.chunk->id, place.chunk).second;
+  if (!is_new && unmapped_there_.erase(place.chunk->id) == 0) return {};
   shm::Memory frame;
   frame.chunk = place.chunk->id;
   frame.links = links;
@@ -189,43 +211,32 @@ Result<> ShmSession::tell_memory(const Arena::Place& place, bool links) {
   return {};
 }
 
+// Messages for which this process has no addresses are missed by their subscribers, and by nobody else.
 Result<> ShmSession::on(const shm::Memory& frame) {
-  if (their_memory_.contains(frame.chunk)) return broke("(memory that it gave before)");
-  if (!their_chunks_.has_room(1) || !their_bytes_.has_room(frame.bytes))
-    return broke("(more memory than a peer may give)");
-  io::Descriptor file = take_descriptor();
-  // Messages for which this process has no addresses are missed by their subscribers, and by nobody else.
-  io::Descriptor kept;
-  if (!frame.links && unmapped_ < kMaxUnmapped && their_descriptors_.has_room(1))
-    kept = io::Descriptor(std::max(io::Reactor::current()->backend().duplicate(file.get()), -1));
-  auto whole = Mapping::adopt(file.release(), frame.bytes, frame.links);
-  if (!whole && (whole.code() != ENOMEM || !kept)) return whole.error();
-  static_cast<void>(their_chunks_.add(1));
-  static_cast<void>(their_bytes_.add(frame.bytes));
+  const auto known = their_memory_.find(frame.chunk);
+  if (known == their_memory_.end()) {
+    if (!their_chunks_.has_room(1) || !their_bytes_.has_room(frame.bytes))
+      return broke("(more memory than a peer may give)");
+  } else if (known->second.whole != nullptr || known->second.links != frame.links ||
+             known->second.bytes != frame.bytes) {
+    return broke("(memory that it gave before)");
+  }
+  auto whole = Mapping::adopt(take_descriptor().release(), frame.bytes, frame.links);
+  if (!whole && (whole.code() != ENOMEM || frame.links)) return whole.error();
+  if (known == their_memory_.end()) {
+    static_cast<void>(their_chunks_.add(1));
+    static_cast<void>(their_bytes_.add(frame.bytes));
+  }
   TheirMemory& memory = their_memory_[frame.chunk];
   memory.links = frame.links;
   memory.bytes = frame.bytes;
   if (whole) {
     memory.whole = std::move(*whole);
+    memory.mapped = {};
   } else {
-    memory.file = std::move(kept);
-    static_cast<void>(their_descriptors_.add(1));
-    ++unmapped_;
+    memory.mapped = whole.error();
+    send(shm::Unmapped{frame.chunk});
   }
-  return {};
-}
-
-// There may be addresses now.
-Result<> ShmSession::map_later(TheirMemory& memory) {
-  if (memory.whole != nullptr) return {};
-  const int file = io::Reactor::current()->backend().duplicate(memory.file.get());
-  if (file < 0) return Error(-file, "map message memory");
-  auto whole = Mapping::adopt(file, memory.bytes, false);
-  if (!whole) return whole.error();
-  memory.whole = std::move(*whole);
-  memory.file = {};
-  their_descriptors_.remove(1);
-  --unmapped_;
   return {};
 }
 
@@ -234,12 +245,26 @@ Result<> ShmSession::on(const shm::Forget& frame) {
   if (found == their_memory_.end()) return broke("(memory that it never gave)");
   their_chunks_.remove(1);
   their_bytes_.remove(found->second.bytes);
-  if (found->second.whole == nullptr) {
-    their_descriptors_.remove(1);
-    --unmapped_;
-  }
   their_memory_.erase(found);
   return {};
+}
+
+// What is mapped in vain is not in the way of other topics.
+void ShmSession::lack_addresses(std::uint64_t number, const Error& why) {
+  for (auto& [chunk, memory] : their_memory_) {
+    if (memory.links || memory.whole == nullptr || memory.whole.use_count() > 1) continue;
+    memory.whole.reset();
+    memory.mapped = why;
+    send(shm::Unmapped{chunk});
+  }
+  const auto request = requests_.find(number);
+  if (request == requests_.end()) return;
+  request->second.again_ns = now_ns() + kAskAgain.count();
+  const auto port = transport_.find_port(request->second.subscriber);
+  if (port == nullptr) return;
+  const std::string& topic = port->info().topic;
+  if (!problems_.contains(topic))  // the figures change each time
+    complain(topic, fmt::format("topic {}: not connected: {}", topic, why.message()));
 }
 
 // --- Links ------------------------------------------------------------------------------------------------------------
@@ -248,90 +273,170 @@ Result<> ShmSession::on(const shm::Subscribe& frame) {
   if (frame.request <= last_served_) return broke("(a request with the number of another)");
   last_served_ = frame.request;
   if (!their_bells_.contains(frame.bell)) return broke("(a bell that it never gave)");
-  const std::shared_ptr<Port> port = transport_.find_port(frame.publisher);
-  const std::shared_ptr<Outbox> outbox = port != nullptr ? port->shared_outbox() : nullptr;
-  if (outbox == nullptr) {
-    send(shm::Refused{frame.request, false, {}});  // it has gone meanwhile
-    return {};
-  }
-  auto connected = connect(frame, outbox);
-  if (!connected) {
-    transport_.say(
-        fmt::format("hub {}: process {}: {}", transport_.hub(), pid_, connected.error().message()));
-    send(shm::Refused{frame.request, true, connected.error().message()});
+  const std::shared_ptr<Outbox> outbox = wanted_of(frame);
+  if (outbox == nullptr) return {};
+  const LinkShape shape =
+      LinkShape::of(outbox->layout(), frame.depth, frame.overflow, outbox->pool().slots());
+  if (const auto fits = may_serve(frame, *outbox); !fits) {
+    refuse(frame, fits.error());
+  } else if (shape.bytes() <= Arena::Slowly::kStep) {
+    serve(frame, links_->take(shape.bytes()));
+  } else {
+    preparing_.push_back(frame);
+    to_prepare_.set();
   }
   return {};
 }
 
-Result<> ShmSession::connect(const shm::Subscribe& frame, const std::shared_ptr<Outbox>& outbox) {
+void ShmSession::refuse(const shm::Subscribe& frame, const Error& why) {
+  transport_.say(fmt::format("hub {}: process {}: {}", transport_.hub(), pid_, why.message()));
+  send(shm::Refused{frame.request, true, why.message()});
+}
+
+// The publisher that a peer wants; null when it has gone meanwhile, which the peer is told.
+std::shared_ptr<Outbox> ShmSession::wanted_of(const shm::Subscribe& frame) {
+  const std::shared_ptr<Port> port = transport_.find_port(frame.publisher);
+  std::shared_ptr<Outbox> outbox = port != nullptr ? port->shared_outbox() : nullptr;
+  if (outbox == nullptr) send(shm::Refused{frame.request, false, {}});
+  return outbox;
+}
+
+// Giving a long queue its pages takes milliseconds: a little in each turn of the loop.
+Task<> ShmSession::prepare() {
+  while (true) {
+    while (!preparing_.empty()) {
+      const shm::Subscribe frame = preparing_.front();
+      const std::shared_ptr<Outbox> outbox = wanted_of(frame);
+      std::size_t bytes = 0;
+      if (outbox != nullptr) {
+        bytes = LinkShape::of(outbox->layout(), frame.depth, frame.overflow, outbox->pool().slots()).bytes();
+      }
+      Arena::Slowly slowly(links_, bytes);
+      while (bytes > 0) {
+        auto memory = slowly.next();
+        if (!memory || *memory != nullptr) {
+          serve(frame, std::move(memory));
+          break;
+        }
+        co_await sleep(Duration::zero());  // a turn
+      }
+      preparing_.pop_front();
+    }
+    to_prepare_.reset();
+    co_await to_prepare_.wait();
+  }
+}
+
+void ShmSession::serve(const shm::Subscribe& frame, Result<std::shared_ptr<Mapping>> memory) {
+  const std::shared_ptr<Outbox> outbox = wanted_of(frame);
+  if (outbox == nullptr) return;
+  if (!memory) return refuse(frame, memory.error().on("connect a subscriber", outbox->topic()));
+  if (const auto connected = connect(frame, outbox, std::move(*memory)); !connected)
+    refuse(frame, connected.error());
+}
+
+std::uint64_t ShmSession::reserved_of(std::uint64_t publisher) const noexcept {
+  std::uint64_t reserved = 0;
+  for (const ServedLink& link : serving_) reserved += link.publisher == publisher ? link.reserved : 0;
+  return reserved;
+}
+
+Result<> ShmSession::may_serve(const shm::Subscribe& frame, Outbox& outbox) {
   look_after_links();
-  if (serving_.size() >= kMaxServed)
+  if (serving_.size() + preparing_.size() >= kMaxServed)
     return Error(ENOBUFS, "connect a subscriber",
                  fmt::format("({} of one process are the limit)", kMaxServed));
   // One subscriber may have all that there is; a second one of the same process leaves something to others.
   const std::uint32_t wanted = frame.depth + frame.max_held;
-  std::uint64_t reserved = 0;
-  for (const ServedLink& link : serving_) reserved += link.publisher == frame.publisher ? link.reserved : 0;
-  const std::uint32_t most = outbox->options().max_queued;
+  const std::uint64_t reserved = reserved_of(frame.publisher);
+  const std::uint32_t most = outbox.options().max_queued;
   if (reserved > 0 && reserved + wanted > std::uint64_t{most} * 3 / 4) {
     return Error(
         ENOBUFS, "connect a subscriber",
         fmt::format("{} (this process has {} of {} messages reserved already, and would have more than "
                     "its share; raise AdvertiseOptions::max_queued)",
-                    outbox->topic(), reserved, most));
+                    outbox.topic(), reserved, most));
   }
-  if (auto places = outbox->has_places(wanted); !places) return places;  // before there is memory for it
-  const std::uint32_t slots = outbox->pool().slots();
-  const std::shared_ptr<Mapping>& messages = outbox->pool().memory();
+  return outbox.has_places(wanted);
+}
+
+Result<> ShmSession::connect(const shm::Subscribe& frame, const std::shared_ptr<Outbox>& outbox,
+                             std::shared_ptr<Mapping> memory) {
+  if (auto fits = may_serve(frame, *outbox); !fits) return fits;  // others may have come meanwhile
+  const std::shared_ptr<SlotTable>& slots = outbox->pool().table();
   auto bell = bell_for(outbox->owner());
   if (!bell) return bell.error();
-  const LinkShape shape = LinkShape::of(outbox->layout(), frame.depth, frame.overflow, slots);
-  auto memory = links_->take(shape.bytes());
-  if (!memory) return memory.error();
-  const Arena::Place slots_place = transport_.memory()->place_of(*messages);
-  const Arena::Place link_place = links_->place_of(**memory);
-  auto told = tell_memory(slots_place, false);
+  const LinkShape shape = LinkShape::of(outbox->layout(), frame.depth, frame.overflow, slots->slots());
+  if (slots->word_memory() == nullptr)
+    return Error(EINVAL, "connect a subscriber", outbox->topic() + " (its messages are this process's own)");
+  const Arena::Place word_place = transport_.memory()->place_of(*slots->word_memory());
+  const Arena::Place link_place = links_->place_of(*memory);
+  auto told = tell_memory(word_place, false);
   if (told) told = tell_memory(link_place, true);
   if (!told) return told;
-  const LinkMemory link = LinkMemory::over(std::move(*memory), shape);
+  const LinkMemory link = LinkMemory::over(std::move(memory), shape);
   auto outlet = std::make_shared<Outlet>(link, frame.overflow, their_bells_[frame.bell]);
-  outlet->reserved = wanted;
+  outlet->reserved = frame.depth + frame.max_held;
+  outlet->is_far = true;
   const std::weak_ptr<Outlet> known = outlet;
+  outbox->tell_of_memory(memory_bell());
   if (auto attached = outbox->attach(std::move(outlet)); !attached) return attached;
   bell->source->add(outbox);
-  serving_.push_back({link, messages, outbox, known, frame.publisher, wanted});
+  serving_.push_back(
+      {link, slots, outbox, known, frame.publisher, frame.depth + frame.max_held, frame.request});
   shm::Connected answer;
   answer.request = frame.request;
-  answer.slots_chunk = slots_place.chunk->id;
-  answer.slots_at = slots_place.offset;
-  answer.slots = slots;
-  answer.stride = outbox->pool().stride();
+  answer.word_chunk = word_place.chunk->id;
+  answer.word_at = word_place.offset;
+  answer.slots = slots->slots();
+  answer.stride = slots->stride();
   answer.link_chunk = link_place.chunk->id;
   answer.link_at = link_place.offset;
   answer.depth = frame.depth;
   answer.bell = bell->number;
   send(answer);
+  return tell_slots(serving_.back());
+}
+
+const std::shared_ptr<Bell>& ShmSession::memory_bell() {
+  if (memory_bell_ == nullptr)
+    memory_bell_ = std::make_shared<MemoryBell>(weak_from_this(), transport_.waker());
+  return memory_bell_;
+}
+
+// In front of every message that is in them, mostly: one that overtakes this waits in its queue.
+Result<> ShmSession::tell_slots(ServedLink& link) {
+  if (link.memory.shape.inline_bytes != 0) return {};
+  shm::Slots frame;
+  frame.request = link.request;
+  for (const SlotTable::Run& run : link.slots->runs_after(link.told)) {
+    const Arena::Place place = transport_.memory()->place_of(*run.memory);
+    if (auto told = tell_memory(place, false); !told) return told;
+    frame.runs.push_back({run.first, run.count, place.chunk->id, place.offset});
+    link.told = run.serial;
+    if (frame.runs.size() < shm::kMaxRuns) continue;
+    send(frame);
+    frame.runs.clear();
+  }
+  if (!frame.runs.empty()) send(frame);
   return {};
+}
+
+void ShmSession::tell_slots() {
+  if (!up_) return;
+  for (ServedLink& link : serving_) {
+    if (auto told = tell_slots(link); !told) return end(told.error().message());
+  }
 }
 
 Result<> ShmSession::on(const shm::Connected& frame) {
   if (frame.request > last_request_) return broke("(an answer to what nobody asked for)");
-  const auto slots = their_memory_.find(frame.slots_chunk);
+  const auto words = their_memory_.find(frame.word_chunk);
   const auto links = their_memory_.find(frame.link_chunk);
   const auto bell = their_bells_.find(frame.bell);
-  if (slots == their_memory_.end() || slots->second.links || links == their_memory_.end() ||
+  if (words == their_memory_.end() || words->second.links || links == their_memory_.end() ||
       !links->second.links || bell == their_bells_.end())
     return broke("(a link in memory that it never gave)");
-  if (frame.slots == 0 || frame.slots > AdvertiseOptions::kMaxSlots)
-    return broke("(an impossible number of slots)");
-  const Result<> mapped = map_later(slots->second);
-  std::shared_ptr<Mapping> messages;
-  if (mapped) {
-    auto part = Mapping::part(slots->second.whole, frame.slots_at,
-                              std::size_t{frame.slots} * frame.stride + PublisherWord::kBytes);
-    if (!part) return part.error();
-    messages = std::move(*part);
-  }
   const auto request = requests_.find(frame.request);
   const std::shared_ptr<Port> port =
       request != requests_.end() ? transport_.find_port(request->second.subscriber) : nullptr;
@@ -339,35 +444,99 @@ Result<> ShmSession::on(const shm::Connected& frame) {
   // Of a port that was withdrawn only the state is needed, to say so.
   LinkShape shape;
   if (inbox != nullptr) {
-    if (request->second.again_ns != 0 || frame.depth != request->second.depth)
+    if (request->second.again_ns != 0 || frame.depth != request->second.depth ||
+        arriving_.contains(frame.request))
       return broke("(an answer to what nobody asked for)");
+    if (frame.stride < port->info().layout->tail_offset) return broke("(slots smaller than the message)");
     shape = LinkShape::of(*port->info().layout, frame.depth, port->info().subscribe.overflow, frame.slots);
   }
   auto memory = Mapping::part(links->second.whole, frame.link_at, shape.bytes());
   if (!memory) return memory.error();
-  const LinkMemory link = LinkMemory::over(std::move(*memory), shape);
-  if (inbox == nullptr || messages == nullptr) {  // withdrawn meanwhile, or we have no addresses for it
-    link.state->subscriber_closed.store(2, std::memory_order_release);
-    bell->second->ring();
-    if (inbox != nullptr) {
-      request->second.again_ns = now_ns() + kAskAgain.count();
-      const std::string& topic = port->info().topic;
-      if (!problems_.contains(topic))  // the figures change each time
-        complain(topic, fmt::format("topic {}: not connected: {}", topic, mapped.error().message()));
-    } else if (request != requests_.end()) {
-      requests_.erase(request);
+  Arriving link{LinkMemory::over(std::move(*memory), shape), nullptr, bell->second};
+  if (inbox == nullptr) {  // withdrawn meanwhile
+    link.refuse();
+    if (request != requests_.end()) requests_.erase(request);
+    return {};
+  }
+  if (words->second.whole == nullptr) {
+    link.refuse();
+    lack_addresses(frame.request, words->second.mapped.error());
+    return {};
+  }
+  auto word = Mapping::part(words->second.whole, frame.word_at, PublisherWord::kBytes);
+  if (!word) return word.error();
+  link.slots = std::make_shared<SlotTable>(frame.slots, frame.stride, std::move(*word));
+  if (shape.inline_bytes == 0) {
+    arriving_.emplace(frame.request, std::move(link));
+  } else {
+    arrive(frame.request, link);
+  }
+  return {};
+}
+
+// The first ones make a link complete.
+Result<> ShmSession::on(const shm::Slots& frame) {
+  const auto arriving = arriving_.find(frame.request);
+  const auto received = std::find_if(receiving_.begin(), receiving_.end(),
+                                     [&](const Received& link) { return link.request == frame.request; });
+  if (arriving == arriving_.end() && received == receiving_.end()) return {};  // it has ended meanwhile
+  SlotTable& slots = arriving != arriving_.end() ? *arriving->second.slots : *received->slots;
+  Result<> mapped;
+  for (const shm::SlotRun& run : frame.runs) {
+    const auto memory = their_memory_.find(run.chunk);
+    if (memory == their_memory_.end() || memory->second.links)
+      return broke("(slots in memory that it never gave)");
+    mapped = memory->second.mapped;
+    if (!mapped) break;
+    auto part = Mapping::part(memory->second.whole, run.at, std::size_t{run.count} * slots.stride());
+    if (!part) return part.error();
+    if (!slots.add(run.first, run.count, std::move(*part)))
+      return broke("(slots that cannot be, or that are somewhere else)");
+  }
+  if (arriving != arriving_.end()) {
+    Arriving link = std::move(arriving->second);
+    arriving_.erase(arriving);
+    if (mapped) {
+      arrive(frame.request, link);
+    } else {
+      link.refuse();
+      link.slots.reset();
+      lack_addresses(frame.request, mapped.error());
     }
     return {};
   }
+  if (mapped) {
+    if (const auto inbox = received->inbox.lock()) Inbox::look_again(inbox);
+    return {};
+  }
+  end_subscription(*received);
+  receiving_.erase(received);
+  lack_addresses(frame.request, mapped.error());
+  return {};
+}
+
+void ShmSession::Arriving::refuse() const noexcept {
+  memory.state->subscriber_closed.store(2, std::memory_order_release);
+  bell->ring();
+}
+
+void ShmSession::arrive(std::uint64_t number, const Arriving& link) {
+  const auto request = requests_.find(number);
+  const std::shared_ptr<Port> port =
+      request != requests_.end() ? transport_.find_port(request->second.subscriber) : nullptr;
+  const std::shared_ptr<Inbox> inbox = port != nullptr ? port->shared_inbox() : nullptr;
+  if (inbox == nullptr) {  // withdrawn meanwhile
+    link.refuse();
+    if (request != requests_.end()) requests_.erase(request);
+    return;
+  }
   const Layout& layout = *port->info().layout;
-  if (frame.stride < layout.tail_offset) return broke("(slots smaller than the message)");
   request->second.again_ns = INT64_MAX;  // answered
   solved(port->info().topic);
-  auto* inlet = new Inlet(link, std::move(messages), frame.slots, frame.stride, layout.tail_offset,
-                          layout.element_bytes, port->info().subscribe.max_held, bell->second, false);
-  receiving_.push_back({link, inbox, request->second.publisher});
+  auto* inlet = new Inlet(link.memory, link.slots, layout.tail_offset, layout.element_bytes,
+                          port->info().subscribe.max_held, link.bell, false, clock_shift_);
+  receiving_.push_back({link.memory, link.slots, inbox, request->second.publisher, number});
   inbox->attach(inlet);
-  return {};
 }
 
 Result<> ShmSession::on(const shm::Refused& frame) {
@@ -425,6 +594,7 @@ void ShmSession::look_after_links() {
   std::erase_if(told_memory_, [&](const auto& told) {
     if (!told.second.expired()) return false;
     send(shm::Forget{told.first});
+    unmapped_there_.erase(told.first);
     return true;
   });
   std::vector<Request> due;

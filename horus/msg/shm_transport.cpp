@@ -151,7 +151,7 @@ Task<> ShmTransport::accept(std::shared_ptr<ShmTransport> self) {
       if (!hub.alive()) co_return;
       if (hub.generation_ != generation) continue;  // bound anew
       if (stream.error().cancelled()) co_return;
-      hub.say(fmt::format("hub {}: accept: {}", hub.hub_, stream.error().message()));
+      hub.say(fmt::format("hub {}: {}", hub.hub_, stream.error().message()));
       co_await sleep(kLinksEvery);
       continue;
     }

@@ -2,171 +2,162 @@
 #include <horus/msg/slot_pool.hpp>
 
 #include <algorithm>
-#include <cerrno>
-#include <csignal>
-#include <ctime>
 #include <utility>
 
-#include <fcntl.h>
-#include <linux/magic.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <sys/vfs.h>
-#include <unistd.h>
-
-#include <horus/base/memory_limits.hpp>
-#include <horus/io/host_calls.hpp>
-
-#ifndef F_SEAL_FUTURE_WRITE
-#define F_SEAL_FUTURE_WRITE 0x0010  // Linux 5.1
-#endif
+#include <horus/base/assert.hpp>
+#include <horus/base/locked_ranges.hpp>
+#include <horus/msg/shm_arena.hpp>
 
 namespace horus::msg {
-namespace {
 
-using horus::detail::memory_error;
-using horus::detail::MemoryCall;
+SlotPool::SlotPool(std::shared_ptr<SlotTable> table, std::shared_ptr<Arena> shared) noexcept
+    : table_(std::move(table)), shared_(std::move(shared)) {}
 
-constexpr int kSizeSeals = F_SEAL_SHRINK | F_SEAL_GROW;
+// --- Runs -------------------------------------------------------------------------------------------------------------
 
-// ftruncate beyond RLIMIT_FSIZE is an error here, and never the SIGXFSZ that ends a process: it waits in this thread alone,
-// and is taken back. 0 or errno.
-int resize(int file, std::size_t bytes) noexcept {
-  sigset_t ours;
-  sigset_t before;
-  sigset_t pending;
-  ::sigemptyset(&ours);
-  ::sigaddset(&ours, SIGXFSZ);
-  ::sigemptyset(&pending);
-  ::sigpending(&pending);
-  const bool blocked = ::pthread_sigmask(SIG_BLOCK, &ours, &before) == 0;
-  const int error = ::ftruncate(file, static_cast<off_t>(bytes)) == 0 ? 0 : errno;
-  if (!blocked) return error;
-  const timespec at_once{};
-  if (error == EFBIG && ::sigismember(&pending, SIGXFSZ) == 0) ::sigtimedwait(&ours, nullptr, &at_once);
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  return error;
-}
-
-Result<std::shared_ptr<Mapping>> map(int file, std::size_t bytes, bool writable) {
-  const int flags = file < 0 ? MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE : MAP_SHARED | MAP_NORESERVE;
-  io::HostCalls& host = io::HostCalls::here();
-  const int pages = file < 0 ? -1 : host.kernel_file(file);
-  void* data = ::mmap(nullptr, bytes, writable ? PROT_READ | PROT_WRITE : PROT_READ, flags, pages, 0);
-  if (data == MAP_FAILED) {
-    const int error = errno;
-    if (file >= 0) host.close(file);
-    return memory_error(error, file < 0 ? MemoryCall::map_private : MemoryCall::map_shared, bytes,
-                        "map message memory", {});
+Result<> SlotPool::reserve(std::uint32_t wanted) {
+  const std::uint32_t before = std::exchange(wanted_, std::min(wanted, slots()));
+  const std::uint32_t piece = table_->piece();
+  const auto whole_pieces = [&](std::size_t count) {
+    return static_cast<std::uint32_t>(count / piece * piece);
+  };
+  const std::uint32_t largest = std::max(piece, whole_pieces(SlotTable::kLargestRun / stride()));
+  std::vector<Run> fresh;
+  std::uint32_t missing = wanted_ > reserved_ ? wanted_ - reserved_ : 0;
+  auto next = numbered_.begin();
+  for (std::uint32_t first = 0; missing > 0;) {
+    for (; next != numbered_.end() && next->first == first; ++next) first += next->count;
+    const std::uint32_t gap = (next == numbered_.end() ? slots() : next->first) - first;
+    Run run;
+    run.first = first;
+    run.count = std::min({whole_pieces(std::size_t{missing} + piece - 1), largest, gap});
+    const std::size_t bytes = std::size_t{run.count} * stride();
+    auto memory = shared_ != nullptr ? shared_->reserve(bytes) : Mapping::create(bytes, false, "horus-slots");
+    if (!memory) {
+      wanted_ = before;
+      return memory.error();
+    }
+    run.memory = std::move(*memory);
+    first += run.count;
+    missing -= std::min(missing, run.count);
+    fresh.push_back(std::move(run));
   }
-  return std::make_shared<Mapping>(static_cast<std::byte*>(data), bytes, file, host.world_process());
-}
-
-}  // namespace
-
-Result<std::shared_ptr<Mapping>> Mapping::create(std::size_t bytes, bool sharable, const char* name) {
-  if (!sharable) return map(-1, bytes, true);
-  io::HostCalls& host = io::HostCalls::here();
-  const int file = host.make_memory(name);
-  if (file < 0) return memory_error(-file, MemoryCall::make_file, bytes, "memfd_create", name);
-  const int pages = host.kernel_file(file);
-  if (const int error = resize(pages, bytes); error != 0) {
-    host.close(file);
-    return memory_error(error, MemoryCall::resize_file, bytes, "reserve message memory", name);
+  for (Run& run : fresh) {
+    const bool added = table_->add(run.first, run.count, run.memory);
+    HORUS_ASSERT(added, "slots with numbers that others have");
+    reserved_ += run.count;
+    Run& numbered = numbered_.emplace_back();
+    numbered.first = run.first;
+    numbered.count = run.count;
+    made_.push_back(std::move(run));
   }
-  if (::fcntl(pages, F_ADD_SEALS, kSizeSeals) != 0) {
-    const Error error(errno, "seal message memory", name);
-    host.close(file);
-    return error;
-  }
-  return map(file, bytes, true);
-}
-
-Result<std::shared_ptr<Mapping>> Mapping::adopt(int file, std::size_t bytes, bool writable) {
-  io::HostCalls& host = io::HostCalls::here();
-  const int pages = host.kernel_file(file);
-  const int seals = ::fcntl(pages, F_GET_SEALS);
-  struct stat status{};
-  struct statfs system{};
-  // In this order: what has seals is memory, and asking it never waits. Huge pages are not there before somebody can spare
-  // them, and a reader of one that is missing dies.
-  if (seals < 0 || (seals & kSizeSeals) != kSizeSeals || ::fstatfs(pages, &system) != 0 ||
-      static_cast<std::uint64_t>(system.f_type) != TMPFS_MAGIC || ::fstat(pages, &status) != 0 ||
-      !S_ISREG(status.st_mode) || status.st_size < 0 || static_cast<std::uint64_t>(status.st_size) < bytes) {
-    if (file >= 0) host.close(file);
-    return Error(kBadInput, "map message memory",
-                 "of a peer (no ordinary memory, not sealed against a change of its size, or too small)");
-  }
-  auto mapped = map(file, bytes, writable);
-  if (mapped) (*mapped)->close_file();
-  return mapped;
-}
-
-Result<std::shared_ptr<Mapping>> Mapping::part(const std::shared_ptr<Mapping>& whole, std::uint64_t offset,
-                                               std::size_t bytes) {
-  if (offset > whole->size() || bytes > whole->size() - offset)
-    return Error(kBadInput, "find messages", "of a peer (beyond the memory that it gave)");
-  return std::make_shared<Mapping>(whole->data() + offset, bytes, std::shared_ptr<const void>(whole));
-}
-
-void Mapping::close_file() noexcept {
-  if (file_ >= 0) io::HostCalls::close_of(file_of_, std::exchange(file_, -1));
-}
-
-Mapping::~Mapping() {
-  if (owner_ != nullptr) return;
-  ::munmap(data_, size_);
-  close_file();
-}
-
-Result<> Mapping::fill(std::size_t at, std::size_t bytes) const {
-  const int file = pages_file() < 0 ? -1 : io::HostCalls::here().kernel_file(pages_file());
-  if (file < 0 || bytes == 0) return {};
-  // What a signal interrupts is undone: the next try asks for less, so that signals that come often do not stop it for ever.
-  constexpr std::size_t kLargestStep = std::size_t{1} << 20;
-  constexpr std::size_t kSmallestStep = 4096;
-  int error = 0;
-  for (std::size_t done = 0, step = kLargestStep; done < bytes && (error == 0 || error == EINTR);) {
-    const std::size_t more = std::min(step, bytes - done);
-    const auto from = static_cast<off_t>(offset_ + at + done);
-    error = ::fallocate(file, 0, from, static_cast<off_t>(more)) == 0 ? 0 : errno;
-    if (error == 0) done += more;
-    if (error == EINTR) step = std::max(step / 2, kSmallestStep);
-  }
-  // Where a kernel or a filter has no such call, pages come when they are touched.
-  if (error == 0 || error == EOPNOTSUPP || error == ENOSYS || error == EPERM) return {};
-  return memory_error(error, MemoryCall::fill_file, bytes, "fill message memory", {});
-}
-
-Result<> Mapping::forbid_writers() {
-  if (::fcntl(io::HostCalls::here().kernel_file(file_), F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) != 0)
-    return Error(errno, "seal message memory");
+  std::sort(numbered_.begin(), numbered_.end(),
+            [](const Run& one, const Run& other) { return one.first < other.first; });
   return {};
 }
 
-SlotPool::SlotPool(std::shared_ptr<Mapping> memory, std::uint32_t slots, std::uint32_t stride)
-    : memory_(std::move(memory)),
-      stride_(stride),
-      filled_(slots, memory_->fills() ? 0 : stride),
-      users_(slots, 0) {
-  free_.reserve(slots);
-  for (std::uint32_t slot = slots; slot > 0; --slot) free_.push_back(slot - 1);
+// What is new is used last.
+void SlotPool::adopt() {
+  const auto put_below = [&](const Run& run) {
+    std::vector<std::uint32_t> slots;
+    slots.reserve(free_.capacity());
+    for (std::uint32_t slot = run.first + run.count; slot > run.first; --slot) {
+      if (users_[slot - 1] == 0) slots.push_back(slot - 1);
+    }
+    slots.insert(slots.end(), free_.begin(), free_.end());
+    free_ = std::move(slots);
+  };
+  for (Run& run : runs_) {
+    if (active_ >= wanted_) break;
+    if (!run.surplus) continue;
+    run.surplus = false;
+    --surplus_;
+    active_ += run.count;
+    put_below(run);
+  }
+  for (Run& run : std::exchange(made_, {})) {
+    const std::size_t end = std::max<std::size_t>(users_.size(), std::size_t{run.first} + run.count);
+    users_.resize(end, 0);
+    filled_.resize(end, 0);
+    free_.reserve(end);
+    std::fill_n(filled_.begin() + run.first, run.count,
+                run.memory->fills() || horus::detail::locks_ranges() ? 0 : stride());
+    active_ += run.count;
+    put_below(run);
+    runs_.push_back(std::move(run));
+  }
 }
+
+bool SlotPool::give_back(bool told) noexcept {
+  bool marked = false;
+  for (auto run = runs_.rbegin(); run != runs_.rend(); ++run) {
+    if (run->surplus || active_ < wanted_ + run->count) continue;
+    run->surplus = marked = true;
+    run->used = run->count;
+    active_ -= run->count;
+    ++surplus_;
+  }
+  if (marked) {
+    std::erase_if(free_, [this](std::uint32_t slot) {
+      Run& run = run_of(slot);
+      if (run.surplus) --run.used;
+      return run.surplus;
+    });
+  }
+  if (told) return false;
+  const auto is_empty = [](const Run& run) { return run.surplus && run.used == 0; };
+  const auto empty = std::find_if(runs_.begin(), runs_.end(), is_empty);
+  if (empty == runs_.end()) return false;
+  const std::uint32_t first = empty->first;
+  reserved_ -= empty->count;
+  --surplus_;
+  std::erase_if(numbered_, [&](const Run& run) { return run.first == first; });
+  runs_.erase(empty);
+  table_->remove(first);
+  return std::any_of(runs_.begin(), runs_.end(), is_empty);
+}
+
+SlotPool::Run& SlotPool::run_of(std::uint32_t slot) noexcept {
+  const auto run = std::find_if(runs_.begin(), runs_.end(), [&](const Run& one) {
+    return slot >= one.first && slot - one.first < one.count;
+  });
+  HORUS_ASSERT(run != runs_.end(), "a slot of no run");
+  return *run;
+}
+
+bool SlotPool::leaves(std::uint32_t slot) noexcept {
+  Run& run = run_of(slot);
+  if (run.surplus) --run.used;
+  return run.surplus;
+}
+
+bool SlotPool::is_idle() const noexcept { return free_.size() == active_ && surplus_ == 0; }
+
+// --- Pages ------------------------------------------------------------------------------------------------------------
 
 // One call for many small slots, and few for one whose messages grow little by little.
 Result<> SlotPool::fill(std::uint32_t slot, std::size_t bytes) {
   constexpr std::size_t kStep = std::size_t{16} << 10;
-  const std::size_t begin = std::size_t{slot} * stride_;
-  if (stride_ > kStep) {
-    const std::size_t size = std::min<std::size_t>((bytes + kStep - 1) / kStep * kStep, stride_);
-    if (auto filled = memory_->fill(begin, size); !filled) return filled;
+  const Run& run = run_of(slot);
+  const std::size_t begin = std::size_t{slot - run.first} * stride();
+  if (stride() > kStep) {
+    const std::size_t size = std::min<std::size_t>((bytes + kStep - 1) / kStep * kStep, stride());
+    if (auto filled = run.memory->fill(begin, size); !filled) return filled;
+    if (horus::detail::locks_ranges()) horus::detail::lock_range(run.memory->data() + begin, size);
     filled_[slot] = static_cast<std::uint32_t>(size);
     return {};
   }
-  const auto end = std::min<std::size_t>(slot + kStep / stride_, slots());
-  if (auto filled = memory_->fill(begin, (end - slot) * stride_); !filled) return filled;
-  std::fill(filled_.begin() + slot, filled_.begin() + static_cast<std::ptrdiff_t>(end), stride_);
+  const auto end = std::min<std::size_t>(slot + kStep / stride(), std::size_t{run.first} + run.count);
+  if (auto filled = run.memory->fill(begin, (end - slot) * stride()); !filled) return filled;
+  if (horus::detail::locks_ranges())
+    horus::detail::lock_range(run.memory->data() + begin, (end - slot) * stride());
+  std::fill(filled_.begin() + slot, filled_.begin() + static_cast<std::ptrdiff_t>(end), stride());
   return {};
+}
+
+bool SlotPool::forget_pages() noexcept {
+  return is_idle() &&
+         std::all_of(runs_.begin(), runs_.end(), [](const Run& run) { return run.memory->forget_pages(); });
 }
 
 }  // namespace horus::msg

@@ -1,77 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
-// The memory of one publisher's messages: equal slots, and who still needs them. The publisher's thread; readers
-// elsewhere only see the mapped bytes. Internal.
+// The memory of one publisher's messages: equal slots, and who still needs them. The addresses of slots are reserved when
+// subscribers come that may need them, and given back when they have gone; pages come when a slot is first used. The
+// publisher's thread, but for reserve(); readers elsewhere have the SlotTable. Internal.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <utility>
 #include <vector>
 
 #include <horus/base/result.hpp>
+#include <horus/msg/slot_table.hpp>
 
 namespace horus::msg {
 
-/// Mapped memory, shared by whoever keeps a pointer to it; the last one unmaps. `file` is a memfd, or -1 for memory of
-/// this process alone, and for a part of a larger mapping.
-class Mapping {
- public:
-  /// Zeroed memory; pages come into being when they are touched. `sharable`: a sealed memfd that others can map.
-  /// Errors, with the name of the limit: ENOMEM, EMFILE, EFBIG.
-  static Result<std::shared_ptr<Mapping>> create(std::size_t bytes, bool sharable, const char* name);
-  /// Another process's memory: checked for its size and seals first (a peer could cut it short under a reader).
-  /// Takes `file`. Errors: kBadInput for memory that is too small or not sealed; ENOMEM.
-  static Result<std::shared_ptr<Mapping>> adopt(int file, std::size_t bytes, bool writable);
+class Arena;
 
-  /// `file_of`: see io::HostCalls::world_process.
-  Mapping(std::byte* data, std::size_t size, int file, std::uint64_t file_of = 0) noexcept
-      : data_(data), size_(size), file_(file), file_of_(file_of) {}
-  /// Part of memory that `owner` keeps mapped, at `offset` of its `file`: -1 for memory of this process alone, and for a
-  /// peer's.
-  Mapping(std::byte* data, std::size_t size, std::shared_ptr<const void> owner, int file = -1,
-          std::size_t offset = 0) noexcept
-      : data_(data), size_(size), file_(-1), owner_(std::move(owner)), pages_(file), offset_(offset) {}
-  /// `bytes` of a larger one. Errors: kBadInput when it does not reach that far.
-  static Result<std::shared_ptr<Mapping>> part(const std::shared_ptr<Mapping>& whole, std::uint64_t offset,
-                                               std::size_t bytes);
-  Mapping(const Mapping&) = delete;
-  Mapping& operator=(const Mapping&) = delete;
-  ~Mapping();
-
-  [[nodiscard]] std::byte* data() const noexcept { return data_; }
-  [[nodiscard]] std::size_t size() const noexcept { return size_; }
-  [[nodiscard]] int file() const noexcept { return file_; }
-  /// It stays mapped; nobody else can be given it any more.
-  void close_file() noexcept;
-  /// Has the pages of `bytes` from `at` on, which are reserved only until then: writing to one that the system cannot spare
-  /// any more would be SIGBUS, here or in a peer. Memory of this process alone needs none. Errors, with the name of the
-  /// limit: ENOSPC, ENOMEM.
-  Result<> fill(std::size_t at, std::size_t bytes) const;
-  /// Whether there is anything that fill() does.
-  [[nodiscard]] bool fills() const noexcept { return pages_file() >= 0; }
-  /// From now on nobody else may map it writable (F_SEAL_FUTURE_WRITE).
-  Result<> forbid_writers();
-
- private:
-  [[nodiscard]] int pages_file() const noexcept { return owner_ != nullptr ? pages_ : file_; }
-
-  std::byte* data_;
-  std::size_t size_;
-  int file_;                           // -1: of this process alone, or closed
-  std::uint64_t file_of_ = 0;          // the process of a simulated world; 0: the kernel's
-  std::shared_ptr<const void> owner_;  // of a part: what keeps it mapped
-  int pages_ = -1;                     // of a part: the owner's file
-  std::size_t offset_ = 0;             // where it begins there
-};
-
-/// Slots of one size, with a count of who still needs each. The freed ones are used again last in, first out: warm in
-/// the cache, and memory that was never needed is never touched. Reserved are addresses; pages come with have_pages().
+/// The freed slots are used again last in, first out: warm in the cache, and memory that was never needed is never touched.
 class SlotPool {
  public:
   static constexpr std::uint32_t kNone = UINT32_MAX;
 
-  SlotPool(std::shared_ptr<Mapping> memory, std::uint32_t slots, std::uint32_t stride);
+  /// Runs come from `shared`, or are memory of this process alone. None is there as yet.
+  explicit SlotPool(std::shared_ptr<SlotTable> table, std::shared_ptr<Arena> shared = nullptr) noexcept;
 
   /// A slot that is counted once, or kNone.
   [[nodiscard]] std::uint32_t take() noexcept {
@@ -90,24 +41,65 @@ class SlotPool {
   }
   void add_user(std::uint32_t slot) noexcept { ++users_[slot]; }
   void drop_user(std::uint32_t slot) noexcept {
-    if (--users_[slot] == 0) free_.push_back(slot);
+    if (--users_[slot] != 0) return;
+    if (surplus_ != 0 && leaves(slot)) [[unlikely]]
+      return;
+    free_.push_back(slot);
   }
-  [[nodiscard]] std::byte* data(std::uint32_t slot) const noexcept {
-    return memory_->data() + std::size_t{slot} * stride_;
-  }
-  [[nodiscard]] std::uint32_t slots() const noexcept { return static_cast<std::uint32_t>(users_.size()); }
-  [[nodiscard]] std::uint32_t stride() const noexcept { return stride_; }
+  [[nodiscard]] std::byte* data(std::uint32_t slot) const noexcept { return table_->data(slot); }
+  /// There may ever be, numbered from 0.
+  [[nodiscard]] std::uint32_t slots() const noexcept { return table_->slots(); }
+  [[nodiscard]] std::uint32_t stride() const noexcept { return table_->stride(); }
   [[nodiscard]] std::uint32_t free_slots() const noexcept { return static_cast<std::uint32_t>(free_.size()); }
-  [[nodiscard]] const std::shared_ptr<Mapping>& memory() const noexcept { return memory_; }
+  /// Nobody has a slot.
+  [[nodiscard]] bool is_idle() const noexcept;
+  [[nodiscard]] const std::shared_ptr<SlotTable>& table() const noexcept { return table_; }
+
+  // --- With a lock that all callers of these have
+  /// Any thread. Has addresses for `wanted` slots; more than that is surplus from now on. Errors, with the name of the
+  /// limit, and nothing has changed then: ENOMEM, EMFILE, EFBIG.
+  Result<> reserve(std::uint32_t wanted);
+  /// No more than `wanted` are needed any more.
+  void lower(std::uint32_t wanted) noexcept { wanted_ = wanted < wanted_ ? wanted : wanted_; }
+  /// Slots that have addresses.
+  [[nodiscard]] std::uint32_t reserved() const noexcept { return reserved_; }
+  /// What was reserved can be taken.
+  void adopt();
+  /// Stops using the runs that are surplus, and gives back the memory of one in which no slot is used any more, at most
+  /// kLargestRun. `told`: other processes know of runs, none of which can go before they have. True when there is more to
+  /// give back.
+  bool give_back(bool told) noexcept;
+  /// Some runs go as soon as they can.
+  [[nodiscard]] bool has_surplus() const noexcept { return surplus_ != 0; }
+  /// Gives back the pages of all slots, where the memory is of this process alone. Only while is_idle(). False where it
+  /// cannot be.
+  bool forget_pages() noexcept;
 
  private:
+  struct Run {
+    std::uint32_t first = 0;
+    std::uint32_t count = 0;
+    std::shared_ptr<Mapping> memory;
+    bool surplus = false;
+    std::uint32_t used = 0;  // slots of a surplus one
+  };
   Result<> fill(std::uint32_t slot, std::size_t bytes);
+  bool leaves(std::uint32_t slot) noexcept;
+  [[nodiscard]] Run& run_of(std::uint32_t slot) noexcept;
 
-  std::shared_ptr<Mapping> memory_;
-  std::uint32_t stride_;               // bytes
+  std::shared_ptr<SlotTable> table_;
+  std::shared_ptr<Arena> shared_;
+  std::vector<Run> runs_;
+  std::uint32_t active_ = 0;           // slots of runs that are no surplus
+  std::uint32_t surplus_ = 0;          // runs
   std::vector<std::uint32_t> filled_;  // bytes of each slot that have pages
   std::vector<std::uint32_t> free_;
   std::vector<std::uint32_t> users_;
+  // With the lock
+  std::uint32_t wanted_ = 0;
+  std::uint32_t reserved_ = 0;
+  std::vector<Run> made_;      // not adopted yet
+  std::vector<Run> numbered_;  // all that there are, by their first slot; without memory
 };
 
 }  // namespace horus::msg

@@ -14,6 +14,7 @@
 #include <horus/base/assert.hpp>
 #include <horus/base/result.hpp>
 #include <horus/msg/inbox.hpp>
+#include <horus/msg/latest.hpp>
 #include <horus/msg/layout.hpp>
 #include <horus/msg/port.hpp>
 #include <horus/msg/sample.hpp>
@@ -85,7 +86,8 @@ class Subscriber {
   /// The newest message, and null before the first. What was queued before it is passed over (and counts as received). It
   /// stays until a newer one takes its place, its publisher is muted (isolation, emergency stop) or goes, or an emergency
   /// stop of its own node is reset: SubscribeOptions::keep_in_emergency. And until it is older than
-  /// SubscribeOptions::stale_after, whatever became of its publisher. Throws Error(ENOBUFS) while `max_held` samples of its
+  /// SubscribeOptions::stale_after, whatever became of its publisher. Then the newest one of the other publishers is given:
+  /// of each, one sample is held for that. Valid until the next call. Throws Error(ENOBUFS) while `max_held` samples of a
   /// publisher are held elsewhere.
   [[nodiscard]] const Sample<T>* latest() {
     msg::Inbox& box = inbox();
@@ -94,18 +96,13 @@ class Subscriber {
     detail::MessageRoom<T> room;
     while (box.take(arrival, failure, detail::room_of<T>(room))) {
       if (failure != 0) {
-        if (!latest_) throw_held(failure);
-        latest_.reset();  // its place is needed: max_held may be 1
+        if (!latest_.forget(box.full_link())) throw_held(failure);  // its place is needed: max_held may be 1
         continue;
       }
       const msg::Inbox::Taken taken = box.now(arrival);
-      Sample<T> next(arrival);
-      if (latest_ && !box.supersedes(taken, taken_)) continue;
-      latest_ = std::move(next);
-      taken_ = taken;
+      latest_.keep(Sample<T>(arrival), taken, box);
     }
-    if (latest_ && !box.still_counts(taken_)) latest_.reset();
-    return latest_ ? &latest_ : nullptr;
+    return latest_.newest(box);
   }
   /// True when try_recv() would give a message.
   [[nodiscard]] bool has_msg() { return inbox().has_message(); }
@@ -120,7 +117,7 @@ class Subscriber {
   explicit operator bool() const noexcept { return port_ != nullptr; }
   /// Ends it now. Nobody may wait in recv().
   void reset() noexcept {
-    latest_.reset();
+    latest_.clear();
     port_.reset();
   }
 
@@ -134,8 +131,7 @@ class Subscriber {
   }
 
   std::shared_ptr<msg::Port> port_;
-  Sample<T> latest_;
-  msg::Inbox::Taken taken_;  // latest_
+  msg::Latest<Sample<T>> latest_;
 };
 
 }  // namespace horus

@@ -6,15 +6,12 @@
 #include <cstring>
 #include <utility>
 
-#include <sys/mman.h>
-
 #include <fmt/format.h>
 
 #include <horus/msg/packing.hpp>
 #include <horus/msg/transport.hpp>
 
 namespace horus::msg {
-namespace {}  // namespace
 
 Result<std::unique_ptr<ReceiveChannel>> ReceiveChannel::open(std::uint32_t /*number*/,
                                                              const wire::Advertise& publisher,
@@ -123,8 +120,7 @@ bool ReceiveChannel::afford(std::size_t size) noexcept {
 
 void ReceiveChannel::set_state(std::uint32_t word) noexcept {
   if (std::exchange(word_, word) == word) return;
-  const SlotPool& pool = outbox_->pool();
-  const PublisherWord here(*pool.memory(), pool.slots(), pool.stride());
+  const PublisherWord here = outbox_->pool().table()->word();
   // Live again, it has been mute meanwhile: what came before is stale.
   if (PublisherWord::is_live(word)) {
     here.set(PublisherState::muted);
@@ -150,12 +146,7 @@ std::optional<std::uint64_t> ReceiveChannel::seen() const noexcept {
 bool ReceiveChannel::trim() noexcept {
   if (resident_ == 0 || slot_ != SlotPool::kNone) return false;
   outbox_->look_after_links();
-  const SlotPool& pool = outbox_->pool();
-  if (pool.free_slots() != pool.slots()) return false;
-  // Whole pages, and none of the publisher's state behind the slots.
-  constexpr std::uintptr_t kPage = 4096;
-  const std::size_t bytes = std::size_t{pool.slots()} * pool.stride() / kPage * kPage;
-  if (bytes == 0 || ::madvise(pool.memory()->data(), bytes, MADV_DONTNEED) != 0) return false;
+  if (!outbox_->forget_pages()) return false;
   std::fill(touched_.begin(), touched_.end(), 0);
   budget_->give_back(std::exchange(resident_, 0));
   return true;

@@ -33,7 +33,7 @@ class InboundBudget {
     if (all_ != nullptr) all_->give_back(bytes);
   }
   /// A channel ends, and what nobody has taken yet stays in `memory`: it counts until that goes.
-  void leave(const std::shared_ptr<Mapping>& memory, std::size_t bytes) {
+  void leave(const std::shared_ptr<const void>& memory, std::size_t bytes) {
     used_ -= bytes;
     if (all_ == nullptr || bytes == 0) return;
     all_->sweep();
@@ -53,7 +53,7 @@ class InboundBudget {
   const std::size_t limit_;
   const std::shared_ptr<InboundBudget> all_;
   std::size_t used_ = 0;
-  std::vector<std::pair<std::weak_ptr<Mapping>, std::size_t>> left_;
+  std::vector<std::pair<std::weak_ptr<const void>, std::size_t>> left_;
 };
 
 class ReceiveChannel {
@@ -69,7 +69,7 @@ class ReceiveChannel {
   ReceiveChannel& operator=(const ReceiveChannel&) = delete;
   ~ReceiveChannel() {
     abandon();
-    budget_->leave(outbox_->pool().memory(), resident_);
+    budget_->leave(outbox_->pool().table(), resident_);
   }
 
   /// A message that is here already. Errors: those of begin().

@@ -91,8 +91,7 @@ std::uint32_t SendChannel::reserved() const noexcept {
 bool SendChannel::news_of_state(std::uint32_t& word) noexcept {
   const std::shared_ptr<Outbox> outbox = outbox_.lock();
   if (outbox == nullptr) return false;
-  const SlotPool& pool = outbox->pool();
-  word = PublisherWord(*pool.memory(), pool.slots(), pool.stride()).value();
+  word = outbox->pool().table()->word().value();
   return std::exchange(word_told_, word) != word;
 }
 

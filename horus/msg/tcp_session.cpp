@@ -12,6 +12,7 @@
 
 #include <horus/base/crc32c.hpp>
 #include <horus/io/time.hpp>
+#include <horus/msg/clock_offset.hpp>
 #include <horus/msg/packing.hpp>
 #include <horus/msg/trim_heap.hpp>
 
@@ -105,7 +106,9 @@ Task<Result<>> TcpSession::converse() {
 }
 
 Task<Result<>> TcpSession::greet() {
-  const wire::Buffer mine = wire::encode(self_);
+  wire::Greeting ours = self_;
+  ours.clock_offset = clock_offset();
+  const wire::Buffer mine = wire::encode(ours);
   const std::array<io::Bytes, 1> parts{io::Bytes(mine)};
   auto writing = stream_->write(parts);
   Result<> done = co_await writing;
@@ -123,6 +126,9 @@ Task<Result<>> TcpSession::greet() {
   Result<wire::Greeting> theirs = wire::decode_greeting(*preamble, body);
   if (!theirs) co_return theirs.error();
   peer_ = std::move(*theirs);
+  // One that does not tell is not in a time namespace of its own, as far as anybody knows.
+  if ((peer_.features & wire::kTellsClock) != 0)
+    clock_shift_ = clock_shift(peer_.clock_offset, ours.clock_offset);
   co_return Result<>();
 }
 

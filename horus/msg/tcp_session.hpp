@@ -156,6 +156,7 @@ class TcpSession : public std::enable_shared_from_this<TcpSession> {
   SessionOwner& owner_;
   const std::shared_ptr<InboundBudget> inbound_;  // what the peer's messages have taken
   wire::Greeting peer_;
+  std::int64_t clock_shift_ = 0;  // what makes its times ours, on the same machine
   bool established_ = false;
   bool ending_ = false;
   std::optional<Error> failure_;

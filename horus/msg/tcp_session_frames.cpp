@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include <horus/io/reactor.hpp>
+#include <horus/msg/clock_offset.hpp>
 #include <horus/msg/packing.hpp>
 #include <horus/msg/tcp_session.hpp>
 
@@ -367,9 +368,10 @@ void TcpSession::forget_receiver(std::uint32_t channel) {
   static_cast<void>(receiving_.extract(channel));
 }
 
-// The same machine reads the same clock.
+// The same machine reads the same clock, or one that is so far from it. 0: not known.
 std::int64_t TcpSession::stamp_here(std::int64_t stamp_ns) const noexcept {
-  return same_machine_ && stamp_ns > 0 ? stamp_ns : 0;
+  if (!same_machine_ || stamp_ns <= 0) return 0;
+  return std::max<std::int64_t>(shifted(stamp_ns, clock_shift_, 1), 0);
 }
 
 void TcpSession::finish_message(std::uint32_t number, ReceiveChannel& channel, std::int64_t stamp_ns) {

@@ -96,7 +96,8 @@ Buffer encode(const Greeting& greeting) {
       .number(greeting.process)
       .number(greeting.idle_ms)
       .text(greeting.hub, kLongestName)
-      .number(greeting.features);
+      .number(greeting.features)
+      .number(static_cast<std::uint64_t>(greeting.clock_offset));
   const Bytes body = Bytes(buffer).subspan(kPreambleBytes);
   std::memcpy(buffer.data(), kMagic.data(), kMagic.size());
   store(buffer.data() + 8, kVersion);
@@ -142,6 +143,8 @@ Result<Greeting> decode_greeting(const Preamble& preamble, Bytes body) {
     return greeting;
   }
   greeting.features = reader.number<std::uint64_t>();
+  if ((greeting.features & kTellsClock) != 0)
+    greeting.clock_offset = static_cast<std::int64_t>(reader.number<std::uint64_t>());
   if (!reader.ok()) return malformed("(a broken greeting frame)");
   return greeting;
 }

@@ -23,10 +23,11 @@ using Buffer = std::vector<std::byte>;
 
 inline constexpr std::uint16_t kVersion = 2;  // the highest that we speak
 inline constexpr std::uint8_t kLowestVersion = 1;
-inline constexpr std::uint64_t kTellsState = 1;           // a feature: FrameType::state and started
-inline constexpr std::uint64_t kFeatures = kTellsState;   // those that we have
-inline constexpr std::size_t kPreambleBytes = 20;         // of a greeting, before its body
-inline constexpr std::size_t kHeaderBytes = 16;           // of every frame
+inline constexpr std::uint64_t kTellsState = 1;  // a feature: FrameType::state and started
+inline constexpr std::uint64_t kTellsClock = 2;  // a feature: Greeting::clock_offset
+inline constexpr std::uint64_t kFeatures = kTellsState | kTellsClock;  // those that we have
+inline constexpr std::size_t kPreambleBytes = 20;                      // of a greeting, before its body
+inline constexpr std::size_t kHeaderBytes = 16;                        // of every frame
 inline constexpr std::size_t kDataPrefixBytes = 24;       // of a data frame's payload, before the message
 inline constexpr std::size_t kLongestName = 255;          // of hubs, topics and types
 inline constexpr std::size_t kLongestFields = 16 << 10;   // of a type's description; longer ones are cut
@@ -43,6 +44,7 @@ struct Greeting {
   std::uint32_t idle_ms = 0;  ///< the connection ends when nothing comes for so long
   std::string hub;
   std::uint64_t features = kFeatures;  ///< version 1 had none
+  std::int64_t clock_offset = 0;       ///< see msg::clock_offset(); for an end on the same machine
 };
 struct Preamble {
   std::uint32_t body_bytes = 0;

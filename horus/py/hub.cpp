@@ -11,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include <horus/msg/latest.hpp>
 #include <horus/msg/tcp_limits.hpp>
 #include <horus/py/hub_ports.hpp>
 #include <horus/py/pack.hpp>
@@ -144,14 +145,11 @@ class In {
       msg::Inbox::Taken taken;
       py::object message = take(nothing, taken);
       if (message.is(nothing)) break;
-      if (!latest_ || port_->supersedes(taken, latest_taken_)) {
-        latest_ = std::move(message);
-        latest_taken_ = taken;
-      }
+      latest_.keep(std::move(message), taken, *port_);
       if (taken.published_ns > asked_ns) break;
     }
-    if (latest_ && !port_->still_counts(latest_taken_)) latest_ = py::object();
-    return latest_ ? latest_ : nothing;
+    const py::object* newest = latest_.newest(*port_);
+    return newest != nullptr ? *newest : nothing;
   }
 
   /// The next message as a view, an object of `type`, or `nothing`.
@@ -274,8 +272,7 @@ class In {
   std::shared_ptr<InPort> port_;
   const Format format_;
   const std::string topic_;
-  py::object latest_;
-  msg::Inbox::Taken latest_taken_;
+  msg::Latest<py::object> latest_;
 };
 
 // A message that waits until every subscriber has room. With the GIL; it is abandoned when nobody has it.

@@ -131,9 +131,9 @@ InPort::Outcome InPort::take(py::bytes& message, msg::Inbox::Taken& taken) {
   return Outcome::taken;
 }
 
-bool InPort::supersedes(const msg::Inbox::Taken& taken, const msg::Inbox::Taken& before) {
+bool InPort::outlives_publishers() {
   const std::lock_guard lock(mutex_);
-  return port_ == nullptr || port_->inbox().supersedes(taken, before);
+  return port_ == nullptr || port_->inbox().outlives_publishers();
 }
 
 bool InPort::still_counts(const msg::Inbox::Taken& taken) {

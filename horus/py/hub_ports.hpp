@@ -72,8 +72,8 @@ class InPort final : public HubPart {
 
   /// The next message's bytes, tail included, and where and when it was taken. With the GIL.
   Outcome take(py::bytes& message, msg::Inbox::Taken& taken);
-  /// Whether the one is to take the place of the other, which was taken earlier. Any thread.
-  [[nodiscard]] bool supersedes(const msg::Inbox::Taken& taken, const msg::Inbox::Taken& before);
+  /// As msg::Inbox::outlives_publishers(). Any thread.
+  [[nodiscard]] bool outlives_publishers();
   /// As msg::Inbox::still_counts(). Any thread.
   [[nodiscard]] bool still_counts(const msg::Inbox::Taken& taken);
   /// The next message where it is, `size` bytes, a small one in `storage`; give_back() follows. Any thread.

@@ -6,13 +6,17 @@
 #include <cerrno>
 #include <cstddef>
 
+#include <linux/capability.h>
 #include <pthread.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
 
 #include <horus/base/error.hpp>
+#include <horus/base/locked_ranges.hpp>
 #include <horus/task/frame_pool.hpp>
 
 namespace horus::detail {
@@ -53,6 +57,7 @@ StackRange stack_below() noexcept {
   bytes[0] = 1;
 }
 
+// Frames of the calling thread, which it keeps.
 void touch_frames() noexcept {
   for (std::size_t index = 1; index <= kFrameClasses; ++index) {
     const std::size_t bytes = index * kFrameGranularity;
@@ -60,9 +65,26 @@ void touch_frames() noexcept {
     for (void*& frame : frames) frame = allocate_frame(bytes);
     for (void* frame : frames) {
       *static_cast<volatile std::byte*>(frame) = std::byte{0};
+      if (locks_ranges()) lock_range(frame, bytes);
       free_frame(frame, bytes);
     }
   }
+}
+
+// Whoever has a limit is not asked to lock what it has only mapped, nor what it maps later: that would fail then.
+bool may_lock_everything() noexcept {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_MEMLOCK, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return true;
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  std::array<__user_cap_data_struct, 2> data{};
+  return ::syscall(SYS_capget, &header, data.data()) == 0 && (data[0].effective >> CAP_IPC_LOCK & 1) != 0;
+}
+
+// What was touched, and not what is below it: the kernel has not grown the main thread's stack that far.
+std::size_t lock_stack() noexcept {
+  const StackRange stack = stack_below();
+  if (stack.size <= 2 * kAbove) return 0;
+  return lock_range(stack.low + 2 * kAbove, stack.size - 2 * kAbove, true);
 }
 
 }  // namespace
@@ -71,22 +93,30 @@ void prefault() noexcept {
   const StackRange stack = stack_below();
   if (stack.size > 0) touch_stack(stack.size - std::min(stack.size, kAbove));
   touch_frames();
+  if (locks_ranges()) lock_stack();
 }
 
 MemoryLock lock_memory() {
   MemoryLock result;
-  prefault();
-  if (::mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0) {
-    result.whole = true;
-    return result;
+  prefault();  // a stack that has not grown yet cannot be locked
+  if (may_lock_everything()) {
+    if (::mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0) {
+      result.whole = true;
+      return result;
+    }
+    result.refused = "mlockall was refused: " + describe_code(errno);
+  } else {
+    rlimit limit{};
+    ::getrlimit(RLIMIT_MEMLOCK, &limit);
+    result.refused = fmt::format("RLIMIT_MEMLOCK is {} KiB", limit.rlim_cur / 1024);
   }
-  result.refused = describe_code(errno);
-  const StackRange stack = stack_below();
-  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-  auto* const low = reinterpret_cast<std::byte*>(reinterpret_cast<std::uintptr_t>(stack.low) / page * page);
-  const std::size_t size = stack.size + static_cast<std::size_t>(stack.low - low);
-  if (stack.size > 0 && ::mlock2(low, size, MLOCK_ONFAULT) == 0)
-    result.refused += fmt::format("; {} KiB of the thread's stack are locked", size / 1024);
+  if (const std::size_t locked = lock_stack(); locked > 0) {
+    begin_to_lock_ranges();
+    result.refused += fmt::format(
+        "; {} KiB of the thread's stack are locked, its coroutine frames, and messages as they are used",
+        locked / 1024);
+    prefault();
+  }
   return result;
 }
 

@@ -14,12 +14,14 @@ struct MemoryLock {
   std::string refused;  ///< why not, for a person; empty when `whole`
 };
 
-/// Locks what is used, not what is merely reserved: pages count when they are touched (MLOCK_ONFAULT), so a publisher's
-/// gigabyte of unused slots costs nothing. Where the system refuses that (RLIMIT_MEMLOCK counts the size of mappings, not
-/// what is touched), the stack of the calling thread alone. Calls prefault(). Source: mlockall(2), mlock2(2).
+/// Locks what is used, not what is merely reserved: pages count when they are touched (MCL_ONFAULT). A process that may not
+/// lock without a limit locks ranges from now on: the stack of the calling thread, its coroutine frames, queues and slots of
+/// messages as they are used; RLIMIT_MEMLOCK counts the size of mappings, and would refuse new ones. Calls prefault().
+/// Source: mlockall(2), mlock2(2).
 MemoryLock lock_memory();
 
-/// Touches what the calling thread is going to need: half a megabyte of its stack, and frames of coroutines.
+/// Touches what the calling thread is going to need: half a megabyte of its stack, and frames of coroutines. Locks that
+/// where ranges are locked.
 void prefault() noexcept;
 
 }  // namespace horus::detail

@@ -758,7 +758,8 @@ void Scheduler::apply_thread_settings() {
     const detail::MemoryLock lock = detail::lock_memory();
     if (!lock.whole)
       log_warning(
-          fmt::format("mlockall was refused: {} (needs CAP_IPC_LOCK or a higher ulimit -l)", lock.refused));
+          fmt::format("not all memory is locked: {} (everything needs CAP_IPC_LOCK, or ulimit -l unlimited)",
+                      lock.refused));
   }
   set_thread(config_.fifo_priority, config_.cpu);
 }

@@ -38,14 +38,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   horus::Layout layout;
   layout.head_bytes = layout.tail_offset = kTailOffset;
   layout.element_bytes = is_inline ? 0 : kElement;
-  auto slots =
-      Mapping::create(std::size_t{kSlots} * kStride + PublisherWord::kBytes, false, "slots").or_throw();
+  const auto slots = std::make_shared<SlotTable>(kSlots, kStride);
   const LinkShape shape = LinkShape::of(layout, kDepth, overflow, kSlots);
   auto memory = Mapping::create(shape.bytes(), false, "link").or_throw();
   const LinkMemory link = LinkMemory::over(memory, shape);
-  SlotPool pool(slots, kSlots, kStride);
+  SlotPool pool(slots);
+  pool.reserve(kSlots).or_throw();
+  pool.adopt();
   auto outlet = std::make_unique<Outlet>(link, overflow, bell);
-  auto* inlet = new Inlet(link, slots, kSlots, kStride, kTailOffset, layout.element_bytes, 4, bell, false);
+  auto* inlet = new Inlet(link, slots, kTailOffset, layout.element_bytes, 4, bell, false);
   outlet->reserved = kDepth + 4;
   std::vector<Arrival> held;
   bool outlet_closed = false;
@@ -89,7 +90,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
           inlet = nullptr;
         } else if (outcome == Inlet::Outcome::taken && !is_inline) {
           const std::byte* end = arrival.data + kTailOffset + arrival.tail_bytes;
-          if (arrival.data < slots->data() || end > slots->data() + slots->size()) std::abort();
+          if (arrival.data < slots->data(0) || end > slots->data(0) + std::size_t{kSlots} * kStride)
+            std::abort();
           held.push_back(arrival);
         }
         break;

@@ -94,7 +94,7 @@ Descriptor some_descriptor(std::uint8_t kind, int good) {
 }
 
 shm::Frame some_frame(Input& input, std::uint64_t publisher) {
-  switch (input.byte() % 13) {
+  switch (input.byte() % 15) {
     case 0: {
       shm::Publishes frame;
       frame.publisher = input.number();
@@ -125,8 +125,8 @@ shm::Frame some_frame(Input& input, std::uint64_t publisher) {
     case 8: {
       shm::Connected frame;
       frame.request = input.number();
-      frame.slots_chunk = static_cast<std::uint32_t>(input.number());
-      frame.slots_at = input.number() * 64;
+      frame.word_chunk = static_cast<std::uint32_t>(input.number());
+      frame.word_at = input.number() * 64;
       frame.slots = static_cast<std::uint32_t>(1 + input.number());
       frame.stride = static_cast<std::uint32_t>(64 * (1 + input.number() % 100));
       frame.link_chunk = static_cast<std::uint32_t>(input.number());
@@ -138,6 +138,17 @@ shm::Frame some_frame(Input& input, std::uint64_t publisher) {
     case 9: return shm::Refused{input.number(), input.byte() % 2 == 0, "no"};
     case 10: return shm::Ping{input.number()};
     case 11: return shm::Goodbye{"enough"};
+    case 12: return shm::Unmapped{static_cast<std::uint32_t>(input.number())};
+    case 13: {
+      shm::Slots frame;
+      frame.request = input.number();
+      for (std::uint32_t runs = 1 + input.byte() % 4; runs > 0; --runs) {
+        frame.runs.push_back({static_cast<std::uint32_t>(input.number()),
+                              static_cast<std::uint32_t>(input.number()),
+                              static_cast<std::uint32_t>(input.number()), input.number() * 64});
+      }
+      return frame;
+    }
     default: return shm::Unknown{static_cast<std::uint8_t>(100 + input.byte() % 100)};
   }
 }

@@ -347,7 +347,8 @@ Found check_slots(const Scene& scene) {
         std::array<std::uint64_t, 6> times{};
         for (int i = 0; i < scene.takes; ++i) {
           SlotMessage message;
-          const auto outcome = reader.take(message, [](std::uint64_t) { return true; });
+          const auto outcome =
+              reader.take(message, [](std::uint64_t) { return true; }, [](std::uint32_t) { return true; });
           if (outcome == LinkReader<Model>::Outcome::broken) ++found.broken;
           if (outcome != LinkReader<Model>::Outcome::taken) continue;
           const std::uint64_t content = link->slots[message.slot].load(std::memory_order_relaxed);
@@ -400,8 +401,6 @@ TEST_SUITE("msg/link_model") {
       "whatever a subscriber writes, wherever and whenever, the account adds up and every slot comes back") {
     constexpr std::uint32_t kSlots = 8, kStride = 64, kDepth = 2, kSteps = 14;
     const auto bell = std::make_shared<NoBell>();
-    const auto slots =
-        Mapping::create(std::size_t{kSlots} * kStride + PublisherWord::kBytes, false, "slots").or_throw();
     std::uint64_t runs = 0;
     for (const bool is_inline : {true, false}) {
       for (const auto overflow : {horus::Overflow::drop_oldest, horus::Overflow::drop_newest}) {
@@ -426,10 +425,13 @@ TEST_SUITE("msg/link_model") {
               ++runs;
               std::memset(memory->data(), 0, memory->size());
               const LinkMemory link = LinkMemory::over(memory, shape);
-              SlotPool pool(slots, kSlots, kStride);
+              const auto slots = std::make_shared<SlotTable>(kSlots, kStride);
+              SlotPool pool(slots);
+              pool.reserve(kSlots).or_throw();
+              pool.adopt();
               Outlet outlet(link, overflow, bell);
               outlet.reserved = kDepth + 2;
-              auto* inlet = new Inlet(link, slots, kSlots, kStride, 8, layout.element_bytes, 2, bell, false);
+              auto* inlet = new Inlet(link, slots, 8, layout.element_bytes, 2, bell, false);
               bool closed = false;
               std::uint64_t delivered = 0;
               std::vector<Arrival> held;

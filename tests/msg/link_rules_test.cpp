@@ -70,12 +70,12 @@ TEST_SUITE("msg/link_rules") {
       const LinkShape shape = LinkShape::of(layout, options.depth, options.overflow, 1);
       const LinkMemory link =
           LinkMemory::over(Mapping::create(shape.bytes(), false, "link").or_throw(), shape);
-      auto slots = Mapping::create(64 + PublisherWord::kBytes, false, "slots").or_throw();
+      auto slots = std::make_shared<SlotTable>(1, 64);
       const auto bell = std::make_shared<CountingBell>();
       Outlet outlet(link, options.overflow, bell);
       const auto inbox = std::make_shared<Inbox>("stream", layout, options);
       // One that lives on another thread, as far as the inbox knows.
-      inbox->attach(new Inlet(link, std::move(slots), 1, 64, 8, 0, 1, bell, false));
+      inbox->attach(new Inlet(link, std::move(slots), 8, 0, 1, bell, false));
 
       std::int64_t received = 0, sent = 0;
       const auto send = [&] {

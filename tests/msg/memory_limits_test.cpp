@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,7 +20,6 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -30,9 +30,9 @@
 #include <horus/io/file.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/msg/hub.hpp>
-#include <horus/msg/publisher_state.hpp>
 #include <horus/msg/shm_arena.hpp>
 #include <horus/msg/slot_pool.hpp>
+#include <horus/msg/slot_table.hpp>
 
 #include "../support/captured_log.hpp"
 #include "../support/eventually.hpp"
@@ -47,9 +47,8 @@ using horus::detail::memory_limit;
 using horus::detail::MemoryCall;
 using horus::detail::MemoryFacts;
 using horus::msg::Arena;
-using horus::msg::Mapping;
-using horus::msg::PublisherWord;
 using horus::msg::SlotPool;
+using horus::msg::SlotTable;
 using horus::testing::CapturedLog;
 using horus::testing::eventually;
 
@@ -134,10 +133,11 @@ void limit_softly(int resource, std::uint64_t value) {
   if (::setrlimit(static_cast<__rlimit_resource_t>(resource), &now) != 0) ::_exit(3);
 }
 
-// A publisher of a gigabyte of addresses on `hub`; what it failed with.
+// A subscriber on `hub` for which its publisher needs a gigabyte of addresses; what it failed with.
 std::string advertise_much(Hub& hub) {
   try {
     auto out = hub.advertise<Image>("camera");
+    auto in = hub.subscribe<Image>("camera", horus::SubscribeOptions().with_depth(1000));
     return "advertised";
   } catch (const horus::Error& error) {
     return fmt::format("{} {}", error.code(), error.message());
@@ -181,12 +181,8 @@ void interrupt_pages_beyond(std::uint64_t bytes) {
   filter_calls(program);
 }
 
-// Bytes of pages that a part's file has.
-std::uint64_t pages_of(const Arena& arena, const Mapping& part) {
-  struct stat status{};
-  REQUIRE(::fstat(arena.place_of(part).chunk->memory->file(), &status) == 0);
-  return static_cast<std::uint64_t>(status.st_blocks) * 512;
-}
+// Bytes of pages that an arena's files have.
+std::uint64_t pages_of(const Arena& arena) { return arena.pages(); }
 
 TEST_SUITE("msg/memory_limits") {
   TEST_CASE("ulimit -v: the address space is named") {
@@ -202,7 +198,7 @@ TEST_SUITE("msg/memory_limits") {
       });
       CAPTURE(ending.said);
       CHECK(lives(ending));
-      CHECK(says(ending, fmt::format("{} advertise camera", ENOMEM)));
+      CHECK(says(ending, fmt::format("{} connect a subscriber camera", ENOMEM)));
       CHECK(says(ending, "RLIMIT_AS"));
       CHECK(says(ending, "ulimit -v"));
       CHECK_FALSE(says(ending, "ulimit -l"));
@@ -224,7 +220,7 @@ TEST_SUITE("msg/memory_limits") {
   TEST_CASE("ulimit -f: EFBIG names the size of files, and SIGXFSZ ends nobody") {
     const Place place;
     const Ending ending = in_a_child([&] {
-      limit(RLIMIT_FSIZE, 64 * kMiB);
+      limit(RLIMIT_FSIZE, 8 * kMiB);
       std::string said = advertise_in(place);  // on a thread without a reactor: nothing ignores the signal
       sigset_t pending;
       ::sigpending(&pending);
@@ -232,8 +228,8 @@ TEST_SUITE("msg/memory_limits") {
     });
     CAPTURE(ending.said);
     CHECK(lives(ending));
-    CHECK(says(ending, fmt::format("{} advertise camera", EFBIG)));
-    CHECK(says(ending, "RLIMIT_FSIZE is 65536 KiB"));
+    CHECK(says(ending, fmt::format("{} connect a subscriber camera", EFBIG)));
+    CHECK(says(ending, "RLIMIT_FSIZE is 8192 KiB"));
     CHECK(says(ending, "ulimit -f"));
     CHECK(says(ending, "[none]"));
   }
@@ -246,7 +242,7 @@ TEST_SUITE("msg/memory_limits") {
       ::sigaddset(&blocked, SIGXFSZ);
       ::pthread_sigmask(SIG_BLOCK, &blocked, nullptr);
       ::raise(SIGXFSZ);
-      limit(RLIMIT_FSIZE, 64 * kMiB);
+      limit(RLIMIT_FSIZE, 8 * kMiB);
       std::string said = advertise_in(place);
       sigset_t pending;
       ::sigpending(&pending);
@@ -295,6 +291,29 @@ TEST_SUITE("msg/memory_limits") {
     CHECK(says(ending, "ulimit -n"));
   }
 
+  TEST_CASE("ulimit -n: a hub that cannot be made says why once") {
+    const Place place;
+    const Ending ending = in_a_child([&] {
+      std::string said;
+      horus::io::run([&]() -> Task<> {
+        limit(RLIMIT_NOFILE, 64);
+        std::vector<int> all;
+        while (all.empty() || all.back() >= 0) all.push_back(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+        auto hub = Hub::shm("limits", place.options());
+        said = hub ? "made" : hub.error().message();
+        co_return;
+      });
+      return said;
+    });
+    CAPTURE(ending.said);
+    CHECK(lives(ending));
+    CHECK(says(ending, "Hub::shm limits: "));
+    CHECK(says(ending, "ulimit -n"));
+    const auto first = ending.said.find("too many open");
+    CHECK(first != std::string::npos);
+    CHECK(ending.said.find("too many open", first + 1) == std::string::npos);
+  }
+
   TEST_CASE("ulimit -l: a process that locks what it maps is told of the limit of locked memory") {
     const Ending ending = in_a_child([&]() -> std::string {
       limit(RLIMIT_MEMLOCK, 8 * kMiB);
@@ -312,46 +331,45 @@ TEST_SUITE("msg/memory_limits") {
       MESSAGE("nothing limits what this process locks");
       return;
     }
-    CHECK(says(ending, fmt::format("{} advertise camera", ENOMEM)));
+    CHECK(says(ending, fmt::format("{} connect a subscriber camera", ENOMEM)));
     CHECK(says(ending, "RLIMIT_MEMLOCK"));
     CHECK(says(ending, "ulimit -l"));
   }
 
   TEST_CASE("slots are reserved at first, and have their pages before anybody writes there") {
     const auto arena = std::make_shared<Arena>(Arena::Use::slots);
-    constexpr std::uint32_t kSlots = 16;
-    constexpr std::uint32_t kStride = kMiB;
-    auto memory = arena->take(std::size_t{kSlots} * kStride + PublisherWord::kBytes).or_throw();
-    const std::uint64_t state = pages_of(*arena, *memory);
-    CHECK(state > 0);  // the publisher's state behind the slots
-    CHECK(state < 64 * kKiB);
-    SlotPool pool(memory, kSlots, kStride);
+    SlotPool pool(std::make_shared<SlotTable>(16, kMiB), arena);
+    CHECK(pool.take() == SlotPool::kNone);
+    CHECK(arena->chunks() == 0);
+    pool.reserve(16).or_throw();
+    pool.adopt();
+    CHECK(pages_of(*arena) == 0);
     const std::uint32_t slot = pool.take();
-    CHECK(pages_of(*arena, *memory) == state);
+    CHECK(pages_of(*arena) == 0);
     REQUIRE(pool.have_pages(slot, 100));
-    const std::uint64_t little = pages_of(*arena, *memory) - state;
+    const std::uint64_t little = pages_of(*arena);
     CHECK(little > 0);
     CHECK(little <= 16 * kKiB);  // as much as the message needs, not as much as the slot could hold
     REQUIRE(pool.have_pages(slot, kMiB / 2));
-    CHECK(pages_of(*arena, *memory) - state == kMiB / 2);
-    REQUIRE(pool.have_pages(pool.take(), kStride));
-    CHECK(pages_of(*arena, *memory) - state == kMiB + kMiB / 2);
+    CHECK(pages_of(*arena) == kMiB / 2);
+    REQUIRE(pool.have_pages(pool.take(), kMiB));
+    CHECK(pages_of(*arena) == kMiB + kMiB / 2);
     REQUIRE(pool.have_pages(slot, kMiB / 2));
-    CHECK(pages_of(*arena, *memory) - state == kMiB + kMiB / 2);
+    CHECK(pages_of(*arena) == kMiB + kMiB / 2);
   }
 
   TEST_CASE("small slots have their pages together") {
     const auto arena = std::make_shared<Arena>(Arena::Use::slots);
     constexpr std::uint32_t kSlots = 1000;
     constexpr std::uint32_t kStride = 320;
-    auto memory = arena->take(std::size_t{kSlots} * kStride + PublisherWord::kBytes).or_throw();
-    SlotPool pool(memory, kSlots, kStride);
-    const std::uint64_t before = pages_of(*arena, *memory);
+    SlotPool pool(std::make_shared<SlotTable>(kSlots, kStride), arena);
+    pool.reserve(kSlots).or_throw();
+    pool.adopt();
     std::uint64_t growths = 0;
-    std::uint64_t last = before;
+    std::uint64_t last = 0;
     for (std::uint32_t i = 0; i < kSlots; ++i) {
       REQUIRE(pool.have_pages(pool.take(), kStride));
-      const std::uint64_t now = pages_of(*arena, *memory);
+      const std::uint64_t now = pages_of(*arena);
       growths += now != last ? 1 : 0;
       last = now;
       CHECK(now >= (i + 1) * kStride);
@@ -359,11 +377,82 @@ TEST_SUITE("msg/memory_limits") {
     CHECK(growths <= 20);
   }
 
+  TEST_CASE("slots come with subscribers, a run at a time, and go with them: memory and addresses") {
+    const auto arena = std::make_shared<Arena>(Arena::Use::slots);
+    SlotPool pool(std::make_shared<SlotTable>(1000, kMiB), arena);
+    pool.reserve(20).or_throw();
+    pool.adopt();
+    const std::uint32_t few = pool.reserved();
+    CHECK(few >= 20);
+    CHECK(few <= 24);
+    const std::uint32_t kept = pool.take();
+    REQUIRE(pool.have_pages(kept, kMiB));
+    pool.reserve(200).or_throw();
+    pool.adopt();
+    CHECK(pool.reserved() <= 204);
+    CHECK(arena->chunks() < 10);
+    std::vector<std::uint32_t> taken;
+    for (std::uint32_t slot = pool.take(); slot != SlotPool::kNone; slot = pool.take()) {
+      CHECK(slot != kept);
+      CHECK(pool.data(slot) != nullptr);
+      taken.push_back(slot);
+    }
+    CHECK(taken.size() == pool.reserved() - 1);
+    for (const std::uint32_t slot : taken) REQUIRE(pool.have_pages(slot, 64));
+    const std::uint64_t much = pages_of(*arena);
+    pool.lower(20);
+    CHECK_FALSE(pool.give_back(false));  // all are used
+    for (const std::uint32_t slot : taken) pool.drop_user(slot);
+    CHECK_FALSE(pool.give_back(true));  // somebody else may look there
+    int steps = 1;
+    while (pool.give_back(false)) ++steps;
+    CHECK(steps >= 10);  // a run at a time: much at once takes long
+    CHECK(pool.reserved() <= few + 4);
+    CHECK(pool.data(kept) != nullptr);
+    CHECK(arena->chunks() <= 5);
+    CHECK(pages_of(*arena) < much);
+
+    // Numbers are used again, and what is surplus is needed again at times.
+    pool.reserve(200).or_throw();
+    pool.adopt();
+    CHECK(pool.free_slots() == pool.reserved() - 1);
+    pool.lower(20);
+    static_cast<void>(pool.give_back(true));
+    CHECK(pool.free_slots() <= few + 4);
+    pool.reserve(100).or_throw();
+    pool.adopt();
+    CHECK(pool.free_slots() >= 99);
+    CHECK(pool.reserved() <= 204);
+    CHECK_FALSE(pool.is_idle());
+    pool.drop_user(kept);
+    pool.lower(0);
+    while (pool.give_back(false)) {
+    }
+    CHECK(pool.reserved() == 0);
+    CHECK(arena->chunks() == 0);
+    CHECK(pool.is_idle());
+  }
+
+  TEST_CASE("what cannot be reserved whole is not reserved at all") {
+    const Ending ending = in_a_child([]() -> std::string {
+      SlotPool pool(std::make_shared<SlotTable>(1000, kMiB));
+      pool.reserve(10).or_throw();
+      const std::uint64_t before = MemoryFacts::read().addresses;
+      limit_softly(RLIMIT_AS, before + 100 * kMiB);
+      const auto refused = pool.reserve(500);
+      const bool nothing = MemoryFacts::read().addresses <= before + kMiB && pool.reserved() <= 12;
+      const auto little = pool.reserve(50);
+      return fmt::format("{} {} {}", refused.code(), nothing, little.ok());
+    });
+    CAPTURE(ending.said);
+    CHECK(ending.said == fmt::format("{} true true", ENOMEM));
+  }
+
   TEST_CASE("memory of links, which the peer writes, has all its pages") {
     const auto arena = std::make_shared<Arena>(Arena::Use::links);
     const auto link = arena->take(100 * kKiB).or_throw();
-    CHECK(pages_of(*arena, *link) >= 100 * kKiB);
-    CHECK(pages_of(*arena, *link) <= 108 * kKiB);
+    CHECK(pages_of(*arena) >= 100 * kKiB);
+    CHECK(pages_of(*arena) <= 108 * kKiB);
   }
 
   TEST_CASE("a machine without memory: loans and sends fail and say why, and nobody dies of SIGBUS") {
@@ -372,6 +461,7 @@ TEST_SUITE("msg/memory_limits") {
       const CapturedLog log;
       Hub hub = Hub::shm("limits", place.options()).or_throw();
       auto out = hub.advertise<Image>("camera");
+      std::optional in(hub.subscribe<Image>("camera"));
       no_pages(ENOSPC);
       auto loan = out.loan(100);
       std::string said = loan ? "lent" : fmt::format("{} {}", loan.error().code(), loan.error().message());
@@ -379,6 +469,9 @@ TEST_SUITE("msg/memory_limits") {
       said += out.send({.width = 1}, tail) ? " sent" : " refused";
       said += fmt::format(" failures {}", out.metrics().send_failures);
       for (const auto& line : log.lines()) said += "\n" + line;
+      in.reset();
+      said += out.send({.width = 1}, tail) ? " accepted" : " refused";
+      said += fmt::format(" failures {} published {}", out.metrics().send_failures, out.metrics().published);
       try {
         auto other = hub.advertise<Image>("other");
         said += " advertised";
@@ -393,6 +486,7 @@ TEST_SUITE("msg/memory_limits") {
     CHECK(says(ending, "MemAvailable"));
     CHECK_FALSE(says(ending, "disk"));
     CHECK(says(ending, " refused failures 1"));
+    CHECK(says(ending, " accepted failures 1 published 1"));  // without subscribers there is nothing to do
     CHECK(says(ending, "topic camera: a message is lost"));
     CHECK(says(ending, "advertise other: no space left on device"));
   }
@@ -463,6 +557,7 @@ TEST_SUITE("msg/memory_limits") {
         Hub there = Hub::shm("limits", place.options()).or_throw();
         auto small = there.advertise<std::int64_t>("counter");
         auto large = there.advertise<Image>("camera");
+        auto whole = there.subscribe<Image>("camera", horus::SubscribeOptions().with_depth(400));
         limit_softly(RLIMIT_AS, MemoryFacts::read().addresses + 256 * kMiB);
         Hub here = Hub::shm("limits", place.options()).or_throw();
         auto images = here.subscribe<Image>("camera");
@@ -478,8 +573,9 @@ TEST_SUITE("msg/memory_limits") {
         said += fmt::format(" {} [{}]", number ? **number : 0, problem());
         limit_softly(RLIMIT_AS, RLIM_INFINITY);
         const bool healed =
-            co_await eventually([&] { return problem().empty() && large.subscribers() == 1; });
-        large.send({.width = 9}, {});
+            co_await eventually([&] { return problem().empty() && large.subscribers() == 2; });
+        const std::vector<std::byte> tail(100);
+        for (int i = 0; i < 10; ++i) large.send({.width = 9}, tail);
         auto image = co_await images.recv();
         said += fmt::format(" {} {}", healed ? "healed" : "ill", image ? (*image)->width : 0);
       });

@@ -20,6 +20,7 @@
 #include <horus/io/time.hpp>
 #include <horus/io/unix.hpp>
 #include <horus/msg/hub.hpp>
+#include <horus/msg/shm_arena.hpp>
 #include <horus/msg/shm_directory.hpp>
 #include <horus/msg/shm_frames.hpp>
 #include <horus/msg/shm_transport.hpp>
@@ -208,6 +209,77 @@ TEST_SUITE("msg/shm_hub") {
           read_only = std::string_view(flags) == "r--s";
       }
       CHECK(read_only);
+    });
+  }
+
+  TEST_CASE("memory that comes with a later subscriber is told to those before it, and goes with it") {
+    const Folder folder;
+    horus::io::run([&]() -> Task<> {
+      auto there = Hub::shm("rover", folder.options()).or_throw();
+      auto here = Hub::shm("rover", folder.options()).or_throw();
+      auto out = there.advertise<Image>("camera", horus::AdvertiseOptions().with_max_bytes(256 << 10));
+      auto first = here.subscribe<Image>("camera");
+      const bool met = co_await eventually([&] { return out.subscribers() == 1; });
+      REQUIRE(met);
+      const std::vector<std::byte> tail(100'000, std::byte{7});
+      const auto pages = [&] { return there.core()->memory()->pages(); };
+      std::uint32_t sent = 0;
+      {
+        auto deep = here.subscribe<Image>("camera", SubscribeOptions().with_depth(500));
+        const bool both = co_await eventually([&] { return out.subscribers() == 2; });
+        REQUIRE(both);
+        for (; sent < 400; ++sent) {
+          CHECK(out.send({.width = sent}, tail));
+          auto image = co_await first.recv();
+          REQUIRE(image.ok());
+          CHECK((*image)->width == sent);
+          CHECK(image->tail().back() == std::byte{7});
+        }
+        CHECK(first.missed() == 0);
+        CHECK(deep.missed() == 0);
+        CHECK(deep.metrics().queued == 400);
+        CHECK(pages() > 400 * tail.size());
+        CHECK(there.core()->memory()->chunks() < 12);
+      }
+      // The first one still looks there.
+      const bool parted = co_await eventually([&] { return out.subscribers() == 1; });
+      CHECK(parted);
+      CHECK(out.send({.width = sent}, tail));
+      auto image = co_await first.recv();
+      CHECK((*image)->width == sent);
+      first.reset();
+      image = horus::Error(ECANCELED, "test");
+      const bool given_back = co_await eventually([&] { return pages() < 64 * 1024; });
+      CHECK(given_back);
+    });
+  }
+
+  TEST_CASE("a queue of the greatest depth is given its memory in many turns of the loop") {
+    const Folder folder;
+    horus::io::run([&]() -> Task<> {
+      auto there = Hub::shm("rover", folder.options()).or_throw();
+      auto here = Hub::shm("rover", folder.options()).or_throw();
+      auto out = there.advertise<std::int64_t>("n", horus::AdvertiseOptions().with_max_queued(200'000));
+      auto first = here.subscribe<std::int64_t>("n");
+      const bool met = co_await eventually([&] { return out.subscribers() == 1; });
+      REQUIRE(met);
+      auto in = here.subscribe<std::int64_t>("n", SubscribeOptions().with_depth(SubscribeOptions::kMaxDepth));
+      const std::uint64_t before = horus::msg::Mapping::filled_here();
+      std::uint64_t last = before, most = 0;
+      for (std::int64_t turns = 0; out.subscribers() < 2 && turns < 1'000'000; ++turns) {
+        co_await horus::sleep(horus::Duration::zero());
+        const std::uint64_t now = horus::msg::Mapping::filled_here();
+        most = std::max(most, now - last);
+        last = now;
+      }
+      CHECK(out.subscribers() == 2);
+      CHECK(last - before > 10'000'000);
+      CHECK(most <= std::uint64_t{2} << 20);
+      for (std::int64_t i = 0; i < 1000; ++i) CHECK(out.send(i));
+      for (std::int64_t i = 0; i < 1000; ++i) {
+        auto message = co_await in.recv();
+        CHECK(**message == i);
+      }
     });
   }
 
@@ -481,7 +553,7 @@ TEST_SUITE("msg/shm_hub") {
       }
       CHECK(out.subscribers() == 0);
     });
-    CHECK(log.has("it speaks version 98 of the protocol, we speak 3 to 3: update the older program"));
+    CHECK(log.has("it speaks version 98 of the protocol, we speak 4 to 4: update the older program"));
     CHECK(log.has("it does not answer: it is stopped, or something keeps its thread busy"));
   }
 
@@ -509,7 +581,9 @@ TEST_SUITE("msg/shm_hub") {
                                             connected,
                                             shm::Refused{1, true, "no"},
                                             shm::Ping{1},
-                                            shm::Pong{1}};
+                                            shm::Pong{1},
+                                            shm::Slots{1, {{0, 64, 2, 128}, {64, 3, 2, 4096}}},
+                                            shm::Unmapped{2}};
     for (const shm::Frame& frame : frames) {
       CAPTURE(frame.index());
       const auto bytes = shm::encode(frame);
@@ -546,8 +620,11 @@ TEST_SUITE("msg/shm_hub") {
     CHECK(impossible([](shm::Connected& frame) { frame.stride = 65; }));
     CHECK(impossible([](shm::Connected& frame) { frame.stride = 1U << 31; }));
     CHECK(impossible([](shm::Connected& frame) { frame.depth = 0; }));
-    CHECK(impossible([](shm::Connected& frame) { frame.slots_at = 1; }));
+    CHECK(impossible([](shm::Connected& frame) { frame.word_at = 1; }));
     CHECK(impossible([](shm::Connected& frame) { frame.link_at = 64; }));
+    CHECK(refused(shm::Slots{1, {}}));
+    CHECK(refused(shm::Slots{1, {{0, 1, 2, 65}}}));
+    CHECK(refused(shm::Slots{1, std::vector<shm::SlotRun>(shm::kMaxRuns + 1)}));
     CHECK(refused(shm::BellIs{shm::kMaxBells}));
     publishes.topic = "two words";
     CHECK(refused(publishes));

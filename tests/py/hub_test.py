@@ -216,6 +216,18 @@ class InOneProcess(unittest.TestCase):
         with self.assertRaisesRegex(TypeError, "keep_in_emergency"):
             self.hub.subscribe("n", keep_in_emergency=1)
 
+    def test_latest_is_the_newest_of_the_publishers_that_live(self):
+        first, second = self.hub.advertise("n"), self.hub.advertise("n")
+        in_ = self.hub.subscribe("n")
+        first.send(1)
+        self.assertTrue(until(lambda: in_.latest() == 1))
+        second.send(2)
+        self.assertTrue(until(lambda: in_.latest() == 2))
+        second.close()
+        self.assertTrue(until(lambda: in_.latest() == 1))
+        first.close()
+        self.assertTrue(until(lambda: in_.latest() is None))
+
     def test_latest_decodes_a_message_once(self):
         out = self.hub.advertise("speed", messages.Twist)
         in_ = self.hub.subscribe("speed", messages.Twist)

@@ -34,15 +34,17 @@ std::uint64_t memory(const std::string& what) {
   return 0;
 }
 
+template <std::size_t kBytes>
 struct Cloud {
-  std::array<std::uint8_t, 16 * kMiB> points;
+  std::array<std::uint8_t, kBytes> points;
 };
 
 // Publishes one large message in its life, and could have many on the way.
+template <std::size_t kBytes>
 class Scanner : public horus::PlainNode {
  public:
   explicit Scanner(const std::string& topic)
-      : PlainNode(topic), out_(advertise<Cloud>(topic)), in_(subscribe<Cloud>(topic)) {}
+      : PlainNode(topic), out_(advertise<Cloud<kBytes>>(topic)), in_(subscribe<Cloud<kBytes>>(topic)) {}
   void tick() override {
     if (ticks_++ != 0) return;
     auto cloud = out_.loan();
@@ -52,8 +54,8 @@ class Scanner : public horus::PlainNode {
   }
 
  private:
-  horus::Publisher<Cloud> out_;
-  horus::Subscriber<Cloud> in_;
+  horus::Publisher<Cloud<kBytes>> out_;
+  horus::Subscriber<Cloud<kBytes>> in_;
   int ticks_ = 0;
 };
 
@@ -62,8 +64,9 @@ struct Sizes {
   int code = -1;
 };
 
-// In a process of its own: what is locked stays so.
-[[maybe_unused]] Sizes sizes_of_a_run(bool lock) {
+// In a process of its own: what is locked stays so. Without a limit of its own it is this process's.
+template <std::size_t kBytes>
+[[maybe_unused]] Sizes sizes_of_a_run(bool lock, std::uint64_t limit = RLIM_INFINITY) {
   int ends[2];
   REQUIRE(::pipe(ends) == 0);
   const pid_t child = ::fork();
@@ -72,11 +75,19 @@ struct Sizes {
     ::alarm(30);
     horus::set_log_sink([](horus::LogLevel, std::string_view) {});
     Sizes sizes;
+    if (limit != RLIM_INFINITY) {
+      rlimit least{};
+      ::getrlimit(RLIMIT_MEMLOCK, &least);
+      least.rlim_cur = limit;
+      if (::setrlimit(RLIMIT_MEMLOCK, &least) != 0) ::_exit(1);
+      if (::geteuid() == 0 && ::setuid(65534) != 0) ::_exit(1);  // who may lock everything has no limit
+    }
     {
       horus::SchedulerConfig config;
       config.lock_memory = lock;
       horus::Scheduler scheduler(config);
-      for (const char* topic : {"front", "left", "right", "rear"}) scheduler.add<Scanner>(topic).rate(100_hz);
+      for (const char* topic : {"front", "left", "right", "rear"})
+        scheduler.add<Scanner<kBytes>>(topic).rate(100_hz);
       scheduler
           .add("looks",
                [&, ticks = 0]() mutable {
@@ -125,7 +136,7 @@ struct Sizes {
 
 #if HORUS_FRAME_POOL  // a sanitizer's own memory is many times this
 TEST_CASE("lock_memory locks what is used: publishers of large messages do not become resident") {
-  const Sizes without = sizes_of_a_run(false), with = sizes_of_a_run(true);
+  const Sizes without = sizes_of_a_run<16 * kMiB>(false), with = sizes_of_a_run<16 * kMiB>(true);
   CHECK(without.code == 0);
   CHECK(with.code == 0);
   // There is something to become resident: four publishers with room for sixteen messages of 16 MiB.
@@ -136,6 +147,27 @@ TEST_CASE("lock_memory locks what is used: publishers of large messages do not b
   const bool permitted = ::geteuid() == 0;
   if (permitted) CHECK(with.locked > 1024 * kMiB);  // mappings as a whole; only what is touched takes memory
   if (!permitted) MESSAGE("mlockall may be refused to this user: only residence was looked at");
+}
+
+TEST_CASE(
+    "where the memory that may be locked is limited, what is used is locked, and nothing fails for it") {
+  rlimit most{};
+  REQUIRE(::getrlimit(RLIMIT_MEMLOCK, &most) == 0);
+  if (most.rlim_max < 6 * kMiB) {
+    MESSAGE("left out: this user may lock less than 6 MiB");
+    return;
+  }
+  // All that was written: four messages, a stack, frames.
+  const Sizes enough = sizes_of_a_run<kMiB>(true, 6 * kMiB);
+  CHECK(enough.code == 0);
+  CHECK(enough.reserved > 116 * kMiB);
+  CHECK(enough.locked > 4 * kMiB);
+  CHECK(enough.locked <= 6 * kMiB);
+  // Two of them.
+  const Sizes little = sizes_of_a_run<kMiB>(true, 3 * kMiB);
+  CHECK(little.code == 0);
+  CHECK(little.locked > 2 * kMiB);
+  CHECK(little.locked <= 3 * kMiB);
 }
 
 TEST_CASE("a thread's stack is touched beforehand, half a megabyte of it") {

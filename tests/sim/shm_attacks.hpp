@@ -266,6 +266,8 @@ inline Task<> unasked(const Scene& scene, Random& random, Target target) {
   const std::vector<shm::Frame> frames{shm::Connected{number, 1, 0, 16, 64, 2, 0, 16, 0},
                                        shm::Refused{number, true, "no"},
                                        shm::Forget{number},
+                                       shm::Slots{number, {{0, 64, 1, 0}}},
+                                       shm::Unmapped{number},
                                        shm::Gone{number},
                                        subscribe,
                                        publishes,
@@ -456,7 +458,7 @@ inline Task<> mad_publisher(const Scene& scene, Random& random, Target target) {
   if (HostCalls::here().socket_pair(ends.data(), AF_UNIX, SOCK_STREAM) < 0) co_return;
   const Descriptor near(ends[0]);
   const Descriptor far(ends[1]);
-  constexpr std::uint32_t kSlots = 64;
+  constexpr std::uint32_t kSlots = 128;  // of which it tells now and then
   const std::uint32_t stride = (layout.tail_offset + 63) / 64 * 64 + 64;
   const std::size_t slot_bytes = (std::size_t{kSlots} * stride + 4096 + 4095) / 4096 * 4096;
   const msg::LinkShape shape = msg::LinkShape::of(layout, wanted->depth, wanted->overflow, kSlots);
@@ -472,13 +474,19 @@ inline Task<> mad_publisher(const Scene& scene, Random& random, Target target) {
   co_await second;
   shm::Connected connected;
   connected.request = wanted->request;
-  connected.slots_chunk = 1;
+  connected.word_chunk = 1;
+  connected.word_at = std::uint64_t{kSlots} * stride;
   connected.slots = kSlots;
   connected.stride = stride;
   connected.link_chunk = 2;
   connected.depth = wanted->depth;
   auto connecting = here.say(connected);
   co_await connecting;
+  const std::uint32_t half = kSlots / 2;
+  if (in_slots) {
+    auto telling = here.say(shm::Slots{wanted->request, {{0, half, 1, 0}}});
+    co_await telling;
+  }
   msg::LinkMemory link = msg::LinkMemory::over(links.mapping(), shape);
   msg::LinkWriter<msg::RealAtomics> writer(link.words);
   const std::vector<std::byte> message(512, std::byte{0x5a});
@@ -501,6 +509,15 @@ inline Task<> mad_publisher(const Scene& scene, Random& random, Target target) {
     for (int descriptor = 0; const Descriptor& bell : here.stranger.descriptors()) {
       const char once = 1;
       if (descriptor++ < 4) static_cast<void>(HostCalls::here().send(bell.get(), &once, sizeof once));
+    }
+    if (in_slots && random.chance(1, 60)) {
+      shm::Slots more{wanted->request, {{half, half, 1, std::uint64_t{half} * stride}}};
+      if (random.chance(1, 3)) {
+        more.runs[0].first = static_cast<std::uint32_t>(odd_number(random, half));
+        more.runs[0].count = static_cast<std::uint32_t>(odd_number(random, half));
+      }
+      auto telling = here.say(more);
+      co_await telling;
     }
     if (random.chance(1, 4)) co_await horus::sleep(random.between(0ms, 5ms));
   }

@@ -148,6 +148,53 @@ TEST_SUITE("sim/stale") {
     CHECK(done);
   }
 
+  TEST_CASE("when the process that published last is killed, latest gives the newest message of the others") {
+    const auto options = [] { return horus::ShmOptions().with_directory("/tmp/hubs"); };
+    for (const bool shared : {true, false}) {
+      CAPTURE(shared);
+      World world(1);
+      std::int64_t before = 0, after = 0;
+      const auto hub = [&](const char* name, bool listens) {
+        if (shared) return Hub::shm("crew", options()).or_throw();
+        return Hub::tcp("10.0.0.1:8080", name,
+                        listens ? horus::TcpHubOptions().with_insecure()
+                                : horus::TcpHubOptions().with_role(horus::TcpRole::connect))
+            .or_throw();
+      };
+      world.process(
+          "base",
+          [&]() -> Task<int> {
+            const Hub here = hub("base", true);
+            auto in = here.subscribe<Course>("course");
+            while (number_of(in) < 2) co_await horus::sleep(1ms);
+            before = number_of(in);
+            while (in.publishers() > 1) co_await horus::sleep(1ms);
+            after = number_of(in);
+            co_return 0;
+          },
+          "10.0.0.1");
+      for (const int number : {1, 2}) {
+        world.process(
+            number == 1 ? "first" : "second",
+            [&hub, number]() -> Task<int> {
+              const Hub there = hub(number == 1 ? "first" : "second", false);
+              auto out = there.advertise<Course>("course");
+              while (out.subscribers() == 0) co_await horus::sleep(1ms);
+              co_await horus::sleep(number * 1s);
+              out.send({.number = number});
+              co_await horus::sleep(30s);
+              co_return 0;
+            },
+            shared ? "10.0.0.1" : "10.0.0.2");
+      }
+      world.at(10s).kill("second");
+      world.run_for(1min);
+      CHECK_MESSAGE(world.report().passed, world.report().to_string());
+      CHECK(before == 2);
+      CHECK(after == 1);
+    }
+  }
+
   TEST_CASE("an age that is not above 0 is refused: it could mean always or never") {
     int refused = 0;
     in_virtual_time([&]() -> Task<> {

@@ -266,8 +266,9 @@ class Subscriber(_Port, Generic[M]):
     def latest(self, default: Any = None) -> Any:
         """The newest message that came, again and again; `default` before the first, while it is
         older than the subscriber's `stale_after`, and while its publisher is muted (isolated,
-        emergency stop) or has gone, unless the subscriber has `keep_in_emergency`. Those that were
-        queued before it count as received. Errors: RuntimeError when it is closed."""
+        emergency stop) or has gone, unless the subscriber has `keep_in_emergency`: then the newest
+        of the other publishers is given. Those that were queued before it count as received.
+        Errors: RuntimeError when it is closed."""
         message = self._in.latest(_NOTHING)
         if message is _NOTHING:
             self._newest = (_NOTHING, None)
