@@ -43,7 +43,7 @@ Inlet::Inlet(LinkMemory memory, std::shared_ptr<const SlotTable> slots, std::uin
       element_bytes_(element_bytes),
       max_held_(max_held),
       serial_(new_serial()),
-      made_ns_(now_ns()),
+      asked_ns_(now_ns()),
       clock_shift_(clock_shift),
       same_thread_(same_thread),
       admits_(!same_thread && admit_far_barriers()) {
@@ -58,7 +58,7 @@ Inlet::Inlet(LinkMemory memory, std::shared_ptr<const SlotTable> slots, std::uin
 // end.
 bool Inlet::is_plausible(std::uint64_t pushed, std::uint64_t next) const noexcept {
   if (pushed - next < kNotWorthAClock) return true;
-  return pushed < static_cast<std::uint64_t>(std::max<std::int64_t>(now_ns() - made_ns_, 0));
+  return pushed < static_cast<std::uint64_t>(std::max<std::int64_t>(now_ns() - asked_ns_, 0));
 }
 
 Inlet::Outcome Inlet::take(Arrival& arrival, std::byte* storage) noexcept {

@@ -57,6 +57,9 @@ class HORUS_API Inlet {
   Inlet(const Inlet&) = delete;
   Inlet& operator=(const Inlet&) = delete;
 
+  /// It was asked for at that time, before it was made here: what was sent since then is believed.
+  void asked_at(std::int64_t time_ns) noexcept { asked_ns_ = time_ns; }
+
   /// Takes the oldest message, one that travels in its entry to `storage`. `broken`: the publisher wrote what cannot be.
   Outcome take(Arrival& arrival, std::byte* storage) noexcept;
   void give_back(std::uint32_t slot) noexcept;
@@ -160,7 +163,7 @@ class HORUS_API Inlet {
   std::uint64_t returned_ = 0;
   std::uint64_t stretch_ = 0;
   const std::uint64_t serial_;
-  const std::int64_t made_ns_;
+  std::int64_t asked_ns_;  // nothing was sent before
   const std::int64_t clock_shift_;
   std::atomic<std::uint64_t> next_{0};
   std::atomic<std::uint64_t> dropped_{0};

@@ -78,6 +78,7 @@ class ShmSession : public std::enable_shared_from_this<ShmSession> {
     std::uint64_t publisher = 0;
     std::uint64_t subscriber = 0;
     std::uint32_t depth = 0;
+    std::int64_t asked_ns = 0;
     std::int64_t again_ns = 0;  // refused: when to ask again; 0: no answer yet, INT64_MAX: never
   };
   struct Received {  // a publisher of theirs

@@ -157,7 +157,7 @@ void ShmSession::ask(std::uint64_t publisher, Port& port) {
     return complain({}, "it has more publishers than can be subscribed to");
   auto bell = bell_for(inbox->owner());
   if (!bell) {  // there may be descriptors later
-    requests_[++last_request_] = {publisher, ours.id, 0, now_ns() + kAskAgain.count()};
+    requests_[++last_request_] = {publisher, ours.id, 0, 0, now_ns() + kAskAgain.count()};
     return complain(ours.topic, fmt::format("topic {}: {}", ours.topic, bell.error().message()));
   }
   if (inbox->bell() != nullptr) bell->source->add(inbox);
@@ -168,7 +168,7 @@ void ShmSession::ask(std::uint64_t publisher, Port& port) {
   frame.max_held = ours.subscribe.max_held;
   frame.overflow = ours.subscribe.overflow;
   frame.bell = bell->number;
-  requests_[frame.request] = {publisher, ours.id, frame.depth, 0};
+  requests_[frame.request] = {publisher, ours.id, frame.depth, now_ns(), 0};
   send(frame);
 }
 
@@ -535,6 +535,7 @@ void ShmSession::arrive(std::uint64_t number, const Arriving& link) {
   solved(port->info().topic);
   auto* inlet = new Inlet(link.memory, link.slots, layout.tail_offset, layout.element_bytes,
                           port->info().subscribe.max_held, link.bell, false, clock_shift_);
+  inlet->asked_at(request->second.asked_ns);
   receiving_.push_back({link.memory, link.slots, inbox, request->second.publisher, number});
   inbox->attach(inlet);
 }

@@ -248,6 +248,32 @@ TEST_SUITE("msg/link_rules") {
     CHECK(bell->rings == 2);
   }
 
+  // A loaded machine takes its time until a subscriber knows that it is connected.
+  TEST_CASE("a fast publisher is believed what it sent since it was asked, and no more") {
+    horus::Layout layout;
+    layout.head_bytes = layout.tail_offset = 8;
+    const auto shape = horus::msg::LinkShape::of(layout, 4, Overflow::drop_oldest, 0);
+    for (const bool in_time : {true, false}) {
+      CAPTURE(in_time);
+      const auto memory = horus::msg::Mapping::create(shape.bytes(), false, "link").or_throw();
+      const auto link = horus::msg::LinkMemory::over(memory, shape);
+      const std::int64_t asked_ns = horus::now_ns() - 1'000'000'000;
+      constexpr std::uint64_t kSent = 100'000'000;
+      // The last of them, as they lie there.
+      for (std::uint64_t number = kSent - 4; number < kSent; ++number)
+        link.words.entry(number)->store(4 * number + horus::msg::entry_state::kInline);
+      link.state->pushed.store(kSent);
+      auto* inlet = new horus::msg::Inlet(link, nullptr, 8, 0, 8, std::make_shared<CountingBell>(), false);
+      if (in_time) inlet->asked_at(asked_ns);
+      horus::msg::Arrival arrival;
+      horus::msg::MessageStorage storage;
+      const auto outcome = inlet->take(arrival, storage.bytes);
+      CHECK((outcome == horus::msg::Inlet::Outcome::taken) == in_time);
+      CHECK((outcome == horus::msg::Inlet::Outcome::broken) != in_time);
+      inlet->let_go();
+    }
+  }
+
   TEST_CASE("a stamp that cannot be makes no age that cannot be") {
     for (const std::int64_t stamp : {INT64_MIN, INT64_MIN + 1, std::int64_t{-1}, std::int64_t{0}, INT64_MAX})
       CHECK(horus::msg::age_of(stamp) >= horus::Duration::zero());
