@@ -52,6 +52,7 @@ std::uint64_t Backend::next_id() noexcept {
   return last.fetch_add(1, std::memory_order_relaxed) + 1;
 }
 
+bool Backend::send_completion(std::uint64_t) noexcept { return false; }
 int Backend::register_file(int) noexcept { return -EOPNOTSUPP; }
 void Backend::unregister_file(int) noexcept {}
 void Backend::may_be_another(int) noexcept {}

@@ -81,6 +81,10 @@ class HORUS_API Backend {
   virtual int pollable_fd() noexcept = 0;
   virtual void clear_pollable() noexcept = 0;
 
+  /// Puts a completion with this user_data and result 0 into the ring, which ends the wait of an enter(). Any thread,
+  /// while the backend lives. False: it cannot be done here, or not now; ring() a descriptor that the ring reads.
+  virtual bool send_completion(std::uint64_t user_data) noexcept;
+
   /// Provided buffers: `entries` (a power of two) slots of io_uring_buf at `ring`, page-aligned, as group `group`.
   virtual int register_buffer_ring(io_uring_buf_ring* ring, std::uint32_t entries,
                                    std::uint16_t group) noexcept = 0;

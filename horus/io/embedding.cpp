@@ -36,6 +36,7 @@ Result<int> Reactor::poll_fd() {
   if (::fcntl(wake_fd_, F_SETFL, O_NONBLOCK) < 0) return Error(errno, "fcntl");
   if (wake_.armed) cancel_handler(wake_);
   embedding_ = std::move(embedding);
+  arrivals_->by_bell_.store(true, std::memory_order_relaxed);
   rearm_embedding();
   return embedding_->set;
 }

@@ -16,6 +16,9 @@ int ForwardingBackend::enter(std::uint32_t to_submit, std::uint32_t min_complete
 }
 int ForwardingBackend::pollable_fd() noexcept { return real_->pollable_fd(); }
 void ForwardingBackend::clear_pollable() noexcept { real_->clear_pollable(); }
+bool ForwardingBackend::send_completion(std::uint64_t user_data) noexcept {
+  return real_->send_completion(user_data);
+}
 int ForwardingBackend::register_buffer_ring(io_uring_buf_ring* ring, std::uint32_t entries,
                                             std::uint16_t group) noexcept {
   return real_->register_buffer_ring(ring, entries, group);

@@ -25,6 +25,7 @@ class HORUS_API ForwardingBackend : public Backend {
   int enter(std::uint32_t to_submit, std::uint32_t min_complete, std::int64_t deadline_ns) noexcept override;
   int pollable_fd() noexcept override;
   void clear_pollable() noexcept override;
+  bool send_completion(std::uint64_t user_data) noexcept override;
   int register_buffer_ring(io_uring_buf_ring* ring, std::uint32_t entries,
                            std::uint16_t group) noexcept override;
   int unregister_buffer_ring(std::uint16_t group) noexcept override;

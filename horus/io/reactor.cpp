@@ -201,6 +201,7 @@ Reactor::Reactor(std::unique_ptr<Backend> backend, const ReactorConfig& config)
   }
   arrivals_->backend_ = backend_.get();
   arrivals_->bell_ = wake_fd_;
+  arrivals_->generation_ = generation_;
   if (!virtual_clock_) detail::list_reactor(*this);
 }
 
@@ -908,10 +909,14 @@ bool Reactor::post_work(Work work) noexcept {
   return true;
 }
 
-// The fence pairs with the one between the loop's `asleep_ = true` and its last look at the mailbox.
+// The fence pairs with the one between the loop's `asleep_ = true` and its last look at the mailbox. A completion that says
+// nothing ends the sleep: it names no memory, so it may come at any time.
 void Arrivals::wake_if_asleep() noexcept {
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (asleep_.load(std::memory_order_relaxed) && asleep_.exchange(false, std::memory_order_relaxed))
+  if (!asleep_.load(std::memory_order_relaxed) || !asleep_.exchange(false, std::memory_order_acquire)) return;
+  if (generation_ != process_generation.load(std::memory_order_relaxed)) return;
+  if (by_bell_.load(std::memory_order_relaxed) ||
+      !backend_->send_completion(static_cast<std::uint64_t>(Tag::ignore)))
     backend_->ring(bell_, 1);
 }
 

@@ -85,9 +85,11 @@ class HORUS_API Arrivals {
  private:
   friend class Reactor;
   RemoteList list_;
-  std::atomic<bool> asleep_{false};  // whoever has something for the reactor has to ring
+  std::atomic<bool> asleep_{false};   // whoever has something for the reactor has to wake it
+  std::atomic<bool> by_bell_{false};  // and that by ringing: nobody waits in the ring alone
   Backend* backend_ = nullptr;
   int bell_ = -1;
+  std::uint64_t generation_ = 0;  // of the process: a child of fork() has no business in its parent's ring
 };
 
 }  // namespace horus::io

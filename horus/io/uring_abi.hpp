@@ -15,6 +15,7 @@
 namespace horus::io::abi {
 
 inline constexpr std::uint32_t kEnterAbsoluteTimer = 1U << 5;  // IORING_ENTER_ABS_TIMER, Linux 6.12
+inline constexpr unsigned kRegisterSendMessage = 31;           // IORING_REGISTER_SEND_MSG_RING, Linux 6.13
 
 static_assert(sizeof(io_uring_sqe) == 64, "submission entries are 64 bytes");
 static_assert(sizeof(io_uring_cqe) == 16, "completion entries are 16 bytes");
@@ -27,6 +28,14 @@ inline int enter(int ring, std::uint32_t to_submit, std::uint32_t min_complete, 
 }
 inline int register_op(int ring, unsigned opcode, const void* argument, unsigned count) noexcept {
   return static_cast<int>(::syscall(__NR_io_uring_register, ring, opcode, argument, count));
+}
+// Posts a completion into `ring` without a ring of one's own. 0, or -1 with errno.
+inline int send_message(int ring, std::uint64_t user_data) noexcept {
+  io_uring_sqe entry{};
+  entry.opcode = IORING_OP_MSG_RING;
+  entry.fd = ring;
+  entry.off = user_data;
+  return register_op(-1, kRegisterSendMessage, &entry, 1);
 }
 
 }  // namespace horus::io::abi

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The kernel as backend: the reactor's rings are the kernel's rings, one system call per batch.
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -72,6 +73,8 @@ class UringBackend final : public Backend {
     abi::register_op(ring_.ring_fd, IORING_REGISTER_EVENTFD, &event_fd_, 1);
   }
 
+  bool send_completion(std::uint64_t user_data) noexcept override;
+
   int register_buffer_ring(io_uring_buf_ring* ring, std::uint32_t entries,
                            std::uint16_t group) noexcept override {
     io_uring_buf_reg registration{};
@@ -115,7 +118,8 @@ class UringBackend final : public Backend {
   bool has_file_table_ = false;
   std::vector<int> free_places_;
   int event_fd_ = -1;
-  bool absolute_timer_ = true;  // until the kernel refuses it
+  bool absolute_timer_ = true;              // until the kernel refuses it
+  std::atomic<bool> takes_messages_{true};  // the same
 };
 
 int UringBackend::set_up(const ReactorConfig& config) noexcept {
@@ -195,6 +199,18 @@ int UringBackend::enter(std::uint32_t to_submit, std::uint32_t min_complete,
     // A timeout after a submission reports the timeout; the reactor reads the head to see what was consumed.
     return errno == ETIME ? 0 : -errno;
   }
+}
+
+// The ring's number is ours as long as this lives, and the kernel keeps completions that find no room. A kernel that cannot
+// do it (before Linux 6.13), and a filter that forbids it, is not asked again.
+bool UringBackend::send_completion(std::uint64_t user_data) noexcept {
+  if (!takes_messages_.load(std::memory_order_relaxed)) return false;
+  const int saved = errno;
+  const bool sent = abi::send_message(ring_.ring_fd, user_data) == 0;
+  if (!sent && (errno == EINVAL || errno == ENOSYS || errno == EPERM || errno == EACCES))
+    takes_messages_.store(false, std::memory_order_relaxed);
+  errno = saved;
+  return sent;
 }
 
 // The table is made when the first file wants a place.
