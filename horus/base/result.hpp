@@ -26,6 +26,11 @@ class [[nodiscard("it may hold an error: test it, or say or_throw()")]] Result {
     std::construct_at(&value_, std::move(value));
   }
   Result(Error error) noexcept : ok_(false) { std::construct_at(&error_, std::move(error)); }
+  /// A value that is made where it stays: `Result<T>(std::in_place, arguments…)`.
+  template <class... Arguments>
+  explicit Result(std::in_place_t, Arguments&&... arguments) : ok_(true) {
+    std::construct_at(&value_, std::forward<Arguments>(arguments)...);
+  }
 
   Result(const Result& other)
     requires std::is_copy_constructible_v<T>

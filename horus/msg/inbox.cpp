@@ -22,8 +22,7 @@ namespace {
 
 constexpr std::size_t kUntakenKept =
     16;  // links of publishers that have gone, with messages that nobody took
-constexpr std::uint32_t kStaysAwake = 64;    // waits without a sleep: a far barrier is then worth its price
-constexpr std::uint64_t kLatencyEvery = 16;  // messages: a look at the clock costs as much as taking one
+constexpr std::uint32_t kStaysAwake = 64;  // waits without a sleep: a far barrier is then worth its price
 // Before a sleep in the middle of a stream: 0.5 to 3 µs. Few looks, since each takes the line from the CPU that writes it.
 constexpr int kLooksBeforeSleep = 8;
 constexpr int kPausesPerLook = 8;
@@ -44,10 +43,6 @@ Owner::Owner() noexcept
       thread(number_of_this_thread()),
       waker(reactor != nullptr ? reactor->waker() : nullptr) {}
 
-bool Owner::here() const noexcept {
-  return io::Reactor::current() == reactor && horus::detail::thread_state.number == thread;
-}
-
 Inbox::Inbox(std::string topic, const Layout& layout, const SubscribeOptions& options,
              std::shared_ptr<Bell> bell)
     : topic_(std::move(topic)), layout_(layout), options_(options), bell_(std::move(bell)) {}
@@ -60,10 +55,6 @@ Inbox::~Inbox() {
 void Inbox::close() noexcept {
   io::Lookout::unlink();
   while (!links_.empty()) drop_link(links_.size() - 1);
-}
-
-Inbox::Waiting::~Waiting() {
-  if (arrival.inlet != nullptr) arrival.give_back();
 }
 
 // --- Links ------------------------------------------------------------------------------------------------------------
@@ -84,6 +75,7 @@ void Inbox::attach(Inlet* inlet) {
 }
 
 void Inbox::adopt() {
+  dry_ = false;
   std::unique_lock lock(mutex_);
   changed_.store(false, std::memory_order_relaxed);
   for (Inlet* inlet : fresh_) {
@@ -148,6 +140,7 @@ std::uint64_t Inbox::stretch() const noexcept {
 }
 
 bool Inbox::take(Arrival& arrival, int& failure, std::byte* storage) {
+  if (is_dry()) return false;
   if (changed_.load(std::memory_order_acquire)) [[unlikely]]
     adopt();
   for (std::size_t tried = 0; tried < links_.size();) {
@@ -183,6 +176,7 @@ bool Inbox::take(Arrival& arrival, int& failure, std::byte* storage) {
         break;
     }
   }
+  dry_ = foreign_ == 0;
   return false;
 }
 
@@ -194,16 +188,19 @@ void Inbox::tell_room_later(Inlet& inlet) noexcept {
   owner_.reactor->watch(*this);
 }
 
-bool Inbox::hand_over(Inlet& inlet, const void* message, std::uint32_t bytes,
+void Inbox::hand_over(Inlet& inlet, const void* message, std::uint32_t bytes,
                       std::int64_t stamp_ns) noexcept {
-  if (waiters_.empty() || changed_.load(std::memory_order_relaxed) || !inlet.empty()) return false;
   auto* waiting = static_cast<Waiting*>(waiters_.pop_front());
   std::memcpy(waiting->storage, message, bytes);
-  waiting->arrival = {&inlet, waiting->storage, SlotPool::kNone, 0, inlet.pass_taken(), stamp_ns};
-  waiting->failure = 0;
-  record(waiting->arrival);
+  Arrival& arrival = waiting->arrival;  // of nothing until now
+  arrival.inlet = &inlet;
+  arrival.data = waiting->storage;
+  arrival.number = inlet.pass_taken();
+  arrival.stamp_ns = stamp_ns;
+  // Published and taken at the same time: its stamp is older, that of the loop's turn.
+  if (count_received(arrival)) [[unlikely]]
+    record_latency(0);
   waiting->make_ready();
-  return true;
 }
 
 bool Inbox::has_message() {
@@ -261,14 +258,12 @@ void Inbox::wake() const noexcept {
 }
 
 void Inbox::record(const Arrival& arrival) {
-  horus::detail::count(received_);
-  horus::detail::count(bytes_, std::uint64_t{layout_.head_bytes} + arrival.tail_bytes);
-  // Below 0: not when it was published. A peer's invention must not overflow what follows either.
-  if (arrival.number % kLatencyEvery != 0 || arrival.stamp_ns <= 0) [[likely]]
-    return;
-  const std::int64_t late_ns = std::max<std::int64_t>(now_ns() - arrival.stamp_ns, 0);
+  if (count_received(arrival)) record_latency(now_ns() - arrival.stamp_ns);
+}
+
+void Inbox::record_latency(std::int64_t late_ns) {
   const std::lock_guard lock(mutex_);
-  latency_.record(static_cast<std::uint64_t>(late_ns));
+  latency_.record(static_cast<std::uint64_t>(std::max<std::int64_t>(late_ns, 0)));
 }
 
 void Inbox::wait(Waiting& waiting) noexcept {
@@ -291,6 +286,7 @@ void Inbox::announce_polling() noexcept {
 }
 
 void Inbox::arrived() noexcept {
+  dry_ = false;
   if (changed_.load(std::memory_order_acquire)) [[unlikely]]
     adopt();
   while (auto* first = waiters_.front()) {
@@ -369,7 +365,7 @@ SubscriberMetrics Inbox::metrics() const {
   const std::lock_guard lock(mutex_);
   SubscriberMetrics metrics;
   metrics.received = received_.load(std::memory_order_relaxed);
-  metrics.bytes = bytes_.load(std::memory_order_relaxed);
+  metrics.bytes = metrics.received * layout_.head_bytes + tail_bytes_.load(std::memory_order_relaxed);
   metrics.dropped = missed();
   metrics.publishers_died = died_.load(std::memory_order_relaxed);
   for (const Inlet* inlet : links_) {

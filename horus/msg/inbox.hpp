@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include <horus/base/counter.hpp>
 #include <horus/base/export.hpp>
 #include <horus/base/histogram.hpp>
 #include <horus/base/result.hpp>
@@ -48,7 +49,10 @@ namespace horus::msg {
 class HORUS_API Owner {
  public:
   Owner() noexcept;
-  [[nodiscard]] bool here() const noexcept;
+  [[nodiscard]] bool here() const noexcept {
+    const auto& here = horus::detail::thread_state;
+    return here.reactor == reactor && here.number == thread;
+  }
   friend bool operator==(const Owner& a, const Owner& b) noexcept {
     return a.reactor == b.reactor && a.thread == b.thread;
   }
@@ -74,8 +78,10 @@ class HORUS_API Inbox final : public io::Lookout, public std::enable_shared_from
     Waiting(const WaitKind& kind, Inbox& inbox, std::byte* room) noexcept
         : QueuedWaiter(kind), storage(room), inbox_(inbox) {}
     Waiting(const Waiting&) = delete;
-    ~Waiting();
-    bool await_ready() { return inbox_.take(arrival, failure, storage); }
+    ~Waiting() {
+      if (arrival.inlet != nullptr) arrival.give_back();
+    }
+    bool await_ready() { return !inbox_.is_dry() && inbox_.take(arrival, failure, storage); }
     template <class Promise>
     void await_suspend(std::coroutine_handle<Promise> awaiting) {
       if (!suspend(awaiting)) return refuse();
@@ -92,6 +98,8 @@ class HORUS_API Inbox final : public io::Lookout, public std::enable_shared_from
   /// The next message, links in turn; a small one's bytes go to `storage`. False: there is none. True with `failure` set:
   /// there is one, and it cannot be had (ENOBUFS: too many samples are held).
   bool take(Arrival& arrival, int& failure, std::byte* storage);
+  /// True when take() finds nothing, and that without a look at any link: neighbours tell what they send.
+  [[nodiscard]] bool is_dry() const noexcept { return dry_ && !changed_.load(std::memory_order_acquire); }
   /// True when take() would find something.
   [[nodiscard]] bool has_message();
   /// What is queued now is passed over, and what `latest()` remembers is stale: nothing counts but what comes from here
@@ -123,8 +131,12 @@ class HORUS_API Inbox final : public io::Lookout, public std::enable_shared_from
   [[nodiscard]] bool listen();
   /// A neighbour has sent something.
   void arrived() noexcept;
-  /// Gives a neighbour's small message to whoever waits for one. False when it has to be queued.
-  bool hand_over(Inlet& inlet, const void* message, std::uint32_t bytes, std::int64_t stamp_ns) noexcept;
+  /// Somebody waits, and would take this neighbour's next message: it need not be queued.
+  [[nodiscard]] bool waits_for(const Inlet& inlet) const noexcept {
+    return !waiters_.empty() && !changed_.load(std::memory_order_relaxed) && inlet.empty();
+  }
+  /// Then: gives them a small one.
+  void hand_over(Inlet& inlet, const void* message, std::uint32_t bytes, std::int64_t stamp_ns) noexcept;
   void look() noexcept override;
   bool before_sleep() noexcept override;
 
@@ -156,6 +168,9 @@ class HORUS_API Inbox final : public io::Lookout, public std::enable_shared_from
   void count_lost(std::uint64_t messages) noexcept;
 
  private:
+  // Messages: a look at the clock costs as much as taking one.
+  static constexpr std::uint64_t kLatencyEvery = 16;
+
   void wait(Waiting& waiting) noexcept;
   void announce_polling() noexcept;
   [[nodiscard]] bool next_comes_soon() noexcept;
@@ -163,6 +178,14 @@ class HORUS_API Inbox final : public io::Lookout, public std::enable_shared_from
   void adopt();
   void drop_link(std::size_t index) noexcept;
   void record(const Arrival& arrival);
+  // True when its way is to be measured.
+  bool count_received(const Arrival& arrival) noexcept {
+    horus::detail::count(received_);
+    if (arrival.tail_bytes > 0) horus::detail::count(tail_bytes_, arrival.tail_bytes);
+    // Below 0: not when it was published. A peer's invention must not overflow what follows either.
+    return arrival.number % kLatencyEvery == 0 && arrival.stamp_ns > 0;
+  }
+  void record_latency(std::int64_t late_ns);
   [[nodiscard]] std::uint64_t stretch() const noexcept;
   void tell_room_later(Inlet& inlet) noexcept;
   void tell_room() noexcept;
@@ -178,14 +201,15 @@ class HORUS_API Inbox final : public io::Lookout, public std::enable_shared_from
   const Inlet* full_link_ = nullptr;
   std::size_t next_ = 0;     // whose turn it is
   std::size_t foreign_ = 0;  // links from other threads
-  bool announced_ = false;   // that we sleep
-  bool polling_ = false;     // that we look all the time
-  bool owes_room_ = false;   // publishers are to be told of room at the end of this stretch
-  bool streams_ = false;     // messages come so fast that the next one is worth a moment without sleep
+  bool dry_ = false;  // the last take() found nothing, all links are neighbours', and none has sent since
+  bool announced_ = false;  // that we sleep
+  bool polling_ = false;    // that we look all the time
+  bool owes_room_ = false;  // publishers are to be told of room at the end of this stretch
+  bool streams_ = false;    // messages come so fast that the next one is worth a moment without sleep
   std::uint64_t received_by_wait_ = 0;  // before the last wait
   std::uint32_t awake_ = 0;             // waits since the last sleep, while the reactor polls
   std::atomic<std::uint64_t> received_{0};
-  std::atomic<std::uint64_t> bytes_{0};
+  std::atomic<std::uint64_t> tail_bytes_{0};
   std::atomic<std::uint64_t> died_{0};
   std::atomic<std::uint64_t> lost_{0};  // on links that are gone, or before they came to us
 

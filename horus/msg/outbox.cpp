@@ -384,7 +384,7 @@ bool Outbox::RoomLookout::before_sleep() noexcept {
 // --- Sending ----------------------------------------------------------------------------------------------------------
 
 // Mostly the loop's own time: a look at the clock would cost as much as sending.
-std::int64_t Outbox::stamp_ns() const noexcept {
+inline std::int64_t Outbox::stamp_ns() const noexcept {
   if (io::Reactor::current() == nullptr) return now_ns();
   io::Turn& turn = io::current_turn;
   if (turn.of_clock != turn.number) turn.note_clock(now_ns());
@@ -408,7 +408,7 @@ void Outbox::forward_copy(const std::byte* message, std::int64_t published_ns) n
   if (begin_message(0)) static_cast<void>(distribute(message, published_ns > 0 ? published_ns : -stamp_ns()));
 }
 
-bool Outbox::begin_message(std::size_t tail_bytes) noexcept {
+inline bool Outbox::begin_message(std::size_t tail_bytes) noexcept {
   if (changed_.load(std::memory_order_acquire)) [[unlikely]]
     adopt();
   if (is_mute() && !passes_mute) [[unlikely]] {
@@ -416,11 +416,11 @@ bool Outbox::begin_message(std::size_t tail_bytes) noexcept {
     return false;
   }
   horus::detail::count(published_);
-  horus::detail::count(bytes_, std::uint64_t{layout_.head_bytes} + tail_bytes);
+  if (tail_bytes > 0) horus::detail::count(tail_bytes_, tail_bytes);
   return true;
 }
 
-bool Outbox::end_message(bool all) noexcept {
+inline bool Outbox::end_message(bool all) noexcept {
   if (!all) horus::detail::count(failures_);
   if (collect_always_ || some_closed_ || published_.load(std::memory_order_relaxed) % kCollectEvery == 0) {
     some_closed_ = false;
@@ -434,9 +434,7 @@ bool Outbox::distribute(const void* message, std::int64_t stamp_ns) noexcept {
   for (const auto& link : links_) {
     if (link->subscriber_closed()) [[unlikely]] {
       some_closed_ = true;
-    } else if (link->push(message, stamp_ns)) [[likely]] {
-      link->notify();
-    } else {
+    } else if (!link->send(message, stamp_ns)) [[unlikely]] {
       all = false;
     }
   }
@@ -483,15 +481,18 @@ void Outbox::mute(MuteReason reason, bool mute) noexcept {
 MutePass::MutePass() noexcept : before_(std::exchange(passes_mute, true)) {}
 MutePass::~MutePass() { passes_mute = before_; }
 
-void Outbox::check_size(std::size_t tail_bytes) const {
-  if (tail_bytes <= max_tail_bytes_) return;
+void Outbox::throw_too_large(std::size_t tail_bytes) const {
   throw Error(EMSGSIZE, "send",
               fmt::format("{} ({} bytes; at most {}: AdvertiseOptions::max_bytes)", topic_,
                           layout_.tail_offset + tail_bytes, layout_.tail_offset + max_tail_bytes_));
 }
 
+inline bool Outbox::send_inline(const void* message) noexcept {
+  return begin_message(0) && distribute(message, stamp_ns());
+}
+
 bool Outbox::send_here(const void* head, const void* tail, std::size_t tail_bytes) noexcept {
-  if (is_inline_) return begin_message(0) && distribute(head, stamp_ns());
+  if (is_inline_) return send_inline(head);
   if (changed_.load(std::memory_order_acquire)) [[unlikely]]
     adopt();
   const auto has_gone = [](const auto& link) { return link->subscriber_closed(); };
@@ -514,7 +515,7 @@ bool Outbox::send_here(const void* head, const void* tail, std::size_t tail_byte
 bool Outbox::send(const void* head, const void* tail, std::size_t tail_bytes) {
   check_size(tail_bytes);
   if (owner_.here()) [[likely]]
-    return send_here(head, tail, tail_bytes);
+    return is_inline_ ? send_inline(head) : send_here(head, tail, tail_bytes);
   if (owner_.waker == nullptr)
     throw Error(EPERM, "send", topic_ + " (this publisher belongs to another thread, which runs no reactor)");
   std::vector<std::byte> copy(layout_.head_bytes + tail_bytes);
@@ -532,7 +533,7 @@ PublisherMetrics Outbox::metrics() const {
   const std::lock_guard lock(mutex_);
   PublisherMetrics metrics = ended_;
   metrics.published = published_.load(std::memory_order_relaxed);
-  metrics.bytes = bytes_.load(std::memory_order_relaxed);
+  metrics.bytes = metrics.published * layout_.head_bytes + tail_bytes_.load(std::memory_order_relaxed);
   metrics.send_failures = failures_.load(std::memory_order_relaxed);
   metrics.subscribers = static_cast<std::uint32_t>(links_.size() + fresh_.size());
   for (const auto& link : links_) {

@@ -115,7 +115,10 @@ class HORUS_API Outbox final : public std::enable_shared_from_this<Outbox> {
   /// Has `bell` rung, on any thread, when there is memory that other processes have not been told of. Until it is gone.
   void tell_of_memory(const std::shared_ptr<Bell>& bell);
   /// Throws Error(EMSGSIZE) for a tail that is too long.
-  void check_size(std::size_t tail_bytes) const;
+  void check_size(std::size_t tail_bytes) const {
+    if (tail_bytes > max_tail_bytes_) [[unlikely]]
+      throw_too_large(tail_bytes);
+  }
   [[nodiscard]] PublisherMetrics metrics() const;
   /// Mute, it sends nothing: every message counts as a send failure, and `latest()` of its subscribers is empty.
   void mute(MuteReason reason, bool mute) noexcept;
@@ -146,6 +149,7 @@ class HORUS_API Outbox final : public std::enable_shared_from_this<Outbox> {
     Outbox& outbox_;
   };
 
+  [[noreturn]] void throw_too_large(std::size_t tail_bytes) const;
   [[nodiscard]] bool passes_over_somebody() const noexcept;
   [[nodiscard]] std::uint32_t take_slot(std::size_t bytes) noexcept;
   [[nodiscard]] bool is_mute() const noexcept {
@@ -153,6 +157,7 @@ class HORUS_API Outbox final : public std::enable_shared_from_this<Outbox> {
            (emergency_ != nullptr && emergency_->load(std::memory_order_relaxed));
   }
   void lack_memory(const Error& error) noexcept;
+  bool send_inline(const void* message) noexcept;
   bool send_here(const void* head, const void* tail, std::size_t tail_bytes) noexcept;
   [[nodiscard]] std::int64_t stamp_ns() const noexcept;
   [[nodiscard]] bool begin_message(std::size_t tail_bytes) noexcept;
@@ -187,7 +192,7 @@ class HORUS_API Outbox final : public std::enable_shared_from_this<Outbox> {
   RoomLookout room_lookout_{*this};
   std::uint32_t waiting_for_room_ = 0;
   std::atomic<std::uint64_t> published_{0};
-  std::atomic<std::uint64_t> bytes_{0};
+  std::atomic<std::uint64_t> tail_bytes_{0};
   std::atomic<std::uint64_t> failures_{0};
 
   std::atomic<bool> changed_{false};

@@ -58,17 +58,24 @@ bool Outlet::makes_room(std::uint64_t& passed_over) noexcept {
   return false;
 }
 
+bool Outlet::send(const void* message, std::int64_t stamp_ns) noexcept {
+  if (neighbour_.inbox != nullptr && neighbour_.inbox->waits_for(*neighbour_.inlet)) {
+    pushed_.store(writer_.pushed() + 1, std::memory_order_relaxed);
+    neighbour_.inbox->hand_over(*neighbour_.inlet, message, memory_.shape.inline_bytes, stamp_ns);
+    writer_.pass();
+    return true;
+  }
+  if (!push(message, stamp_ns)) return false;
+  notify();
+  return true;
+}
+
 bool Outlet::push(const void* message, std::int64_t stamp_ns) noexcept {
   std::uint64_t passed_over = kNobody;
   if (!makes_room(passed_over)) return false;
   // First: who sees the message counts it as sent.
   pushed_.store(writer_.pushed() + 1, std::memory_order_relaxed);
-  if (neighbour_.inbox != nullptr &&
-      neighbour_.inbox->hand_over(*neighbour_.inlet, message, memory_.shape.inline_bytes, stamp_ns)) {
-    writer_.pass();
-  } else {
-    writer_.push(message, memory_.shape.inline_bytes, stamp_ns);
-  }
+  writer_.push(message, memory_.shape.inline_bytes, stamp_ns);
   return true;
 }
 

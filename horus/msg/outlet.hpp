@@ -65,6 +65,8 @@ class Outlet {
          Neighbour neighbour = {nullptr, nullptr});
 
   [[nodiscard]] bool is_inline() const noexcept { return memory_.shape.inline_bytes != 0; }
+  /// push() and notify(), or straight to a neighbour that waits for a message.
+  bool send(const void* message, std::int64_t stamp_ns) noexcept;
   /// Copies a message of shape.inline_bytes. False when it was refused.
   bool push(const void* message, std::int64_t stamp_ns) noexcept;
   /// Queues a slot. False when it was refused. A `victim` that is set is the slot of an older message, and the

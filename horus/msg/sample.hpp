@@ -79,7 +79,9 @@ class Sample {
     std::swap(arrival_, other.arrival_);
     return *this;
   }
-  ~Sample() { reset(); }
+  ~Sample() {
+    if constexpr (!detail::kTravelsInline<T>) reset();  // a copy has nothing to give back
+  }
 
   [[nodiscard]] decltype(auto) operator*() const noexcept {
     if constexpr (detail::kHasHead<T>) {

@@ -36,8 +36,11 @@ template <Message T>
 struct RecvAwaiter : msg::Inbox::Waiting {
   explicit RecvAwaiter(msg::Inbox& inbox) noexcept : Waiting(kKind, inbox, room_of<T>(own_)) {}
   Result<Sample<T>> await_resume() {
-    if (arrival.inlet != nullptr && !inbox_.is_held()) [[likely]]
-      return Sample<T>(std::exchange(arrival, {}));
+    if (arrival.inlet != nullptr && !inbox_.is_held()) [[likely]] {
+      Result<Sample<T>> taken(std::in_place, arrival);
+      arrival.inlet = nullptr;  // it is the sample's
+      return taken;
+    }
     if (failure != 0)
       return Error(failure, "recv", inbox_.topic() + " (too many samples are held; copy what you keep)");
     return Error(ECANCELED, "recv", inbox_.topic());

@@ -54,6 +54,41 @@ TEST_SUITE("msg/pubsub") {
     });
   }
 
+  TEST_CASE(
+      "a subscriber that found nothing finds what comes later: from neighbours, new ones, other threads") {
+    horus::io::run([]() -> Task<> {
+      Hub hub;
+      auto in = hub.subscribe<Reading>("imu");
+      const auto next = [&in] {
+        auto sample = in.try_recv();
+        return sample ? (*sample)->number : -1;
+      };
+      CHECK(next() == -1);
+      auto out = hub.advertise<Reading>("imu");
+      out.send({.number = 1});
+      CHECK(next() == 1);
+      CHECK(next() == -1);
+      out.send({.number = 2});
+      out.send({.number = 3});
+      CHECK(next() == 2);
+      CHECK(next() == 3);
+      CHECK(next() == -1);
+      std::thread([&hub] {
+        auto foreign = hub.advertise<Reading>("imu");
+        foreign.send({.number = 4});
+      }).join();
+      CHECK(in.has_msg());  // this takes the new link in, and must not leave it unseen
+      CHECK(next() == 4);
+      CHECK(next() == -1);
+      out.send({.number = 5});
+      out.reset();
+      CHECK(next() == 5);
+      CHECK(next() == -1);
+      CHECK(in.publishers() == 0);
+      co_return;
+    });
+  }
+
   TEST_CASE("recv waits for a message, and the sender goes on") {
     std::vector<std::string> story;
     horus::io::run([&]() -> Task<> {
