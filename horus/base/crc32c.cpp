@@ -27,38 +27,120 @@ constexpr std::array<std::uint32_t, 256> kTable = [] {
 
 using Bytes = std::span<const std::byte>;
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) || (defined(__aarch64__) && defined(__ARM_FEATURE_CRC32))
 
-__attribute__((target("sse4.2"))) std::uint32_t by_instruction(Bytes bytes, std::uint32_t before) noexcept {
-  std::uint64_t value = ~before;
-  const std::byte* at = bytes.data();
-  std::size_t left = bytes.size();
-  for (; left >= 8; at += 8, left -= 8) {
-    std::uint64_t word = 0;
-    std::memcpy(&word, at, 8);
-    value = _mm_crc32_u64(value, word);
+// What a checksum becomes when zeros follow: multiplied by a power of x, which is linear, so that four look-ups do it.
+class Zeros {
+ public:
+  explicit constexpr Zeros(std::size_t bytes) {
+    const std::uint32_t factor = power_of_x(8 * bytes);
+    std::uint32_t images[32] = {};
+    for (int bit = 0; bit < 32; ++bit) images[bit] = product(factor, std::uint32_t{1} << bit);
+    for (int byte = 0; byte < 4; ++byte) {
+      for (std::uint32_t value = 0; value < 256; ++value) {
+        for (int bit = 0; bit < 8; ++bit) {
+          if ((value >> bit & 1) != 0) tables_[byte][value] ^= images[8 * byte + bit];
+        }
+      }
+    }
   }
-  auto narrow = static_cast<std::uint32_t>(value);
-  for (; left > 0; ++at, --left) narrow = _mm_crc32_u8(narrow, static_cast<std::uint8_t>(*at));
-  return ~narrow;
+  [[nodiscard]] constexpr std::uint32_t after(std::uint32_t sum) const noexcept {
+    return tables_[0][sum & 0xff] ^ tables_[1][sum >> 8 & 0xff] ^ tables_[2][sum >> 16 & 0xff] ^
+           tables_[3][sum >> 24];
+  }
+
+ private:
+  static constexpr std::uint32_t kOne = 0x80000000;  // reflected: the highest bit is x to the 0
+  // Modulo the polynomial.
+  static constexpr std::uint32_t product(std::uint32_t a, std::uint32_t b) noexcept {
+    std::uint32_t sum = 0;
+    for (std::uint32_t bit = kOne; bit != 0; bit >>= 1) {
+      if ((a & bit) != 0) sum ^= b;
+      b = (b >> 1) ^ ((b & 1) != 0 ? kPolynomial : 0);
+    }
+    return sum;
+  }
+  static constexpr std::uint32_t power_of_x(std::size_t exponent) noexcept {
+    std::uint32_t power = kOne;
+    for (std::uint32_t square = kOne >> 1; exponent != 0; exponent >>= 1, square = product(square, square)) {
+      if ((exponent & 1) != 0) power = product(power, square);
+    }
+    return power;
+  }
+  std::array<std::array<std::uint32_t, 256>, 4> tables_{};
+};
+
+// The instruction takes three cycles, and begins anew in each: three thirds of a block at the same time.
+constexpr std::size_t kLongThird = 1024;  // bytes
+constexpr std::size_t kShortThird = 128;
+constexpr Zeros kLongZeros(kLongThird);
+constexpr Zeros kShortZeros(kShortThird);
+
+std::uint64_t word_at(const std::byte* at) noexcept {
+  std::uint64_t word = 0;
+  std::memcpy(&word, at, 8);
+  return word;
+}
+
+#if defined(__x86_64__)
+#define HORUS_CRC32C_TARGET __attribute__((target("sse4.2")))
+HORUS_CRC32C_TARGET inline std::uint64_t step8(std::uint64_t sum, std::uint64_t word) noexcept {
+  return _mm_crc32_u64(sum, word);
+}
+HORUS_CRC32C_TARGET inline std::uint32_t step4(std::uint32_t sum, std::uint32_t word) noexcept {
+  return _mm_crc32_u32(sum, word);
+}
+HORUS_CRC32C_TARGET inline std::uint32_t step1(std::uint32_t sum, std::uint8_t byte) noexcept {
+  return _mm_crc32_u8(sum, byte);
 }
 bool has_instruction() noexcept { return __builtin_cpu_supports("sse4.2") != 0; }
+#else
+#define HORUS_CRC32C_TARGET
+inline std::uint64_t step8(std::uint64_t sum, std::uint64_t word) noexcept {
+  return __crc32cd(static_cast<std::uint32_t>(sum), word);
+}
+inline std::uint32_t step4(std::uint32_t sum, std::uint32_t word) noexcept { return __crc32cw(sum, word); }
+inline std::uint32_t step1(std::uint32_t sum, std::uint8_t byte) noexcept { return __crc32cb(sum, byte); }
+bool has_instruction() noexcept { return true; }
+#endif
 
-#elif defined(__aarch64__) && defined(__ARM_FEATURE_CRC32)
+HORUS_CRC32C_TARGET std::uint32_t block(const std::byte* at, std::size_t third, const Zeros& zeros,
+                                        std::uint32_t before) noexcept {
+  std::uint64_t first = before;
+  std::uint64_t second = 0;
+  std::uint64_t last = 0;
+  for (const std::byte* end = at + third; at != end; at += 8) {
+    first = step8(first, word_at(at));
+    second = step8(second, word_at(at + third));
+    last = step8(last, word_at(at + 2 * third));
+  }
+  const std::uint32_t two =
+      zeros.after(static_cast<std::uint32_t>(first)) ^ static_cast<std::uint32_t>(second);
+  return zeros.after(two) ^ static_cast<std::uint32_t>(last);
+}
 
-std::uint32_t by_instruction(Bytes bytes, std::uint32_t before) noexcept {
-  std::uint32_t value = ~before;
+HORUS_CRC32C_TARGET std::uint32_t by_instruction(Bytes bytes, std::uint32_t before) noexcept {
+  std::uint32_t sum = ~before;
   const std::byte* at = bytes.data();
   std::size_t left = bytes.size();
-  for (; left >= 8; at += 8, left -= 8) {
-    std::uint64_t word = 0;
-    std::memcpy(&word, at, 8);
-    value = __crc32cd(value, word);
+  for (; left >= 3 * kLongThird; at += 3 * kLongThird, left -= 3 * kLongThird)
+    sum = block(at, kLongThird, kLongZeros, sum);
+  for (; left >= 3 * kShortThird; at += 3 * kShortThird, left -= 3 * kShortThird)
+    sum = block(at, kShortThird, kShortZeros, sum);
+  std::uint64_t wide = sum;
+  for (; left >= 8; at += 8, left -= 8) wide = step8(wide, word_at(at));
+  sum = static_cast<std::uint32_t>(wide);
+  if (left >= 4) {
+    std::uint32_t word = 0;
+    std::memcpy(&word, at, 4);
+    sum = step4(sum, word);
+    at += 4;
+    left -= 4;
   }
-  for (; left > 0; ++at, --left) value = __crc32cb(value, static_cast<std::uint8_t>(*at));
-  return ~value;
+  for (; left > 0; ++at, --left) sum = step1(sum, static_cast<std::uint8_t>(*at));
+  return ~sum;
 }
-bool has_instruction() noexcept { return true; }
+#undef HORUS_CRC32C_TARGET
 
 #else
 
