@@ -85,4 +85,23 @@ def pubsub_scenarios(setting: Setting) -> list[Scenario]:
             )
             for rhythm, label in rhythms
         ]
+    scenarios += [
+        Scenario(
+            group="pubsub",
+            title=f"{label} over TCP: stream",
+            kind="json",
+            programs=(
+                Program("Horus", "pubsub", ("--transport", "tcp"), ours=True),
+                Program("raw TCP socket", "peers/pubsub_unix", ("--transport", "tcp")),
+            ),
+            reference="raw TCP socket",
+            metrics=stream,
+            arguments=(
+                *common,
+                *("--mode", "sleep", "--size", str(size), "--count", "1"),
+                *("--stream", str(50 * effort.trips if size == 64 else 2 * effort.trips)),
+            ),
+        )
+        for size, label in ((64, "64 B"), (65536, "64 KiB"))
+    ]
     return scenarios

@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Messages through a pair of Unix sockets.
+// Messages through a pair of Unix sockets, or of TCP sockets on the loopback.
 //
-//   pubsub_unix --transport stream|seqpacket   …and the options of pubsub_load.hpp
+//   pubsub_unix --transport stream|seqpacket|tcp   …and the options of pubsub_load.hpp
 //
-// A message is copied into the kernel and out of it. --mode poll spins on recv and send that do not block.
+// A message is copied into the kernel and out of it, in a call of its own. --mode poll spins on recv and send that do not block.
 
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
 #include <vector>
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "../common/pubsub_blocking.hpp"
 
@@ -20,9 +23,13 @@ namespace {
 class UnixPeer {
  public:
   explicit UnixPeer(const bench::PubsubOptions& options) : options_(options) {
+    if (options.transport == "tcp") {
+      connect_over_loopback();
+      return;
+    }
     const bool stream = options.transport == "stream";
     if (!stream && options.transport != "seqpacket")
-      bench::fail("--transport wants stream or seqpacket, not '" + options.transport + "'");
+      bench::fail("--transport wants stream, seqpacket or tcp, not '" + options.transport + "'");
     if (::socketpair(AF_UNIX, stream ? SOCK_STREAM : SOCK_SEQPACKET, 0, sockets_) != 0)
       bench::fail("socketpair", errno);
   }
@@ -62,6 +69,30 @@ class UnixPeer {
   };
 
  private:
+  void connect_over_loopback() {
+    const auto must = [](const char* what, int result) {
+      if (result < 0) bench::fail(what, errno);
+      return result;
+    };
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    auto* const generic = reinterpret_cast<sockaddr*>(&address);
+    const int listener = must("socket", ::socket(AF_INET, SOCK_STREAM, 0));
+    must("bind", ::bind(listener, generic, size));
+    must("listen", ::listen(listener, 1));
+    must("getsockname", ::getsockname(listener, generic, &size));
+    sockets_[0] = must("socket", ::socket(AF_INET, SOCK_STREAM, 0));
+    must("connect", ::connect(sockets_[0], generic, size));
+    sockets_[1] = must("accept", ::accept(listener, nullptr, nullptr));
+    ::close(listener);
+    for (const int socket : sockets_) {
+      const int yes = 1;
+      must("TCP_NODELAY", ::setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes));
+    }
+  }
+
   const bench::PubsubOptions options_;
   int sockets_[2] = {-1, -1};
 };

@@ -23,6 +23,8 @@ class SessionStream {
 
   /// Waits for bytes and takes what there is: at least one. Errors: kEndOfStream; those of ByteStream.
   [[nodiscard]] virtual Task<Result<std::size_t>> read(io::MutableBytes into) = 0;
+  /// The same, spread over several buffers; `parts` itself lives as long as they do.
+  [[nodiscard]] virtual Task<Result<std::size_t>> read(std::span<const io::MutableBytes> parts) = 0;
   /// Writes everything. `parts` and what they name live until then.
   [[nodiscard]] virtual Task<Result<>> write(std::span<const io::Bytes> parts) = 0;
   /// Ends both with ECANCELED.
@@ -33,6 +35,9 @@ class TcpSessionStream final : public SessionStream {
  public:
   explicit TcpSessionStream(io::TcpStream stream) noexcept : stream_(std::move(stream)) {}
   Task<Result<std::size_t>> read(io::MutableBytes into) override { return stream_.read(into).as_task(); }
+  Task<Result<std::size_t>> read(std::span<const io::MutableBytes> parts) override {
+    return stream_.read(parts);
+  }
   Task<Result<>> write(std::span<const io::Bytes> parts) override { return stream_.write_all(parts); }
   void close() noexcept override { stream_.reset(); }
 

@@ -20,6 +20,9 @@ namespace horus::msg {
 namespace {
 
 constexpr std::size_t kReceiveBuffer = std::size_t{64} << 10;  // bytes; holds any frame but those of messages
+constexpr std::size_t kReadDirectly = std::size_t{8}
+                                      << 10;              // missing bytes of a message: read where it belongs
+constexpr std::size_t kReadAlong = std::size_t{2} << 10;  // of the next frames: what is more is copied twice
 constexpr std::size_t kWriteChunk = std::size_t{256} << 10;  // bytes per write, so that progress can be seen
 constexpr std::size_t kWriteParts = 16;
 constexpr std::size_t kManyPublishers = 1024;  // what is kept of them is worth giving back
@@ -228,18 +231,20 @@ Result<> TcpSession::take_message(const wire::Header& header, wire::Bytes head, 
 }
 
 // The message goes to its slot: what has come already from the buffer, the rest from the stream. The channel lives until
-// then, whatever becomes of its subscriber: the kernel may be writing to the slot.
+// then, whatever becomes of its subscriber: the kernel may be writing to the slot. See forget_receiver().
 Task<Result<>> TcpSession::read_message(const wire::Header& header, wire::Bytes head) {
   const std::uint32_t number = header.channel;
   const std::size_t size = header.length - wire::kDataPrefixBytes;
   if (size > options_.max_message_bytes)
     co_return malformed(fmt::format("(a message of {} bytes; at most {})", size, options_.max_message_bytes));
-  const Result<std::shared_ptr<ReceiveChannel>> channel = receiver(number);
-  if (!channel) co_return channel.error();
+  const Result<ReceiveChannel*> known = receiver_now(number);
+  if (!known) co_return known.error();
+  ReceiveChannel* const channel = *known;
+  const Reading reading_now(*this, number);
   const wire::DataPrefix prefix = wire::decode_data_prefix(head.subspan(wire::kHeaderBytes));
   std::byte* slot = nullptr;  // null: the message is dropped
-  if (*channel != nullptr) {
-    const Result<std::byte*> begun = (*channel)->begin(size, prefix);
+  if (channel != nullptr) {
+    const Result<std::byte*> begun = channel->begin(size, prefix);
     if (!begun) co_return begun.error();
     slot = *begun;
   }
@@ -247,19 +252,25 @@ Task<Result<>> TcpSession::read_message(const wire::Header& header, wire::Bytes 
   for (std::size_t done = 0; done < size;) {
     if (begin_ == end_) {
       begin_ = end_ = 0;
-      // Much is missing: read it where it belongs. Otherwise the buffer takes the next frames along.
-      const bool direct = slot != nullptr && size - done >= kReceiveBuffer / 2;
-      auto reading =
-          stream_->read(direct ? io::MutableBytes(slot + done, size - done) : io::MutableBytes(received_));
+      // Much is missing: read it where it belongs, and the beginning of the next frame along with it. Otherwise the buffer
+      // takes the next frames along.
+      const std::size_t direct = slot != nullptr && size - done >= kReadDirectly ? size - done : 0;
+      std::array<io::MutableBytes, 2> parts;
+      Task<Result<std::size_t>> reading;
+      if (direct > 0) {
+        parts = {io::MutableBytes(slot + done, direct), io::MutableBytes(received_.data(), kReadAlong)};
+        reading = stream_->read(parts);
+      } else {
+        reading = stream_->read(io::MutableBytes(received_));
+      }
       const Result<std::size_t> count = co_await reading;
       if (!count) co_return count.error();
       last_received_ns_ = now_ns();
-      if (direct) {
-        sum = crc32c({slot + done, *count}, sum);
-        done += *count;
-        continue;
-      }
-      end_ = *count;
+      const std::size_t in_place = std::min(*count, direct);
+      if (in_place > 0) sum = crc32c({slot + done, in_place}, sum);
+      done += in_place;
+      end_ = *count - in_place;
+      if (end_ == 0 || done == size) continue;
     }
     const std::size_t piece = std::min(end_ - begin_, size - done);
     const wire::Bytes bytes = wire::Bytes(received_).subspan(begin_, piece);
@@ -269,7 +280,11 @@ Task<Result<>> TcpSession::read_message(const wire::Header& header, wire::Bytes 
     done += piece;
   }
   if (!wire::is_intact(header, sum)) co_return malformed("(a message with a wrong checksum)");
-  if (*channel != nullptr) finish_message(number, **channel, prefix.stamp_ns);
+  // Unless the subscriber went while the message came.
+  if (channel != nullptr && orphan_ == nullptr) {
+    channel->finish(stamp_here(prefix.stamp_ns));
+    if (!std::exchange(channel->due, true)) due_.push_back(number);
+  }
   co_return Result<>();
 }
 

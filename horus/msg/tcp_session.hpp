@@ -105,6 +105,22 @@ class TcpSession : public std::enable_shared_from_this<TcpSession> {
 
  private:
   class TakenBell;
+  // A message of a channel is being read in pieces.
+  class Reading {
+   public:
+    Reading(TcpSession& session, std::uint32_t channel) noexcept : session_(session) {
+      session_.reading_ = channel;
+    }
+    Reading(const Reading&) = delete;
+    Reading& operator=(const Reading&) = delete;
+    ~Reading() {
+      session_.reading_ = 0;
+      session_.orphan_.reset();
+    }
+
+   private:
+    TcpSession& session_;
+  };
 
   Task<Result<>> greet();
   Task<Result<>> read_exactly(io::MutableBytes into);
@@ -137,7 +153,6 @@ class TcpSession : public std::enable_shared_from_this<TcpSession> {
   Result<ReceiveChannel*> receiver_now(std::uint32_t channel);
   void forget_receiver(std::uint32_t channel);
   [[nodiscard]] std::int64_t stamp_here(std::int64_t stamp_ns) const noexcept;
-  void finish_message(std::uint32_t number, ReceiveChannel& channel, std::int64_t stamp_ns);
 
   [[nodiscard]] bool joins(const PortInfo& port) const;
   void announce(const LocalPort& port);
@@ -182,8 +197,10 @@ class TcpSession : public std::enable_shared_from_this<TcpSession> {
   std::map<std::uint32_t, std::shared_ptr<ReceiveChannel>> receiving_;
   ReceiveChannel* latest_receiver_ = nullptr;  // of receiving_
   std::uint32_t latest_receiver_number_ = 0;
-  std::uint32_t last_requested_ = 0;  // channel numbers: ours
-  std::uint32_t last_served_ = 0;     // and theirs
+  std::uint32_t reading_ = 0;               // the channel whose message comes in pieces; 0: none
+  std::shared_ptr<ReceiveChannel> orphan_;  // the same, when it has been forgotten meanwhile
+  std::uint32_t last_requested_ = 0;        // channel numbers: ours
+  std::uint32_t last_served_ = 0;           // and theirs
   struct Refusal {
     std::uint64_t publisher = 0;
     std::uint64_t subscriber = 0;

@@ -365,19 +365,14 @@ Result<ReceiveChannel*> TcpSession::receiver_now(std::uint32_t channel) {
 // Out of the map before it dies: a subscriber that takes the rest tells us, and is looked up there.
 void TcpSession::forget_receiver(std::uint32_t channel) {
   latest_receiver_ = nullptr;
-  static_cast<void>(receiving_.extract(channel));
+  auto entry = receiving_.extract(channel);
+  if (!entry.empty() && channel == reading_) orphan_ = std::move(entry.mapped());
 }
 
 // The same machine reads the same clock, or one that is so far from it. 0: not known.
 std::int64_t TcpSession::stamp_here(std::int64_t stamp_ns) const noexcept {
   if (!same_machine_ || stamp_ns <= 0) return 0;
   return std::max<std::int64_t>(shifted(stamp_ns, clock_shift_, 1), 0);
-}
-
-void TcpSession::finish_message(std::uint32_t number, ReceiveChannel& channel, std::int64_t stamp_ns) {
-  if (!receiving_.contains(number)) return;  // the subscriber went while the message came
-  channel.finish(stamp_here(stamp_ns));
-  if (!std::exchange(channel.due, true)) due_.push_back(number);
 }
 
 void TcpSession::tell_account(std::uint32_t channel) {

@@ -12,6 +12,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include <horus/base/log.hpp>
 #include <horus/io/time.hpp>
@@ -54,6 +55,21 @@ class FuzzedStream final : public SessionStream {
     bytes_ = bytes_.subspan(size);
     if (bytes_.empty()) silent_ = size % 2 == 0;
     co_return size;
+  }
+  Task<Result<std::size_t>> read(std::span<const horus::io::MutableBytes> parts) override {
+    std::size_t room = 0;
+    for (const auto& part : parts) room += part.size();
+    std::vector<std::byte> whole(room);
+    auto reading = read(horus::io::MutableBytes(whole));
+    const Result<std::size_t> count = co_await reading;
+    if (!count) co_return count;
+    std::size_t done = 0;
+    for (const auto& part : parts) {
+      const std::size_t size = std::min(part.size(), *count - done);
+      std::memcpy(part.data(), whole.data() + done, size);
+      done += size;
+    }
+    co_return count;
   }
   Task<Result<>> write(std::span<const horus::io::Bytes>) override {
     co_await horus::yield();

@@ -121,6 +121,79 @@ TEST_SUITE("msg/tcp_hub") {
     });
   }
 
+  TEST_CASE("a stream of messages of changing size arrives whole, whatever a read brings of them") {
+    const CapturedLog log;
+    horus::io::run([]() -> Task<> {
+      const Hub rover = listening("rover");
+      const Hub base = connecting(rover.address(), "base");
+      auto out = rover.advertise<Scan>("scan", horus::AdvertiseOptions().with_max_bytes(1 << 20));
+      auto in =
+          base.subscribe<Scan>("scan", SubscribeOptions().with_depth(8).with_overflow(Overflow::drop_newest));
+      const bool met = co_await eventually([&] { return out.subscribers() == 1; });
+      REQUIRE(met);
+      constexpr std::size_t kMessages = 60;
+      const auto size_of = [](std::size_t number) { return number * 7919 % 40'000; };
+      horus::Scope scope("test");
+      auto sender = scope.spawn([&]() -> Task<> {
+        for (std::size_t number = 0; number < kMessages; ++number) {
+          auto room = co_await out.room();
+          CHECK(room.ok());
+          auto loan = out.loan(size_of(number));
+          REQUIRE(loan.ok());
+          (*loan)->stamp_ns = static_cast<std::int64_t>(number);
+          for (std::size_t i = 0; i < size_of(number); ++i)
+            loan->tail()[i] = static_cast<float>((i + number) % 1013);
+          CHECK(out.publish(std::move(*loan)));
+        }
+      });
+      for (std::size_t number = 0; number < kMessages; ++number) {
+        auto got = co_await in.recv();
+        const auto& sample = got.value();
+        CHECK(sample->stamp_ns == static_cast<std::int64_t>(number));
+        REQUIRE(sample.tail().size() == size_of(number));
+        bool same = true;
+        for (std::size_t i = 0; i < size_of(number); ++i)
+          same = same && sample.tail()[i] == static_cast<float>((i + number) % 1013);
+        CHECK(same);
+      }
+      co_await sender;
+      co_await scope.join();
+      CHECK(in.missed() == 0);
+      check_account(out.metrics());
+    });
+  }
+
+  TEST_CASE("a subscriber may go while a large message is on its way to it: others get theirs") {
+    const CapturedLog log;
+    horus::io::run([]() -> Task<> {
+      const Hub rover = listening("rover");
+      const Hub base = connecting(rover.address(), "base");
+      auto out = rover.advertise<Scan>("scan", horus::AdvertiseOptions().with_max_bytes(4 << 20));
+      for (int round = 0; round < 12; ++round) {
+        auto stays = base.subscribe<Scan>("scan", SubscribeOptions().with_depth(2));
+        auto goes = base.subscribe<Scan>("scan", SubscribeOptions().with_depth(2));
+        const bool met = co_await eventually([&] { return out.subscribers() == 2; });
+        REQUIRE(met);
+        auto loan = out.loan(900'000);
+        REQUIRE(loan.ok());
+        (*loan)->stamp_ns = round;
+        CHECK(out.publish(std::move(*loan)));
+        for (int i = 0; i < round; ++i) co_await horus::yield();
+        goes.reset();
+        auto got = co_await stays.recv();
+        CHECK(got.value()->stamp_ns == round);
+        got = horus::Error(ECANCELED);
+        stays.reset();
+        const bool parted = co_await eventually([&] {
+          out.send({}, {});
+          return out.subscribers() == 0;
+        });
+        CHECK(parted);
+        check_account(out.metrics());
+      }
+    });
+  }
+
   TEST_CASE("send_wait loses nothing on the way to a slow subscriber") {
     const CapturedLog log;
     horus::io::run([]() -> Task<> {
