@@ -309,6 +309,7 @@ void Reactor::drive(Chain& root, bool (*ended)(const Chain&) noexcept) noexcept 
 
 void Reactor::end_run() noexcept {
   stop_passed_on_ = false;
+  woke_at_ns_ = 0;
   stop_.store(false, std::memory_order_relaxed);
   if (embedding_) rearm_embedding();
 }
@@ -348,6 +349,7 @@ void Reactor::stop() noexcept {
 // For callers who look at something of their own after each turn: a turn that has done anything does not wait.
 std::size_t Reactor::turn(std::int64_t deadline_ns) noexcept {
   check_current();
+  woke_at_ns_ = 0;  // whatever the caller did since took its time
   const bool posted = take_posts();
   const bool expired = expire_timers();
   const std::size_t resumed = resume_ready();
@@ -369,6 +371,7 @@ bool Reactor::take_posts() noexcept {
   }
   RemoteWork* back = arrivals_->list_.take();
   const bool some = taken > 0 || back != nullptr;
+  if (some) woke_at_ns_ = 0;  // they may take their time
   while (back != nullptr) {
     RemoteWork* following = back->next_remote;
     back->complete(*back);
@@ -405,8 +408,9 @@ bool Waker::send(RemoteWork& work) noexcept {
 }
 
 bool Reactor::expire_timers() noexcept {
+  const std::int64_t known = std::exchange(woke_at_ns_, 0);
   if (timers_.size() == 0) return false;
-  const std::int64_t now = now_ns();
+  const std::int64_t now = known != 0 ? known : now_ns();
   std::uint64_t expired = 0;
   while (TimerEntry* entry = timers_.pop_due(now)) {
     ++expired;
@@ -508,14 +512,12 @@ void Reactor::submit_and_wait(std::int64_t deadline_ns) noexcept {
   }
   // Virtual time passes only while everybody sleeps: who spins for it would spin for ever.
   if (config_.busy_poll > Duration::zero() && !virtual_clock_) {
-    const std::int64_t window_end = saturating_add(now_ns(), config_.busy_poll.count());
-    if (poll_until(std::min(deadline_ns, window_end))) return;
-    if (window_end >= deadline_ns) return;
+    if (poll_until(deadline_ns, config_.busy_poll) || current_turn.clock_ns >= deadline_ns) return;
   }
   const bool spin = config_.timer_spin > Duration::zero() && deadline_ns != kNever && !virtual_clock_;
   const std::int64_t wake_at = spin ? deadline_ns - config_.timer_spin.count() : deadline_ns;
   if (!spin || wake_at > now_ns()) sleep_until(wake_at);
-  if (spin && ready_.empty()) static_cast<void>(poll_until(deadline_ns));
+  if (spin && ready_.empty()) static_cast<void>(poll_until(deadline_ns, Duration::max()));
 }
 
 // The fence pairs with wake_if_asleep(): either the poster sees `asleep_`, or its post is seen here. A signal handler
@@ -528,7 +530,10 @@ void Reactor::sleep_until(std::int64_t deadline_ns) noexcept {
     const std::int64_t before = now_ns();
     enter(1, deadline_ns);
     const std::int64_t after = now_ns();
-    if (!virtual_clock_) current_turn.note_clock(after);  // in a world each process has a clock of its own
+    if (!virtual_clock_) {  // in a world each process has a clock of its own
+      current_turn.note_clock(after);
+      woke_at_ns_ = after;
+    }
     horus::detail::count(counters_.asleep_ns, static_cast<std::uint64_t>(after - before));
   } else {
     enter(0, 0);
@@ -544,14 +549,16 @@ bool Reactor::must_stay_awake() noexcept {
   return come;
 }
 
-// Looks for completions, posts and shared memory without sleeping. True when it found something before `until_ns`.
-bool Reactor::poll_until(std::int64_t until_ns) noexcept {
+// Looks for completions, posts and shared memory without sleeping. True when it found something before `until_ns`, and
+// before `window` is over, which begins with its first look at the clock.
+bool Reactor::poll_until(std::int64_t until_ns, Duration window) noexcept {
   if (sq_tail_ != *rings_.sq_tail) {
     enter(0, 0);
     reap();
   }
   // A look at the clock takes longer than one at a message; who spins for a timer alone wants the clock.
   int looks = 0;
+  bool window_began = false;
   while (ready_.empty() && mailbox_.empty() && arrivals_->list_.empty() && !stop_is_news()) {
     const std::uint32_t flags =
         std::atomic_ref(*const_cast<std::uint32_t*>(rings_.sq_flags)).load(std::memory_order_relaxed);
@@ -570,6 +577,9 @@ bool Reactor::poll_until(std::int64_t until_ns) noexcept {
     }
     const std::int64_t now = now_ns();
     current_turn.note_clock(now);
+    woke_at_ns_ = now;  // a few looks ago, when something comes
+    if (!std::exchange(window_began, true))
+      until_ns = std::min(until_ns, saturating_add(now, window.count()));
     if (now >= until_ns) return !ready_.empty();
   }
   return true;

@@ -294,7 +294,7 @@ class HORUS_API Reactor {
   [[nodiscard]] bool stop_is_news() const noexcept { return stopping() && !stop_passed_on_; }
   void submit_and_wait(std::int64_t deadline_ns) noexcept;
   void sleep_until(std::int64_t deadline_ns) noexcept;
-  bool poll_until(std::int64_t until_ns) noexcept;
+  bool poll_until(std::int64_t until_ns, Duration window) noexcept;
   int enter(std::uint32_t min_complete, std::int64_t deadline_ns) noexcept;
   void enter_failed(int result, std::int64_t rest_until) noexcept;
   void leave_thread() noexcept;
@@ -359,6 +359,8 @@ class HORUS_API Reactor {
         posts{0}, timers{0}, asleep_ns{0}, in_flight{0};
   } counters_;
 
+  std::int64_t woke_at_ns_ =
+      0;  // the clock when it stopped waiting, until something has run since; 0: not known
   std::uint32_t enter_failures_ = 0;  // in a row
   std::int64_t enter_failure_told_ns_ = 0;
   int previous_slack_ns_ = 0;  // what the thread had; 0: not changed

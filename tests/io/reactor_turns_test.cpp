@@ -14,6 +14,7 @@
 
 #include <horus/io/reactor.hpp>
 #include <horus/io/time.hpp>
+#include <horus/io/turn.hpp>
 #include <horus/task/event.hpp>
 
 #include "../support/real_kernel.hpp"
@@ -95,6 +96,37 @@ TEST_CASE("run_once does not wait after a turn that did something") {
   REQUIRE(reactor.post([&] { ran = true; }));
   reactor.run_once(1h);
   CHECK(ran);
+}
+
+// The loop uses the time at which it woke, unless something has run since.
+TEST_CASE("a timer that comes due while a post runs expires right after it") {
+  NEEDS_REAL_KERNEL("time that passes while code runs");
+  Reactor reactor;
+  horus::Event posted;
+  const std::int64_t due = horus::now_ns() + 20'000'000;
+  std::uint64_t turn_of_timer = 0;
+  std::uint64_t turn_of_post = 0;
+  std::thread poster([&] {
+    while (reactor.statistics().enters == 0) std::this_thread::yield();
+    CHECK(reactor.post([&] {
+      while (horus::now_ns() < due) {
+      }
+      posted.set();
+    }));
+  });
+  auto timed = [&]() -> Task<> {
+    co_await horus::sleep_until(horus::TimePoint(horus::Duration(due)));
+    turn_of_timer = horus::io::current_turn.number;
+  };
+  reactor.run([&]() -> Task<> {
+    horus::Scope scope;
+    static_cast<void>(scope.spawn(timed()));
+    co_await posted.wait();
+    turn_of_post = horus::io::current_turn.number;
+    co_await scope.join();
+  });
+  poster.join();
+  CHECK(turn_of_timer == turn_of_post);
 }
 
 TEST_CASE("run_once(0) never waits") {
