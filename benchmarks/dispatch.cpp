@@ -4,13 +4,13 @@
 //
 //   dispatch [--count 5000000] [--batch 32] [--json]
 //
-// `user_ns_per_op` is the wall time outside Backend::enter, measured as peers/dispatch_raw_uring.cpp measures it.
+// `user_ns_per_op` is the wall time outside Ring::enter, measured as peers/dispatch_raw_uring.cpp measures it.
 
 #include <memory>
 #include <utility>
 #include <vector>
 
-#include <horus/io/forwarding_backend.hpp>
+#include <horus/io/forwarding.hpp>
 #include <horus/io/reactor.hpp>
 
 #include "common/arguments.hpp"
@@ -18,13 +18,13 @@
 
 namespace {
 
-// The real backend, with a clock around the call into it.
-class TimedBackend final : public horus::io::ForwardingBackend {
+// The real ring, with a clock around the call into it.
+class TimedRing final : public horus::io::ForwardingRing {
  public:
-  using ForwardingBackend::ForwardingBackend;
+  using ForwardingRing::ForwardingRing;
   int enter(std::uint32_t to_submit, std::uint32_t min_complete, std::int64_t deadline_ns) noexcept override {
     const std::uint64_t before_ns = bench::monotonic_ns();
-    const int result = ForwardingBackend::enter(to_submit, min_complete, deadline_ns);
+    const int result = ForwardingRing::enter(to_submit, min_complete, deadline_ns);
     inside_ns += bench::monotonic_ns() - before_ns;
     ++enters;
     return result;
@@ -36,7 +36,7 @@ class TimedBackend final : public horus::io::ForwardingBackend {
 
 struct Nop : horus::io::OperationAwaiter<Nop> {
   static constexpr const char* kName = "nop";
-  void prepare(io_uring_sqe& entry) noexcept { entry.opcode = IORING_OP_NOP; }
+  void prepare(io_uring_sqe& entry) noexcept { horus::io::fill::nop(entry); }
   int await_resume() const noexcept { return result; }
 };
 
@@ -64,13 +64,14 @@ int main(int argc, char** argv) {
   if (batch == 0) bench::fail("--batch wants to be above 0");
 
   const horus::io::ReactorConfig config;
-  auto timed = std::make_unique<TimedBackend>(horus::io::make_uring_backend(config).or_throw());
-  TimedBackend& backend = *timed;
-  horus::io::Reactor reactor(std::move(timed), config);
+  horus::io::Backend backend = horus::io::make_uring_backend(config).or_throw();
+  const auto timed = std::make_shared<TimedRing>(backend.ring);
+  backend.ring = timed;
+  horus::io::Reactor reactor(std::move(backend), config);
   const std::uint64_t each = count / batch + 1;
   reactor.run(all(batch, 100));  // warms the frames, the ring and the caches
 
-  backend.inside_ns = backend.enters = 0;
+  timed->inside_ns = timed->enters = 0;
   const std::uint64_t start_ns = bench::monotonic_ns();
   reactor.run(all(batch, each));
   const auto elapsed_ns = static_cast<double>(bench::monotonic_ns() - start_ns);
@@ -82,11 +83,11 @@ int main(int argc, char** argv) {
   for (int i = 0; i < kReadings; ++i) bench::monotonic_ns();
   const double reading_ns = static_cast<double>(bench::monotonic_ns() - readings_start_ns) / kReadings;
   const double user_ns =
-      elapsed_ns - static_cast<double>(backend.inside_ns) - reading_ns * static_cast<double>(backend.enters);
+      elapsed_ns - static_cast<double>(timed->inside_ns) - reading_ns * static_cast<double>(timed->enters);
 
   bench::Report report;
   report.add("ns_per_op", elapsed_ns / operations);
   report.add("user_ns_per_op", user_ns / operations);
-  report.add("ops_per_enter", operations / static_cast<double>(backend.enters));
+  report.add("ops_per_enter", operations / static_cast<double>(timed->enters));
   report.print(json);
 }

@@ -40,7 +40,7 @@ pid_t main_process = 0;
 horus::sim::Injection injection;
 horus::sim::InjectionRecord injected;
 
-horus::Result<std::unique_ptr<horus::io::Backend>> make_faulty(const horus::io::ReactorConfig& config) {
+horus::Result<horus::io::Backend> make_faulty(const horus::io::ReactorConfig& config) {
 #ifdef HORUS_WITH_URING
   const char* backend = std::getenv("HORUS_IO");
   const bool uring = backend == nullptr || std::string_view(backend) == "uring";

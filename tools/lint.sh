@@ -69,6 +69,7 @@ check_tidy() {
 run format check_format
 run layers python3 tools/check_layers.py
 run determinism python3 tools/check_determinism.py
+run seam python3 tools/check_seam.py
 run coroutines python3 tools/check_coroutines.py
 run spdx python3 tools/check_spdx.py
 run commands python3 tools/check_commands.py

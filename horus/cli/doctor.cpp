@@ -22,6 +22,7 @@
 #include <horus/base/histogram.hpp>
 #include <horus/base/log.hpp>
 #include <horus/io/backend.hpp>
+#include <horus/io/entry.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/io/reactor_config.hpp>
 #include <horus/io/time.hpp>
@@ -34,40 +35,6 @@ constexpr int kSleeps = 50;
 constexpr Duration kSleep = std::chrono::milliseconds(1);
 constexpr double kLateMedian_us = 300;  // later than that is more than timer slack and a wake-up
 constexpr double kLateMost_us = 5000;
-
-struct Opcode {
-  std::uint8_t number;
-  const char* name;
-};
-// The instruction set of io::Backend.
-constexpr std::array kOpcodes = {
-    Opcode{IORING_OP_NOP, "NOP"},
-    Opcode{IORING_OP_ACCEPT, "ACCEPT"},
-    Opcode{IORING_OP_CONNECT, "CONNECT"},
-    Opcode{IORING_OP_RECV, "RECV"},
-    Opcode{IORING_OP_SEND, "SEND"},
-    Opcode{IORING_OP_RECVMSG, "RECVMSG"},
-    Opcode{IORING_OP_SENDMSG, "SENDMSG"},
-    Opcode{IORING_OP_READ, "READ"},
-    Opcode{IORING_OP_WRITE, "WRITE"},
-    Opcode{IORING_OP_READV, "READV"},
-    Opcode{IORING_OP_WRITEV, "WRITEV"},
-    Opcode{IORING_OP_READ_FIXED, "READ_FIXED"},
-    Opcode{IORING_OP_WRITE_FIXED, "WRITE_FIXED"},
-    Opcode{IORING_OP_OPENAT, "OPENAT"},
-    Opcode{IORING_OP_STATX, "STATX"},
-    Opcode{IORING_OP_FSYNC, "FSYNC"},
-    Opcode{IORING_OP_FALLOCATE, "FALLOCATE"},
-    Opcode{IORING_OP_UNLINKAT, "UNLINKAT"},
-    Opcode{IORING_OP_RENAMEAT, "RENAMEAT"},
-    Opcode{IORING_OP_MKDIRAT, "MKDIRAT"},
-    Opcode{IORING_OP_SYMLINKAT, "SYMLINKAT"},
-    Opcode{IORING_OP_LINKAT, "LINKAT"},
-    Opcode{IORING_OP_POLL_ADD, "POLL_ADD"},
-    Opcode{IORING_OP_ASYNC_CANCEL, "ASYNC_CANCEL"},
-    Opcode{IORING_OP_CLOSE, "CLOSE"},
-    Opcode{IORING_OP_SHUTDOWN, "SHUTDOWN"},
-};
 
 // A small ring as the uring backend makes it, without its memory mapped: enough to ask the kernel questions.
 class Ring {
@@ -90,10 +57,10 @@ class Ring {
     auto* probe = reinterpret_cast<io_uring_probe*>(memory.data());
     if (io::abi::register_op(fd_, IORING_REGISTER_PROBE, probe, kRoom) < 0) return "(cannot be asked)";
     std::string names;
-    for (const Opcode& opcode : kOpcodes) {
-      const bool known =
-          opcode.number <= probe->last_op && (probe->ops[opcode.number].flags & IO_URING_OP_SUPPORTED) != 0;
-      if (!known) names += fmt::format("{}{}", names.empty() ? "" : ", ", opcode.name);
+    for (const io::Instruction& instruction : io::kInstructions) {
+      const bool known = instruction.opcode <= probe->last_op &&
+                         (probe->ops[instruction.opcode].flags & IO_URING_OP_SUPPORTED) != 0;
+      if (!known) names += fmt::format("{}{}", names.empty() ? "" : ", ", instruction.name);
     }
     return names;
   }
@@ -144,7 +111,7 @@ std::vector<Check> check_uring() {
   const std::string lacking = ring.lacking();
   if (lacking.empty()) {
     checks.push_back(
-        {"operations", Verdict::ok, fmt::format("All {} that Horus uses are there.", kOpcodes.size())});
+        {"operations", Verdict::ok, fmt::format("All {} that Horus uses are there.", io::kInstructions.size())});
   } else {
     checks.push_back({"operations", Verdict::problem,
                       fmt::format("The kernel lacks {}: what needs them fails.", lacking),

@@ -105,19 +105,13 @@ void Acceptor::arm_if_wanted() noexcept {
   if (step_ != Step::idle || dropped_ || failure_ != 0) return;
   if (waiters_.empty() && queue_.size() > limit_ / 2) return;
   pausing_ = false;
-  start(Step::accepting, IORING_OP_ACCEPT, listener_.get(), IORING_ACCEPT_MULTISHOT);
+  start(Step::accepting, &fill::accept_many, listener_.get());
 }
 
-void Acceptor::start(Step step, std::uint8_t opcode, int fd, std::uint16_t flags) noexcept {
+void Acceptor::start(Step step, Fill fill, int fd) noexcept {
   step_ = step;
   keep_ = shared_from_this();
-  reactor_.submit_handler(*this, [&](io_uring_sqe& entry) {
-    entry.opcode = opcode;
-    entry.fd = fd;
-    if (opcode != IORING_OP_ACCEPT) return;
-    entry.accept_flags = SOCK_CLOEXEC;
-    entry.ioprio = flags;
-  });
+  reactor_.submit_handler(*this, [&](io_uring_sqe& entry) { fill(entry, fd); });
 }
 
 void Acceptor::completed(std::int32_t result, std::uint32_t flags) noexcept {
@@ -131,7 +125,7 @@ void Acceptor::completed(std::int32_t result, std::uint32_t flags) noexcept {
   switch (step) {
     case Step::accepting: return accepted(result, more);
     case Step::freeing:
-      if (!dropped_) start(Step::draining, IORING_OP_ACCEPT, listener_.get(), 0);
+      if (!dropped_) start(Step::draining, &fill::accept, listener_.get());
       return;
     case Step::draining: return drained(result);
     case Step::refusing:
@@ -199,7 +193,7 @@ void Acceptor::relieve(int code) noexcept {
   }
   take_reserve();
   if (reserve_ < 0) return rest();
-  start(Step::freeing, IORING_OP_CLOSE, std::exchange(reserve_, -1), 0);
+  start(Step::freeing, &fill::close, std::exchange(reserve_, -1));
 }
 
 void Acceptor::drained(std::int32_t result) noexcept {
@@ -219,7 +213,7 @@ void Acceptor::drained(std::int32_t result) noexcept {
     return;
   }
   ++refused_;
-  start(Step::refusing, IORING_OP_CLOSE, result, 0);
+  start(Step::refusing, &fill::close, result);
 }
 
 void Acceptor::rest() noexcept {
@@ -230,7 +224,7 @@ void Acceptor::rest() noexcept {
 
 void Acceptor::take_reserve() noexcept {
   if (reserve_ >= 0 || dropped_) return;
-  const int fd = reactor_.backend().event_fd(0, 0);
+  const int fd = reactor_.system().event_fd(0, 0);
   if (fd >= 0) reserve_ = fd;
 }
 

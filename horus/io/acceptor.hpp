@@ -63,7 +63,8 @@ class HORUS_API Acceptor : private CompletionHandler,
   void drained(std::int32_t result) noexcept;
   void deliver(int fd) noexcept;
   void arm_if_wanted() noexcept;
-  void start(Step step, std::uint8_t opcode, int fd, std::uint16_t flags) noexcept;
+  using Fill = void (*)(io_uring_sqe& entry, int fd) noexcept;
+  void start(Step step, Fill fill, int fd) noexcept;
   void relieve(int code) noexcept;
   void rest() noexcept;
   void fail(int code) noexcept;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Submission entries as blocking system calls, for a pool thread. Argument places are those of io_uring_enter(2).
+// Submission entries as blocking system calls, for a pool thread.
 #include <cerrno>
 #include <cstdio>
 
@@ -10,6 +10,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <horus/io/entry.hpp>
 #include <horus/io/provider.hpp>
 
 namespace horus::io {
@@ -26,65 +27,75 @@ ssize_t transfer(const io_uring_sqe& entry, const iovec* parts, int count, bool 
   return writing ? ::writev(entry.fd, parts, count)
                  : ::readv(entry.fd, parts, count);  // the kernel ignores it too
 }
-
-// As io_uring opens: a FIFO does not wait for its other end, which would keep a thread that files need for as long as
-// nobody comes. Without a reader it is ENXIO.
-int open_without_waiting(const io_uring_sqe& entry) noexcept {
-  const int flags = static_cast<int>(entry.open_flags);
-  const auto open = [&](int with) {
-    return ::openat(entry.fd, path_of(entry.addr), flags | with, entry.len);
-  };
-  if ((flags & (O_NONBLOCK | O_PATH)) != 0) return open(0);
-  const int fd = open(O_NONBLOCK);
-  if (fd < 0) return errno == EAGAIN ? open(0) : -1;  // somebody's lease, which ends within a time
-  ::fcntl(fd, F_SETFL, flags);
-  return fd;
+ssize_t transfer_bytes(const io_uring_sqe& entry, bool writing) noexcept {
+  const iovec part{reinterpret_cast<void*>(entry.addr), entry.len};
+  return transfer(entry, &part, 1, writing);
 }
-
-ssize_t perform(const io_uring_sqe& entry) noexcept {
-  switch (entry.opcode) {
-    case IORING_OP_READ:
-    case IORING_OP_READ_FIXED:
-    case IORING_OP_WRITE:
-    case IORING_OP_WRITE_FIXED: {
-      const iovec part{reinterpret_cast<void*>(entry.addr), entry.len};
-      return transfer(entry, &part, 1,
-                      entry.opcode == IORING_OP_WRITE || entry.opcode == IORING_OP_WRITE_FIXED);
-    }
-    case IORING_OP_READV:
-    case IORING_OP_WRITEV:
-      return transfer(entry, reinterpret_cast<const iovec*>(entry.addr), static_cast<int>(entry.len),
-                      entry.opcode == IORING_OP_WRITEV);
-    case IORING_OP_OPENAT: return open_without_waiting(entry);
-    case IORING_OP_STATX:
-      return ::statx(entry.fd, path_of(entry.addr), static_cast<int>(entry.statx_flags), entry.len,
-                     reinterpret_cast<struct statx*>(entry.off));
-    case IORING_OP_FSYNC:
-      return (entry.fsync_flags & IORING_FSYNC_DATASYNC) != 0 ? ::fdatasync(entry.fd) : ::fsync(entry.fd);
-    case IORING_OP_FALLOCATE:
-      return ::fallocate(entry.fd, static_cast<int>(entry.len), static_cast<off_t>(entry.off),
-                         static_cast<off_t>(entry.addr));
-    case IORING_OP_UNLINKAT:
-      return ::unlinkat(entry.fd, path_of(entry.addr), static_cast<int>(entry.unlink_flags));
-    case IORING_OP_RENAMEAT:
-      return ::renameat2(entry.fd, path_of(entry.addr), static_cast<int>(entry.len), path_of(entry.addr2),
-                         entry.rename_flags);
-    case IORING_OP_MKDIRAT: return ::mkdirat(entry.fd, path_of(entry.addr), entry.len);
-    case IORING_OP_SYMLINKAT: return ::symlinkat(path_of(entry.addr), entry.fd, path_of(entry.addr2));
-    case IORING_OP_LINKAT:
-      return ::linkat(entry.fd, path_of(entry.addr), static_cast<int>(entry.len), path_of(entry.addr2),
-                      static_cast<int>(entry.hardlink_flags));
-    case IORING_OP_CLOSE: return ::close(entry.fd);
-    default: errno = EINVAL; return -1;
-  }
+ssize_t transfer_vectors(const io_uring_sqe& entry, bool writing) noexcept {
+  return transfer(entry, reinterpret_cast<const iovec*>(entry.addr), static_cast<int>(entry.len), writing);
 }
 
 }  // namespace
 
+namespace blocking {
+
+ssize_t read(const io_uring_sqe& entry) noexcept { return transfer_bytes(entry, false); }
+ssize_t write(const io_uring_sqe& entry) noexcept { return transfer_bytes(entry, true); }
+ssize_t read_vectors(const io_uring_sqe& entry) noexcept { return transfer_vectors(entry, false); }
+ssize_t write_vectors(const io_uring_sqe& entry) noexcept { return transfer_vectors(entry, true); }
+
+// As io_uring opens: a FIFO does not wait for its other end, which would keep a thread that files need for as long as
+// nobody comes. Without a reader it is ENXIO.
+ssize_t open(const io_uring_sqe& entry) noexcept {
+  const int flags = static_cast<int>(entry.open_flags);
+  const auto open_with = [&](int more) {
+    return ::openat(entry.fd, path_of(entry.addr), flags | more, entry.len);
+  };
+  if ((flags & (O_NONBLOCK | O_PATH)) != 0) return open_with(0);
+  const int fd = open_with(O_NONBLOCK);
+  if (fd < 0) return errno == EAGAIN ? open_with(0) : -1;  // somebody's lease, which ends within a time
+  ::fcntl(fd, F_SETFL, flags);
+  return fd;
+}
+ssize_t status(const io_uring_sqe& entry) noexcept {
+  return ::statx(entry.fd, path_of(entry.addr), static_cast<int>(entry.statx_flags), entry.len,
+                 reinterpret_cast<struct statx*>(entry.off));
+}
+ssize_t sync(const io_uring_sqe& entry) noexcept {
+  return (entry.fsync_flags & IORING_FSYNC_DATASYNC) != 0 ? ::fdatasync(entry.fd) : ::fsync(entry.fd);
+}
+ssize_t allocate(const io_uring_sqe& entry) noexcept {
+  return ::fallocate(entry.fd, static_cast<int>(entry.len), static_cast<off_t>(entry.off),
+                     static_cast<off_t>(entry.addr));
+}
+ssize_t unlink(const io_uring_sqe& entry) noexcept {
+  return ::unlinkat(entry.fd, path_of(entry.addr), static_cast<int>(entry.unlink_flags));
+}
+ssize_t rename(const io_uring_sqe& entry) noexcept {
+  return ::renameat2(entry.fd, path_of(entry.addr), static_cast<int>(entry.len), path_of(entry.addr2),
+                     entry.rename_flags);
+}
+ssize_t make_directory(const io_uring_sqe& entry) noexcept {
+  return ::mkdirat(entry.fd, path_of(entry.addr), entry.len);
+}
+ssize_t make_symlink(const io_uring_sqe& entry) noexcept {
+  return ::symlinkat(path_of(entry.addr), entry.fd, path_of(entry.addr2));
+}
+ssize_t make_link(const io_uring_sqe& entry) noexcept {
+  return ::linkat(entry.fd, path_of(entry.addr), static_cast<int>(entry.len), path_of(entry.addr2),
+                  static_cast<int>(entry.hardlink_flags));
+}
+ssize_t close(const io_uring_sqe& entry) noexcept { return ::close(entry.fd); }
+
+}  // namespace blocking
+
 std::int32_t perform_blocking(const io_uring_sqe& entry) noexcept {
-  ssize_t result = perform(entry);
+  const Instruction* instruction = instruction_of(entry.opcode);
+  if (instruction == nullptr || instruction->blocking == nullptr) return -EINVAL;
+  ssize_t result = instruction->blocking(entry);
   // A signal cannot interrupt a pool's thread; a file system may still say so. close(2) has closed even then.
-  while (result < 0 && errno == EINTR && entry.opcode != IORING_OP_CLOSE) result = perform(entry);
+  while (result < 0 && errno == EINTR && entry.opcode != IORING_OP_CLOSE)
+    result = instruction->blocking(entry);
   return result < 0 ? -errno : static_cast<std::int32_t>(result);
 }
 

@@ -38,7 +38,7 @@ BufferPool::BufferPool(std::uint32_t count, std::uint32_t size)
   memory_ = static_cast<std::byte*>(memory) + ring_bytes(count);
   int result = -EEXIST;
   for (group_ = 1; group_ != 0 && result == -EEXIST; ++group_) {
-    result = reactor_.backend().register_buffer_ring(ring_, count, group_);
+    result = reactor_.ring().register_buffer_ring(ring_, count, group_);
     if (result == 0) break;
   }
   if (result < 0) {
@@ -51,7 +51,7 @@ BufferPool::BufferPool(std::uint32_t count, std::uint32_t size)
 
 BufferPool::~BufferPool() {
   HORUS_ASSERT(lent_ == 0, "a BufferPool died before the chunks that lend its buffers");
-  reactor_.backend().unregister_buffer_ring(group_);
+  reactor_.ring().unregister_buffer_ring(group_);
   ::munmap(ring_, mapped_);
 }
 

@@ -6,12 +6,10 @@
 #include <unordered_map>
 #include <vector>
 
-#include <sys/socket.h>
-#include <sys/uio.h>
-
 #include <fmt/format.h>
 
 #include <horus/base/assert.hpp>
+#include <horus/io/entry.hpp>
 
 #include <sanitizer/asan_interface.h>
 
@@ -19,8 +17,8 @@ namespace horus::io::detail {
 namespace {
 
 struct Watched {
-  int opcode;
-  std::vector<iovec> regions;
+  std::uint8_t opcode;
+  std::vector<Region> regions;
 };
 
 std::unordered_map<std::uint64_t, Watched>& watched() {
@@ -28,44 +26,22 @@ std::unordered_map<std::uint64_t, Watched>& watched() {
   return map;
 }
 
-void append(std::vector<iovec>& regions, const void* vectors, std::size_t count) {
-  const auto* first = static_cast<const iovec*>(vectors);
-  regions.insert(regions.end(), first, first + count);
-}
-
-// The buffers that the kernel reads or writes for this entry; none for those that bring their own.
-std::vector<iovec> buffers_of(const io_uring_sqe& entry) {
-  std::vector<iovec> regions;
-  auto* address = reinterpret_cast<void*>(entry.addr);  // NOLINT(performance-no-int-to-ptr): the ABI
-  if ((entry.flags & (IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS)) != 0) return regions;
-  switch (entry.opcode) {
-    case IORING_OP_READ:
-    case IORING_OP_WRITE:
-    case IORING_OP_READ_FIXED:
-    case IORING_OP_WRITE_FIXED:
-    case IORING_OP_RECV:
-    case IORING_OP_SEND: regions.push_back({address, entry.len}); break;
-    case IORING_OP_READV:
-    case IORING_OP_WRITEV: append(regions, address, entry.len); break;
-    case IORING_OP_RECVMSG:
-    case IORING_OP_SENDMSG: {
-      const auto& message = *static_cast<const msghdr*>(address);
-      append(regions, message.msg_iov, message.msg_iovlen);
-      break;
-    }
-    default: break;
-  }
+// None for those whose success is not told.
+std::vector<Region> regions_of(const io_uring_sqe& entry) {
+  std::vector<Region> regions;
+  if ((entry.flags & IOSQE_CQE_SKIP_SUCCESS) != 0) return regions;
+  each_region(entry, [&](const Region& region) { regions.push_back(region); });
   return regions;
 }
 
-void check(int opcode, const std::vector<iovec>& regions, const char* when) {
-  for (const iovec& region : regions) {
-    if (region.iov_len == 0) continue;
-    const void* gone = ::__asan_region_is_poisoned(region.iov_base, region.iov_len);
+void check(std::uint8_t opcode, const std::vector<Region>& regions, const char* when) {
+  for (const Region& region : regions) {
+    if (region.size == 0) continue;
+    const void* gone = ::__asan_region_is_poisoned(region.data, region.size);
     if (gone == nullptr) continue;
     const std::string what =
-        fmt::format("{}: the buffer of operation {} ({} bytes at {}) was freed at {}", when, opcode,
-                    region.iov_len, fmt::ptr(region.iov_base), fmt::ptr(gone));
+        fmt::format("{}: the memory of a {} ({} bytes at {}) was freed at {}", when,
+                    instruction_of(opcode)->name, region.size, fmt::ptr(region.data), fmt::ptr(gone));
     ::__asan_describe_address(const_cast<void*>(gone));
     HORUS_ASSERT(false, what.c_str());
   }
@@ -74,7 +50,7 @@ void check(int opcode, const std::vector<iovec>& regions, const char* when) {
 }  // namespace
 
 void watch_buffers_of(const io_uring_sqe& entry) {
-  std::vector<iovec> regions = buffers_of(entry);
+  std::vector<Region> regions = regions_of(entry);
   if (regions.empty()) return;
   check(entry.opcode, regions, "submitted too late");
   watched()[entry.user_data] = {entry.opcode, std::move(regions)};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// AddressSanitizer does not see what the kernel writes. In builds with it, the reactor asks it about every buffer of a
-// READ, WRITE, RECV, SEND and their vectored kinds, when the entry is submitted and when it completes: memory that was
-// freed in between ends the program with a line that names the operation. Other builds have none of this. One thread.
+// AddressSanitizer does not see what the kernel reads and writes. In builds with it, the reactor asks it about all memory
+// of an entry (buffers, names, addresses) when the entry is submitted and when it completes: memory that was freed in
+// between ends the program with a line that names the operation. Other builds have none of this. One thread.
 #pragma once
 
 #include <horus/base/compiler.hpp>

@@ -25,11 +25,7 @@ class Shutdown : public OperationAwaiter<Shutdown> {
  public:
   static constexpr const char* kName = "shutdown";
   explicit Shutdown(int descriptor) noexcept : OperationAwaiter(descriptor) {}
-  void prepare(io_uring_sqe& entry) const noexcept {
-    entry.opcode = IORING_OP_SHUTDOWN;
-    entry.fd = fd;
-    entry.len = SHUT_WR;
-  }
+  void prepare(io_uring_sqe& entry) const noexcept { fill::shutdown(entry, fd, SHUT_WR); }
   [[nodiscard]] std::int32_t await_resume() const noexcept { return result; }
 };
 
@@ -320,7 +316,7 @@ ByteStream::ByteStream(Descriptor descriptor, std::string label, Ownership owner
   if (!state_->poll_first || fd() < 0 || reactor == nullptr) return;
   // A terminal that nobody reads says that it is ready and then keeps whoever writes more than it has room for. Its flags
   // are shared with strangers; those of another open file of the same terminal are our own.
-  Descriptor own(reactor->backend().open_terminal_again(fd()));
+  Descriptor own(reactor->system().open_terminal_again(fd()));
   if (!own) return;
   state_->terminal = true;
   state_->given = std::exchange(state_->descriptor, std::move(own));
@@ -338,7 +334,7 @@ ByteStream::ByteStream(Socket, Descriptor descriptor, Ownership ownership) : sta
   if (auto peer = detail::peer_address_of(fd())) state_->peer = *peer;
   // A non-blocking socket's operations would complete with EAGAIN at once.
   state_->poll_first =
-      ownership == Ownership::shared || (Reactor::current()->backend().status_flags(fd()) & O_NONBLOCK) != 0;
+      ownership == Ownership::shared || (Reactor::current()->system().status_flags(fd()) & O_NONBLOCK) != 0;
 }
 
 ByteStream& ByteStream::operator=(ByteStream&& other) noexcept {

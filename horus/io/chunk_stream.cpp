@@ -46,13 +46,8 @@ ChunkReader::~ChunkReader() {
 
 void ChunkReader::State::arm() noexcept {
   armed = true;
-  Reactor::current()->submit_handler(*this, [this](io_uring_sqe& entry) {
-    entry.opcode = IORING_OP_RECV;
-    entry.fd = fd;
-    entry.ioprio = IORING_RECV_MULTISHOT;
-    entry.flags = IOSQE_BUFFER_SELECT;
-    entry.buf_group = pool.group();
-  });
+  Reactor::current()->submit_handler(
+      *this, [this](io_uring_sqe& entry) { fill::receive_chunks(entry, fd, pool.group()); });
 }
 
 void ChunkReader::State::buffer_available() noexcept {
@@ -146,18 +141,15 @@ void ChunkWriter::State::start(Chunk chunk) noexcept {
 void ChunkWriter::State::submit() noexcept {
   in_flight = true;
   const auto size = static_cast<std::uint32_t>(current.size()) - sent;
-  const auto fill = [this, size](io_uring_sqe& entry) {
-    entry.opcode = IORING_OP_SEND;
-    entry.fd = fd;
-    entry.addr = reinterpret_cast<std::uintptr_t>(current.data() + sent);
-    entry.len = size;
-    entry.msg_flags = MSG_NOSIGNAL | MSG_WAITALL | (blocking ? 0U : static_cast<unsigned>(MSG_DONTWAIT));
+  const auto prepare = [this, size](io_uring_sqe& entry) {
+    const unsigned at_once = blocking ? 0 : static_cast<unsigned>(MSG_DONTWAIT);
+    fill::send(entry, fd, current.data() + sent, size, MSG_NOSIGNAL | MSG_WAITALL | at_once);
   };
   Reactor& reactor = *Reactor::current();
   if (blocking) {
-    reactor.submit_handler(*this, fill);
+    reactor.submit_handler(*this, prepare);
   } else {
-    reactor.submit_immediate(*this, static_cast<std::int32_t>(size), fill);
+    reactor.submit_immediate(*this, static_cast<std::int32_t>(size), prepare);
   }
 }
 

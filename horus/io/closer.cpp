@@ -59,9 +59,9 @@ void Closer::close(int fd) noexcept {
 }
 
 bool Closer::close_at_once(int fd, int& result) noexcept {
-  if (budget_ == 0 || reactor_.names(fd) || reactor_.backend().closing_of(fd) != Closing::at_once)
+  if (budget_ == 0 || reactor_.names(fd) || reactor_.system().closing_of(fd) != Closing::at_once)
     return false;
-  result = reactor_.backend().close_descriptor(fd);
+  result = reactor_.ring().close_descriptor(fd);
   if (result == -EBUSY) return false;
   reactor_.closing_ = true;
   --budget_;
@@ -76,24 +76,21 @@ void Closer::begin(int fd) noexcept {
 }
 
 void Closer::submit(int fd) noexcept {
-  reactor_.submit_handler(*this, [fd](io_uring_sqe& entry) {
-    entry.opcode = IORING_OP_CLOSE;
-    entry.fd = fd;
-  });
+  reactor_.submit_handler(*this, [fd](io_uring_sqe& entry) { fill::close(entry, fd); });
 }
 
 detail::ClosingJob* Closer::prepare(int fd, CloseAwaiter* waiter) noexcept {
   reactor_.cancel_on(fd);
-  Backend& backend = reactor_.backend();
-  if (backend.closing_of(fd) != Closing::room) return nullptr;
+  System& system = reactor_.system();
+  if (system.closing_of(fd) != Closing::room) return nullptr;
   ThreadPool& room = ThreadPool::closings();
   const linger none{};
-  if (room.queued() >= kLingering && backend.set_option(fd, SOL_SOCKET, SO_LINGER, &none, sizeof none) == 0) {
+  if (room.queued() >= kLingering && system.set_option(fd, SOL_SOCKET, SO_LINGER, &none, sizeof none) == 0) {
     return nullptr;
   }
   // What names the number runs first; what still works by it on a thread keeps it.
   if (reactor_.names(fd)) reactor_.submit_now();
-  if (reactor_.names(fd) || !backend.let_go(fd)) return nullptr;
+  if (reactor_.names(fd) || !reactor_.ring().let_go(fd)) return nullptr;
   auto job = std::make_unique<detail::ClosingJob>(fd, waiter, reactor_);
   if (!room.submit(static_cast<ThreadPool::Job&>(*job))) return nullptr;
   return job.release();

@@ -20,7 +20,7 @@ struct ClosingJob;
 
 /// Closes what is handed to it.
 ///
-/// Semantics: a descriptor that nothing names and whose close takes no time (Backend::closing_of) is closed at once, by
+/// Semantics: a descriptor that nothing names and whose close takes no time (System::closing_of) is closed at once, by
 /// close(2). Where operations name the number, they are cancelled by their user_data and an entry closes it behind
 /// them: entries run in order, so the number is free only when nothing names it. A close that may take long runs on a
 /// thread of its own room. At most kPerTurn are begun in a turn; the others wait for the next ones, still open.
@@ -59,10 +59,7 @@ class HORUS_API CloseAwaiter : public Operation {
   void await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
     start(suspend(awaiting));
   }
-  void prepare(io_uring_sqe& entry) const noexcept {
-    entry.opcode = IORING_OP_CLOSE;
-    entry.fd = number_;
-  }
+  void prepare(io_uring_sqe& entry) const noexcept { fill::close(entry, number_); }
   [[nodiscard]] Result<> await_resume() const;
 
  private:

@@ -11,8 +11,8 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include <horus/io/backend.hpp>
 #include <horus/io/mounts.hpp>
+#include <horus/io/system.hpp>
 
 namespace horus::io {
 namespace {
@@ -38,7 +38,7 @@ bool is_quick_inode(int fd) noexcept {
 
 }  // namespace
 
-Closing Backend::closing_of(int fd) noexcept {
+Closing System::closing_of(int fd) noexcept {
   linger lingering{};
   socklen_t size = sizeof lingering;
   if (::getsockopt(fd, SOL_SOCKET, SO_LINGER, &lingering, &size) == 0) {

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 
+#include <horus/io/entry.hpp>
 #include <horus/io/file_buffers.hpp>
 
 namespace horus::io::detail {
@@ -42,35 +43,22 @@ Room& room() {
   return instance;
 }
 
-bool is_read(const io_uring_sqe& entry) noexcept {
-  return entry.opcode == IORING_OP_READ || entry.opcode == IORING_OP_READV ||
-         entry.opcode == IORING_OP_READ_FIXED;
-}
-bool is_write(const io_uring_sqe& entry) noexcept {
-  return entry.opcode == IORING_OP_WRITE || entry.opcode == IORING_OP_WRITEV ||
-         entry.opcode == IORING_OP_WRITE_FIXED;
-}
-
 // The caller's memory may be gone before the call has returned: it gets none of it.
 void use_own_memory(Detour& detour) {
   io_uring_sqe& entry = detour.entry;
+  const Instruction& instruction = *instruction_of(entry.opcode);
   const auto own_path = [](std::string& copy, auto& address) {
     copy = reinterpret_cast<const char*>(address);
     address = reinterpret_cast<std::uintptr_t>(copy.c_str());
   };
-  if (is_read(entry) || is_write(entry)) {
-    const bool reads = is_read(entry);
-    if (entry.opcode == IORING_OP_READV || entry.opcode == IORING_OP_WRITEV) {
-      const auto* first = reinterpret_cast<const iovec*>(entry.addr);
-      detour.parts.assign(first, first + entry.len);
-    } else {
-      detour.parts.push_back({reinterpret_cast<void*>(entry.addr), entry.len});
-    }
+  if (instruction.payload != Payload::none) {
+    const bool reads = instruction.direction == Direction::in;
     std::size_t size = 0;
-    for (iovec& part : detour.parts) {
-      part.iov_len = std::min(part.iov_len, kMostDetourBytes - size);
-      size += part.iov_len;
-    }
+    each_region(entry, [&](const Region& region) {
+      const std::size_t part = std::min(region.size, kMostDetourBytes - size);
+      detour.parts.push_back({region.data, part});
+      size += part;
+    });
     detour.memory = AlignedBuffer(std::max<std::size_t>(size, 1));
     if (!reads) {
       std::byte* to = detour.memory.data();
@@ -80,29 +68,26 @@ void use_own_memory(Detour& detour) {
       }
       detour.parts.clear();
     }
-    entry.opcode = reads ? IORING_OP_READ : IORING_OP_WRITE;
-    entry.addr = reinterpret_cast<std::uintptr_t>(detour.memory.data());
-    entry.len = static_cast<std::uint32_t>(size);
-    entry.buf_index = 0;
+    const int fd = entry.fd;
+    const std::uint64_t offset = entry.off;
+    const std::uint8_t flags = entry.flags;
+    entry = {};
+    if (reads) {
+      fill::read(entry, fd, detour.memory.data(), static_cast<std::uint32_t>(size), offset);
+    } else {
+      fill::write(entry, fd, detour.memory.data(), static_cast<std::uint32_t>(size), offset);
+    }
+    entry.flags = flags;
     return;
   }
-  switch (entry.opcode) {
-    case IORING_OP_STATX:
-      detour.status = reinterpret_cast<struct ::statx*>(entry.off);
-      detour.memory = AlignedBuffer(sizeof(struct ::statx), alignof(std::max_align_t));
-      entry.off = reinterpret_cast<std::uintptr_t>(detour.memory.data());
-      [[fallthrough]];
-    case IORING_OP_OPENAT:
-    case IORING_OP_UNLINKAT:
-    case IORING_OP_MKDIRAT: own_path(detour.paths[0], entry.addr); return;
-    case IORING_OP_RENAMEAT:
-    case IORING_OP_SYMLINKAT:
-    case IORING_OP_LINKAT:
-      own_path(detour.paths[0], entry.addr);
-      own_path(detour.paths[1], entry.addr2);
-      return;
-    default: return;  // FSYNC, FALLOCATE: numbers only
+  if (entry.opcode == IORING_OP_STATX) {
+    detour.status = reinterpret_cast<struct ::statx*>(entry.off);
+    detour.memory = AlignedBuffer(sizeof(struct ::statx), alignof(std::max_align_t));
+    entry.off = reinterpret_cast<std::uintptr_t>(detour.memory.data());
   }
+  const bool two = instruction.subject == Subject::two_paths;
+  if (two || instruction.subject == Subject::path) own_path(detour.paths[0], entry.addr);
+  if (two) own_path(detour.paths[1], entry.addr2);
 }
 
 void hand_result(Detour& detour, std::int32_t result) noexcept {
@@ -180,7 +165,7 @@ void take_detour(Operation& operation, std::uint64_t file_system) noexcept {
   if (has_room(rooms, file_system)) return start(rooms, *detour);
   const bool names_file = operation.fd >= 0;
   if (names_file) {
-    detour->own_fd = reactor->backend().duplicate(operation.fd);
+    detour->own_fd = reactor->system().duplicate(operation.fd);
     if (detour->own_fd < 0) {
       operation.refuse(detour->own_fd);
       delete detour;

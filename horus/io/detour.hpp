@@ -54,7 +54,7 @@ class FileOperation : public OperationAwaiter<Self> {
 /// For an operation on names.
 inline std::uint64_t path_detours(int folder, const char* path) noexcept {
   Reactor* reactor = Reactor::current();  // without one the wait itself says what is wrong
-  return reactor != nullptr && reactor->backend().path_may_wait(folder, path) ? 1 : 0;
+  return reactor != nullptr && reactor->system().path_may_wait(folder, path) ? 1 : 0;
 }
 
 }  // namespace horus::io::detail

@@ -31,8 +31,8 @@ constexpr int kRemoveAttempts = 3;                     // for folders that other
 constexpr int kNameAttempts = 16;
 constexpr int kOpenFolder = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
 
-int list_now(Backend* backend, int folder, void* buffer, std::size_t size) {
-  return backend->list_directory(folder, buffer, size);
+int list_now(System* system, int folder, void* buffer, std::size_t size) {
+  return system->list_directory(folder, buffer, size);
 }
 
 // Walks an open folder in batches. It lives in a frame that awaits `refill`, so the descriptor outlives the pool's use.
@@ -43,7 +43,7 @@ class Listing {
 
   // True when there is more. Only while next() gives nothing.
   Task<Result<bool>> refill() {
-    auto listing = offload_on(ThreadPool::files(), &list_now, &Reactor::current()->backend(), folder_.get(),
+    auto listing = offload_on(ThreadPool::files(), &list_now, &Reactor::current()->system(), folder_.get(),
                               static_cast<void*>(buffer_.data()), buffer_.size());
     const auto bytes = co_await listing;
     if (!bytes) co_return bytes.error();
@@ -216,7 +216,7 @@ Task<Result<TemporaryDirectory>> TemporaryDirectory::create(std::string prefix, 
   std::string path;
   for (int attempt = 0; attempt < kNameAttempts; ++attempt) {
     std::uint64_t random = 0;
-    Reactor::current()->backend().random_bytes(&random, sizeof random);
+    Reactor::current()->system().random_bytes(&random, sizeof random);
     path = fmt::format("{}/{}-{:016x}", folder, prefix, random);
     const auto made = co_await detail::MakeDirectory(path, 0700);
     if (made) co_return TemporaryDirectory(std::move(path));
@@ -228,7 +228,7 @@ Task<Result<TemporaryDirectory>> TemporaryDirectory::create(std::string prefix, 
 TemporaryDirectory::~TemporaryDirectory() {
   if (path_.empty()) return;
   if (Reactor* reactor = Reactor::current()) {
-    reactor->backend().remove_tree(path_.c_str());
+    reactor->system().remove_tree(path_.c_str());
     return;
   }
   std::error_code ignored;

@@ -23,7 +23,7 @@ Result<int> Reactor::poll_fd() {
   if (embedding->set < 0) return Error(errno, "epoll_create1");
   embedding->timer = above_standard(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
   if (embedding->timer < 0) return Error(errno, "timerfd_create");
-  const int backend = backend_->pollable_fd();
+  const int backend = ring_->pollable_fd();
   if (backend < 0) return Error(-backend, "pollable descriptor");
   // Posts wake the other loop directly. Through the ring they would take an eventfd that signals an eventfd, which
   // costs the kernel an RCU grace period (15 ms).
@@ -44,7 +44,7 @@ Result<int> Reactor::poll_fd() {
 // Before the other loop sleeps: posts must signal, the timer must stand at the next deadline, and whatever is ready
 // now must be visible (a timer that expires at once).
 void Reactor::rearm_embedding() noexcept {
-  backend_->clear_pollable();
+  ring_->clear_pollable();
   enter(0, 0);
   reap();
   asleep_.store(true, std::memory_order_seq_cst);

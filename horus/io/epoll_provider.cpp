@@ -214,6 +214,7 @@ bool EpollProvider::cancel(BlockingOperation& operation) noexcept {
   return true;
 }
 
+std::int64_t EpollProvider::now_ns() noexcept { return monotonic_ns(); }
 void EpollProvider::wait_until_quiet() noexcept {
   if (process_ == ::getpid()) finished_.wait_until_quiet();
 }

@@ -53,6 +53,7 @@ class EpollProvider final : public Provider {
   bool cancel(BlockingOperation& operation) noexcept override;
   /// Not in a child of fork(): no thread runs there.
   void wait_until_quiet() noexcept override;
+  [[nodiscard]] std::int64_t now_ns() noexcept override;
   RemoteWork* take_finished() noexcept override { return finished_.take(); }
 
  private:

@@ -20,12 +20,7 @@ struct EventFdAwaiter : OperationAwaiter<EventFdAwaiter> {
   static constexpr const char* kName = "wait for an eventfd";
   explicit EventFdAwaiter(int descriptor) noexcept : OperationAwaiter(descriptor) {}
 
-  void prepare(io_uring_sqe& entry) noexcept {
-    entry.opcode = IORING_OP_READ;
-    entry.fd = fd;
-    entry.addr = reinterpret_cast<std::uintptr_t>(&count_);
-    entry.len = sizeof count_;
-  }
+  void prepare(io_uring_sqe& entry) noexcept { fill::read(entry, fd, &count_, sizeof count_, 0); }
   [[nodiscard]] Result<std::uint64_t> await_resume() const {
     if (result < 0) return failure();
     return count_;
@@ -50,17 +45,17 @@ class EventFd {
   /// Starts with `initial`.
   explicit EventFd(std::uint32_t initial = 0) {
     // Blocking: the ring would complete a read of a non-blocking descriptor at once.
-    Backend& backend = reactor().backend();
-    const int fd = backend.event_fd(initial, 0);
+    System& system = reactor().system();
+    const int fd = system.event_fd(initial, 0);
     if (fd < 0) throw Error(-fd, "eventfd");
     descriptor_ = Descriptor(fd);
-    if (backend.has_virtual_clock()) world_ = &backend;
+    if (!system.has_kernel_descriptors()) world_ = &system;
   }
 
   /// Adds `n`. Wakes the waiter when n is above 0.
   void set(std::uint32_t n = 1) noexcept {
     // 32 bits: four thousand million calls away from a counter that is full.
-    if (world_ != nullptr) return world_->ring(descriptor_.get(), n);
+    if (world_ != nullptr) return world_->add_to_event(descriptor_.get(), n);
     const std::uint64_t addend = n;
     const int saved = errno;
     [[maybe_unused]] const ssize_t written = ::write(descriptor_.get(), &addend, sizeof addend);
@@ -78,7 +73,7 @@ class EventFd {
     return *current;
   }
   Descriptor descriptor_;
-  Backend* world_ = nullptr;  // a simulated one, whose descriptors the kernel does not know
+  System* world_ = nullptr;  // a simulated one, whose descriptors the kernel does not know
 };
 
 }  // namespace horus::io

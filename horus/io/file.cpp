@@ -101,18 +101,18 @@ Task<Result<std::string>> read_line(int fd, FileReference file, std::size_t limi
   co_return file_failure(-EMSGSIZE, "read line", state);
 }
 
-Result<> truncate_now(Backend* backend, const Descriptor& file, std::uint64_t size) {
-  const int result = backend->truncate(file.get(), static_cast<std::int64_t>(size));
+Result<> truncate_now(System* system, const Descriptor& file, std::uint64_t size) {
+  const int result = system->truncate(file.get(), static_cast<std::int64_t>(size));
   if (result < 0) return Error(-result, "truncate");
   return {};
 }
 
 // On a duplicate, so that closing the file meanwhile cannot lead the pool to a reused number.
 Task<Result<>> truncate(int fd, FileReference file, std::uint64_t size) {
-  Backend* backend = &Reactor::current()->backend();
-  const int number = backend->duplicate(fd);
+  System* system = &Reactor::current()->system();
+  const int number = system->duplicate(fd);
   if (number < 0) co_return file_failure(number, "truncate", file.get());
-  auto truncating = offload_on(ThreadPool::files(), &truncate_now, backend, Descriptor(number), size);
+  auto truncating = offload_on(ThreadPool::files(), &truncate_now, system, Descriptor(number), size);
   const auto truncated = co_await truncating;
   if (!truncated) co_return file_failure(-truncated.code(), "truncate", file.get());
   co_return Result<>();
@@ -134,17 +134,17 @@ Task<Result<>> close(Descriptor descriptor, FileReference file) {
 }  // namespace
 
 void FileRegistration::take(int fd) noexcept {
-  Backend& backend = Reactor::current()->backend();
-  const int place = backend.register_file(fd);
+  Ring& ring = Reactor::current()->ring();
+  const int place = ring.register_file(fd);
   if (place < 0) return;
-  owner_ = backend.id();
+  owner_ = ring.id();
   slot_ = place;
 }
 
 // A file that ends on another thread than the one that used it leaves its place taken until that thread's ring ends.
 void FileRegistration::give_back() noexcept {
   Reactor* reactor = Reactor::current();
-  if (reactor != nullptr && reactor->backend().id() == owner_) reactor->backend().unregister_file(slot_);
+  if (reactor != nullptr && reactor->ring().id() == owner_) reactor->ring().unregister_file(slot_);
 }
 
 Error file_failure(int result, const char* operation, const FileState* file) {
@@ -172,7 +172,7 @@ File::File(Descriptor descriptor, std::string name)
 
 void File::note_waits(const char* path) noexcept {
   Reactor* reactor = Reactor::current();
-  state_->waits = reactor != nullptr && descriptor_ && reactor->backend().file_may_wait(fd(), path);
+  state_->waits = reactor != nullptr && descriptor_ && reactor->system().file_may_wait(fd(), path);
 }
 
 Task<Result<File>> File::open(std::string path, OpenOptions options) {

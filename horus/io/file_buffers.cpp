@@ -38,7 +38,7 @@ Result<FixedBuffers> FixedBuffers::add(std::unique_ptr<detail::FixedRegion> regi
   region->reactor = Reactor::current();
   HORUS_ASSERT(region->reactor != nullptr, "FixedBuffers on a thread that runs no reactor");
   const iovec all{region->memory.data(), region->memory.size()};
-  const int result = region->reactor->backend().register_buffers(&all, 1);
+  const int result = region->reactor->ring().register_buffers(&all, 1);
   if (result < 0) {
     return Error(-result, "register buffers",
                  result == -EBUSY ? "(this reactor has a FixedBuffers already)" : "");
@@ -49,7 +49,7 @@ Result<FixedBuffers> FixedBuffers::add(std::unique_ptr<detail::FixedRegion> regi
 void FixedBuffers::release() noexcept {
   if (region_ == nullptr) return;
   HORUS_ASSERT(region_->uses == 0, "fixed buffers were destroyed while a file operation still used them");
-  if (region_->reactor == Reactor::current()) region_->reactor->backend().unregister_buffers();
+  if (region_->reactor == Reactor::current()) region_->reactor->ring().unregister_buffers();
   region_.reset();
 }
 

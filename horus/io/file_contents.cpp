@@ -35,19 +35,15 @@ Task<Result<>> write_opened(std::string path, OpenOptions options, Bytes data) {
 struct RemoveAlways final : detail::UncancellableAwaiter<RemoveAlways> {
   explicit RemoveAlways(const std::string& path) noexcept : UncancellableAwaiter(-1), path_(path) {}
   static constexpr const char* kName = "unlink";
-  void prepare(io_uring_sqe& entry) const noexcept {
-    entry.opcode = IORING_OP_UNLINKAT;
-    entry.fd = AT_FDCWD;
-    entry.addr = reinterpret_cast<std::uintptr_t>(path_.c_str());
-  }
+  void prepare(io_uring_sqe& entry) const noexcept { fill::unlink(entry, AT_FDCWD, path_.c_str(), 0); }
   static void await_resume() noexcept {}
 
  private:
   const std::string& path_;
 };
 
-Result<> change_mode(Backend* backend, const std::string& path, mode_t mode) {
-  const int result = backend->change_mode(path.c_str(), mode);
+Result<> change_mode(System* system, const std::string& path, mode_t mode) {
+  const int result = system->change_mode(path.c_str(), mode);
   if (result < 0) return Error(-result, "chmod");
   return {};
 }
@@ -55,7 +51,7 @@ Result<> change_mode(Backend* backend, const std::string& path, mode_t mode) {
 // In the same folder, so that the rename stays on one file system; hidden, and told apart by 64 random bits.
 std::string temporary_beside(const std::string& path) {
   std::uint64_t random = 0;
-  Reactor::current()->backend().random_bytes(&random, sizeof random);
+  Reactor::current()->system().random_bytes(&random, sizeof random);
   const std::size_t slash = path.rfind('/');
   const std::size_t name = slash == std::string::npos ? 0 : slash + 1;
   constexpr std::size_t kLongestKept = 200;  // bytes of the name: room below NAME_MAX for the rest
@@ -81,7 +77,7 @@ Task<Result<>> write_and_rename(const std::string& temporary, const std::string&
   const auto written = co_await writing;
   if (!written) co_return written.error();
   if (keep_mode) {
-    auto changing = offload_on(ThreadPool::files(), &change_mode, &Reactor::current()->backend(), temporary,
+    auto changing = offload_on(ThreadPool::files(), &change_mode, &Reactor::current()->system(), temporary,
                                existing->mode);
     const auto changed = co_await changing;
     if (!changed) co_return changed.error();

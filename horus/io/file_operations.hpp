@@ -49,7 +49,7 @@ class FileRegistration {
   // Lets a prepared entry go through the table where that is possible.
   void apply(io_uring_sqe& entry) noexcept {
     if (slot_ >= 0) {
-      if (owner_ != Reactor::current()->backend().id()) [[unlikely]]
+      if (owner_ != Reactor::current()->ring().id()) [[unlikely]]
         return;
       entry.fd = slot_;
       entry.flags |= IOSQE_FIXED_FILE;
@@ -63,7 +63,7 @@ class FileRegistration {
   HORUS_API void take(int fd) noexcept;
   HORUS_API void give_back() noexcept;
 
-  std::uint64_t owner_ = 0;  // Backend::id()
+  std::uint64_t owner_ = 0;  // Ring::id()
   std::int32_t slot_ = -1;
   std::uint32_t uses_left_ = kUsesBeforeTaking;
 };
@@ -156,11 +156,8 @@ class [[nodiscard]] FileTransfer : public FileOperation<Self> {
       : FileOperation<Self>(fd), memory_(memory), offset_(offset), size_(size), file_(file) {}
 
   void prepare(io_uring_sqe& entry) noexcept {
-    entry.opcode = Self::kOpcode;
-    entry.fd = this->fd;
-    entry.off = offset_;
-    entry.addr = reinterpret_cast<std::uintptr_t>(memory_);
-    entry.len = static_cast<std::uint32_t>(std::min(size_, kMostPerTransfer));
+    fill::transfer<Self::kOpcode>(entry, this->fd, memory_,
+                                  static_cast<std::uint32_t>(std::min(size_, kMostPerTransfer)), offset_);
     if (file_.get() != nullptr && !file_->waits) [[likely]]
       file_->registration.apply(entry);
   }
@@ -292,11 +289,7 @@ struct [[nodiscard]] FileSync final : FileOperation<FileSync> {
       : FileOperation(fd), file_(file), data_only_(data_only) {}
   static constexpr const char* kName = "sync";
   [[nodiscard]] std::uint64_t detours() const noexcept { return detours_of(file_); }
-  void prepare(io_uring_sqe& entry) const noexcept {
-    entry.opcode = IORING_OP_FSYNC;
-    entry.fd = fd;
-    entry.fsync_flags = data_only_ ? IORING_FSYNC_DATASYNC : 0;
-  }
+  void prepare(io_uring_sqe& entry) const noexcept { fill::sync(entry, fd, data_only_); }
   [[nodiscard]] Result<> await_resume() const {
     if (result < 0) [[unlikely]]
       return file_failure(result, kName, file_.get());
@@ -313,13 +306,7 @@ struct [[nodiscard]] FileAllocate final : FileOperation<FileAllocate> {
       : FileOperation(fd), file_(file), size_(size), offset_(offset) {}
   static constexpr const char* kName = "allocate";
   [[nodiscard]] std::uint64_t detours() const noexcept { return detours_of(file_); }
-  void prepare(io_uring_sqe& entry) const noexcept {
-    entry.opcode = IORING_OP_FALLOCATE;
-    entry.fd = fd;
-    entry.off = offset_;
-    entry.addr = size_;
-    entry.len = 0;  // mode: allocate, and extend the size
-  }
+  void prepare(io_uring_sqe& entry) const noexcept { fill::allocate(entry, fd, offset_, size_); }
   [[nodiscard]] Result<> await_resume() const {
     if (result < 0) [[unlikely]]
       return file_failure(result, kName, file_.get());
@@ -337,12 +324,7 @@ struct [[nodiscard]] FileStatusQuery final : FileOperation<FileStatusQuery> {
   static constexpr const char* kName = "stat";
   [[nodiscard]] std::uint64_t detours() const noexcept { return detours_of(file_); }
   void prepare(io_uring_sqe& entry) noexcept {
-    entry.opcode = IORING_OP_STATX;
-    entry.fd = fd;
-    entry.addr = reinterpret_cast<std::uintptr_t>("");
-    entry.len = kStatusMask;
-    entry.off = reinterpret_cast<std::uintptr_t>(&raw_);
-    entry.statx_flags = AT_EMPTY_PATH;
+    fill::status(entry, fd, "", AT_EMPTY_PATH, kStatusMask, raw_);
   }
   [[nodiscard]] Result<FileStatus> await_resume() const {
     if (result < 0) [[unlikely]]
@@ -362,11 +344,7 @@ struct FileOpen final : FileOperation<FileOpen> {
   static constexpr const char* kName = "open";
   [[nodiscard]] std::uint64_t detours() const noexcept { return path_detours(folder_, path_.c_str()); }
   void prepare(io_uring_sqe& entry) const noexcept {
-    entry.opcode = IORING_OP_OPENAT;
-    entry.fd = folder_;
-    entry.addr = reinterpret_cast<std::uintptr_t>(path_.c_str());
-    entry.len = mode_;
-    entry.open_flags = static_cast<std::uint32_t>(flags_);
+    fill::open(entry, folder_, path_.c_str(), flags_, mode_);
   }
   /// Errors are bare: the caller knows the whole path.
   [[nodiscard]] Result<Descriptor> await_resume() const {

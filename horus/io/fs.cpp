@@ -35,16 +35,16 @@ std::size_t parent_length(const std::string& path, std::size_t length) {
   return length;
 }
 
-Result<std::string> read_link_now(Backend* backend, const std::string& path) {
+Result<std::string> read_link_now(System* system, const std::string& path) {
   std::string target(PATH_MAX, '\0');
-  const ssize_t size = backend->read_link(path.c_str(), target.data(), target.size());
+  const ssize_t size = system->read_link(path.c_str(), target.data(), target.size());
   if (size < 0) return Error(static_cast<int>(-size), "read link", path);
   target.resize(static_cast<std::size_t>(size));
   return target;
 }
 
-Result<> access_now(Backend* backend, const std::string& path, int mode) {
-  const int result = backend->access(path.c_str(), mode);
+Result<> access_now(System* system, const std::string& path, int mode) {
+  const int result = system->access(path.c_str(), mode);
   if (result < 0) return Error(-result, "access", path);
   return {};
 }
@@ -107,13 +107,13 @@ Task<Result<>> link(std::string existing, std::string path) {
 }
 
 Task<Result<std::string>> read_link(std::string path) {
-  auto reading = offload_on(ThreadPool::files(), &read_link_now, &Reactor::current()->backend(), path);
+  auto reading = offload_on(ThreadPool::files(), &read_link_now, &Reactor::current()->system(), path);
   auto target = co_await reading;
   co_return target;
 }
 
 Task<Result<>> access(std::string path, int mode) {
-  auto asking = offload_on(ThreadPool::files(), &access_now, &Reactor::current()->backend(), path, mode);
+  auto asking = offload_on(ThreadPool::files(), &access_now, &Reactor::current()->system(), path, mode);
   auto allowed = co_await asking;
   co_return allowed;
 }

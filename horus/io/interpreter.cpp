@@ -70,7 +70,7 @@ int Interpreter::enter(std::uint32_t to_submit, std::uint32_t min_complete,
     if (found == -EINTR) return consumed > 0 ? result : -EINTR;
     if (found == 0) break;  // the deadline, or nothing that ends an operation: the caller looks again
     // What is ready need not end anything, for ever.
-    if (deadline_ns != kNever && ready() < min_complete && now_ns() >= deadline_ns) break;
+    if (deadline_ns != kNever && ready() < min_complete && provider_.now_ns() >= deadline_ns) break;
   }
   // What waits outside the ring must stay visible to whoever polls.
   if (embedded_ && overflow_taken_ < overflow_.size()) provider_.ring();
@@ -176,7 +176,7 @@ bool Interpreter::attempt_when_ready(Pending& pending) noexcept {
     settle(pending, outcome);
     return false;
   }
-  const std::int64_t now = now_ns();
+  const std::int64_t now = provider_.now_ns();
   pending.empty = now - pending.last_empty_ns < kInARow_ns ? pending.empty + 1 : 1;
   pending.last_empty_ns = now;
   const bool rested = pending.rest_ns > 0;
@@ -196,7 +196,7 @@ void Interpreter::retry_all() noexcept {
   due.swap(retries_);
   const bool any_rests =
       std::any_of(due.begin(), due.end(), [](const Pending* one) { return one->due_ns != 0; });
-  const std::int64_t now = any_rests ? now_ns() : 0;
+  const std::int64_t now = any_rests ? provider_.now_ns() : 0;
   for (Pending* pending : due) {
     if (pending->due_ns > now) {
       retries_.push_back(pending);

@@ -9,12 +9,12 @@
 
 #include <linux/io_uring.h>
 
-#include <horus/io/backend.hpp>
 #include <horus/io/provider.hpp>
+#include <horus/io/ring.hpp>
 
 namespace horus::io {
 
-/// A backend without a kernel ring.
+/// A ring without the kernel's.
 ///
 /// How an entry lives: it is attempted at once; when that would block it waits for the readiness of its descriptor (one
 /// level-triggered registration per descriptor, which shrinks only when an event comes that nobody wants), and is
@@ -24,7 +24,7 @@ namespace horus::io {
 /// Bounds: what waits is bounded by the reactor's operations in flight; completions that find the ring full are kept
 /// (IORING_SQ_CQ_OVERFLOW), and a multishot ends then, so that they too are bounded by what is in flight.
 /// A descriptor that is closed with operations on it ends them with -ECANCELED first.
-class Interpreter : public Backend {
+class Interpreter : public Ring {
  public:
   Interpreter(std::uint32_t submission_entries, std::uint32_t completion_entries, Provider& provider);
   Interpreter(const Interpreter&) = delete;

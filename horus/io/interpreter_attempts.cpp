@@ -8,6 +8,7 @@
 #include <limits>
 
 #include <horus/base/assert.hpp>
+#include <horus/io/entry.hpp>
 #include <horus/io/interpreter.hpp>
 
 namespace horus::io {
@@ -69,17 +70,11 @@ Interpreter::Outcome Interpreter::attempt(const io_uring_sqe& entry, std::uint32
     case IORING_OP_READV:
     case IORING_OP_WRITEV: return transfer(entry, done);
     case IORING_OP_POLL_ADD: return poll(entry);
-    case IORING_OP_FSYNC:
-    case IORING_OP_FALLOCATE:
-    case IORING_OP_OPENAT:
-    case IORING_OP_STATX:
-    case IORING_OP_UNLINKAT:
-    case IORING_OP_RENAMEAT:
-    case IORING_OP_MKDIRAT:
-    case IORING_OP_SYMLINKAT:
-    case IORING_OP_LINKAT: return {.kind = Outcome::Kind::blocking};
-    default: return ended(-EINVAL);
+    default: break;
   }
+  const Instruction* instruction = instruction_of(entry.opcode);
+  if (instruction == nullptr || instruction->blocking == nullptr) return ended(-EINVAL);
+  return {.kind = Outcome::Kind::blocking};
 }
 
 Interpreter::Outcome Interpreter::accept(const io_uring_sqe& entry) noexcept {
@@ -228,9 +223,8 @@ Interpreter::Outcome Interpreter::message(const io_uring_sqe& entry, std::uint32
 Interpreter::Outcome Interpreter::transfer(const io_uring_sqe& entry, std::uint32_t& done) noexcept {
   using Kind = DescriptorTraits::Kind;
   if (entry.fd < 0) return ended(-EBADF);
-  const bool scattered = entry.opcode == IORING_OP_READV || entry.opcode == IORING_OP_WRITEV;
-  const bool writing = entry.opcode == IORING_OP_WRITE || entry.opcode == IORING_OP_WRITEV ||
-                       entry.opcode == IORING_OP_WRITE_FIXED;
+  const bool scattered = instruction_of(entry.opcode)->payload == Payload::vectors;
+  const bool writing = is_transfer(entry.opcode, Direction::out);
   Descriptor& about = descriptor(entry.fd);
   if (about.traits.kind == Kind::unknown) {
     if (const int result = provider_.classify(entry.fd, about.traits); result < 0) return ended(result);

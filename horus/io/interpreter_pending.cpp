@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <utility>
 
+#include <horus/io/entry.hpp>
 #include <horus/io/interpreter.hpp>
 
 namespace horus::io {
@@ -13,19 +14,12 @@ constexpr std::size_t kPendingPerSlab = 64;
 constexpr std::int64_t kShortestRest_ns = 1'000'000;
 constexpr std::int64_t kLongestRest_ns = 8'000'000;
 
-// The instructions whose descriptor is what they work on. Paths name a directory at most, and are not cancelled by it.
+// Paths name a directory at most, and are not cancelled by it.
 bool works_on_descriptor(std::uint8_t opcode) noexcept {
-  switch (opcode) {
-    case IORING_OP_OPENAT:
-    case IORING_OP_STATX:
-    case IORING_OP_UNLINKAT:
-    case IORING_OP_RENAMEAT:
-    case IORING_OP_MKDIRAT:
-    case IORING_OP_SYMLINKAT:
-    case IORING_OP_LINKAT:
-    case IORING_OP_CLOSE: return false;
-    default: return true;
-  }
+  const Instruction* instruction = instruction_of(opcode);
+  const bool on_path = instruction != nullptr &&
+                       (instruction->subject == Subject::path || instruction->subject == Subject::two_paths);
+  return !on_path && opcode != IORING_OP_CLOSE;
 }
 
 }  // namespace
@@ -152,8 +146,8 @@ void Interpreter::settle(Pending& pending, const Outcome& outcome) noexcept {
   const int result = watch(pending.entry.fd, outcome.wanted);
   if (result == 0) return;
   // Not a thing to wait for (a device without readiness): a thread may block on it.
-  const bool transfers = pending.entry.opcode == IORING_OP_READ || pending.entry.opcode == IORING_OP_WRITE ||
-                         pending.entry.opcode == IORING_OP_READV || pending.entry.opcode == IORING_OP_WRITEV;
+  const Instruction* instruction = instruction_of(pending.entry.opcode);
+  const bool transfers = instruction->payload != Payload::none && instruction->blocking != nullptr;
   if (result == -EPERM && transfers) return start_blocking(pending);
   finish(pending, pending.done > 0 ? static_cast<std::int32_t>(pending.done) : result);
 }

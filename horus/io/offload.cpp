@@ -34,7 +34,7 @@ void OffloadBase::leave() noexcept {
   arrivals_ = &home_->remote();
   arrivals_->expect();
   away_ = true;
-  if (!home_->backend().run_job(pool_, *this)) {
+  if (!home_->system().run_job(pool_, *this)) {
     arrivals_->let_go();
     refuse(EAGAIN);
   }
@@ -53,7 +53,7 @@ void OffloadBase::refuse(int code) noexcept {
 
 void OffloadBase::cancel(Waiter& waiter) noexcept {
   auto& self = static_cast<OffloadBase&>(waiter);
-  if (!self.home_->backend().take_job_back(self.pool_, self))
+  if (!self.home_->system().take_job_back(self.pool_, self))
     return;  // it runs: its frame must stay until it has ended
   self.arrivals_->let_go();
   self.refuse(ECANCELED);

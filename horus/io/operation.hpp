@@ -16,6 +16,7 @@
 #include <horus/base/assert.hpp>
 #include <horus/base/intrusive_list.hpp>
 #include <horus/base/result.hpp>
+#include <horus/io/entry.hpp>
 #include <horus/io/in_flight.hpp>
 #include <horus/task/chain.hpp>
 

@@ -34,9 +34,6 @@ class PathOperation : public FileOperation<Self> {
 
  protected:
   PathOperation() noexcept : FileOperation<Self>(-1) {}
-  static std::uintptr_t address(const std::string& path) noexcept {
-    return reinterpret_cast<std::uintptr_t>(path.c_str());
-  }
 };
 
 class Unlink final : public PathOperation<Unlink> {
@@ -45,12 +42,7 @@ class Unlink final : public PathOperation<Unlink> {
   [[nodiscard]] std::uint64_t detours() const noexcept { return path_detours(folder_, path_.c_str()); }
   Unlink(int folder, const std::string& path, int flags = 0) noexcept
       : folder_(folder), path_(path), flags_(flags) {}
-  void prepare(io_uring_sqe& entry) const noexcept {
-    entry.opcode = IORING_OP_UNLINKAT;
-    entry.fd = folder_;
-    entry.addr = address(path_);
-    entry.unlink_flags = static_cast<std::uint32_t>(flags_);
-  }
+  void prepare(io_uring_sqe& entry) const noexcept { fill::unlink(entry, folder_, path_.c_str(), flags_); }
 
  private:
   int folder_;
@@ -64,10 +56,7 @@ class MakeDirectory final : public PathOperation<MakeDirectory> {
   [[nodiscard]] std::uint64_t detours() const noexcept { return path_detours(AT_FDCWD, path_.c_str()); }
   MakeDirectory(const std::string& path, mode_t mode) noexcept : path_(path), mode_(mode) {}
   void prepare(io_uring_sqe& entry) const noexcept {
-    entry.opcode = IORING_OP_MKDIRAT;
-    entry.fd = AT_FDCWD;
-    entry.addr = address(path_);
-    entry.len = mode_;
+    fill::make_directory(entry, AT_FDCWD, path_.c_str(), mode_);
   }
 
  private:
@@ -82,13 +71,7 @@ class Rename final : public PathOperation<Rename> {
     return path_detours(AT_FDCWD, from_.c_str()) | path_detours(AT_FDCWD, to_.c_str());
   }
   Rename(const std::string& from, const std::string& to) noexcept : from_(from), to_(to) {}
-  void prepare(io_uring_sqe& entry) const noexcept {
-    entry.opcode = IORING_OP_RENAMEAT;
-    entry.fd = AT_FDCWD;
-    entry.addr = address(from_);
-    entry.len = static_cast<std::uint32_t>(AT_FDCWD);
-    entry.addr2 = address(to_);
-  }
+  void prepare(io_uring_sqe& entry) const noexcept { fill::rename(entry, from_.c_str(), to_.c_str()); }
 
  private:
   const std::string& from_;
@@ -101,10 +84,7 @@ class MakeSymlink final : public PathOperation<MakeSymlink> {
   [[nodiscard]] std::uint64_t detours() const noexcept { return path_detours(AT_FDCWD, path_.c_str()); }
   MakeSymlink(const std::string& target, const std::string& path) noexcept : target_(target), path_(path) {}
   void prepare(io_uring_sqe& entry) const noexcept {
-    entry.opcode = IORING_OP_SYMLINKAT;
-    entry.fd = AT_FDCWD;
-    entry.addr = address(target_);
-    entry.addr2 = address(path_);
+    fill::make_symlink(entry, target_.c_str(), path_.c_str());
   }
 
  private:
@@ -121,11 +101,7 @@ class MakeLink final : public PathOperation<MakeLink> {
   MakeLink(const std::string& existing, const std::string& path) noexcept
       : existing_(existing), path_(path) {}
   void prepare(io_uring_sqe& entry) const noexcept {
-    entry.opcode = IORING_OP_LINKAT;
-    entry.fd = AT_FDCWD;
-    entry.addr = address(existing_);
-    entry.len = static_cast<std::uint32_t>(AT_FDCWD);
-    entry.addr2 = address(path_);
+    fill::make_link(entry, existing_.c_str(), path_.c_str());
   }
 
  private:
@@ -141,12 +117,7 @@ class StatusQuery final : public FileOperation<StatusQuery> {
   StatusQuery(int folder, const std::string& path, int flags) noexcept
       : FileOperation(-1), folder_(folder), path_(path), flags_(flags) {}
   void prepare(io_uring_sqe& entry) noexcept {
-    entry.opcode = IORING_OP_STATX;
-    entry.fd = folder_;
-    entry.addr = reinterpret_cast<std::uintptr_t>(path_.c_str());
-    entry.len = kStatusMask;
-    entry.off = reinterpret_cast<std::uintptr_t>(&raw_);
-    entry.statx_flags = static_cast<std::uint32_t>(flags_);
+    fill::status(entry, folder_, path_.c_str(), flags_, kStatusMask, raw_);
   }
   [[nodiscard]] Result<FileStatus> await_resume() const {
     if (result < 0) return path_failure(result, kName);

@@ -21,11 +21,8 @@ struct OpenFifo : OperationAwaiter<OpenFifo> {
   static constexpr const char* kName = "open";
   OpenFifo(const std::string& path, int flags) noexcept : path_(path), flags_(flags) {}
   void prepare(io_uring_sqe& entry) const noexcept {
-    entry.opcode = IORING_OP_OPENAT;
-    entry.fd = AT_FDCWD;
-    entry.addr = reinterpret_cast<std::uintptr_t>(path_.c_str());
     // Without O_NONBLOCK the open itself would wait for the other side, in a kernel thread that nothing can bound.
-    entry.open_flags = static_cast<std::uint32_t>(flags_ | O_NONBLOCK | O_CLOEXEC);
+    fill::open(entry, AT_FDCWD, path_.c_str(), flags_ | O_NONBLOCK | O_CLOEXEC, 0);
   }
   [[nodiscard]] int await_resume() const noexcept {
     if (result < 0) return result;
@@ -40,14 +37,14 @@ struct OpenFifo : OperationAwaiter<OpenFifo> {
 
 // From now on operations wait in the ring. The open file description is ours alone.
 Result<> make_blocking(int fd, const std::string& path) {
-  const int result = Reactor::current()->backend().use_fifo(fd);
+  const int result = Reactor::current()->system().use_fifo(fd);
   if (result == -EINVAL) return Error(EINVAL, "open", path + " (not a FIFO)");
   if (result < 0) return Error(-result, "open", path);
   return {};
 }
 
-Result<> make_fifo(Backend* backend, const std::string& path, unsigned mode) {
-  const int result = backend->make_fifo(path.c_str(), mode);
+Result<> make_fifo(System* system, const std::string& path, unsigned mode) {
+  const int result = system->make_fifo(path.c_str(), mode);
   if (result < 0) return Error(-result, "make the FIFO", path);
   return {};
 }
@@ -55,7 +52,7 @@ Result<> make_fifo(Backend* backend, const std::string& path, unsigned mode) {
 Result<Descriptor> copy_of(int fd, const char* name) {
   Reactor* reactor = Reactor::current();
   HORUS_ASSERT(reactor != nullptr, "a standard stream was opened on a thread that runs no reactor");
-  const int copy = reactor->backend().duplicate(fd);
+  const int copy = reactor->system().duplicate(fd);
   if (copy < 0) return Error(-copy, "open", name);
   return Descriptor(copy);
 }
@@ -66,7 +63,7 @@ Result<Pipe> make_pipe() {
   Reactor* reactor = Reactor::current();
   HORUS_ASSERT(reactor != nullptr, "a pipe was made on a thread that runs no reactor");
   int ends[2];
-  const int result = reactor->backend().pipe(ends, 0);
+  const int result = reactor->system().pipe(ends, 0);
   if (result < 0) return Error(-result, "make a pipe");
   return Pipe{PipeReader(Descriptor(ends[0]), "pipe"), PipeWriter(Descriptor(ends[1]), "pipe")};
 }
@@ -74,7 +71,7 @@ Result<Pipe> make_pipe() {
 Result<> PipeReader::set_room(std::size_t bytes) {
   Reactor* reactor = Reactor::current();
   if (!is_open() || reactor == nullptr) return Error(EBADF, "make room in", "a pipe that is not open");
-  const int result = reactor->backend().set_pipe_room(fd(), bytes);
+  const int result = reactor->system().set_pipe_room(fd(), bytes);
   if (result < 0) return Error(-result, "make room in", name());
   return {};
 }
@@ -96,8 +93,7 @@ Result<PipeWriter> standard_error() {
 }
 
 Task<Result<>> Fifo::create(std::string path, unsigned mode) {
-  auto made =
-      co_await offload_on(ThreadPool::files(), &make_fifo, &Reactor::current()->backend(), path, mode);
+  auto made = co_await offload_on(ThreadPool::files(), &make_fifo, &Reactor::current()->system(), path, mode);
   co_return made;
 }
 

@@ -19,13 +19,7 @@ struct PollAwaiter : OperationAwaiter<PollAwaiter> {
   static constexpr const char* kName = "poll";
   PollAwaiter(int descriptor, short events) noexcept : OperationAwaiter(descriptor), events_(events) {}
 
-  void prepare(io_uring_sqe& entry) const noexcept {
-    std::uint32_t mask = static_cast<std::uint16_t>(events_);
-    if constexpr (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__) mask <<= 16;  // the kernel reads two half words
-    entry.opcode = IORING_OP_POLL_ADD;
-    entry.fd = fd;
-    entry.poll32_events = mask;
-  }
+  void prepare(io_uring_sqe& entry) const noexcept { fill::poll(entry, fd, events_); }
   [[nodiscard]] Result<short> await_resume() const {
     if (result < 0) return failure();
     return static_cast<short>(result);

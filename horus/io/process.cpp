@@ -41,17 +41,17 @@ namespace {
 constexpr int kLastReapLimit_ms = 1000;  // a killed child at the end of its reactor
 
 // The seam of a child: its backend while this thread has a reactor, the system itself when that is gone.
-Backend* backend_here() noexcept {
+System* system_here() noexcept {
   Reactor* reactor = Reactor::current();
-  return reactor != nullptr ? &reactor->backend() : nullptr;
+  return reactor != nullptr ? &reactor->system() : nullptr;
 }
 int send_signal_to(int pidfd, int number) noexcept {
-  Backend* backend = backend_here();
-  return backend != nullptr ? backend->signal_process(pidfd, number)
-                            : detail::signal_system_process(pidfd, number);
+  System* system = system_here();
+  return system != nullptr ? system->signal_process(pidfd, number)
+                           : detail::signal_system_process(pidfd, number);
 }
 void wait_at_most(int pidfd, int limit_ms) noexcept {
-  if (Backend* backend = backend_here()) return backend->await_end(pidfd, limit_ms);
+  if (System* system = system_here()) return system->await_end(pidfd, limit_ms);
   detail::await_system_process(pidfd, limit_ms);
 }
 
@@ -59,9 +59,9 @@ void wait_at_most(int pidfd, int limit_ms) noexcept {
 // (ECHILD).
 Result<std::optional<ExitStatus>> reap(int pidfd, bool keep) noexcept {
   siginfo_t info{};
-  Backend* backend = backend_here();
+  System* system = system_here();
   const int result =
-      backend != nullptr ? backend->reap(pidfd, info, keep) : detail::reap_system_process(pidfd, info, keep);
+      system != nullptr ? system->reap(pidfd, info, keep) : detail::reap_system_process(pidfd, info, keep);
   if (result < 0) return Error(-result, "waitid");
   if (info.si_pid == 0) return std::optional<ExitStatus>();
   if (info.si_code == CLD_EXITED) return std::optional(ExitStatus::exited_with(info.si_status));
@@ -216,7 +216,7 @@ struct Wiring {
 
   // Moves a descriptor above 2, where no copy to 0, 1 or 2 can overwrite it.
   static Result<Descriptor> above_standard(int fd) noexcept {
-    const int copy = Reactor::current()->backend().duplicate(fd);
+    const int copy = Reactor::current()->system().duplicate(fd);
     if (copy < 0) return Error(-copy, "spawn");
     return Descriptor(copy);
   }
@@ -229,7 +229,7 @@ struct Wiring {
     }
     if (redirect.kind() != Redirect::Kind::pipe) return {};
     int ends[2];
-    const int result = Reactor::current()->backend().pipe(ends, 0);
+    const int result = Reactor::current()->system().pipe(ends, 0);
     if (result < 0) return Error(-result, "spawn");
     const bool child_reads = index == 0;
     ours[index] = Descriptor(ends[child_reads ? 1 : 0]);
@@ -245,10 +245,10 @@ struct Wiring {
 };
 
 // On the pool.
-void reap_on(Backend* backend, pid_t pid) { backend->reap_killed(pid); }
-Result<pid_t> spawn_on(Backend* backend, const ProcessOptions& options,
+void reap_on(System* system, pid_t pid) { system->reap_killed(pid); }
+Result<pid_t> spawn_on(System* system, const ProcessOptions& options,
                        const detail::StandardDescriptors& descriptors) {
-  return backend->spawn(options, descriptors);
+  return system->spawn(options, descriptors);
 }
 
 }  // namespace
@@ -266,13 +266,13 @@ Task<Result<Process>> Process::spawn(ProcessOptions options) {
   const detail::StandardDescriptors descriptors{wiring.theirs[0].get(), wiring.theirs[1].get(),
                                                 wiring.theirs[2].get()};
   const bool own_group = options.own_group;
-  Backend& backend = Reactor::current()->backend();
+  System& system = Reactor::current()->system();
   // A child that nothing can wait for must not be started: its place among the descriptors is taken first.
-  const int place = backend.event_fd(0, 0);
+  const int place = system.event_fd(0, 0);
   if (place < 0) co_return Error(-place, "spawn", program);
   // On a pool: this thread would stand still until the kernel has read the program from the disk.
-  auto pid = co_await offload_on(ThreadPool::spawns(), &spawn_on, &backend, std::move(options), descriptors);
-  static_cast<void>(backend.close_descriptor(place));
+  auto pid = co_await offload_on(ThreadPool::spawns(), &spawn_on, &system, std::move(options), descriptors);
+  system.close(place);
   if (!pid) {
     const bool not_tried = pid.error().operation() == std::string_view("offload");
     co_return not_tried ? pid.error().on("spawn", program) : pid.error();
@@ -283,12 +283,12 @@ Task<Result<Process>> Process::spawn(ProcessOptions options) {
   process.child_->program = program;
   process.child_->pid = *pid;
   process.child_->own_group = own_group;
-  process.child_->simulated = backend.has_virtual_clock();
-  const int pidfd = backend.open_process(*pid);
+  process.child_->simulated = system.world_process() != 0;
+  const int pidfd = system.open_process(*pid);
   if (pidfd < 0) {
     process.child_->lost = true;
-    static_cast<void>(backend.send_signal(*pid, SIGKILL, nullptr));
-    auto taken = co_await offload_on(ThreadPool::spawns(), &reap_on, &backend, *pid);
+    static_cast<void>(system.send_signal(*pid, SIGKILL, nullptr));
+    auto taken = co_await offload_on(ThreadPool::spawns(), &reap_on, &system, *pid);
     if (!taken) log_warning(taken.error().on("wait for", fmt::format("process {}", *pid)).message());
     co_return Error(-pidfd, "spawn", program + " (no pidfd)");
   }

@@ -21,7 +21,7 @@
 #include <fmt/format.h>
 
 #include <horus/base/above_standard.hpp>
-#include <horus/io/backend.hpp>
+#include <horus/io/system.hpp>
 
 namespace horus::io::detail {
 namespace {
@@ -197,20 +197,20 @@ void await_system_process(int pidfd, int limit_ms) noexcept {
 
 namespace horus::io {
 
-Result<pid_t> Backend::spawn(const ProcessOptions& options, const std::array<int, 3>& descriptors) {
+Result<pid_t> System::spawn(const ProcessOptions& options, const std::array<int, 3>& descriptors) {
   return detail::spawn_child(options, descriptors);
 }
-int Backend::open_process(pid_t pid) noexcept {
+int System::open_process(pid_t pid) noexcept {
   const int fd = above_standard(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   return fd < 0 ? -errno : fd;
 }
-int Backend::signal_process(int pidfd, int number) noexcept {
+int System::signal_process(int pidfd, int number) noexcept {
   return detail::signal_system_process(pidfd, number);
 }
-int Backend::reap(int pidfd, siginfo_t& info, bool keep) noexcept {
+int System::reap(int pidfd, siginfo_t& info, bool keep) noexcept {
   return detail::reap_system_process(pidfd, info, keep);
 }
-void Backend::reap_killed(pid_t pid) noexcept { ::waitpid(pid, nullptr, 0); }
-void Backend::await_end(int pidfd, int limit_ms) noexcept { detail::await_system_process(pidfd, limit_ms); }
+void System::reap_killed(pid_t pid) noexcept { ::waitpid(pid, nullptr, 0); }
+void System::await_end(int pidfd, int limit_ms) noexcept { detail::await_system_process(pidfd, limit_ms); }
 
 }  // namespace horus::io

@@ -52,7 +52,7 @@ class HORUS_API Provider {
     std::uint32_t events;  ///< EPOLL*
   };
 
-  /// What the seam leaves open, for a world that decides it by chance (backend.hpp: unspecified on purpose).
+  /// What the seam leaves open, for a world that decides it by chance (ring.hpp: unspecified on purpose).
   enum class Whim : std::uint8_t {
     end_multishot,       ///< this completion of a multishot is its last one
     no_buffers,          ///< a receive finds no provided buffer
@@ -111,6 +111,8 @@ class HORUS_API Provider {
   virtual bool cancel(BlockingOperation& operation) noexcept = 0;
   /// Waits until no thread touches any operation any more.
   virtual void wait_until_quiet() noexcept = 0;
+  /// CLOCK_MONOTONIC, nanoseconds.
+  [[nodiscard]] virtual std::int64_t now_ns() noexcept = 0;
   /// Those that have come back, linked through `next_remote`.
   virtual RemoteWork* take_finished() noexcept = 0;
 };

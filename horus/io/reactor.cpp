@@ -98,7 +98,7 @@ BackendChoice choice_of(const ReactorConfig& config) {
 
 std::atomic<BackendMaker> backend_maker{nullptr};
 
-std::unique_ptr<Backend> make_backend(const ReactorConfig& config) {
+Backend make_backend(const ReactorConfig& config) {
   if (const BackendMaker maker = backend_maker.load(std::memory_order_acquire);
       maker != nullptr && config.backend == BackendChoice::automatic) {
     return maker(config).or_throw();
@@ -147,18 +147,21 @@ BackendMaker set_backend_maker(BackendMaker maker) noexcept {
 
 Reactor::Reactor(const ReactorConfig& config) : Reactor(make_backend(checked(config)), config) {}
 
-Reactor::Reactor(std::unique_ptr<Backend> backend, const ReactorConfig& config)
+Reactor::Reactor(Backend backend, const ReactorConfig& config)
     : config_(checked(config)),
       backend_(std::move(backend)),
-      rings_(backend_->rings()),
+      ring_(backend_.ring.get()),
+      clock_(backend_.clock.get()),
+      system_(backend_.system.get()),
+      nature_(clock_->nature()),
+      rings_(ring_->rings()),
       sq_tail_(*rings_.sq_tail),
       sq_mask_(rings_.sq_entries - 1),
       cq_mask_(rings_.cq_entries - 1),
       // Not the size of the completion ring: thousands of idle receives are in flight without completing, and what
       // completes at once beyond the ring the kernel keeps.
       in_flight_limit_(config.max_in_flight),
-      virtual_clock_(backend_->has_virtual_clock()),
-      timers_(backend_->now_ns()),
+      timers_(clock_->now_ns()),
       mailbox_(config.mailbox_entries),
       arrivals_(std::make_unique<Arrivals>()),
       asleep_(arrivals_->asleep_),
@@ -193,16 +196,17 @@ Reactor::Reactor(std::unique_ptr<Backend> backend, const ReactorConfig& config)
     ::prctl(PR_SET_TIMERSLACK, config_.timer_slack_ns);
   }
   // Blocking: the ring would complete a read of a non-blocking descriptor at once.
-  wake_fd_ = backend_->event_fd(0, 0);
+  wake_fd_ = system_->event_fd(0, 0);
   if (wake_fd_ < 0) {
     const int code = -wake_fd_;
     leave_thread();
     throw Error(code, "eventfd");
   }
-  arrivals_->backend_ = backend_.get();
+  arrivals_->system_ = backend_.system;
   arrivals_->bell_ = wake_fd_;
+  arrivals_->ring_ = backend_.ring;
   arrivals_->generation_ = generation_;
-  if (!virtual_clock_) detail::list_reactor(*this);
+  if (system_->has_threads()) detail::list_reactor(*this);
 }
 
 // The thread goes on with the reactor before this one. One made since (`reactor = std::make_unique<Reactor>()`) stays
@@ -243,13 +247,13 @@ Reactor::~Reactor() {
     }
   }
   while (stopping_calls_.load(std::memory_order_acquire) != 0) ::sched_yield();
-  if (backend_leaked_) {
+  if (backend_leaked_ && system_->has_threads()) {
     // Whoever is still at work for it finds it as it was.
     keep_for_ever(std::move(arrivals_));
-    keep_for_ever(std::move(backend_));
+    keep_for_ever(std::make_unique<Backend>(std::move(backend_)));
     return;
   }
-  if (wake_fd_ >= 0) static_cast<void>(backend_->close_descriptor(wake_fd_));
+  if (wake_fd_ >= 0) static_cast<void>(ring_->close_descriptor(wake_fd_));
 }
 
 void Reactor::check_owner() const noexcept {
@@ -433,7 +437,7 @@ std::size_t Reactor::mix_ready() noexcept {
   std::vector<Ready*> all{first};
   for (; next != nullptr; next = ready_.pop()) all.push_back(next);
   for (std::size_t i = 0; i < all.size(); ++i) {
-    const std::uint64_t chosen = backend_->choose(all.size() - i);
+    const std::uint64_t chosen = clock_->choose(all.size() - i);
     std::swap(all[i], all[i + static_cast<std::size_t>(chosen)]);
     ready_.push(*all[i]);
   }
@@ -444,7 +448,7 @@ std::size_t Reactor::resume_ready() noexcept {
   std::size_t resumed = 0;
   std::size_t mixed = 0;  // how many of the first have been
   while (resumed < config_.resume_budget) {
-    if (virtual_clock_ && mixed-- == 0) [[unlikely]] {
+    if (nature_.mixes_ready && mixed-- == 0) [[unlikely]] {
       mixed = mix_ready();
       if (mixed-- == 0) break;
     }
@@ -511,10 +515,10 @@ void Reactor::submit_and_wait(std::int64_t deadline_ns) noexcept {
     return;
   }
   // Virtual time passes only while everybody sleeps: who spins for it would spin for ever.
-  if (config_.busy_poll > Duration::zero() && !virtual_clock_) {
+  if (config_.busy_poll > Duration::zero() && !nature_.only_asleep) {
     if (poll_until(deadline_ns, config_.busy_poll) || current_turn.clock_ns >= deadline_ns) return;
   }
-  const bool spin = config_.timer_spin > Duration::zero() && deadline_ns != kNever && !virtual_clock_;
+  const bool spin = config_.timer_spin > Duration::zero() && deadline_ns != kNever && !nature_.only_asleep;
   const std::int64_t wake_at = spin ? deadline_ns - config_.timer_spin.count() : deadline_ns;
   if (!spin || wake_at > now_ns()) sleep_until(wake_at);
   if (spin && ready_.empty()) static_cast<void>(poll_until(deadline_ns, Duration::max()));
@@ -530,7 +534,7 @@ void Reactor::sleep_until(std::int64_t deadline_ns) noexcept {
     const std::int64_t before = now_ns();
     enter(1, deadline_ns);
     const std::int64_t after = now_ns();
-    if (!virtual_clock_) {  // in a world each process has a clock of its own
+    if (!nature_.through_seam) {  // else this reactor's clock is its own
       current_turn.note_clock(after);
       woke_at_ns_ = after;
     }
@@ -596,7 +600,7 @@ int Reactor::enter(std::uint32_t min_complete, std::int64_t deadline_ns) noexcep
   horus::detail::count(counters_.enters);
   horus::detail::count(counters_.operations, fresh);
   counters_.in_flight.store(in_flight_, std::memory_order_relaxed);
-  const int result = backend_->enter(to_submit, min_complete, deadline_ns);
+  const int result = ring_->enter(to_submit, min_complete, deadline_ns);
   const std::uint32_t flags =
       std::atomic_ref(*const_cast<std::uint32_t*>(rings_.sq_flags)).load(std::memory_order_relaxed);
   if ((flags & IORING_SQ_CQ_OVERFLOW) != 0) [[unlikely]]
@@ -614,8 +618,7 @@ int Reactor::enter(std::uint32_t min_complete, std::int64_t deadline_ns) noexcep
 void Reactor::enter_failed(int result, std::int64_t rest_until) noexcept {
   if (result != -EAGAIN && result != -EBUSY && result != -ENOMEM) {
     HORUS_ASSERT(
-        false,
-        fmt::format("io backend {}: enter failed: {}", backend_->name(), describe_code(-result)).c_str());
+        false, fmt::format("io backend {}: enter failed: {}", ring_->name(), describe_code(-result)).c_str());
   }
   if (++enter_failures_ <= kFailuresBeforeRest) return;
   const std::int64_t now = now_ns();
@@ -625,11 +628,11 @@ void Reactor::enter_failed(int result, std::int64_t rest_until) noexcept {
         fmt::format("reactor: the kernel takes no operations (io backend {}, enter: {}, {} times in a row); "
                     "the loop tries again "
                     "every millisecond{}",
-                    backend_->name(), describe_code(-result), enter_failures_,
+                    ring_->name(), describe_code(-result), enter_failures_,
                     result == -ENOMEM ? " (out of memory? see the container's memory limit)" : ""));
   }
   const bool completed = std::atomic_ref(*rings_.cq_tail).load(std::memory_order_acquire) != *rings_.cq_head;
-  if (completed || virtual_clock_) return;
+  if (completed || nature_.only_asleep) return;
   const std::int64_t rest = std::min(kFailureRest_ns, rest_until - now);
   if (rest > 0) rest_for(rest);
 }
@@ -779,23 +782,19 @@ void Reactor::cancel(Operation& operation) noexcept {
   }
   if (operation.state != Operation::State::in_flight) return;
   io_uring_sqe& entry = urgent_entry();
-  entry.opcode = IORING_OP_ASYNC_CANCEL;
-  entry.fd = -1;
-  entry.addr = operation.user_data();
+  fill::cancel(entry, operation.user_data());
   entry.user_data = static_cast<std::uint64_t>(Tag::ignore);
 }
 
 void Reactor::cancel_handler(CompletionHandler& handler) noexcept {
   io_uring_sqe& entry = urgent_entry();
-  entry.opcode = IORING_OP_ASYNC_CANCEL;
-  entry.fd = -1;
-  entry.addr = reinterpret_cast<std::uintptr_t>(&handler) | static_cast<std::uint64_t>(Tag::handler);
+  fill::cancel(entry, reinterpret_cast<std::uintptr_t>(&handler) | static_cast<std::uint64_t>(Tag::handler));
   entry.user_data = static_cast<std::uint64_t>(Tag::ignore);
 }
 
 // False for a number that no descriptor has: such an entry fails by itself.
 bool Reactor::makes_place(int fd) noexcept {
-  if (backend_->status_flags(fd) < 0) return false;
+  if (system_->status_flags(fd) < 0) return false;
   named_.grow(fd);
   return true;
 }
@@ -880,9 +879,7 @@ void Reactor::drain() noexcept {
       reap();
       refill();
       io_uring_sqe& entry = urgent_entry();
-      entry.opcode = IORING_OP_ASYNC_CANCEL;
-      entry.fd = -1;
-      entry.cancel_flags = IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL;
+      fill::cancel_all(entry);
       entry.user_data = static_cast<std::uint64_t>(Tag::ignore);
       asked = true;
     }
@@ -926,24 +923,20 @@ void Arrivals::wake_if_asleep() noexcept {
   if (!asleep_.load(std::memory_order_relaxed) || !asleep_.exchange(false, std::memory_order_acquire)) return;
   if (generation_ != process_generation.load(std::memory_order_relaxed)) return;
   if (by_bell_.load(std::memory_order_relaxed) ||
-      !backend_->send_completion(static_cast<std::uint64_t>(Tag::ignore)))
-    backend_->ring(bell_, 1);
+      !ring_->send_completion(static_cast<std::uint64_t>(Tag::ignore)))
+    system_->add_to_event(bell_, 1);
 }
 
-void Reactor::signal_wake() noexcept { backend_->ring(wake_fd_, 1); }
+void Reactor::signal_wake() noexcept { system_->add_to_event(wake_fd_, 1); }
 
 void Reactor::arm_wake() noexcept {
   if (wake_.armed) return;
   wake_.armed = true;
   submit_handler(wake_, [this](io_uring_sqe& entry) {
-    entry.fd = wake_fd_;
     if (embedding_) {  // then it is non-blocking, and a read would complete at once
-      entry.opcode = IORING_OP_POLL_ADD;
-      entry.poll32_events = POLLIN;
+      fill::poll(entry, wake_fd_, POLLIN);
     } else {
-      entry.opcode = IORING_OP_READ;
-      entry.addr = reinterpret_cast<std::uintptr_t>(&wake_.count);
-      entry.len = sizeof wake_.count;
+      fill::read(entry, wake_fd_, &wake_.count, sizeof wake_.count, 0);
     }
   });
 }

@@ -68,7 +68,7 @@ class HORUS_API Reactor {
  public:
   explicit Reactor(const ReactorConfig& config = {});
   /// Over a given backend (a simulator, a fault injector).
-  Reactor(std::unique_ptr<Backend> backend, const ReactorConfig& config);
+  Reactor(Backend backend, const ReactorConfig& config);
   Reactor(const Reactor&) = delete;
   Reactor& operator=(const Reactor&) = delete;
   /// Cancels what is left and waits for it, at most `drain_limit`; then names what did not end and leaks its ring.
@@ -155,20 +155,22 @@ class HORUS_API Reactor {
 
   /// A snapshot. Any thread.
   [[nodiscard]] Statistics statistics() const noexcept;
-  [[nodiscard]] const char* backend_name() const noexcept { return backend_->name(); }
-  [[nodiscard]] Backend& backend() noexcept { return *backend_; }
+  [[nodiscard]] const char* backend_name() const noexcept { return ring_->name(); }
+  [[nodiscard]] Ring& ring() noexcept { return *ring_; }
+  [[nodiscard]] Clock& clock() noexcept { return *clock_; }
+  [[nodiscard]] System& system() noexcept { return *system_; }
   [[nodiscard]] const ReactorConfig& config() const noexcept { return config_; }
-  /// A tick of `node` begins, in a world where code takes no time by itself: see Backend::spend.
+  /// A tick of `node` begins, in a world where code takes no time by itself: see Clock::spend.
   void spend(std::string_view node) noexcept {
-    if (virtual_clock_) [[unlikely]]
-      backend_->spend(node);
+    if (nature_.through_seam) [[unlikely]]
+      clock_->spend(node);
   }
   void set_timer_spin(Duration margin) noexcept { config_.timer_spin = margin; }
   void set_busy_poll(Duration window) noexcept { config_.busy_poll = window; }
 
-  /// CLOCK_MONOTONIC, nanoseconds, as this reactor's backend tells it.
+  /// CLOCK_MONOTONIC, nanoseconds, as this reactor's clock tells it.
   [[nodiscard]] std::int64_t now_ns() noexcept {
-    return virtual_clock_ ? backend_->now_ns() : monotonic_ns();
+    return nature_.through_seam ? clock_->now_ns() : monotonic_ns();
   }
 
   // --- For awaiters -------------------------------------------------------------------------------------------------
@@ -316,14 +318,17 @@ class HORUS_API Reactor {
   Scope& background();
 
   ReactorConfig config_;
-  std::unique_ptr<Backend> backend_;
+  Backend backend_;
+  Ring* const ring_;  // its parts
+  Clock* const clock_;
+  System* const system_;
+  const Clock::Nature nature_;
   Rings rings_;
   std::uint32_t sq_tail_ = 0;
   std::uint32_t sq_mask_ = 0;
   std::uint32_t cq_mask_ = 0;
   std::uint32_t in_flight_ = 0;
   std::uint32_t in_flight_limit_ = 0;
-  const bool virtual_clock_;
   bool reaping_ = false;
   bool closing_ = false;         // the closer wants the next turn
   bool backend_leaked_ = false;  // operations in it did not end
@@ -452,7 +457,5 @@ inline std::int64_t now_ns() noexcept {
   io::Reactor* reactor = io::Reactor::current();
   return reactor != nullptr ? reactor->now_ns() : monotonic_ns();
 }
-/// UTC in nanoseconds since 1970, as this thread's reactor tells it, for stamps that people read; it may jump.
-HORUS_API std::int64_t wall_clock_ns() noexcept;
 
 }  // namespace horus

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 
 #include <unistd.h>
 
@@ -65,7 +66,8 @@ class RemoteList {
   std::atomic<std::uint32_t> away_{0};
 };
 
-class Backend;
+class Ring;
+class System;
 
 /// Where a reactor's work that is away on other threads comes back to. It is apart from the reactor because it stays
 /// when that ends while something is still away: a call that hangs must not hold up the end, nor write into freed memory.
@@ -87,7 +89,8 @@ class HORUS_API Arrivals {
   RemoteList list_;
   std::atomic<bool> asleep_{false};   // whoever has something for the reactor has to wake it
   std::atomic<bool> by_bell_{false};  // and that by ringing: nobody waits in the ring alone
-  Backend* backend_ = nullptr;
+  std::shared_ptr<Ring> ring_;
+  std::shared_ptr<System> system_;
   int bell_ = -1;
   std::uint64_t generation_ = 0;  // of the process: a child of fork() has no business in its parent's ring
 };

@@ -64,14 +64,14 @@ Result<std::vector<Address>> ask_system(const std::string& host, std::uint16_t p
 }
 
 // On a pool thread, or wherever a simulated world runs it.
-Result<std::vector<Address>> look_up_on(Backend* backend, const std::string& host, std::uint16_t port) {
-  return backend->look_up(host, port);
+Result<std::vector<Address>> look_up_on(System* system, const std::string& host, std::uint16_t port) {
+  return system->look_up(host, port);
 }
 
 }  // namespace
 
-Backend::NameLookUp Backend::name_look_up() noexcept { return &ask_system; }
-Result<std::vector<Address>> Backend::look_up(const std::string& host, std::uint16_t port) {
+System::NameLookUp System::name_look_up() noexcept { return &ask_system; }
+Result<std::vector<Address>> System::look_up(const std::string& host, std::uint16_t port) {
   return ask_system(host, port);
 }
 
@@ -81,8 +81,8 @@ Task<Result<std::vector<Address>>> resolve(std::string host, std::uint16_t port)
     co_return Error(EINVAL, "resolve", "(a host name with a zero byte)");
   auto numeric = Address::ip(host, port);
   if (numeric) co_return std::vector<Address>{*numeric};
-  Backend& backend = Reactor::current()->backend();
-  if (const Backend::NameLookUp function = backend.name_look_up()) {
+  System& system = Reactor::current()->system();
+  if (const System::NameLookUp function = system.name_look_up()) {
     detail::LookUpAwaiter looking(function, host);
     auto found = co_await looking;
     if (found) {
@@ -90,7 +90,7 @@ Task<Result<std::vector<Address>>> resolve(std::string host, std::uint16_t port)
     }
     co_return found;
   }
-  auto addresses = co_await offload_on(ThreadPool::names(), &look_up_on, &backend, host, port);
+  auto addresses = co_await offload_on(ThreadPool::names(), &look_up_on, &system, host, port);
   if (!addresses && addresses.error().operation() == std::string_view("offload")) {
     co_return addresses.error().on("resolve", host);
   }

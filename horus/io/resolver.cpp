@@ -19,8 +19,8 @@ namespace horus::io::detail {
 
 // One question to the system's resolver. It belongs to the pool from its start to its end, whoever still waits.
 struct LookUp : ThreadPool::Job {
-  LookUp(Backend::NameLookUp asked, std::string name) : function(asked), host(std::move(name)) {}
-  Backend::NameLookUp function;
+  LookUp(System::NameLookUp asked, std::string name) : function(asked), host(std::move(name)) {}
+  System::NameLookUp function;
   std::string host;
   std::vector<std::shared_ptr<Answer>> waiting;  // under the resolver's mutex
 };

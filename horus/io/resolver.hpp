@@ -13,8 +13,8 @@
 #include <horus/base/export.hpp>
 #include <horus/base/result.hpp>
 #include <horus/io/address.hpp>
-#include <horus/io/backend.hpp>
 #include <horus/io/lookout.hpp>
+#include <horus/io/system.hpp>
 #include <horus/task/chain.hpp>
 
 namespace horus::io::detail {
@@ -34,7 +34,7 @@ struct Answer {
 /// Errors: those of the look-up; EAGAIN (too many look-ups hang already); ECANCELED, at once.
 class LookUpAwaiter : public Waiter {
  public:
-  LookUpAwaiter(Backend::NameLookUp function, const std::string& host) noexcept
+  LookUpAwaiter(System::NameLookUp function, const std::string& host) noexcept
       : Waiter(&kKind), function_(function), host_(host) {}
   static constexpr bool await_ready() noexcept { return false; }
   template <class Promise>
@@ -51,7 +51,7 @@ class LookUpAwaiter : public Waiter {
   static void describe(const Waiter& waiter, std::string& line);
   static const WaitKind kKind;
 
-  Backend::NameLookUp function_;
+  System::NameLookUp function_;
   const std::string& host_;
   std::shared_ptr<Answer> answer_;
   int refused_ = ECANCELED;  // errno; 0: answered

@@ -23,11 +23,8 @@ struct OpenTerminal : OperationAwaiter<OpenTerminal> {
   static constexpr const char* kName = "open";
   explicit OpenTerminal(const std::string& path) noexcept : path_(path) {}
   void prepare(io_uring_sqe& entry) const noexcept {
-    entry.opcode = IORING_OP_OPENAT;
-    entry.fd = AT_FDCWD;
-    entry.addr = reinterpret_cast<std::uintptr_t>(path_.c_str());
     // O_NONBLOCK: not waiting for a carrier. O_NOCTTY: the line's hang-up and Ctrl-C are not ours.
-    entry.open_flags = O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC;
+    fill::open(entry, AT_FDCWD, path_.c_str(), O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC, 0);
   }
   [[nodiscard]] int await_resume() const noexcept {
     if (result < 0) return result;
@@ -42,7 +39,7 @@ struct OpenTerminal : OperationAwaiter<OpenTerminal> {
 // ≥ 0, or -errno. Nothing when the reactor is gone: the port has died with it.
 int control(int fd, unsigned long request, void* argument = nullptr) noexcept {
   Reactor* reactor = Reactor::current();
-  return reactor != nullptr ? reactor->backend().control_device(fd, request, argument) : -EBADF;
+  return reactor != nullptr ? reactor->system().control_device(fd, request, argument) : -EBADF;
 }
 
 Error refuse(const std::string& path, std::string_view why) {

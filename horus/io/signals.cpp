@@ -19,12 +19,7 @@ namespace {
 struct ReadSignal : OperationAwaiter<ReadSignal> {
   static constexpr const char* kName = "signalfd";
   ReadSignal(int descriptor, signalfd_siginfo& info) noexcept : OperationAwaiter(descriptor), info_(info) {}
-  void prepare(io_uring_sqe& entry) const noexcept {
-    entry.opcode = IORING_OP_READ;
-    entry.fd = fd;
-    entry.addr = reinterpret_cast<std::uintptr_t>(&info_);
-    entry.len = sizeof info_;
-  }
+  void prepare(io_uring_sqe& entry) const noexcept { fill::read(entry, fd, &info_, sizeof info_, 0); }
   [[nodiscard]] int await_resume() const noexcept { return result; }
 
  private:
@@ -41,14 +36,14 @@ std::string signal_name(int number) {
 
 pid_t process_id() noexcept {
   Reactor* reactor = Reactor::current();
-  return reactor != nullptr ? reactor->backend().process_id() : ::getpid();
+  return reactor != nullptr ? reactor->system().process_id() : ::getpid();
 }
 
 namespace {
 
 Result<> send(pid_t pid, int number, const std::int32_t* value) {
   Reactor* reactor = Reactor::current();
-  const int result = reactor != nullptr ? reactor->backend().send_signal(pid, number, value)
+  const int result = reactor != nullptr ? reactor->system().send_signal(pid, number, value)
                                         : detail::send_system_signal(pid, number, value);
   if (result < 0) return Error(-result, "kill", fmt::format("process {} with {}", pid, signal_name(number)));
   return {};
@@ -69,9 +64,9 @@ SignalSet::SignalSet(const std::vector<int>& numbers) : owner_(::pthread_self())
     claim_.numbers |= SignalClaim::bit(number);
   }
   Reactor* reactor = Reactor::current();
-  simulated_ = reactor != nullptr && reactor->backend().has_virtual_clock();
+  simulated_ = reactor != nullptr && reactor->system().world_process() != 0;
   const int fd =
-      reactor != nullptr ? reactor->backend().claim_signals(claim_) : detail::claim_system_signals(claim_);
+      reactor != nullptr ? reactor->system().claim_signals(claim_) : detail::claim_system_signals(claim_);
   if (fd == -EBUSY) {
     throw Error(
         EBUSY, "wait for a signal",
@@ -86,7 +81,7 @@ SignalSet::~SignalSet() {
                "a SignalSet must die on the thread that made it");
   Reactor* reactor = Reactor::current();
   if (reactor != nullptr) {
-    reactor->backend().release_signals(claim_);
+    reactor->system().release_signals(claim_);
   } else if (!simulated_) {
     detail::release_system_signals(claim_);
   }

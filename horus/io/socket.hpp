@@ -15,7 +15,7 @@
 namespace horus::io::detail {
 
 /// The backend of this thread's reactor. `what` is told to whoever has none.
-Backend& current_backend();
+System& current_system();
 
 Result<Descriptor> open_socket(const Address& address, int type, const char* operation);
 Result<> set_socket_option(int fd, int level, int option, int value, const char* operation,
@@ -30,12 +30,7 @@ class ConnectSocket : public OperationAwaiter<ConnectSocket> {
  public:
   static constexpr const char* kName = "connect";
   ConnectSocket(int descriptor, const Address& peer) noexcept : OperationAwaiter(descriptor), peer_(peer) {}
-  void prepare(io_uring_sqe& entry) const noexcept {
-    entry.opcode = IORING_OP_CONNECT;
-    entry.fd = fd;
-    entry.addr = reinterpret_cast<std::uintptr_t>(peer_.data());
-    entry.off = peer_.size();
-  }
+  void prepare(io_uring_sqe& entry) const noexcept { fill::connect(entry, fd, peer_.data(), peer_.size()); }
   [[nodiscard]] std::int32_t await_resume() const noexcept { return result == -EINTR ? -ECANCELED : result; }
 
  private:

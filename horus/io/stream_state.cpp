@@ -85,8 +85,8 @@ Task<std::int32_t> transfer_with_terminal(StreamHold state, bool write, std::spa
     auto ready = wait_until(state, write ? POLLOUT : POLLIN);
     const std::int32_t failed = co_await ready;
     if (failed != 0) co_return failed;
-    const ssize_t moved = Reactor::current()->backend().transfer_now(state->fd(), parts.data(),
-                                                                     static_cast<int>(parts.size()), write);
+    const ssize_t moved = Reactor::current()->system().transfer_now(state->fd(), parts.data(),
+                                                                    static_cast<int>(parts.size()), write);
     if (moved != -EAGAIN && moved != -EINTR) co_return static_cast<std::int32_t>(moved);
     try {
       co_await horus::sleep(rest);

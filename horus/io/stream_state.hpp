@@ -123,11 +123,12 @@ class Receive : public OperationAwaiter<Receive> {
   Receive(const StreamState& state, MutableBytes into) noexcept
       : OperationAwaiter(state.fd()), into_(into), socket_(state.socket) {}
   static void fill(io_uring_sqe& entry, bool socket, int fd, MutableBytes into) noexcept {
-    entry.opcode = socket ? IORING_OP_RECV : IORING_OP_READ;
-    entry.fd = fd;
-    entry.addr = reinterpret_cast<std::uintptr_t>(into.data());
-    entry.len = static_cast<std::uint32_t>(into.size() < kMaxTransfer ? into.size() : kMaxTransfer);
-    if (!socket) entry.off = static_cast<std::uint64_t>(-1);
+    const auto size = static_cast<std::uint32_t>(into.size() < kMaxTransfer ? into.size() : kMaxTransfer);
+    if (socket) {
+      fill::receive(entry, fd, into.data(), size);
+    } else {
+      fill::read(entry, fd, into.data(), size, fill::kOwnPosition);
+    }
   }
   void prepare(io_uring_sqe& entry) const noexcept { fill(entry, socket_, fd, into_); }
   [[nodiscard]] std::int32_t await_resume() const noexcept { return transferred(result); }
@@ -143,14 +144,11 @@ class Send : public OperationAwaiter<Send> {
   Send(const StreamState& state, Bytes bytes) noexcept
       : OperationAwaiter(state.fd()), bytes_(bytes), socket_(state.socket) {}
   static void fill(io_uring_sqe& entry, bool socket, int fd, Bytes bytes) noexcept {
-    entry.opcode = socket ? IORING_OP_SEND : IORING_OP_WRITE;
-    entry.fd = fd;
-    entry.addr = reinterpret_cast<std::uintptr_t>(bytes.data());
-    entry.len = static_cast<std::uint32_t>(bytes.size() < kMaxTransfer ? bytes.size() : kMaxTransfer);
+    const auto size = static_cast<std::uint32_t>(bytes.size() < kMaxTransfer ? bytes.size() : kMaxTransfer);
     if (socket) {
-      entry.msg_flags = MSG_WAITALL | MSG_NOSIGNAL;
+      fill::send(entry, fd, bytes.data(), size, MSG_WAITALL | MSG_NOSIGNAL);
     } else {
-      entry.off = static_cast<std::uint64_t>(-1);
+      fill::write(entry, fd, bytes.data(), size, fill::kOwnPosition);
     }
   }
   void prepare(io_uring_sqe& entry) const noexcept { fill(entry, socket_, fd, bytes_); }
@@ -168,11 +166,11 @@ class MessageTransfer : public OperationAwaiter<MessageTransfer> {
   MessageTransfer(int descriptor, bool send, msghdr& message, std::uint32_t message_flags) noexcept
       : OperationAwaiter(descriptor), message_(message), message_flags_(message_flags), send_(send) {}
   void prepare(io_uring_sqe& entry) const noexcept {
-    entry.opcode = send_ ? IORING_OP_SENDMSG : IORING_OP_RECVMSG;
-    entry.fd = fd;
-    entry.addr = reinterpret_cast<std::uintptr_t>(&message_);
-    entry.len = 1;
-    entry.msg_flags = message_flags_;
+    if (send_) {
+      fill::send_message(entry, fd, message_, message_flags_);
+    } else {
+      fill::receive_message(entry, fd, message_, message_flags_);
+    }
   }
   [[nodiscard]] std::int32_t await_resume() const noexcept { return transferred(result); }
 
@@ -191,18 +189,16 @@ class VectorTransfer : public OperationAwaiter<VectorTransfer> {
     message_.msg_iov = parts.data();
     message_.msg_iovlen = parts.size();
   }
-  void prepare(io_uring_sqe& entry) const noexcept {
-    entry.fd = fd;
-    if (socket_) {
-      entry.opcode = write_ ? IORING_OP_SENDMSG : IORING_OP_RECVMSG;
-      entry.addr = reinterpret_cast<std::uintptr_t>(&message_);
-      entry.len = 1;
-      if (write_) entry.msg_flags = MSG_WAITALL | MSG_NOSIGNAL;
+  void prepare(io_uring_sqe& entry) noexcept {
+    const auto count = static_cast<std::uint32_t>(parts_.size());
+    if (socket_ && write_) {
+      fill::send_message(entry, fd, message_, MSG_WAITALL | MSG_NOSIGNAL);
+    } else if (socket_) {
+      fill::receive_message(entry, fd, message_, 0);
+    } else if (write_) {
+      fill::write_vectors(entry, fd, parts_.data(), count, fill::kOwnPosition);
     } else {
-      entry.opcode = write_ ? IORING_OP_WRITEV : IORING_OP_READV;
-      entry.addr = reinterpret_cast<std::uintptr_t>(parts_.data());
-      entry.len = static_cast<std::uint32_t>(parts_.size());
-      entry.off = static_cast<std::uint64_t>(-1);
+      fill::read_vectors(entry, fd, parts_.data(), count, fill::kOwnPosition);
     }
   }
   [[nodiscard]] std::int32_t await_resume() const noexcept { return transferred(result); }

@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 #include <horus/base/above_standard.hpp>
-#include <horus/io/backend.hpp>
 #include <horus/io/signal_claim.hpp>
+#include <horus/io/system.hpp>
 
 namespace horus::io {
 namespace {
@@ -123,11 +123,11 @@ int detail::send_system_signal(pid_t pid, int number, const std::int32_t* value)
   return ::sigqueue(pid, number, with) < 0 ? -errno : 0;
 }
 
-int Backend::claim_signals(SignalClaim& claim) noexcept { return detail::claim_system_signals(claim); }
-void Backend::release_signals(const SignalClaim& claim) noexcept { detail::release_system_signals(claim); }
-int Backend::send_signal(pid_t pid, int number, const std::int32_t* value) noexcept {
+int System::claim_signals(SignalClaim& claim) noexcept { return detail::claim_system_signals(claim); }
+void System::release_signals(const SignalClaim& claim) noexcept { detail::release_system_signals(claim); }
+int System::send_signal(pid_t pid, int number, const std::int32_t* value) noexcept {
   return detail::send_system_signal(pid, number, value);
 }
-pid_t Backend::process_id() noexcept { return ::getpid(); }
+pid_t System::process_id() noexcept { return ::getpid(); }
 
 }  // namespace horus::io

@@ -129,7 +129,7 @@ Task<Result<TcpStream>> TcpStream::connect_one(const Address& address, const Con
   if (!socket) co_return socket.error();
   if (options.local) {
     const int bound =
-        detail::current_backend().bind(socket->get(), options.local->data(), options.local->size());
+        detail::current_system().bind(socket->get(), options.local->data(), options.local->size());
     if (bound < 0) co_return Error(-bound, "bind", options.local->to_string());
   }
   detail::ConnectSocket connecting(socket->get(), address);

@@ -12,23 +12,18 @@
 namespace horus::io {
 namespace {
 
-Backend& backend() {
+System& system() {
   Reactor* reactor = Reactor::current();
   HORUS_ASSERT(reactor != nullptr,
                "a socket was used on a thread that runs no reactor (do it inside a task, or make a "
                "horus::io::Reactor first)");
-  return reactor->backend();
+  return reactor->system();
 }
 
 struct ConnectDatagram : OperationAwaiter<ConnectDatagram> {
   static constexpr const char* kName = "connect";
   ConnectDatagram(int descriptor, const Address& peer) noexcept : OperationAwaiter(descriptor), peer_(peer) {}
-  void prepare(io_uring_sqe& entry) const noexcept {
-    entry.opcode = IORING_OP_CONNECT;
-    entry.fd = fd;
-    entry.addr = reinterpret_cast<std::uintptr_t>(peer_.data());
-    entry.off = peer_.size();
-  }
+  void prepare(io_uring_sqe& entry) const noexcept { fill::connect(entry, fd, peer_.data(), peer_.size()); }
   [[nodiscard]] Result<> await_resume() const {
     if (result < 0) return failure(peer_.to_string());
     return {};
@@ -38,11 +33,11 @@ struct ConnectDatagram : OperationAwaiter<ConnectDatagram> {
   const Address& peer_;  // the caller's, in its frame
 };
 
-Result<Address> address_of(int fd, int (Backend::*ask)(int, sockaddr*, socklen_t*) noexcept,
+Result<Address> address_of(int fd, int (System::*ask)(int, sockaddr*, socklen_t*) noexcept,
                            const char* operation) {
   Address address;
   socklen_t size = Address::capacity;
-  const int result = (backend().*ask)(fd, address.room(), &size);
+  const int result = (system().*ask)(fd, address.room(), &size);
   if (result < 0) return Error(-result, operation);
   address.set_size(size);
   return address;
@@ -58,8 +53,8 @@ Result<unsigned> interface_index(const std::string& interface, const char* opera
 }  // namespace
 
 std::string detail::describe_datagram_socket(int fd) {
-  auto where = address_of(fd, &Backend::peer_address, "");
-  if (!where) where = address_of(fd, &Backend::local_address, "");
+  auto where = address_of(fd, &System::peer_address, "");
+  if (!where) where = address_of(fd, &System::local_address, "");
   return where ? where->to_string() : fmt::format("fd {}", fd);
 }
 
@@ -73,7 +68,7 @@ Result<UdpSocket> UdpSocket::open(int family, const UdpOptions& options) {
   if (family != AF_INET && family != AF_INET6) {
     return Error(EAFNOSUPPORT, "open a UDP socket", "(an IPv4 or IPv6 address was expected)");
   }
-  const int fd = backend().socket(family, SOCK_DGRAM, 0);
+  const int fd = system().socket(family, SOCK_DGRAM, 0);
   if (fd < 0) return Error(-fd, "open a UDP socket");
   UdpSocket socket(Descriptor(fd), family);
   struct Option {
@@ -98,7 +93,7 @@ Result<UdpSocket> UdpSocket::open(int family, const UdpOptions& options) {
 Result<UdpSocket> UdpSocket::bind(const Address& local, const UdpOptions& options) {
   auto socket = open(local.family(), options);
   if (!socket) return socket.error().on("bind", local.to_string());
-  const int result = backend().bind(socket->fd(), local.data(), local.size());
+  const int result = system().bind(socket->fd(), local.data(), local.size());
   if (result < 0) return Error(-result, "bind", local.to_string());
   return socket;
 }
@@ -132,7 +127,7 @@ Task<Result<>> UdpSocket::connect_to(Address peer) {
 }
 
 Result<> UdpSocket::set(int level, int option, const void* value, socklen_t size, const char* operation) {
-  const int result = backend().set_option(descriptor_.get(), level, option, value, size);
+  const int result = system().set_option(descriptor_.get(), level, option, value, size);
   if (result < 0) return Error(-result, operation);
   return {};
 }
@@ -191,10 +186,10 @@ Result<> UdpSocket::set_broadcast(bool on) {
 }
 
 Result<Address> UdpSocket::local_address() const {
-  return address_of(descriptor_.get(), &Backend::local_address, "getsockname");
+  return address_of(descriptor_.get(), &System::local_address, "getsockname");
 }
 Result<Address> UdpSocket::peer_address() const {
-  return address_of(descriptor_.get(), &Backend::peer_address, "getpeername");
+  return address_of(descriptor_.get(), &System::peer_address, "getpeername");
 }
 
 Task<Result<>> UdpSocket::close() { return io::close(std::move(descriptor_)); }

@@ -79,10 +79,7 @@ struct ReceiveDatagram : OperationAwaiter<ReceiveDatagram> {
     message_.msg_namelen = Address::capacity;
     message_.msg_iov = &vector_;
     message_.msg_iovlen = 1;
-    entry.opcode = IORING_OP_RECVMSG;
-    entry.fd = fd;
-    entry.addr = reinterpret_cast<std::uintptr_t>(&message_);
-    entry.len = 1;
+    fill::receive_message(entry, fd, message_, 0);
   }
   [[nodiscard]] Result<Datagram> await_resume() {
     if (result < 0) [[unlikely]]
@@ -114,11 +111,7 @@ struct SendDatagram : OperationAwaiter<SendDatagram> {
     }
     message_.msg_iov = &vector_;
     message_.msg_iovlen = 1;
-    entry.opcode = IORING_OP_SENDMSG;
-    entry.fd = fd;
-    entry.addr = reinterpret_cast<std::uintptr_t>(&message_);
-    entry.len = 1;
-    entry.msg_flags = MSG_NOSIGNAL;
+    fill::send_message(entry, fd, message_, MSG_NOSIGNAL);
   }
   [[nodiscard]] Result<std::size_t> await_resume() const {
     if (result < 0) [[unlikely]] {

@@ -24,12 +24,7 @@ class KindOfPath : public OperationAwaiter<KindOfPath> {
   static constexpr const char* kName = "stat";
   explicit KindOfPath(const char* path) noexcept : path_(path) {}
   void prepare(io_uring_sqe& entry) noexcept {
-    entry.opcode = IORING_OP_STATX;
-    entry.fd = AT_FDCWD;
-    entry.addr = reinterpret_cast<std::uintptr_t>(path_);
-    entry.off = reinterpret_cast<std::uintptr_t>(&status_);
-    entry.len = STATX_TYPE;
-    entry.statx_flags = AT_SYMLINK_NOFOLLOW;
+    fill::status(entry, AT_FDCWD, path_, AT_SYMLINK_NOFOLLOW, STATX_TYPE, status_);
   }
   [[nodiscard]] bool await_resume() const noexcept { return result == 0 && S_ISSOCK(status_.stx_mode); }
 
@@ -43,11 +38,7 @@ class Unlink : public OperationAwaiter<Unlink> {
  public:
   static constexpr const char* kName = "unlink";
   explicit Unlink(const char* path) noexcept : path_(path) {}
-  void prepare(io_uring_sqe& entry) const noexcept {
-    entry.opcode = IORING_OP_UNLINKAT;
-    entry.fd = AT_FDCWD;
-    entry.addr = reinterpret_cast<std::uintptr_t>(path_);
-  }
+  void prepare(io_uring_sqe& entry) const noexcept { fill::unlink(entry, AT_FDCWD, path_, 0); }
   [[nodiscard]] std::int32_t await_resume() const noexcept { return result; }
 
  private:
@@ -102,7 +93,7 @@ Task<Result<UnixStream>> UnixStream::connect_to(Address address, Duration timeou
 
 Result<std::pair<UnixStream, UnixStream>> UnixStream::pair() {
   int ends[2];
-  const int result = detail::current_backend().socket_pair(ends, AF_UNIX, SOCK_STREAM);
+  const int result = detail::current_system().socket_pair(ends, AF_UNIX, SOCK_STREAM);
   if (result < 0) return Error(-result, "socket pair");
   return std::pair(UnixStream(Descriptor(ends[0]), {}, "a socket pair"),
                    UnixStream(Descriptor(ends[1]), {}, "a socket pair"));

@@ -113,7 +113,7 @@ Result<UnixDatagram> UnixDatagram::bind(std::string_view name) {
 Result<UnixDatagram> UnixDatagram::bind(const Address& address) {
   auto socket = open_datagram(address);
   if (!socket) return socket.error();
-  const int bound = detail::current_backend().bind(socket->get(), address.data(), address.size());
+  const int bound = detail::current_system().bind(socket->get(), address.data(), address.size());
   if (bound < 0) return Error(-bound, "bind", address.to_string());
   auto local = detail::local_address_of(socket->get());
   if (!local) return local.error();
@@ -130,7 +130,7 @@ Result<UnixDatagram> UnixDatagram::open() {
 
 Result<std::pair<UnixDatagram, UnixDatagram>> UnixDatagram::pair() {
   int ends[2];
-  const int result = detail::current_backend().socket_pair(ends, AF_UNIX, SOCK_DGRAM);
+  const int result = detail::current_system().socket_pair(ends, AF_UNIX, SOCK_DGRAM);
   if (result < 0) return Error(-result, "socket pair");
   return std::pair(UnixDatagram(Descriptor(ends[0]), "a socket pair"),
                    UnixDatagram(Descriptor(ends[1]), "a socket pair"));

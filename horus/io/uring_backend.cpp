@@ -44,9 +44,9 @@ bool is_in_time_namespace() noexcept {
 // The memory of a ring that has gone may be the next one's, on another thread.
 constinit char ring_memory = 0;
 
-class UringBackend final : public Backend {
+class UringRing final : public Ring {
  public:
-  ~UringBackend() override {
+  ~UringRing() override {
     tsan_release(&ring_memory);
     if (ring_.ring_fd >= 0) ::io_uring_queue_exit(&ring_);
     if (event_fd_ >= 0) ::close(event_fd_);
@@ -122,7 +122,7 @@ class UringBackend final : public Backend {
   std::atomic<bool> takes_messages_{true};  // the same
 };
 
-int UringBackend::set_up(const ReactorConfig& config) noexcept {
+int UringRing::set_up(const ReactorConfig& config) noexcept {
   ring_.ring_fd = -1;
   io_uring_params parameters{};
   const auto attempt = [&](std::uint32_t submission_entries, std::uint32_t completion_entries) {
@@ -170,8 +170,7 @@ int UringBackend::set_up(const ReactorConfig& config) noexcept {
   return 0;
 }
 
-int UringBackend::enter(std::uint32_t to_submit, std::uint32_t min_complete,
-                        std::int64_t deadline_ns) noexcept {
+int UringRing::enter(std::uint32_t to_submit, std::uint32_t min_complete, std::int64_t deadline_ns) noexcept {
   std::uint32_t flags = IORING_ENTER_GETEVENTS;  // always: with DEFER_TASKRUN nothing completes without it
   if (min_complete == 0 || deadline_ns == kNever) {
     const int result = abi::enter(ring_.ring_fd, to_submit, min_complete, flags, nullptr, _NSIG / 8);
@@ -203,7 +202,7 @@ int UringBackend::enter(std::uint32_t to_submit, std::uint32_t min_complete,
 
 // The ring's number is ours as long as this lives, and the kernel keeps completions that find no room. A kernel that cannot
 // do it (before Linux 6.13), and a filter that forbids it, is not asked again.
-bool UringBackend::send_completion(std::uint64_t user_data) noexcept {
+bool UringRing::send_completion(std::uint64_t user_data) noexcept {
   if (!takes_messages_.load(std::memory_order_relaxed)) return false;
   const int saved = errno;
   const bool sent = abi::send_message(ring_.ring_fd, user_data) == 0;
@@ -214,7 +213,7 @@ bool UringBackend::send_completion(std::uint64_t user_data) noexcept {
 }
 
 // The table is made when the first file wants a place.
-int UringBackend::register_file(int fd) noexcept {
+int UringRing::register_file(int fd) noexcept {
   if (!has_file_table_) {
     has_file_table_ = true;
     const std::vector<std::int32_t> empty(kFilePlaces, -1);
@@ -269,11 +268,11 @@ std::string explain_uring_failure(int error) {
   }
 }
 
-Result<std::unique_ptr<Backend>> make_uring_backend(const ReactorConfig& config) {
-  auto backend = std::make_unique<UringBackend>();
-  const int result = backend->set_up(config);
+Result<Backend> make_uring_backend(const ReactorConfig& config) {
+  auto ring = std::make_shared<UringRing>();
+  const int result = ring->set_up(config);
   if (result < 0) return Error(-result, "io_uring_setup");
-  return std::unique_ptr<Backend>(std::move(backend));
+  return Backend{.ring = std::move(ring)};
 }
 
 }  // namespace horus::io

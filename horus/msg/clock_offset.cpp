@@ -9,7 +9,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <horus/io/host_calls.hpp>
+#include <horus/io/system.hpp>
 
 namespace horus::msg {
 namespace {
@@ -45,7 +45,7 @@ std::int64_t parse_clock_offset(std::string_view text) noexcept {
 }
 
 std::int64_t clock_offset() noexcept {
-  if (io::HostCalls::here().world_process() != 0) return 0;
+  if (io::System::here().world_process() != 0) return 0;
   const int file = ::open("/proc/self/timens_offsets", O_RDONLY | O_CLOEXEC);
   // A kernel without time namespaces has one clock.
   if (file < 0) return errno == ENOENT && ::access("/proc/self/status", F_OK) == 0 ? 0 : kUnknownOffset;

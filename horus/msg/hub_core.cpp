@@ -119,9 +119,7 @@ void HubCore::open(Port& port) {
   PortInfo& info = port.info_;
   check_name(info.topic);
   if (info.hub.empty()) info.hub = name_;
-  if (io::Reactor* reactor = io::Reactor::current();
-      reactor != nullptr && reactor->backend().has_virtual_clock())
-    info.process = reactor->backend().id();
+  if (const std::uint64_t process = io::System::here().world_process(); process != 0) info.process = process;
   std::shared_ptr<Arena> shared;
   {
     const std::lock_guard lock(mutex_);

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include <horus/base/memory_limits.hpp>
-#include <horus/io/host_calls.hpp>
+#include <horus/io/system.hpp>
 
 #ifndef F_SEAL_FUTURE_WRITE
 #define F_SEAL_FUTURE_WRITE 0x0010  // Linux 5.1
@@ -52,7 +52,7 @@ int resize(int file, std::size_t bytes) noexcept {
 
 Result<std::shared_ptr<Mapping>> map(int file, std::size_t bytes, bool writable) {
   const int flags = file < 0 ? MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE : MAP_SHARED | MAP_NORESERVE;
-  io::HostCalls& host = io::HostCalls::here();
+  io::System& host = io::System::here();
   const int pages = file < 0 ? -1 : host.kernel_file(file);
   void* data = ::mmap(nullptr, bytes, writable ? PROT_READ | PROT_WRITE : PROT_READ, flags, pages, 0);
   if (data == MAP_FAILED) {
@@ -68,7 +68,7 @@ Result<std::shared_ptr<Mapping>> map(int file, std::size_t bytes, bool writable)
 
 Result<std::shared_ptr<Mapping>> Mapping::create(std::size_t bytes, bool sharable, const char* name) {
   if (!sharable) return map(-1, bytes, true);
-  io::HostCalls& host = io::HostCalls::here();
+  io::System& host = io::System::here();
   const int file = host.make_memory(name);
   if (file < 0) return memory_error(-file, MemoryCall::make_file, bytes, "memfd_create", name);
   const int pages = host.kernel_file(file);
@@ -85,7 +85,7 @@ Result<std::shared_ptr<Mapping>> Mapping::create(std::size_t bytes, bool sharabl
 }
 
 Result<std::shared_ptr<Mapping>> Mapping::adopt(int file, std::size_t bytes, bool writable) {
-  io::HostCalls& host = io::HostCalls::here();
+  io::System& host = io::System::here();
   const int pages = host.kernel_file(file);
   const int seals = ::fcntl(pages, F_GET_SEALS);
   struct stat status{};
@@ -115,7 +115,7 @@ Result<std::shared_ptr<Mapping>> Mapping::part(const std::shared_ptr<Mapping>& w
 }
 
 void Mapping::close_file() noexcept {
-  if (file_ >= 0) io::HostCalls::close_of(file_of_, std::exchange(file_, -1));
+  if (file_ >= 0) io::close_of(file_of_, std::exchange(file_, -1));
 }
 
 Mapping::~Mapping() {
@@ -125,7 +125,7 @@ Mapping::~Mapping() {
 }
 
 Result<> Mapping::fill(std::size_t at, std::size_t bytes) const {
-  const int file = pages_file() < 0 ? -1 : io::HostCalls::here().kernel_file(pages_file());
+  const int file = pages_file() < 0 ? -1 : io::System::here().kernel_file(pages_file());
   if (file < 0 || bytes == 0) return {};
   // What a signal interrupts is undone: the next try asks for less, so that signals that come often do not stop it for ever.
   constexpr std::size_t kLargestStep = std::size_t{1} << 20;
@@ -153,7 +153,7 @@ bool Mapping::forget_pages() const noexcept {
 }
 
 Result<> Mapping::forbid_writers() {
-  if (::fcntl(io::HostCalls::here().kernel_file(file_), F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) != 0)
+  if (::fcntl(io::System::here().kernel_file(file_), F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) != 0)
     return Error(errno, "seal message memory");
   return {};
 }

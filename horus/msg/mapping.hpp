@@ -23,7 +23,7 @@ class Mapping {
   /// Takes `file`. Errors: kBadInput for memory that is too small or not sealed; ENOMEM.
   static Result<std::shared_ptr<Mapping>> adopt(int file, std::size_t bytes, bool writable);
 
-  /// `file_of`: see io::HostCalls::world_process.
+  /// `file_of`: see io::System::world_process.
   Mapping(std::byte* data, std::size_t size, int file, std::uint64_t file_of = 0) noexcept
       : data_(data), size_(size), file_(file), file_of_(file_of) {}
   /// Part of memory that `owner` keeps mapped, at `offset` of its `file`: -1 for memory of this process alone, and for a

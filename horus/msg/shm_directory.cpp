@@ -15,8 +15,8 @@
 
 #include <fmt/format.h>
 
-#include <horus/io/host_calls.hpp>
 #include <horus/io/reactor.hpp>
+#include <horus/io/system.hpp>
 #include <horus/msg/layout.hpp>
 
 namespace horus::msg {
@@ -31,13 +31,12 @@ constexpr int kBindTries = 8;
 
 std::uint64_t random_number() {
   std::uint64_t number = 0;
-  io::Reactor::current()->backend().random_bytes(&number, sizeof number);
+  io::Reactor::current()->system().random_bytes(&number, sizeof number);
   return number;
 }
 
 std::string set_in_environment(const char* name) {
-  if (io::HostCalls::here().world_process() != 0)
-    return {};  // the environment is not the simulated process's
+  if (io::System::here().world_process() != 0) return {};  // the environment is not the simulated process's
   const char* value = std::getenv(name);
   return value != nullptr ? value : "";
 }
@@ -50,7 +49,7 @@ std::vector<std::string> candidate_directories(const std::string& wanted) {
   std::vector<std::string> all;
   if (const auto session = set_in_environment("XDG_RUNTIME_DIR"); !session.empty())
     all.push_back(session + "/horus");
-  const uid_t user = io::HostCalls::here().user();
+  const uid_t user = io::System::here().user();
   for (auto usual : {fmt::format("/run/user/{}/horus", user), fmt::format("/tmp/horus-{}", user)}) {
     if (std::find(all.begin(), all.end(), usual) == all.end()) all.push_back(std::move(usual));
   }
@@ -58,7 +57,7 @@ std::vector<std::string> candidate_directories(const std::string& wanted) {
 }
 
 Result<> prepare_directory(const std::string& directory) {
-  io::HostCalls& host = io::HostCalls::here();
+  io::System& host = io::System::here();
   if (const int made = host.make_folder(directory.c_str(), 0700); made < 0 && made != -EEXIST)
     return Error(-made, "make the hubs' directory", directory);
   struct stat status{};
@@ -121,8 +120,8 @@ Result<BoundSocket> bind_socket(const std::string& directory, const std::string&
     const std::string temporary = fmt::format("{}/{}{:016x}", directory, kTemporary, random_number());
     auto listener = io::UnixListener::listen(temporary);
     if (!listener) return listener.error();
-    static_cast<void>(io::Reactor::current()->backend().change_mode(temporary.c_str(), 0600));
-    io::HostCalls& host = io::HostCalls::here();
+    static_cast<void>(io::Reactor::current()->system().change_mode(temporary.c_str(), 0600));
+    io::System& host = io::System::here();
     struct stat status{};
     int renamed = host.status(temporary.c_str(), status);
     if (renamed >= 0) renamed = host.rename(temporary.c_str(), path.c_str());
@@ -136,11 +135,11 @@ Result<BoundSocket> bind_socket(const std::string& directory, const std::string&
 
 bool is_still_there(const std::string& path, std::uint64_t inode) {
   struct stat status{};
-  return io::HostCalls::here().status(path.c_str(), status) >= 0 && status.st_ino == inode;
+  return io::System::here().status(path.c_str(), status) >= 0 && status.st_ino == inode;
 }
 
 Result<DirectoryReader> DirectoryReader::open(const std::string& directory) {
-  const int fd = io::HostCalls::here().open_folder(directory.c_str());
+  const int fd = io::System::here().open_folder(directory.c_str());
   if (fd < 0) return Error(-fd, "look for hubs", directory);
   return DirectoryReader(io::Descriptor(fd));
 }
@@ -155,7 +154,7 @@ bool DirectoryReader::read(std::vector<std::string>& names) {
   constexpr std::size_t kNameAt = 19;
   std::array<char, 16384> buffer;
   const int bytes =
-      io::Reactor::current()->backend().list_directory(descriptor_.get(), buffer.data(), buffer.size());
+      io::Reactor::current()->system().list_directory(descriptor_.get(), buffer.data(), buffer.size());
   for (int at = 0; at < bytes;) {
     Entry entry;
     std::memcpy(&entry, buffer.data() + at, kNameAt);
@@ -171,14 +170,14 @@ bool is_temporary(std::string_view name) {
 
 void sweep_temporary(const std::string& path, Duration patience) {
   struct stat status{};
-  io::HostCalls& host = io::HostCalls::here();
+  io::System& host = io::System::here();
   if (host.status(path.c_str(), status) < 0 || !S_ISSOCK(status.st_mode) || path.size() > kLongestPath)
     return;
   const std::int64_t age_s =
-      io::Reactor::current()->backend().wall_clock_ns() / 1'000'000'000 - status.st_mtim.tv_sec;
+      io::Reactor::current()->clock().wall_clock_ns() / 1'000'000'000 - status.st_mtim.tv_sec;
   if (age_s < patience / std::chrono::seconds(1)) return;
   const io::Descriptor probe(
-      io::Reactor::current()->backend().socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0));
+      io::Reactor::current()->system().socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0));
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   std::memcpy(address.sun_path, path.c_str(), path.size() + 1);

@@ -7,7 +7,7 @@
 
 #include <sys/inotify.h>
 
-#include <horus/io/host_calls.hpp>
+#include <horus/io/system.hpp>
 #include <horus/io/poll.hpp>
 
 namespace horus::msg {
@@ -20,7 +20,7 @@ std::shared_ptr<DirectoryHints> DirectoryHints::here() {
     std::map<std::uint64_t, std::weak_ptr<DirectoryHints>> of_worlds;
   };
   static auto* all = new All();  // never destroyed: hubs of static objects end later than any static
-  const std::uint64_t process = io::HostCalls::here().world_process();
+  const std::uint64_t process = io::System::here().world_process();
   if (process == 0) return all->kernels;
   const std::lock_guard lock(all->mutex);
   auto hints = all->of_worlds[process].lock();
@@ -47,7 +47,7 @@ void DirectoryHints::ask(const std::weak_ptr<void>& owner, const std::shared_ptr
 // A directory that was made anew needs a watch of its own; one that is watched already keeps the one it has.
 void DirectoryHints::watch(const std::string& directory) {
   if (instance_ < 0) return;
-  static_cast<void>(io::HostCalls::here().watch_folder(instance_, directory.c_str(),
+  static_cast<void>(io::System::here().watch_folder(instance_, directory.c_str(),
                                                        IN_MOVED_TO | IN_DELETE | IN_DELETE_SELF));
 }
 
@@ -70,7 +70,7 @@ Task<> DirectoryHints::serve(std::shared_ptr<DirectoryHints> self) {
   {
     const std::lock_guard lock(self->mutex_);
     if (self->instance_ >= 0) co_return;
-    const int made = io::HostCalls::here().make_watch();
+    const int made = io::System::here().make_watch();
     if (made < 0) co_return;  // the user has no more: everybody looks by himself
     instance = io::Descriptor(made);
     self->instance_ = instance.get();
@@ -91,7 +91,7 @@ Task<> DirectoryHints::serve(std::shared_ptr<DirectoryHints> self) {
     auto ready = co_await io::wait_readable(instance.get());
     if (!ready) co_return;
     alignas(inotify_event) std::array<char, 4096> events;
-    while (io::HostCalls::here().read(instance.get(), events.data(), events.size()) > 0) {
+    while (io::System::here().read(instance.get(), events.data(), events.size()) > 0) {
     }
     self->tell_all();
   }

@@ -10,8 +10,8 @@
 #include <fmt/format.h>
 
 #include <horus/base/log.hpp>
-#include <horus/io/host_calls.hpp>
 #include <horus/io/reactor.hpp>
+#include <horus/io/system.hpp>
 #include <horus/io/time.hpp>
 #include <horus/msg/shm_hints.hpp>
 #include <horus/msg/shm_session.hpp>
@@ -41,7 +41,7 @@ Task<Result<>> until_set(Event& event) {
 
 Duration ShmTransport::chance(Duration least, Duration most) {
   std::uint32_t number = 0;
-  reactor_->backend().random_bytes(&number, sizeof number);
+  reactor_->system().random_bytes(&number, sizeof number);
   return least + Duration((most - least).count() / 1024 * (number % 1024));
 }
 
@@ -79,8 +79,8 @@ Task<> ShmTransport::scan() {
   std::vector<std::string> there;
   for (const std::string& directory : directories_) {
     struct stat status{};
-    if (io::HostCalls::here().status(directory.c_str(), status) < 0 || !S_ISDIR(status.st_mode)) continue;
-    if (status.st_uid != io::HostCalls::here().user() || (status.st_mode & 0022) != 0) {
+    if (io::System::here().status(directory.c_str(), status) < 0 || !S_ISDIR(status.st_mode)) continue;
+    if (status.st_uid != io::System::here().user() || (status.st_mode & 0022) != 0) {
       say(fmt::format("hub {}: {} belongs to somebody else: nobody is looked for there", hub_, directory));
       continue;
     }
@@ -191,7 +191,7 @@ Task<> ShmTransport::dial(std::shared_ptr<ShmTransport> self, std::uint64_t inst
     if (member->second.next_ns <= now_ns()) hub.try_later(member->second, member->second.problem);
     co_return;
   }
-  if (stream.code() == ECONNREFUSED) static_cast<void>(io::HostCalls::here().unlink(path.c_str()));
+  if (stream.code() == ECONNREFUSED) static_cast<void>(io::System::here().unlink(path.c_str()));
   if (stream.code() == ECONNREFUSED || stream.code() == ENOENT) {
     hub.members_.erase(member);
   } else {

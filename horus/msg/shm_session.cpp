@@ -13,8 +13,8 @@
 
 #include <horus/base/above_standard.hpp>
 #include <horus/base/log.hpp>
-#include <horus/io/host_calls.hpp>
 #include <horus/io/poll.hpp>
+#include <horus/io/system.hpp>
 #include <horus/io/time.hpp>
 #include <horus/msg/clock_offset.hpp>
 #include <horus/msg/shm_transport.hpp>
@@ -127,24 +127,24 @@ Task<SessionEnd> ShmSession::run(std::shared_ptr<ShmSession> self) {
 Task<Result<SessionEnd>> ShmSession::greet() {
   ucred credentials{};
   socklen_t size = sizeof credentials;
-  io::Backend& backend = io::Reactor::current()->backend();
-  const int known = backend.get_option(stream_.fd(), SOL_SOCKET, SO_PEERCRED, &credentials, &size);
+  io::System& system = io::Reactor::current()->system();
+  const int known = system.get_option(stream_.fd(), SOL_SOCKET, SO_PEERCRED, &credentials, &size);
   if (known < 0) co_return Error(-known, "ask for the peer's credentials");
-  if (credentials.uid != io::HostCalls::here().user()) {
+  if (credentials.uid != io::System::here().user()) {
     co_return Error(EPERM, "share memory",
                     fmt::format("with user {} (only with the same user's processes)", credentials.uid));
   }
   // In another PID namespace it has no number here (0). Its socket's end tells then, and on new kernels its descriptor.
   pid_ = credentials.pid;
   const std::size_t most = std::max(kLeastOfOneProcess, transport_.options().max_peers / 8);
-  if (pid_ > 0 && pid_ != io::HostCalls::here().process() && transport_.sessions_of(pid_) > most) {
+  if (pid_ > 0 && pid_ != io::System::here().process_id() && transport_.sessions_of(pid_) > most) {
     co_return Error(EUSERS, "talk to a hub",
                     fmt::format("of process {} (it has {} connections already)", pid_, most));
   }
   int process = -1;
   size = sizeof process;
-  if (backend.get_option(stream_.fd(), SOL_SOCKET, SO_PEERPIDFD, &process, &size) < 0)
-    process = pid_ > 0 ? std::max(backend.open_process(pid_), -1) : -1;
+  if (system.get_option(stream_.fd(), SOL_SOCKET, SO_PEERPIDFD, &process, &size) < 0)
+    process = pid_ > 0 ? std::max(system.open_process(pid_), -1) : -1;
   process_ = io::Descriptor(above_standard(process));
   shm::Hello ours;
   ours.hub = transport_.hub();

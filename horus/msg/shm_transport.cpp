@@ -9,8 +9,8 @@
 #include <fmt/format.h>
 
 #include <horus/base/log.hpp>
-#include <horus/io/host_calls.hpp>
 #include <horus/io/reactor.hpp>
+#include <horus/io/system.hpp>
 #include <horus/io/time.hpp>
 #include <horus/msg/shm_session.hpp>
 
@@ -64,11 +64,11 @@ ShmTransport::ShmTransport(std::string hub, ShmOptions options, std::shared_ptr<
       directories_(candidate_directories(options_.directory)),
       reactor_(io::Reactor::current()),
       waker_(reactor_->waker()),
-      totals_(io::HostCalls::here().descriptor_limit()) {
-  reactor_->backend().random_bytes(&instance_, sizeof instance_);
+      totals_(io::System::here().descriptor_limit()) {
+  reactor_->system().random_bytes(&instance_, sizeof instance_);
   name_ = socket_name(hub_, instance_);
   const std::lock_guard lock(sharing_here().mutex);
-  sharing_here().instances.emplace(instance_, io::HostCalls::here().world_process());
+  sharing_here().instances.emplace(instance_, io::System::here().world_process());
 }
 
 ShmTransport::~ShmTransport() {
@@ -79,7 +79,7 @@ ShmTransport::~ShmTransport() {
 bool ShmTransport::is_neighbour(std::uint64_t instance) {
   const std::lock_guard lock(sharing_here().mutex);
   const auto found = sharing_here().instances.find(instance);
-  return found != sharing_here().instances.end() && found->second == io::HostCalls::here().world_process();
+  return found != sharing_here().instances.end() && found->second == io::System::here().world_process();
 }
 
 // In the first directory that there is. The listener before it ends: nobody finds it any more.
@@ -122,7 +122,7 @@ Task<> ShmTransport::run(std::shared_ptr<ShmTransport> self) {
   hub.scope_ = nullptr;
   hub.listener_.reset();
   const std::string path = hub.directory_ + "/" + hub.name_;
-  if (is_still_there(path, hub.inode_)) static_cast<void>(io::HostCalls::here().unlink(path.c_str()));
+  if (is_still_there(path, hub.inode_)) static_cast<void>(io::System::here().unlink(path.c_str()));
   hub.members_.clear();
   hub.publish_state();
 }

@@ -26,10 +26,9 @@ Error impossible(int code, std::string_view address, std::string_view why) {
   return Error(code, "make a TCP hub", fmt::format("at {} ({})", address, why));
 }
 
-// A simulated process has one reactor, and its backend's number for its own.
 std::uint32_t process_here() {
-  const io::Backend& backend = io::Reactor::current()->backend();
-  return static_cast<std::uint32_t>(backend.has_virtual_clock() ? backend.id() : ::getpid());
+  const std::uint64_t simulated = io::System::here().world_process();
+  return static_cast<std::uint32_t>(simulated != 0 ? simulated : static_cast<std::uint64_t>(::getpid()));
 }
 
 LocalPort describe(const Port& port) {
@@ -85,7 +84,7 @@ TcpTransport::TcpTransport(std::string address, std::string hub, const TcpHubOpt
       waker_(reactor_->waker()),
       inbound_(std::make_shared<InboundBudget>(options_.max_inbound_bytes * kPeersTogether)) {
   greeting_.hub = hub_;
-  reactor_->backend().random_bytes(&greeting_.instance, sizeof greeting_.instance);
+  reactor_->system().random_bytes(&greeting_.instance, sizeof greeting_.instance);
   greeting_.process = process_here();
   greeting_.idle_ms = static_cast<std::uint32_t>(options_.idle_limit.count() / 1'000'000);
   reached_at_ = address_;
@@ -118,7 +117,7 @@ Result<std::shared_ptr<Transport>> TcpTransport::create(const std::string& addre
   if (options.role != TcpRole::connect) {
     Result<> listening = transport->listen();
     // A program that was killed may hold the address a little longer: its ring ends in the background.
-    const bool must = options.role == TcpRole::listen && !transport->reactor_->backend().has_virtual_clock();
+    const bool must = options.role == TcpRole::listen && !transport->reactor_->clock().nature().only_asleep;
     for (int tries = 0; must && listening.code() == EADDRINUSE && tries < kListenTries; ++tries) {
       static_cast<void>(::poll(nullptr, 0, kListenRest_ms));
       listening = transport->listen();
@@ -289,7 +288,7 @@ Task<> TcpTransport::connect(Target& target, bool& established) {
 
 Duration TcpTransport::jittered(Duration pause) {
   std::uint16_t chance = 0;
-  reactor_->backend().random_bytes(&chance, sizeof chance);
+  reactor_->system().random_bytes(&chance, sizeof chance);
   const std::int64_t tenth = pause.count() / 10;
   return pause - Duration(tenth) + Duration(2 * tenth * chance / UINT16_MAX);
 }

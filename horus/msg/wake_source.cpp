@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <horus/io/host_calls.hpp>
+#include <horus/io/system.hpp>
 
 namespace horus::msg {
 
@@ -17,13 +17,13 @@ Result<std::shared_ptr<Bell>> SocketBell::adopt(io::Descriptor socket) {
   const auto ask = [&](int option) {
     int value = -1;
     socklen_t size = sizeof value;
-    io::Backend& backend = io::Reactor::current()->backend();
-    return backend.get_option(socket.get(), SOL_SOCKET, option, &value, &size) >= 0 ? value : -1;
+    io::System& system = io::Reactor::current()->system();
+    return system.get_option(socket.get(), SOL_SOCKET, option, &value, &size) >= 0 ? value : -1;
   };
   // Others may keep a sender waiting on a lock, whatever the flags.
   if (ask(SO_DOMAIN) != AF_UNIX || ask(SO_TYPE) != SOCK_STREAM)
     return Error(kBadInput, "connect over shared memory", "(the peer's bell is no Unix socket)");
-  if (io::HostCalls::here().world_process() != 0)
+  if (io::System::here().world_process() != 0)
     return std::shared_ptr<Bell>(std::make_shared<WorldBell>(std::move(socket)));
   return std::shared_ptr<Bell>(std::make_shared<SocketBell>(socket.release()));
 }
@@ -40,12 +40,12 @@ void SocketBell::ring() noexcept {
 
 void WorldBell::ring() noexcept {
   const char once = 1;
-  static_cast<void>(io::HostCalls::here().send(socket_.get(), &once, sizeof once));
+  static_cast<void>(io::System::here().send(socket_.get(), &once, sizeof once));
 }
 
 Result<std::shared_ptr<WakeSource>> WakeSource::create(std::shared_ptr<io::Waker> waker) {
   int ends[2];
-  io::HostCalls& host = io::HostCalls::here();
+  io::System& host = io::System::here();
   const int made = host.socket_pair(ends, AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK);
   if (made < 0) return Error(-made, "make a bell");
   auto source = std::make_shared<WakeSource>(ends[0], ends[1], host.world_process(), std::move(waker));
@@ -62,7 +62,7 @@ WakeSource::~WakeSource() {
 }
 
 void WakeSource::gave_away() noexcept {
-  if (far_ >= 0) io::HostCalls::close_of(process_, std::exchange(far_, -1));
+  if (far_ >= 0) io::close_of(process_, std::exchange(far_, -1));
 }
 
 void WakeSource::add(const std::shared_ptr<Outbox>& outbox) {

@@ -52,7 +52,7 @@ class WakeSource : public std::enable_shared_from_this<WakeSource> {
  public:
   /// For the reactor behind `waker`. Errors: EMFILE. Any thread.
   static Result<std::shared_ptr<WakeSource>> create(std::shared_ptr<io::Waker> waker);
-  /// `process`: whose the sockets are, as io::HostCalls::world_process says it.
+  /// `process`: whose the sockets are, as io::System::world_process says it.
   WakeSource(int near, int far, std::uint64_t process, std::shared_ptr<io::Waker> waker) noexcept
       : near_(near), far_(far), process_(process), waker_(std::move(waker)) {}
   WakeSource(const WakeSource&) = delete;

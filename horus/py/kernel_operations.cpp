@@ -35,7 +35,7 @@ class KernelWait : public Awaited, public io::CompletionHandler {
  protected:
   virtual void fill(io_uring_sqe& entry) noexcept = 0;
   bool submit() noexcept {
-    if (fd_ >= 0) loop->state->reactor->backend().may_be_another(fd_);  // Python closes without us
+    if (fd_ >= 0) loop->state->reactor->ring().may_be_another(fd_);  // Python closes without us
     loop->state->reactor->submit_handler(*this, [this](io_uring_sqe& entry) { fill(entry); });
     return true;
   }
@@ -63,7 +63,7 @@ bool read_at_once(int fd, void* data, std::size_t size, std::int64_t offset) {
 
 // A file that a server or a driver answers must not keep the loop: the kernel asks on a thread of its own.
 std::uint8_t flags_of(int fd) noexcept {
-  return io::Reactor::current()->backend().file_may_wait(fd, nullptr) ? IOSQE_ASYNC : 0;
+  return io::Reactor::current()->system().file_may_wait(fd, nullptr) ? IOSQE_ASYNC : 0;
 }
 
 class FileRead final : public KernelWait {
@@ -87,11 +87,8 @@ class FileRead final : public KernelWait {
 
  protected:
   void fill(io_uring_sqe& entry) noexcept override {
-    entry.opcode = IORING_OP_READ;
-    entry.fd = fd_;
-    entry.addr = reinterpret_cast<std::uintptr_t>(bytes_.data());
-    entry.len = clamp(static_cast<std::size_t>(size_));
-    entry.off = static_cast<std::uint64_t>(offset_);
+    io::fill::read(entry, fd_, bytes_.data(), clamp(static_cast<std::size_t>(size_)),
+                   static_cast<std::uint64_t>(offset_));
     entry.flags |= flags_of(fd_);
   }
 
@@ -105,11 +102,10 @@ class FileRead final : public KernelWait {
 // Reads into, or writes from, a user's buffer; gives the count.
 class FileBuffer final : public KernelWait {
  public:
-  FileBuffer(LoopCore* owner, std::uint8_t opcode, int descriptor, std::int64_t offset) noexcept
-      : KernelWait(owner, descriptor), opcode_(opcode), offset_(offset) {}
+  FileBuffer(LoopCore* owner, bool writes, int descriptor, std::int64_t offset) noexcept
+      : KernelWait(owner, descriptor), writes_(writes), offset_(offset) {}
   bool start() override {
-    if (opcode_ == IORING_OP_READ && offset_ >= 0 &&
-        read_at_once(fd_, buffer.data(), buffer.size(), offset_)) {
+    if (!writes_ && offset_ >= 0 && read_at_once(fd_, buffer.data(), buffer.size(), offset_)) {
       result = static_cast<std::int64_t>(buffer.size());
       return true;
     }
@@ -120,16 +116,13 @@ class FileBuffer final : public KernelWait {
 
  protected:
   void fill(io_uring_sqe& entry) noexcept override {
-    entry.opcode = opcode_;
-    entry.fd = fd_;
-    entry.addr = reinterpret_cast<std::uintptr_t>(buffer.data());
-    entry.len = clamp(buffer.size());
-    entry.off = static_cast<std::uint64_t>(offset_);
+    const auto fill = writes_ ? &io::fill::transfer<IORING_OP_WRITE> : &io::fill::transfer<IORING_OP_READ>;
+    fill(entry, fd_, buffer.data(), clamp(buffer.size()), static_cast<std::uint64_t>(offset_));
     entry.flags |= flags_of(fd_);
   }
 
  private:
-  std::uint8_t opcode_;
+  bool writes_;
   std::int64_t offset_;
 };
 
@@ -158,12 +151,8 @@ class FileOpen final : public KernelWait {
 
  protected:
   void fill(io_uring_sqe& entry) noexcept override {
-    entry.opcode = IORING_OP_OPENAT;
-    entry.fd = AT_FDCWD;
-    entry.addr = reinterpret_cast<std::uintptr_t>(PyBytes_AS_STRING(path_));
-    entry.open_flags = static_cast<std::uint32_t>(flags_ | O_CLOEXEC);
-    entry.len = mode_;
-    if (io::Reactor::current()->backend().path_may_wait(AT_FDCWD, PyBytes_AS_STRING(path_)))
+    io::fill::open(entry, AT_FDCWD, PyBytes_AS_STRING(path_), flags_ | O_CLOEXEC, mode_);
+    if (io::Reactor::current()->system().path_may_wait(AT_FDCWD, PyBytes_AS_STRING(path_)))
       entry.flags |= IOSQE_ASYNC;
   }
 
@@ -178,21 +167,16 @@ class FileOpen final : public KernelWait {
 // Without a buffer: an fsync, a close, nothing at all. Gives the result.
 class Plain final : public KernelWait {
  public:
-  Plain(LoopCore* owner, std::uint8_t opcode, int descriptor, std::uint32_t flags = 0) noexcept
-      : KernelWait(owner, descriptor), opcode_(opcode), flags_(flags) {}
+  using Fill = void (*)(io_uring_sqe& entry, int fd) noexcept;
+  Plain(LoopCore* owner, Fill fill, int descriptor) noexcept : KernelWait(owner, descriptor), fill_(fill) {}
   bool start() override { return !submit(); }
   PyObject* take() override { return result < 0 ? fail() : PyLong_FromLongLong(result); }
 
  protected:
-  void fill(io_uring_sqe& entry) noexcept override {
-    entry.opcode = opcode_;
-    entry.fd = fd_;
-    entry.fsync_flags = flags_;
-  }
+  void fill(io_uring_sqe& entry) noexcept override { fill_(entry, fd_); }
 
  private:
-  std::uint8_t opcode_;
-  std::uint32_t flags_;
+  Fill fill_;
 };
 
 }  // namespace
@@ -223,22 +207,22 @@ PyObject* file_read(PyObject* self, PyObject* const* arguments, Py_ssize_t count
 }
 
 static PyObject* file_buffer(PyObject* self, PyObject* const* arguments, Py_ssize_t count, const char* name,
-                             std::uint8_t opcode, int access) {
+                             bool writes, int access) {
   Py_ssize_t fd = 0, offset = 0;
   if (!expect(name, count, 3) || !to_size(arguments[0], "fd", 0, fd) ||
       !to_size(arguments[2], "offset", -1, offset))
     return nullptr;
   LoopCore* loop = LoopCore::from(self);
-  PyObject* operation = make_operation<FileBuffer>(loop, loop, opcode, static_cast<int>(fd), offset);
+  PyObject* operation = make_operation<FileBuffer>(loop, loop, writes, static_cast<int>(fd), offset);
   if (operation == nullptr) return nullptr;
   return with_buffer(operation, wait_of<FileBuffer>(operation).buffer, arguments[1], access);
 }
 // (descriptor, buffer, offset) → count
 PyObject* file_read_into(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
-  return file_buffer(self, arguments, count, "_read_into", IORING_OP_READ, PyBUF_WRITABLE);
+  return file_buffer(self, arguments, count, "_read_into", false, PyBUF_WRITABLE);
 }
 PyObject* file_write(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
-  return file_buffer(self, arguments, count, "_write", IORING_OP_WRITE, PyBUF_SIMPLE);
+  return file_buffer(self, arguments, count, "_write", true, PyBUF_SIMPLE);
 }
 
 // (descriptor, only the data?)
@@ -248,20 +232,24 @@ PyObject* file_sync(PyObject* self, PyObject* const* arguments, Py_ssize_t count
   const int only_data = PyObject_IsTrue(arguments[1]);
   if (only_data < 0) return nullptr;
   LoopCore* loop = LoopCore::from(self);
-  return make_operation<Plain>(loop, loop, IORING_OP_FSYNC, static_cast<int>(fd),
-                               only_data != 0 ? IORING_FSYNC_DATASYNC : 0U);
+  const Plain::Fill fill =
+      only_data != 0
+          ? Plain::Fill([](io_uring_sqe& entry, int file) noexcept { io::fill::sync(entry, file, true); })
+          : Plain::Fill([](io_uring_sqe& entry, int file) noexcept { io::fill::sync(entry, file, false); });
+  return make_operation<Plain>(loop, loop, fill, static_cast<int>(fd));
 }
 
 PyObject* file_close(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
   Py_ssize_t fd = 0;
   if (!expect("_close", count, 1) || !to_size(arguments[0], "fd", 0, fd)) return nullptr;
   LoopCore* loop = LoopCore::from(self);
-  return make_operation<Plain>(loop, loop, IORING_OP_CLOSE, static_cast<int>(fd));
+  return make_operation<Plain>(loop, loop, Plain::Fill(&io::fill::close), static_cast<int>(fd));
 }
 
 PyObject* no_operation(PyObject* self, PyObject*) {
   LoopCore* loop = LoopCore::from(self);
-  return make_operation<Plain>(loop, loop, IORING_OP_NOP, -1);
+  return make_operation<Plain>(
+      loop, loop, Plain::Fill([](io_uring_sqe& entry, int) noexcept { io::fill::nop(entry); }), -1);
 }
 
 }  // namespace horus::python

@@ -213,12 +213,7 @@ void Watches::arm(io::Reactor& reactor) {
   if (poll_ == nullptr) poll_ = new Poll(*this);
   if (poll_->in_flight) return;
   poll_->in_flight = true;
-  reactor.submit_handler(*poll_, [this](io_uring_sqe& entry) {
-    entry.opcode = IORING_OP_POLL_ADD;
-    entry.fd = set_;
-    entry.poll32_events = __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? static_cast<unsigned>(POLLIN) << 16
-                                                                 : static_cast<unsigned>(POLLIN);
-  });
+  reactor.submit_handler(*poll_, [this](io_uring_sqe& entry) { io::fill::poll(entry, set_, POLLIN); });
 }
 
 void Watches::leave_reactor() noexcept {

@@ -189,7 +189,7 @@ void Executor::take_commands() noexcept {
 }
 
 std::string Executor::time_shares() const {
-  if (!is_here() || io::Reactor::current()->backend().has_virtual_clock()) return {};
+  if (!is_here() || !io::System::here().has_threads()) return {};
   const ThreadTimes now = ThreadTimes::now();
   const double wall = static_cast<double>(std::max<std::int64_t>(now.wall - began_.wall, 1));
   const auto percent = [wall](std::int64_t ns) { return 100 * static_cast<double>(ns) / wall; };

@@ -33,7 +33,7 @@ RunEnd::RunEnd(Scheduler& scheduler, bool own_signals) {
   timer_.expired = &RunEnd::expired;
   timer_.scheduler = &scheduler;
   if (!own_signals) return;
-  const bool simulated = io::Reactor::current()->backend().has_virtual_clock();
+  const bool simulated = io::System::here().world_process() != 0;
   for (const int number : {SIGINT, SIGTERM, SIGHUP}) {
     if (simulated || is_ours(number)) signals_ |= io::SignalClaim::bit(number);
   }
@@ -72,7 +72,7 @@ void RunEnd::expired(io::Timer& timer) noexcept {
 void Scheduler::end_process(int code) noexcept {
   if (monitor_->runs()) return monitor_->end_process(code);
   for (auto& record : nodes_) record->enter_safe_state();
-  io::Reactor::current()->backend().exit_now(code);
+  io::Reactor::current()->system().exit_now(code);
 }
 
 // The first signal stops gracefully; the second goes straight to the safe states and out.

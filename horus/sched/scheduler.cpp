@@ -639,7 +639,7 @@ Task<int> Scheduler::run_limited(Duration limit, bool own_signals) {
     co_return 1;
   }
   io::Reactor& reactor = *io::Reactor::current();
-  const bool real_time = !reactor.backend().has_virtual_clock();
+  const bool real_time = reactor.system().has_threads();
   try {
     if (!started_) settle(real_time);
   } catch (const Error& error) {
@@ -749,9 +749,7 @@ Task<> Scheduler::watch_ladders() {
 
 void Scheduler::apply_thread_settings() {
   // A simulated process shares its thread with others.
-  if (io::Reactor* reactor = io::Reactor::current();
-      reactor != nullptr && reactor->backend().has_virtual_clock())
-    return;
+  if (!io::System::here().has_threads()) return;
   if (config_.timer_slack)
     ::prctl(PR_SET_TIMERSLACK, static_cast<unsigned long>(config_.timer_slack->count()), 0, 0, 0);
   if (config_.lock_memory) {

@@ -20,7 +20,7 @@ detail::FileSystem& disk_of_thread() {
 
 thread_local std::size_t left_open = 0;
 
-// Constructed before the backend and destroyed after it.
+// Constructed before the ring and destroyed after it.
 struct WorldAlone {
   struct Lonely final : detail::Context {
     Lonely(detail::Engine& engine, detail::Host& host, const Costs& costs) : Context(engine, 1, host, costs) {
@@ -44,10 +44,10 @@ struct WorldAlone {
   }
 };
 
-class BackendAlone final : private WorldAlone, public detail::SimBackend {
+class RingAlone final : private WorldAlone, public detail::SimRing {
  public:
-  BackendAlone(std::uint64_t seed, const io::ReactorConfig& config)
-      : WorldAlone(seed), SimBackend(WorldAlone::engine, WorldAlone::context, config) {
+  RingAlone(std::uint64_t seed, const io::ReactorConfig& config)
+      : WorldAlone(seed), SimRing(WorldAlone::engine, WorldAlone::context, config) {
     kernel().run_alone();
     engine().end_at_violations();
     for (std::size_t i = 0; i < 3; ++i)
@@ -61,10 +61,10 @@ class BackendAlone final : private WorldAlone, public detail::SimBackend {
 
 std::size_t descriptors_left_open() noexcept { return left_open; }
 
-Result<std::unique_ptr<io::Backend>> make_backend_alone(const io::ReactorConfig& config) {
+Result<io::Backend> make_backend_alone(const io::ReactorConfig& config) {
   const char* wish = std::getenv("HORUS_SIM_SEED");
   const std::uint64_t seed = wish == nullptr ? 1 : std::strtoull(wish, nullptr, 10);
-  auto alone = std::make_unique<BackendAlone>(seed, config);
+  auto alone = std::make_shared<RingAlone>(seed, config);
   detail::Engine& engine = alone->engine();
   if (std::getenv("HORUS_SIM_FAULTS") != nullptr) {
     Random chance = engine.random().derived("faults of a lone world");
@@ -73,8 +73,8 @@ Result<std::unique_ptr<io::Backend>> make_backend_alone(const io::ReactorConfig&
   }
   detail::Context& context = alone->context();
   detail::SimProvider& kernel = alone->kernel();
-  return std::unique_ptr<io::Backend>(
-      std::make_unique<detail::ProcessBackend>(std::move(alone), engine, context, kernel, ""));
+  return detail::process_backend(detail::sim_backend(std::move(alone), engine, context), engine, context,
+                                 kernel, "");
 }
 
 }  // namespace horus::sim

@@ -21,7 +21,7 @@ namespace horus::sim {
 /// that nobody waits for ends the real one. Threads do not wake it.
 /// Errors: none. A wait that nothing can ever end stops the program with a message.
 /// Thread safety: the reactor's thread.
-HORUS_API Result<std::unique_ptr<io::Backend>> make_backend_alone(const io::ReactorConfig& config);
+HORUS_API Result<io::Backend> make_backend_alone(const io::ReactorConfig& config);
 
 /// How many descriptors the reactors of this thread in such worlds have left open so far.
 [[nodiscard]] HORUS_API std::size_t descriptors_left_open() noexcept;

@@ -12,51 +12,22 @@
 
 #include <fmt/format.h>
 
+#include <horus/io/entry.hpp>
 #include <horus/sim/relay.hpp>
 
 namespace horus::sim {
 namespace {
 
-struct Named {
-  const char* name;
-  int value;
-};
-
-constexpr std::array kOpcodes{
-    Named{"any", -1},
-    Named{"accept", IORING_OP_ACCEPT},
-    Named{"connect", IORING_OP_CONNECT},
-    Named{"recv", IORING_OP_RECV},
-    Named{"send", IORING_OP_SEND},
-    Named{"recvmsg", IORING_OP_RECVMSG},
-    Named{"sendmsg", IORING_OP_SENDMSG},
-    Named{"read", IORING_OP_READ},
-    Named{"write", IORING_OP_WRITE},
-    Named{"openat", IORING_OP_OPENAT},
-    Named{"statx", IORING_OP_STATX},
-    Named{"fsync", IORING_OP_FSYNC},
-    Named{"unlinkat", IORING_OP_UNLINKAT},
-    Named{"renameat", IORING_OP_RENAMEAT},
-    Named{"mkdirat", IORING_OP_MKDIRAT},
-    Named{"poll", IORING_OP_POLL_ADD},
-    Named{"shutdown", IORING_OP_SHUTDOWN},
-};
-
-// Moves bytes into or out of memory, and may say so with fewer than asked for.
-bool transfers(std::uint8_t opcode) noexcept {
-  switch (opcode) {
-    case IORING_OP_RECV:
-    case IORING_OP_SEND:
-    case IORING_OP_READ:
-    case IORING_OP_WRITE: return true;
-    default: return false;
-  }
+// Moves bytes into or out of one stretch of memory, and may say so with fewer than asked for.
+bool may_fall_short(std::uint8_t opcode) noexcept {
+  const io::Instruction* instruction = io::instruction_of(opcode);
+  return instruction != nullptr && instruction->payload == io::Payload::bytes;
 }
 
-class FaultyBackend final : public RelayBackend {
+class FaultyRing final : public RelayRing {
  public:
-  FaultyBackend(std::unique_ptr<io::Backend> real, const Injection& injection, InjectionRecord& record)
-      : RelayBackend(std::move(real)), injection_(injection), record_(record) {}
+  FaultyRing(const io::Backend& real, const Injection& injection, InjectionRecord& record)
+      : RelayRing(real.ring), clock_(real.clock), injection_(injection), record_(record) {}
 
  private:
   struct Kept {
@@ -73,7 +44,7 @@ class FaultyBackend final : public RelayBackend {
   void submitting(io_uring_sqe& entry) noexcept override {
     if (!matches(entry)) return;
     record_.fired = true;
-    if (injection_.shorten_to > 0 && transfers(entry.opcode)) {
+    if (injection_.shorten_to > 0 && may_fall_short(entry.opcode)) {
       entry.len = std::min(entry.len, injection_.shorten_to);
       if (entry.opcode == IORING_OP_SEND || entry.opcode == IORING_OP_RECV) entry.msg_flags &= ~MSG_WAITALL;
     }
@@ -83,7 +54,7 @@ class FaultyBackend final : public RelayBackend {
     if (injection_.error == 0) return;
     const std::uint64_t user_data = entry.user_data;
     entry = {};
-    entry.opcode = IORING_OP_NOP;
+    io::fill::nop(entry);
     entry.user_data = user_data;
   }
 
@@ -97,13 +68,13 @@ class FaultyBackend final : public RelayBackend {
         }
         waits_ = (completion.flags & IORING_CQE_F_MORE) != 0;
         if (injection_.delay > Duration::zero()) {
-          kept_.push_back({completion, now_ns() + injection_.delay.count()});
+          kept_.push_back({completion, clock_->now_ns() + injection_.delay.count()});
           continue;
         }
       }
       passed.push_back(completion);
     }
-    const std::int64_t now = kept_.empty() ? 0 : now_ns();
+    const std::int64_t now = kept_.empty() ? 0 : clock_->now_ns();
     while (!kept_.empty() && kept_.front().due_ns <= now) {
       passed.push_back(kept_.front().completion);
       kept_.erase(kept_.begin());
@@ -115,6 +86,7 @@ class FaultyBackend final : public RelayBackend {
     return kept_.empty() ? kNever : kept_.front().due_ns;
   }
 
+  const std::shared_ptr<io::Clock> clock_;
   const Injection injection_;
   InjectionRecord& record_;
   std::uint64_t changed_ = 0;  // the operation whose completion is to be changed
@@ -123,8 +95,8 @@ class FaultyBackend final : public RelayBackend {
 };
 
 Error expected(const std::string& text) {
-  std::string kinds;
-  for (const Named& one : kOpcodes) kinds += fmt::format("{}{}", kinds.empty() ? "" : " ", one.name);
+  std::string kinds = "any";
+  for (const io::Instruction& one : io::kInstructions) kinds += fmt::format(" {}", one.name);
   return Error(
       EINVAL, "read an injection",
       fmt::format("\"{}\" (expected KIND:NUMBER:WHAT; kinds: {}; what: an errno's name, short=BYTES, "
@@ -156,10 +128,12 @@ Result<Injection> Injection::parse(const std::string& text) {
   const std::string_view kind = all.substr(0, first);
   std::string_view what = all.substr(second + 1);
   Injection injection;
-  const auto known =
-      std::find_if(kOpcodes.begin(), kOpcodes.end(), [&](const Named& one) { return kind == one.name; });
-  if (known == kOpcodes.end()) return expected(text);
-  injection.opcode = known->value;
+  if (kind != "any") {
+    const auto known = std::find_if(io::kInstructions.begin(), io::kInstructions.end(),
+                                    [&](const io::Instruction& one) { return kind == one.name; });
+    if (known == io::kInstructions.end()) return expected(text);
+    injection.opcode = known->opcode;
+  }
   if (!number_in(all.substr(first + 1, second - first - 1), injection.nth) || injection.nth == 0)
     return expected(text);
   std::uint64_t value = 0;
@@ -176,9 +150,9 @@ Result<Injection> Injection::parse(const std::string& text) {
   return injection;
 }
 
-std::unique_ptr<io::Backend> make_faulty_backend(std::unique_ptr<io::Backend> real,
-                                                 const Injection& injection, InjectionRecord& record) {
-  return std::make_unique<FaultyBackend>(std::move(real), injection, record);
+io::Backend make_faulty_backend(io::Backend real, const Injection& injection, InjectionRecord& record) {
+  real.ring = std::make_shared<FaultyRing>(real, injection, record);
+  return real;
 }
 
 }  // namespace horus::sim

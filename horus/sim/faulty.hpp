@@ -38,8 +38,7 @@ struct InjectionRecord {
 /// is as on `real`.
 /// Thread safety: the reactor's thread.
 /// Example: tests/sim/faulty_test.cpp.
-HORUS_API std::unique_ptr<io::Backend> make_faulty_backend(std::unique_ptr<io::Backend> real,
-                                                           const Injection& injection,
-                                                           InjectionRecord& record);
+HORUS_API io::Backend make_faulty_backend(io::Backend real, const Injection& injection,
+                                          InjectionRecord& record);
 
 }  // namespace horus::sim

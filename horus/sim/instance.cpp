@@ -9,18 +9,17 @@ namespace horus::sim::detail {
 
 Instance::Instance(Engine& engine, std::uint64_t number, SimProcess& process,
                    const std::map<std::string, Distribution, std::less<>>& costs,
-                   const std::function<std::unique_ptr<io::Backend>(std::unique_ptr<io::Backend>)>& wrap)
+                   const std::function<io::Backend(io::Backend)>& wrap)
     : Context(engine, number, process.host, costs), name_(process.name), child_(process.parent != 0) {
   process_ = &process;
   io::ReactorConfig config;
   config.submission_entries = 64;
   config.completion_entries = 256;
-  auto backend = std::make_unique<SimBackend>(engine, *this, config);
-  backend_ = backend.get();
-  std::unique_ptr<io::Backend> seen = std::move(backend);
+  auto ring = std::make_shared<SimRing>(engine, *this, config);
+  ring_ = ring.get();
+  io::Backend seen = sim_backend(std::move(ring), engine, *this);
   if (wrap) seen = wrap(std::move(seen));
-  auto checked = std::make_unique<ProcessBackend>(std::move(seen), engine, *this, backend_->kernel(), name_);
-  process_backend_ = checked.get();
+  io::Backend checked = process_backend(std::move(seen), engine, *this, ring_->kernel(), name_);
   const io::CurrentReactor nobody(nullptr);
   for (std::size_t i = 0; i < process.standard.size(); ++i) {
     Held& stream = process.standard[i];
@@ -136,9 +135,7 @@ void Instance::end() {
     const io::CurrentReactor entered(reactor_.get());
     reactor_.reset();
   }
-  // A reactor that gives up on its operations leaves its backend to the kernel, which is none here.
-  if (!backend_gone_) delete process_backend_;
-  backend_ = nullptr;
+  ring_ = nullptr;
   alive_.reset();
   state_ = State::ended;
   for (const SimProcess* child : engine_.processes().children_of(*process_)) {

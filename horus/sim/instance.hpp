@@ -24,7 +24,7 @@ class Instance final : public Context {
   /// `process`: itself in the table of processes, which gives its name, its host and its standard streams.
   Instance(Engine& engine, std::uint64_t number, SimProcess& process,
            const std::map<std::string, Distribution, std::less<>>& costs,
-           const std::function<std::unique_ptr<io::Backend>(std::unique_ptr<io::Backend>)>& wrap = {});
+           const std::function<io::Backend(io::Backend)>& wrap = {});
   /// Only when it has ended.
   ~Instance();
 
@@ -60,7 +60,7 @@ class Instance final : public Context {
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
   /// Where a timeline shows it: the lives of a program share a lane.
   [[nodiscard]] const std::string& lane() const noexcept { return child_ ? process_->program : name_; }
-  [[nodiscard]] SimProvider& kernel() noexcept { return backend_->kernel(); }
+  [[nodiscard]] SimProvider& kernel() noexcept { return ring_->kernel(); }
   [[nodiscard]] std::int64_t busy_until() const noexcept { return busy_until_; }
   [[nodiscard]] int exit_code() const noexcept { return exit_code_; }
   /// What the main task threw, or failed with.
@@ -75,8 +75,7 @@ class Instance final : public Context {
 
   const std::string name_;
   const bool child_;
-  SimBackend* backend_ = nullptr;           // the reactor's
-  io::Backend* process_backend_ = nullptr;  // in front of it
+  SimRing* ring_ = nullptr;  // the reactor's
   std::unique_ptr<io::Reactor> reactor_;
   std::unique_ptr<Scope> scope_;
   Spawned<int> main_;

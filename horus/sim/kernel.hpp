@@ -41,11 +41,8 @@ class Context {
   virtual void enter(const std::function<void()>& action) { action(); }
   /// Itself in the table of processes; set before anything runs.
   [[nodiscard]] SimProcess& process() noexcept { return *process_; }
-  /// Its backend is gone, and left so many descriptors open.
-  void left_open(std::size_t descriptors) noexcept {
-    leaked_ = descriptors;
-    backend_gone_ = true;
-  }
+  /// Its kernel is gone, and left so many descriptors open.
+  void left_open(std::size_t descriptors) noexcept { leaked_ = descriptors; }
   /// Descriptors that were open at its end.
   [[nodiscard]] std::size_t leaked() const noexcept { return leaked_; }
 
@@ -60,7 +57,6 @@ class Context {
   std::int64_t busy_until_ = 0;
   bool woken_ = false;
   std::size_t leaked_ = 0;
-  bool backend_gone_ = false;
   std::shared_ptr<char> alive_ = std::make_shared<char>('\0');  // until it has ended
 };
 
@@ -96,6 +92,7 @@ class SimProvider final : public io::Provider {
   bool start(io::BlockingOperation& operation) noexcept override;
   bool cancel(io::BlockingOperation& operation) noexcept override;
   void wait_until_quiet() noexcept override {}
+  [[nodiscard]] std::int64_t now_ns() noexcept override { return context_.now(); }
   [[nodiscard]] bool has_whims() const noexcept override { return true; }
   bool whim(Whim which) noexcept override;
   io::RemoteWork* take_finished() noexcept override { return finished_.take(); }

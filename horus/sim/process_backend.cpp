@@ -13,40 +13,39 @@ namespace {
 
 constexpr Duration kLatest = std::chrono::milliseconds(1);  // a completion is kept back
 
-}  // namespace
-
-ProcessBackend::ProcessBackend(std::unique_ptr<io::Backend> real, Engine& engine, Context& context,
-                               SimProvider& kernel, std::string who)
-    : RelayBackend(std::move(real)),
-      engine_(engine),
-      context_(context),
-      kernel_(kernel),
-      checks_(engine, kernel, std::move(who)),
-      made_by_(::getpid()) {}
-
-// A forked child that throws its parent's reactor away has ended nothing.
-ProcessBackend::~ProcessBackend() {
-  if (::getpid() == made_by_) checks_.ended();
-}
-
-bool ProcessBackend::happens(unsigned rate, std::uint64_t& counter) noexcept {
-  if (rate == 0 || !engine_.fault_random().chance(rate, 1000)) return false;
+bool happens(Engine& engine, unsigned rate, std::uint64_t& counter) noexcept {
+  if (rate == 0 || !engine.fault_random().chance(rate, 1000)) return false;
   ++counter;
   return true;
 }
 
-int ProcessBackend::enter(std::uint32_t to_submit, std::uint32_t min_complete,
-                          std::int64_t deadline_ns) noexcept {
+}  // namespace
+
+ProcessRing::ProcessRing(std::shared_ptr<io::Ring> real, Engine& engine, Context& context,
+                         SimProvider& kernel, std::string who)
+    : RelayRing(std::move(real)),
+      engine_(engine),
+      context_(context),
+      checks_(engine, kernel, std::move(who)),
+      made_by_(::getpid()) {}
+
+// A forked child that throws its parent's reactor away has ended nothing.
+ProcessRing::~ProcessRing() {
+  if (::getpid() == made_by_) checks_.ended();
+}
+
+int ProcessRing::enter(std::uint32_t to_submit, std::uint32_t min_complete,
+                       std::int64_t deadline_ns) noexcept {
   if (early_) {
     early_ = false;
-  } else if (happens(engine_.faults().early_return, engine_.oddities().early_returns)) {
+  } else if (happens(engine_, engine_.faults().early_return, engine_.oddities().early_returns)) {
     constexpr std::array kReasons{-EINTR, -EAGAIN, -EBUSY};
     early_ = true;
     context_.wake();
     return kReasons[static_cast<std::size_t>(engine_.fault_random().below(kReasons.size()))];
   }
   checks_.look_at_groups();
-  const int result = RelayBackend::enter(to_submit, min_complete, deadline_ns);
+  const int result = RelayRing::enter(to_submit, min_complete, deadline_ns);
   if (behind()) {
     context_.wake();
   } else {
@@ -55,9 +54,9 @@ int ProcessBackend::enter(std::uint32_t to_submit, std::uint32_t min_complete,
   return result;
 }
 
-void ProcessBackend::submitting(io_uring_sqe& entry) noexcept { checks_.submitted(entry); }
+void ProcessRing::submitting(io_uring_sqe& entry) noexcept { checks_.submitted(entry); }
 
-void ProcessBackend::completing(std::vector<Completion>& batch) noexcept {
+void ProcessRing::completing(std::vector<Completion>& batch) noexcept {
   std::erase_if(batch,
                 [this](Completion& one) { return !checks_.completed(one.user_data, one.result, one.flags); });
   if (!behind()) {
@@ -65,12 +64,13 @@ void ProcessBackend::completing(std::vector<Completion>& batch) noexcept {
     for (const std::uint64_t user_data : checks_.lost()) batch.push_back({user_data, -ECANCELED, 0});
   }
   keep_some_back(batch);
-  if (batch.size() > 1 && happens(engine_.faults().completions_mixed, engine_.oddities().mixed_batches))
+  if (batch.size() > 1 &&
+      happens(engine_, engine_.faults().completions_mixed, engine_.oddities().mixed_batches))
     mix(batch);
 }
 
 // Completions that come later than others; those of one operation stay in their order.
-void ProcessBackend::keep_some_back(std::vector<Completion>& batch) noexcept {
+void ProcessRing::keep_some_back(std::vector<Completion>& batch) noexcept {
   const unsigned rate = engine_.faults().completion_late;
   if (rate == 0 && late_.empty()) return;
   const auto waits = [this](std::uint64_t user_data) {
@@ -88,7 +88,7 @@ void ProcessBackend::keep_some_back(std::vector<Completion>& batch) noexcept {
   }
   for (const Completion& completion : batch) {
     const bool behind_others = waits(completion.user_data);
-    if (!behind_others && !happens(rate, engine_.oddities().late_completions)) {
+    if (!behind_others && !happens(engine_, rate, engine_.oddities().late_completions)) {
       passed.push_back(completion);
       continue;
     }
@@ -103,14 +103,14 @@ void ProcessBackend::keep_some_back(std::vector<Completion>& batch) noexcept {
   batch = std::move(passed);
 }
 
-std::int64_t ProcessBackend::next_due() const noexcept {
+std::int64_t ProcessRing::next_due() const noexcept {
   std::int64_t due = kNever;
   for (const Late& one : late_) due = std::min(due, one.due_ns);
   return due;
 }
 
 // Another order; the completions of one operation stay in theirs.
-void ProcessBackend::mix(std::vector<Completion>& batch) noexcept {
+void ProcessRing::mix(std::vector<Completion>& batch) noexcept {
   std::vector<Completion> before = batch;
   for (std::size_t i = batch.size(); i > 1; --i) {
     const std::uint64_t other = engine_.fault_random().below(i);
@@ -124,26 +124,39 @@ void ProcessBackend::mix(std::vector<Completion>& batch) noexcept {
   }
 }
 
-std::int64_t ProcessBackend::now_ns() noexcept {
-  const std::int64_t now = ForwardingBackend::now_ns();
-  checks_.look_at_time(now);
-  return now;
-}
-
-std::uint64_t ProcessBackend::choose(std::uint64_t count) noexcept {
-  if (count < 2 || !happens(engine_.faults().ready_mixed, engine_.oddities().mixed_turns)) return 0;
-  return engine_.fault_random().below(count);
-}
-
-int ProcessBackend::register_buffer_ring(io_uring_buf_ring* ring, std::uint32_t entries,
-                                         std::uint16_t group) noexcept {
-  const int result = RelayBackend::register_buffer_ring(ring, entries, group);
+int ProcessRing::register_buffer_ring(io_uring_buf_ring* ring, std::uint32_t entries,
+                                      std::uint16_t group) noexcept {
+  const int result = RelayRing::register_buffer_ring(ring, entries, group);
   if (result == 0) checks_.registered(ring, entries, group);
   return result;
 }
-int ProcessBackend::unregister_buffer_ring(std::uint16_t group) noexcept {
+int ProcessRing::unregister_buffer_ring(std::uint16_t group) noexcept {
   checks_.unregistered(group);
-  return RelayBackend::unregister_buffer_ring(group);
+  return RelayRing::unregister_buffer_ring(group);
+}
+
+ProcessClock::ProcessClock(std::shared_ptr<io::Clock> real, Engine& engine, std::shared_ptr<ProcessRing> ring)
+    : ForwardingClock(real, {.through_seam = true, .only_asleep = true, .mixes_ready = true}),
+      engine_(engine),
+      ring_(std::move(ring)) {}
+
+std::int64_t ProcessClock::now_ns() noexcept {
+  const std::int64_t now = ForwardingClock::now_ns();
+  ring_->checks().look_at_time(now);
+  return now;
+}
+
+std::uint64_t ProcessClock::choose(std::uint64_t count) noexcept {
+  if (count < 2 || !happens(engine_, engine_.faults().ready_mixed, engine_.oddities().mixed_turns)) return 0;
+  return engine_.fault_random().below(count);
+}
+
+io::Backend process_backend(io::Backend real, Engine& engine, Context& context, SimProvider& kernel,
+                            std::string who) {
+  auto ring = std::make_shared<ProcessRing>(std::move(real.ring), engine, context, kernel, std::move(who));
+  real.ring = ring;
+  real.clock = std::make_shared<ProcessClock>(std::move(real.clock), engine, std::move(ring));
+  return real;
 }
 
 }  // namespace horus::sim::detail

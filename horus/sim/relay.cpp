@@ -7,8 +7,8 @@
 
 namespace horus::sim {
 
-RelayBackend::RelayBackend(std::unique_ptr<io::Backend> real)
-    : ForwardingBackend(std::move(real)),
+RelayRing::RelayRing(std::shared_ptr<io::Ring> real)
+    : ForwardingRing(std::move(real)),
       sqes_(new io_uring_sqe[rings_.sq_entries]()),
       cqes_(new Completion[rings_.cq_entries]()) {
   rings_.sqes = sqes_.get();
@@ -20,12 +20,11 @@ RelayBackend::RelayBackend(std::unique_ptr<io::Backend> real)
   rings_.sq_flags = &sq_flags_;
 }
 
-void RelayBackend::submitting(io_uring_sqe&) noexcept {}
-void RelayBackend::completing(std::vector<Completion>&) noexcept {}
-std::int64_t RelayBackend::next_due() const noexcept { return kNever; }
+void RelayRing::submitting(io_uring_sqe&) noexcept {}
+void RelayRing::completing(std::vector<Completion>&) noexcept {}
+std::int64_t RelayRing::next_due() const noexcept { return kNever; }
 
-int RelayBackend::enter(std::uint32_t to_submit, std::uint32_t min_complete,
-                        std::int64_t deadline_ns) noexcept {
+int RelayRing::enter(std::uint32_t to_submit, std::uint32_t min_complete, std::int64_t deadline_ns) noexcept {
   take_over();
   stage(to_submit);
   const std::uint32_t wanted = cq_tail_ - cq_head_ >= min_complete ? 0 : 1;
@@ -41,7 +40,7 @@ int RelayBackend::enter(std::uint32_t to_submit, std::uint32_t min_complete,
 }
 
 // Copies entries into the real ring. Those that it did not take the last time still lie there.
-void RelayBackend::stage(std::uint32_t to_submit) noexcept {
+void RelayRing::stage(std::uint32_t to_submit) noexcept {
   const io::Rings& real = this->real().rings();
   std::uint32_t tail = *real.sq_tail;
   while (own_ == 0 && staged_ < to_submit && staged_ < real.sq_entries && sq_head_ + staged_ != sq_tail_) {
@@ -53,7 +52,7 @@ void RelayBackend::stage(std::uint32_t to_submit) noexcept {
   std::atomic_ref(*real.sq_tail).store(tail, std::memory_order_release);
 }
 
-bool RelayBackend::submit_own(const io_uring_sqe& entry) noexcept {
+bool RelayRing::submit_own(const io_uring_sqe& entry) noexcept {
   const io::Rings& real = this->real().rings();
   if (staged_ + own_ >= real.sq_entries) return false;
   const std::uint32_t tail = *real.sq_tail;
@@ -63,7 +62,7 @@ bool RelayBackend::submit_own(const io_uring_sqe& entry) noexcept {
   return true;
 }
 
-std::uint32_t RelayBackend::count_taken() noexcept {
+std::uint32_t RelayRing::count_taken() noexcept {
   const io::Rings& real = this->real().rings();
   const std::uint32_t left = *real.sq_tail - std::atomic_ref(*real.sq_head).load(std::memory_order_acquire);
   const std::uint32_t gone = staged_ + own_ - left;
@@ -76,7 +75,7 @@ std::uint32_t RelayBackend::count_taken() noexcept {
 }
 
 // Moves completions from the real ring to the reactor's.
-void RelayBackend::take_over() noexcept {
+void RelayRing::take_over() noexcept {
   const io::Rings& real = this->real().rings();
   seen_.swap(kept_);
   std::uint32_t head = *real.cq_head;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A backend with rings of its own between a reactor and a real backend: it sees each entry and each completion, and may
+// A ring of its own between a reactor and a real one: it sees each entry and each completion, and may
 // change them, keep them back or swallow them. One thread, the reactor's.
 #pragma once
 
@@ -8,17 +8,17 @@
 #include <vector>
 
 #include <horus/base/export.hpp>
-#include <horus/io/forwarding_backend.hpp>
+#include <horus/io/forwarding.hpp>
 
 namespace horus::sim {
 
 /// Base of what injects faults and of what checks.
 ///
-/// Semantics: as the real backend, when nothing is overridden. Completions that find the reactor's ring full stay where
+/// Semantics: as the real ring, when nothing is overridden. Completions that find the reactor's ring full stay where
 /// they are.
-class HORUS_API RelayBackend : public io::ForwardingBackend {
+class HORUS_API RelayRing : public io::ForwardingRing {
  public:
-  explicit RelayBackend(std::unique_ptr<io::Backend> real);
+  explicit RelayRing(std::shared_ptr<io::Ring> real);
 
   int enter(std::uint32_t to_submit, std::uint32_t min_complete, std::int64_t deadline_ns) noexcept override;
 
@@ -35,12 +35,12 @@ class HORUS_API RelayBackend : public io::ForwardingBackend {
   virtual void submitting(io_uring_sqe& entry) noexcept;
   /// Completions on their way up, of one look at the real ring. What it leaves in `batch` goes to the reactor.
   virtual void completing(std::vector<Completion>& batch) noexcept;
-  /// When something that is kept back is due (now_ns(); kNever: nothing is). The reactor is told that completions wait
+  /// When something that is kept back is due (the clock's now_ns(); kNever: nothing is). The reactor is told that completions wait
   /// outside its ring.
   [[nodiscard]] virtual std::int64_t next_due() const noexcept;
   /// Completions wait outside the real ring: not all that has ended has been seen.
   [[nodiscard]] bool behind() const noexcept { return behind_; }
-  /// Gives the real backend an entry of our own; false when its ring is full.
+  /// Gives the real ring an entry of our own; false when its ring is full.
   bool submit_own(const io_uring_sqe& entry) noexcept;
 
  private:

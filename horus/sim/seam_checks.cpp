@@ -12,6 +12,7 @@
 
 #include <fmt/format.h>
 
+#include <horus/io/entry.hpp>
 #include <horus/sim/transcript.hpp>
 
 namespace horus::sim::detail {
@@ -20,58 +21,13 @@ namespace {
 constexpr std::size_t kWatched = 1024;  // bytes at each end of a buffer
 constexpr std::size_t kSpares = 16;     // copies of buffers whose memory is kept for the next
 
-const char* opcode_name(std::uint8_t opcode) noexcept {
-  switch (opcode) {
-    case IORING_OP_ACCEPT: return "accept";
-    case IORING_OP_CONNECT: return "connect";
-    case IORING_OP_RECV: return "recv";
-    case IORING_OP_SEND: return "send";
-    case IORING_OP_RECVMSG: return "recvmsg";
-    case IORING_OP_SENDMSG: return "sendmsg";
-    case IORING_OP_READ:
-    case IORING_OP_READV:
-    case IORING_OP_READ_FIXED: return "read";
-    case IORING_OP_WRITE:
-    case IORING_OP_WRITEV:
-    case IORING_OP_WRITE_FIXED: return "write";
-    case IORING_OP_POLL_ADD: return "poll";
-    case IORING_OP_ASYNC_CANCEL: return "cancel";
-    case IORING_OP_CLOSE: return "close";
-    case IORING_OP_OPENAT: return "openat";
-    case IORING_OP_FSYNC: return "fsync";
-    case IORING_OP_STATX: return "statx";
-    default: return "operation";
-  }
-}
-
-bool receives(std::uint8_t opcode) noexcept {
-  return opcode == IORING_OP_RECV || opcode == IORING_OP_RECVMSG || opcode == IORING_OP_READ ||
-         opcode == IORING_OP_READV || opcode == IORING_OP_READ_FIXED;
-}
-
 // The memory that the entry's bytes come from or go to.
 std::vector<iovec> regions_of(const io_uring_sqe& entry) {
-  auto* const address = reinterpret_cast<void*>(entry.addr);  // NOLINT(performance-no-int-to-ptr): the ABI
-  const auto all = [](const iovec* first, std::size_t count) {
-    return std::vector<iovec>(first, first + count);
-  };
-  if ((entry.flags & IOSQE_BUFFER_SELECT) != 0) return {};
-  switch (entry.opcode) {
-    case IORING_OP_READ:
-    case IORING_OP_WRITE:
-    case IORING_OP_READ_FIXED:
-    case IORING_OP_WRITE_FIXED:
-    case IORING_OP_RECV:
-    case IORING_OP_SEND: return {{address, entry.len}};
-    case IORING_OP_READV:
-    case IORING_OP_WRITEV: return all(static_cast<const iovec*>(address), entry.len);
-    case IORING_OP_RECVMSG:
-    case IORING_OP_SENDMSG: {
-      const auto& message = *static_cast<const msghdr*>(address);
-      return all(message.msg_iov, message.msg_iovlen);
-    }
-    default: return {};
-  }
+  std::vector<iovec> regions;
+  io::each_region(entry, [&](const io::Region& region) {
+    if (region.is_payload) regions.push_back({region.data, region.size});
+  });
+  return regions;
 }
 
 // What buffers are filled with while an operation has them: a part of this, another for each operation. It is copied and
@@ -168,7 +124,8 @@ void SeamChecks::violated(const std::string& what) {
 }
 
 std::string SeamChecks::name_of(const Operation& operation) {
-  std::string name = opcode_name(operation.opcode);
+  const io::Instruction* instruction = io::instruction_of(operation.opcode);
+  std::string name = instruction != nullptr ? instruction->name : "operation";
   if (operation.fd >= 0) name += fmt::format(" on descriptor {}", operation.fd);
   return name;
 }
@@ -180,7 +137,7 @@ void SeamChecks::submitted(const io_uring_sqe& entry) {
   operation.fd = entry.fd;
   operation.length = entry.len;
   operation.immediate = (entry.flags & IOSQE_CQE_SKIP_SUCCESS) != 0;
-  operation.receives = receives(entry.opcode);
+  operation.receives = io::is_transfer(entry.opcode, io::Direction::in);
   if ((entry.flags & IOSQE_BUFFER_SELECT) != 0) operation.group = entry.buf_group;
   if (entry.opcode == IORING_OP_ASYNC_CANCEL && entry.cancel_flags == 0) operation.target = entry.addr;
   std::vector<iovec> regions = regions_of(entry);

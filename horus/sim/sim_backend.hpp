@@ -5,10 +5,12 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include <horus/io/backend.hpp>
 #include <horus/io/interpreter.hpp>
 #include <horus/io/reactor_config.hpp>
 #include <horus/sim/kernel.hpp>
@@ -21,19 +23,40 @@ struct KernelHolder {
   SimProvider provider;
 };
 
-/// The seam's other side: the interpreter over that kernel, and what does not go through entries.
-class SimBackend : private KernelHolder, public io::Interpreter {
+/// The interpreter over that kernel.
+class SimRing : private KernelHolder, public io::Interpreter {
  public:
-  SimBackend(Engine& engine, Context& context, const io::ReactorConfig& config);
+  SimRing(Engine& engine, Context& context, const io::ReactorConfig& config);
   /// Tells the instance what it left open.
-  ~SimBackend() override;
+  ~SimRing() override;
   [[nodiscard]] const char* name() const noexcept override { return "sim"; }
   [[nodiscard]] SimProvider& kernel() noexcept { return provider; }
 
-  [[nodiscard]] bool has_virtual_clock() const noexcept override { return true; }
+ private:
+  Context& context_;
+};
+
+/// Virtual time. Holds the ring, and with it the kernel.
+class SimClock final : public io::Clock {
+ public:
+  explicit SimClock(std::shared_ptr<SimRing> ring, Context& context) noexcept;
   [[nodiscard]] std::int64_t now_ns() noexcept override;
   [[nodiscard]] std::int64_t wall_clock_ns() noexcept override;
   void spend(std::string_view node) noexcept override;
+
+ private:
+  const std::shared_ptr<SimRing> ring_;
+  Context& context_;
+};
+
+/// What does not go through entries. A process that was killed changes nothing any more.
+class SimSystem final : public io::System {
+ public:
+  SimSystem(std::shared_ptr<SimRing> ring, Engine& engine, Context& context) noexcept;
+
+  [[nodiscard]] std::uint64_t world_process() const noexcept override { return ring_->id(); }
+  [[nodiscard]] bool has_kernel_descriptors() const noexcept override { return false; }
+  [[nodiscard]] bool has_threads() const noexcept override { return false; }
   int socket(int domain, int type, int protocol) noexcept override;
   int bind(int fd, const sockaddr* address, socklen_t size) noexcept override;
   int listen(int fd, int backlog) noexcept override;
@@ -52,7 +75,7 @@ class SimBackend : private KernelHolder, public io::Interpreter {
   int change_mode(const char* path, mode_t mode) noexcept override;
   int truncate(int fd, std::int64_t size) noexcept override;
   void remove_tree(const char* path) noexcept override;
-  void ring(int event_fd, std::uint64_t count) noexcept override;
+  void add_to_event(int event_fd, std::uint64_t count) noexcept override;
   int status_flags(int fd) noexcept override;
   bool run_job(io::ThreadPool& pool, io::ThreadPool::Job& job) noexcept override;
   bool take_job_back(io::ThreadPool& pool, io::ThreadPool::Job& job) noexcept override;
@@ -79,7 +102,26 @@ class SimBackend : private KernelHolder, public io::Interpreter {
   void reap_killed(pid_t pid) noexcept override;
   void await_end(int, int) noexcept override {}  // a killed process has ended
 
+  // sim_host.cpp
+  uid_t user() noexcept override;
+  std::size_t descriptor_limit() noexcept override;
+  int make_folder(const char* path, mode_t mode) noexcept override;
+  int status(const char* path, struct stat& status) noexcept override;
+  int rename(const char* from, const char* to) noexcept override;
+  int unlink(const char* path) noexcept override;
+  int open_folder(const char* path) noexcept override;
+  int connect(int fd, const sockaddr* to, socklen_t size) noexcept override;
+  ssize_t send(int fd, const void* data, std::size_t size) noexcept override;
+  ssize_t read(int fd, void* data, std::size_t size) noexcept override;
+  int make_watch() noexcept override;
+  int watch_folder(int watch, const char* path, std::uint32_t events) noexcept override;
+  int make_memory(const char* name) noexcept override;
+  int kernel_file(int fd) noexcept override;
+  void close(int fd) noexcept override;
+
  private:
+  const std::shared_ptr<SimRing> ring_;
+  SimProvider& kernel_;
   Engine& engine_;
   Context& context_;
   [[nodiscard]] ProcessTable& table() noexcept { return engine_.processes(); }
@@ -87,5 +129,8 @@ class SimBackend : private KernelHolder, public io::Interpreter {
 
   std::vector<io::ThreadPool::Job*> jobs_;
 };
+
+/// The three parts over one ring.
+io::Backend sim_backend(std::shared_ptr<SimRing> ring, Engine& engine, Context& context);
 
 }  // namespace horus::sim::detail

@@ -46,8 +46,8 @@ struct Report {
   [[nodiscard]] HORUS_API std::string to_string() const;
 };
 
-/// Puts a backend of its own in front of the one that it is given (io::ForwardingBackend, sim::RelayBackend).
-using BackendWrap = std::function<std::unique_ptr<io::Backend>(std::unique_ptr<io::Backend>)>;
+/// Puts parts of its own in front of those that it is given (io::ForwardingClock, sim::RelayRing and their like).
+using BackendWrap = std::function<io::Backend(io::Backend)>;
 
 /// Talks with one connection of a scripted peer.
 using Conversation = std::function<Task<>(io::TcpStream)>;

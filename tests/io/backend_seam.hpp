@@ -28,12 +28,12 @@ struct Completion {
 /// Fills entries and reads completions as the reactor does.
 class Driver {
  public:
-  explicit Driver(std::unique_ptr<horus::io::Backend> backend)
-      : backend_(std::move(backend)), rings_(backend_->rings()) {
+  explicit Driver(horus::io::Backend backend) : backend_(std::move(backend)), rings_(backend_.ring->rings()) {
     ::signal(SIGPIPE, SIG_IGN);
   }
 
-  [[nodiscard]] horus::io::Backend& backend() noexcept { return *backend_; }
+  [[nodiscard]] horus::io::Ring& ring() noexcept { return *backend_.ring; }
+  [[nodiscard]] horus::io::System& system() noexcept { return *backend_.system; }
   [[nodiscard]] const horus::io::Rings& rings() const noexcept { return rings_; }
 
   /// The next entry, zeroed; flushes when the ring is full.
@@ -49,7 +49,7 @@ class Driver {
   int flush(std::uint32_t min_complete = 0, std::int64_t wait_ns = 0) {
     *rings_.sq_tail = tail_;
     const std::int64_t deadline = wait_ns == 0 ? 0 : horus::monotonic_ns() + wait_ns;
-    return backend_->enter(tail_ - *rings_.sq_head, min_complete, deadline);
+    return backend_.ring->enter(tail_ - *rings_.sq_head, min_complete, deadline);
   }
   /// Moves what lies in the ring to `seen`. Returns how many came.
   std::size_t reap() {
@@ -92,14 +92,13 @@ class Driver {
   std::vector<Completion> seen;
 
  private:
-  std::unique_ptr<horus::io::Backend> backend_;
+  horus::io::Backend backend_;
   horus::io::Rings rings_;
   std::uint32_t tail_ = 0;
 };
 
 /// The backend that HORUS_IO names; epoll when it names none.
-inline horus::Result<std::unique_ptr<horus::io::Backend>> make_backend(
-    const horus::io::ReactorConfig& config) {
+inline horus::Result<horus::io::Backend> make_backend(const horus::io::ReactorConfig& config) {
   const char* wish = std::getenv("HORUS_IO");
 #ifdef HORUS_WITH_URING
   if (wish != nullptr && std::string_view(wish) == "uring") return horus::io::make_uring_backend(config);

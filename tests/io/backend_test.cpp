@@ -86,12 +86,12 @@ class Buffers {
     ring_ = static_cast<io_uring_buf_ring*>(
         ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
     REQUIRE(ring_ != MAP_FAILED);
-    REQUIRE(driver.backend().register_buffer_ring(ring_, entries, group) == 0);
+    REQUIRE(driver.ring().register_buffer_ring(ring_, entries, group) == 0);
   }
   Buffers(const Buffers&) = delete;
   Buffers& operator=(const Buffers&) = delete;
   ~Buffers() {
-    driver_.backend().unregister_buffer_ring(group_);
+    driver_.ring().unregister_buffer_ring(group_);
     ::munmap(ring_, 4096);
   }
   void provide(std::uint16_t number) {
@@ -522,21 +522,21 @@ TEST_CASE("a multishot that finds the completion ring full ends, and nothing is 
 
 TEST_CASE("multishot accept gives a socket per connection until it is cancelled") {
   Driver driver = make_driver();
-  horus::io::Backend& backend = driver.backend();
-  const int listener = backend.socket(AF_INET, SOCK_STREAM, 0);
+  horus::io::System& system = driver.system();
+  const int listener = system.socket(AF_INET, SOCK_STREAM, 0);
   sockaddr_in local{};
   local.sin_family = AF_INET;
   local.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  REQUIRE(backend.bind(listener, reinterpret_cast<sockaddr*>(&local), sizeof local) == 0);
-  REQUIRE(backend.listen(listener, 16) == 0);
+  REQUIRE(system.bind(listener, reinterpret_cast<sockaddr*>(&local), sizeof local) == 0);
+  REQUIRE(system.listen(listener, 16) == 0);
   socklen_t size = sizeof local;
-  REQUIRE(backend.local_address(listener, reinterpret_cast<sockaddr*>(&local), &size) == 0);
+  REQUIRE(system.local_address(listener, reinterpret_cast<sockaddr*>(&local), &size) == 0);
   io_uring_sqe& accept = driver.entry(IORING_OP_ACCEPT, listener, 1);
   accept.ioprio = IORING_ACCEPT_MULTISHOT;
   accept.accept_flags = SOCK_CLOEXEC;
   driver.flush();
   for (std::uint64_t i = 0; i < 3; ++i) {
-    const int client = backend.socket(AF_INET, SOCK_STREAM, 0);
+    const int client = system.socket(AF_INET, SOCK_STREAM, 0);
     io_uring_sqe& connect = driver.entry(IORING_OP_CONNECT, client, 10 + i);
     connect.addr = address(&local);
     connect.off = sizeof local;
@@ -565,16 +565,16 @@ TEST_CASE("multishot accept gives a socket per connection until it is cancelled"
 
 TEST_CASE("a connect that nobody answers is refused, and its socket stays blocking") {
   Driver driver = make_driver();
-  horus::io::Backend& backend = driver.backend();
-  const int probe = backend.socket(AF_INET, SOCK_STREAM, 0);
+  horus::io::System& system = driver.system();
+  const int probe = system.socket(AF_INET, SOCK_STREAM, 0);
   sockaddr_in local{};
   local.sin_family = AF_INET;
   local.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  REQUIRE(backend.bind(probe, reinterpret_cast<sockaddr*>(&local), sizeof local) == 0);
+  REQUIRE(system.bind(probe, reinterpret_cast<sockaddr*>(&local), sizeof local) == 0);
   socklen_t size = sizeof local;
-  REQUIRE(backend.local_address(probe, reinterpret_cast<sockaddr*>(&local), &size) == 0);
+  REQUIRE(system.local_address(probe, reinterpret_cast<sockaddr*>(&local), &size) == 0);
   const int client =
-      backend.socket(AF_INET, SOCK_STREAM, 0);  // bound, not listening: nobody else can take the port
+      system.socket(AF_INET, SOCK_STREAM, 0);  // bound, not listening: nobody else can take the port
   io_uring_sqe& connect = driver.entry(IORING_OP_CONNECT, client, 1);
   connect.addr = address(&local);
   connect.off = sizeof local;
@@ -656,7 +656,7 @@ TEST_CASE("pipes: a read waits, a write is taken as far as there is room, descri
 
 TEST_CASE("an eventfd that blocks is read when it is signalled") {
   Driver driver = make_driver();
-  const int fd = driver.backend().event_fd(0, 0);
+  const int fd = driver.system().event_fd(0, 0);
   std::uint64_t count = 0;
   for (std::uint64_t round = 1; round <= 3; ++round) {
     read(driver, fd, &count, sizeof count, 0, round);
@@ -749,7 +749,7 @@ TEST_CASE("fixed buffers: within a registered one, or EFAULT") {
   const int fd = ::open((folder.path + "/a").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   std::vector<char> memory(8192, 'm');
   const iovec whole{memory.data(), memory.size()};
-  REQUIRE(driver.backend().register_buffers(&whole, 1) == 0);
+  REQUIRE(driver.ring().register_buffers(&whole, 1) == 0);
   io_uring_sqe* entry = &driver.entry(IORING_OP_WRITE_FIXED, fd, 1);
   entry->addr = address(memory.data() + 4096);
   entry->len = 4096;
@@ -762,7 +762,7 @@ TEST_CASE("fixed buffers: within a registered one, or EFAULT") {
   entry->addr = address(memory.data() + 4097);
   entry->len = 4096;
   CHECK(driver.take(3).result == -EFAULT);
-  CHECK(driver.backend().unregister_buffers() == 0);
+  CHECK(driver.ring().unregister_buffers() == 0);
   ::close(fd);
 }
 
@@ -787,7 +787,7 @@ TEST_CASE("waiting ends at its deadline, not before and not much later") {
   driver.flush();
   const std::int64_t before = horus::monotonic_ns();
   const std::int64_t deadline = before + 3'000'000;
-  while (horus::monotonic_ns() < deadline) driver.backend().enter(0, 1, deadline);
+  while (horus::monotonic_ns() < deadline) driver.ring().enter(0, 1, deadline);
   CHECK(driver.reap() == 0);
   cancel(driver, 1, 2);
   CHECK(driver.take(1).result == -ECANCELED);
@@ -796,7 +796,7 @@ TEST_CASE("waiting ends at its deadline, not before and not much later") {
 TEST_CASE("the pollable descriptor is readable when an enter would produce something, and not otherwise") {
   Driver driver = make_driver(8, 8);
   Pair pair;
-  const int fd = driver.backend().pollable_fd();
+  const int fd = driver.ring().pollable_fd();
   REQUIRE(fd >= 0);
   const auto readable = [&](int timeout_ms) {
     pollfd asked{fd, POLLIN, 0};
@@ -804,7 +804,7 @@ TEST_CASE("the pollable descriptor is readable when an enter would produce somet
   };
   const auto settle = [&] {
     for (int i = 0; i < 3; ++i) {
-      driver.backend().clear_pollable();
+      driver.ring().clear_pollable();
       driver.flush();
       driver.reap();
     }
@@ -824,7 +824,7 @@ TEST_CASE("the pollable descriptor is readable when an enter would produce somet
   open.addr = address(path.c_str());
   open.open_flags = O_RDWR | O_CREAT | O_CLOEXEC;
   open.len = 0600;
-  driver.backend().clear_pollable();
+  driver.ring().clear_pollable();
   driver.flush();
   if (driver.reap() == 0) CHECK(readable(10'000));
   const int file = driver.take(2).result;

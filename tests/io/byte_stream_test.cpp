@@ -30,7 +30,7 @@ struct PipeEnds {
   ByteStream reader, writer;
   PipeEnds() {
     int ends[2];
-    REQUIRE(horus::io::Reactor::current()->backend().pipe(ends, O_CLOEXEC) == 0);
+    REQUIRE(horus::io::Reactor::current()->system().pipe(ends, O_CLOEXEC) == 0);
     reader = ByteStream(Descriptor(ends[0]), "a pipe");
     writer = ByteStream(Descriptor(ends[1]), "a pipe");
   }
@@ -465,7 +465,7 @@ TEST_CASE("a shared descriptor keeps its flags and works blocking or not") {
       CHECK(gathered.ok());
       auto count = co_await raw;
       CHECK(*count == 2);
-      CHECK((testing::backend().status_flags(reader.fd()) & O_NONBLOCK) == flags);
+      CHECK((testing::system().status_flags(reader.fd()) & O_NONBLOCK) == flags);
     }
   });
 }

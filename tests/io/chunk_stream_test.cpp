@@ -172,7 +172,7 @@ TEST_CASE("a writer keeps order through a full socket buffer and waits only for 
     Pair in;
     Pair out;
     const int small = 4096;
-    CHECK(testing::backend().set_option(out.a.get(), SOL_SOCKET, SO_SNDBUF, &small, sizeof small) == 0);
+    CHECK(testing::system().set_option(out.a.get(), SOL_SOCKET, SO_SNDBUF, &small, sizeof small) == 0);
     const std::string text = pattern(300'000);
     auto feed = [&]() -> Task<> {
       std::size_t at = 0;

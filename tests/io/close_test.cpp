@@ -49,9 +49,9 @@ Task<> some_turns() {
   for (int i = 0; i < 4; ++i) co_await horus::sleep(1ms);
 }
 
-bool is_open(int fd) { return Reactor::current()->backend().status_flags(fd) >= 0; }
+bool is_open(int fd) { return Reactor::current()->system().status_flags(fd) >= 0; }
 
-Descriptor copy_of(int fd) { return Descriptor(Reactor::current()->backend().duplicate(fd)); }
+Descriptor copy_of(int fd) { return Descriptor(Reactor::current()->system().duplicate(fd)); }
 
 }  // namespace
 

@@ -73,7 +73,7 @@ TEST_CASE("opening fails with the system's own reason") {
     const auto link = co_await no_follow;
     CHECK(link.code() == ELOOP);
     if (::geteuid() != 0 && !horus::testing::simulated()) {
-      horus::testing::backend().change_mode((folder / "plain").c_str(), 0);
+      horus::testing::system().change_mode((folder / "plain").c_str(), 0);
       auto denied = File::open_read(folder / "plain");
       const auto refused = co_await denied;
       CHECK(refused.code() == EACCES);
@@ -231,7 +231,7 @@ TEST_CASE("replace_file keeps the mode, leaves no temporary file, and the old fi
     const std::string path = folder / "config";
     auto first = horus::io::replace_file(path, "one", 0640);
     (co_await first).or_throw();
-    CHECK(horus::testing::backend().change_mode(path.c_str(), 0600) == 0);
+    CHECK(horus::testing::system().change_mode(path.c_str(), 0600) == 0);
     auto second = horus::io::replace_file(path, "two");
     (co_await second).or_throw();
     auto reading = horus::io::read_file(path);

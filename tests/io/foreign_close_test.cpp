@@ -47,7 +47,7 @@ TEST_CASE("a number that was closed elsewhere and came back is watched anew") {
       const Pair pair;
       if (number >= 0) CHECK(pair.ends[0] == number);
       number = pair.ends[0];
-      reactor.backend().may_be_another(number);
+      reactor.ring().may_be_another(number);
       auto waiting = scope.spawn(wait_for_bytes(number), "reader");
       co_await horus::sleep(1ms);  // it waits
       CHECK(::write(pair.ends[1], "x", 1) == 1);
@@ -69,7 +69,7 @@ TEST_CASE("the hint takes nothing from those who wait on the number already") {
     horus::Scope scope;
     auto reading = scope.spawn(wait_for_bytes(pair.ends[0]), "reader");
     co_await horus::sleep(1ms);
-    reactor.backend().may_be_another(pair.ends[0]);
+    reactor.ring().may_be_another(pair.ends[0]);
     auto writing = scope.spawn(wait_for_room(pair.ends[0]), "writer");
     co_await horus::sleep(1ms);
     CHECK(::write(pair.ends[1], "x", 1) == 1);

@@ -41,11 +41,10 @@ inline char pattern(int object, int end, std::uint64_t position) {
 
 /// One backend and its descriptors.
 struct World {
-  World(const char* label, std::unique_ptr<horus::io::Backend> backend)
-      : name(label), driver(std::move(backend)) {
+  World(const char* label, horus::io::Backend backend) : name(label), driver(std::move(backend)) {
     ring = static_cast<io_uring_buf_ring*>(
         ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-    ready = driver.backend().register_buffer_ring(ring, kBuffers, kGroup) == 0;
+    ready = driver.ring().register_buffer_ring(ring, kBuffers, kGroup) == 0;
     for (std::uint16_t i = 0; i < kBuffers; ++i) provide(i);
     std::string path = "/tmp/horus-fuzz-XXXXXX";
     fds[kFile][0] = ::mkostemp(path.data(), O_CLOEXEC);
@@ -63,7 +62,7 @@ struct World {
         if (fd >= 0) ::close(fd);
       }
     }
-    driver.backend().unregister_buffer_ring(kGroup);
+    driver.ring().unregister_buffer_ring(kGroup);
     ::munmap(ring, 4096);
   }
 

@@ -25,7 +25,7 @@
 
 #include <horus/io/buffer_watch.hpp>
 #include <horus/io/file_buffers.hpp>
-#include <horus/io/forwarding_backend.hpp>
+#include <horus/io/forwarding.hpp>
 #include <horus/io/pipe.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/io/tcp.hpp>
@@ -81,17 +81,17 @@ TEST_CASE("a wall clock that jumps by an hour moves no timer") {
 
 namespace {
 
-// A backend whose every `period`-th enter does not reach it.
-class FailingEnter final : public horus::io::ForwardingBackend {
+// Every `period`-th enter does not reach the ring.
+class FailingEnter final : public horus::io::ForwardingRing {
  public:
-  FailingEnter(std::unique_ptr<Backend> real, int error, int period)
-      : ForwardingBackend(std::move(real)), error_(error), period_(period) {}
+  FailingEnter(std::shared_ptr<horus::io::Ring> real, int error, int period)
+      : ForwardingRing(std::move(real)), error_(error), period_(period) {}
   int enter(std::uint32_t to_submit, std::uint32_t min_complete, std::int64_t deadline_ns) noexcept override {
     if (++calls_ % period_ == 0) {
       ++failed;
       return -error_;
     }
-    return ForwardingBackend::enter(to_submit, min_complete, deadline_ns);
+    return ForwardingRing::enter(to_submit, min_complete, deadline_ns);
   }
 
   int failed = 0;
@@ -102,7 +102,7 @@ class FailingEnter final : public horus::io::ForwardingBackend {
   int calls_ = 0;
 };
 
-std::unique_ptr<Backend> usual_backend(const ReactorConfig& config) {
+Backend usual_backend(const ReactorConfig& config) {
   if (horus::testing::simulated()) return horus::sim::make_backend_alone(config).or_throw();
 #ifdef HORUS_WITH_URING
   const char* wish = std::getenv("HORUS_IO");
@@ -154,11 +154,12 @@ TEST_CASE("an enter that fails with EINTR, EAGAIN, EBUSY or ENOMEM loses nothing
       ReactorConfig config;
       config.submission_entries = 2;
       config.completion_entries = 4;
-      auto backend = std::make_unique<FailingEnter>(usual_backend(config), error, period);
-      const FailingEnter& failing = *backend;
+      Backend backend = usual_backend(config);
+      const auto failing = std::make_shared<FailingEnter>(backend.ring, error, period);
+      backend.ring = failing;
       Reactor reactor(std::move(backend), config);
       CHECK(reactor.run(talk(20)) == 20);
-      CHECK(failing.failed > 10);
+      CHECK(failing->failed > 10);
     }
   }
 }
@@ -322,6 +323,42 @@ TEST_CASE("a buffer that is freed while the kernel writes to it is told by Addre
       co_await scope.join();
     };
     reactor.run(body());
+    return 0;
+  });
+  CHECK(status != 0);
+  CAPTURE(text);
+  CHECK(text.find("freed") != std::string::npos);
+}
+
+namespace {
+
+// Its memory is a name rather than a buffer.
+struct OpenLater : horus::io::OperationAwaiter<OpenLater> {
+  static constexpr const char* kName = "open";
+  explicit OpenLater(const std::string& path) noexcept : path_(path) {}
+  void prepare(io_uring_sqe& entry) const noexcept {
+    horus::io::fill::open(entry, AT_FDCWD, path_.c_str(), O_RDONLY, 0);
+  }
+  [[nodiscard]] int await_resume() const noexcept { return result; }
+
+ private:
+  const std::string& path_;
+};
+
+}  // namespace
+
+TEST_CASE("a path that is freed before its file is opened is told by AddressSanitizer builds") {
+  const auto [status, text] = in_child([] {
+    Reactor reactor;
+    auto path =
+        std::make_unique<std::string>("/there/is/no/such/file/and/its/name/is/long/enough/for/the/heap");
+    reactor.run([&]() -> Task<> {
+      horus::Scope scope;
+      auto opening = [](const std::string& name) -> Task<> { static_cast<void>(co_await OpenLater(name)); };
+      static_cast<void>(scope.spawn(opening(*path)));
+      path.reset();
+      co_await scope.join();
+    });
     return 0;
   });
   CHECK(status != 0);

@@ -123,7 +123,7 @@ TEST_CASE("closing a descriptor ends the wait for it with ECANCELED") {
     horus::Scope scope;
     auto waiting = scope.spawn(readable(ends.first.get()));
     co_await horus::sleep(1ms);
-    const int other = testing::backend().duplicate(ends.second.get());
+    const int other = testing::system().duplicate(ends.second.get());
     auto task = io::close(io::Descriptor(other));  // another number: nothing happens
     auto closed = co_await task;
     CHECK(closed.ok());

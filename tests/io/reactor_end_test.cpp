@@ -17,7 +17,7 @@
 #include <doctest/doctest.h>
 
 #include <horus/base/log.hpp>
-#include <horus/io/forwarding_backend.hpp>
+#include <horus/io/forwarding.hpp>
 #include <horus/io/offload.hpp>
 #include <horus/io/poll.hpp>
 #include <horus/io/time.hpp>
@@ -149,16 +149,16 @@ TEST_CASE("a call that hangs on another thread does not hold up the reactor's en
 namespace {
 
 // The kernel has no memory, for as long as it is told so.
-class Refuses final : public horus::io::ForwardingBackend {
+class Refuses final : public horus::io::ForwardingRing {
  public:
-  Refuses(std::unique_ptr<Backend> real, const bool& refuse, int code) noexcept
-      : ForwardingBackend(std::move(real)), refuse_(refuse), code_(code) {}
+  Refuses(std::shared_ptr<horus::io::Ring> real, const bool& refuse, int code) noexcept
+      : ForwardingRing(std::move(real)), refuse_(refuse), code_(code) {}
   int enter(std::uint32_t to_submit, std::uint32_t min_complete, std::int64_t deadline_ns) noexcept override {
     if (refuse_) {
       ++refusals;
       return -code_;
     }
-    return ForwardingBackend::enter(to_submit, min_complete, deadline_ns);
+    return ForwardingRing::enter(to_submit, min_complete, deadline_ns);
   }
   int refusals = 0;
 
@@ -176,9 +176,10 @@ TEST_CASE("an enter that goes on failing neither stops the timers nor burns the 
   SUBCASE("EBUSY") { code = EBUSY; }
   SUBCASE("ENOMEM") { code = ENOMEM; }
   bool refuse = false;
-  auto backend =
-      std::make_unique<Refuses>(horus::io::make_epoll_backend(ReactorConfig()).or_throw(), refuse, code);
-  Refuses& refusing = *backend;
+  horus::io::Backend backend = horus::io::make_epoll_backend(ReactorConfig()).or_throw();
+  const auto refusing_ring = std::make_shared<Refuses>(backend.ring, refuse, code);
+  backend.ring = refusing_ring;
+  Refuses& refusing = *refusing_ring;
   Reactor reactor(std::move(backend), ReactorConfig());
   reactor.run([&]() -> Task<> {
     co_await horus::sleep(1ms);

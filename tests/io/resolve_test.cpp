@@ -17,7 +17,7 @@
 
 #include <doctest/doctest.h>
 
-#include <horus/io/forwarding_backend.hpp>
+#include <horus/io/forwarding.hpp>
 #include <horus/io/offload.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/io/tcp.hpp>
@@ -106,7 +106,7 @@ using namespace horus::literals;
 // A name server that says nothing until it is told to.
 class SilentServer {
  public:
-  static io::Backend::NameLookUp instance() noexcept { return &ask; }
+  static io::System::NameLookUp instance() noexcept { return &ask; }
   void answer() {
     const std::lock_guard lock(mutex_);
     silent_ = false;
@@ -158,9 +158,9 @@ class SilentServer {
   int inside_ = 0;
 };
 
-class SilentNames final : public io::ForwardingBackend {
+class SilentNames final : public io::ForwardingSystem {
  public:
-  using ForwardingBackend::ForwardingBackend;
+  using ForwardingSystem::ForwardingSystem;
   [[nodiscard]] NameLookUp name_look_up() noexcept override { return SilentServer::instance(); }
 };
 
@@ -170,7 +170,9 @@ void run_in_silence(Body body) {
   SilentServer::get().reset();
   {
     const io::ReactorConfig config;
-    io::Reactor reactor(std::make_unique<SilentNames>(seam::make_backend(config).or_throw()), config);
+    io::Backend backend = seam::make_backend(config).or_throw();
+    backend.system = std::make_shared<SilentNames>(backend.system);
+    io::Reactor reactor(std::move(backend), config);
     reactor.run(body());
   }
   SilentServer::get().wait_until_idle();

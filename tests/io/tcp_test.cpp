@@ -63,21 +63,21 @@ Task<Pair> connected(const TcpListener& listener) {
 
 // A port of the loopback that is taken and refuses connections.
 struct RefusingPort {
-  int fd = testing::backend().socket(AF_INET, SOCK_STREAM, 0);
+  int fd = testing::system().socket(AF_INET, SOCK_STREAM, 0);
   Address address;
   RefusingPort() {
     const Address any = Address::loopback_v4(0);
-    REQUIRE(testing::backend().bind(fd, any.data(), any.size()) == 0);
+    REQUIRE(testing::system().bind(fd, any.data(), any.size()) == 0);
     socklen_t size = Address::capacity;
-    REQUIRE(testing::backend().local_address(fd, address.room(), &size) == 0);
+    REQUIRE(testing::system().local_address(fd, address.room(), &size) == 0);
     address.set_size(size);
   }
   RefusingPort(const RefusingPort&) = delete;
   RefusingPort& operator=(const RefusingPort&) = delete;
-  ~RefusingPort() { testing::backend().close_descriptor(fd); }
+  ~RefusingPort() { testing::system().close(fd); }
 };
 
-Descriptor fresh_socket() { return Descriptor(testing::backend().socket(AF_INET, SOCK_STREAM, 0)); }
+Descriptor fresh_socket() { return Descriptor(testing::system().socket(AF_INET, SOCK_STREAM, 0)); }
 
 Task<> connect_raw(int fd, const Address& to) {
   horus::io::detail::ConnectSocket connecting(fd, to);
@@ -90,7 +90,7 @@ class Shortage {
  public:
   explicit Shortage(std::size_t free) {
     if (testing::simulated()) {
-      for (int fd = 0; (fd = testing::backend().event_fd(0, 0)) >= 0;) held_.push_back(fd);
+      for (int fd = 0; (fd = testing::system().event_fd(0, 0)) >= 0;) held_.push_back(fd);
       for (; free > 0; --free) give_one_back();
       return;
     }
@@ -111,7 +111,7 @@ class Shortage {
 
  private:
   void give_one_back() {
-    testing::backend().close_descriptor(held_.back());
+    testing::system().close(held_.back());
     held_.pop_back();
   }
   std::vector<int> held_;
@@ -276,10 +276,10 @@ TEST_CASE("a connection that is not answered times out, in all and per address")
     // A listener that never accepts: when its backlog is full, the kernel stops answering.
     const Descriptor full = fresh_socket();
     Address address = Address::loopback_v4(0);
-    REQUIRE(testing::backend().bind(full.get(), address.data(), address.size()) == 0);
-    REQUIRE(testing::backend().listen(full.get(), 0) == 0);
+    REQUIRE(testing::system().bind(full.get(), address.data(), address.size()) == 0);
+    REQUIRE(testing::system().listen(full.get(), 0) == 0);
     socklen_t size = Address::capacity;
-    REQUIRE(testing::backend().local_address(full.get(), address.room(), &size) == 0);
+    REQUIRE(testing::system().local_address(full.get(), address.room(), &size) == 0);
     std::vector<TcpStream> kept;
     Result<TcpStream> last = horus::Error(EINVAL);
     for (int i = 0; i < 8; ++i) {
@@ -403,7 +403,7 @@ TEST_CASE("a peer that resets the connection is an error value with its address"
     co_await horus::yield();
     const std::string name = pair.server.name();
     const linger now{1, 0};
-    REQUIRE(testing::backend().set_option(pair.client.fd(), SOL_SOCKET, SO_LINGER, &now, sizeof now) == 0);
+    REQUIRE(testing::system().set_option(pair.client.fd(), SOL_SOCKET, SO_LINGER, &now, sizeof now) == 0);
     pair.client.reset();
     auto line = co_await reading;
     REQUIRE(line.code() == ECONNRESET);

@@ -18,17 +18,15 @@
 
 #include <doctest/doctest.h>
 
-#include <horus/io/forwarding_backend.hpp>
+#include <horus/io/forwarding.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/io/uring_abi.hpp>
 
 #include "../support/real_kernel.hpp"
 #include "backend_seam.hpp"
 
-using horus::io::Backend;
 using horus::io::Reactor;
 using horus::io::ReactorConfig;
-using namespace horus::literals;
 
 namespace {
 
@@ -64,26 +62,49 @@ class ForeignRing {
   std::uint32_t* tail_ = nullptr;
 };
 
-// Counts what ends a wait; its completions are refused, or go to a ring of the test's choice.
-class WatchedBackend final : public horus::io::ForwardingBackend {
- public:
-  using ForwardingBackend::ForwardingBackend;
-  bool send_completion(std::uint64_t user_data) noexcept override {
-    ++sends;
-    if (instead >= 0) return horus::io::abi::send_message(instead, user_data) == 0;
-    const bool sent = ForwardingBackend::send_completion(user_data);
-    sent_by_ring += sent ? 1 : 0;
-    return sent;
-  }
-  void ring(int event_fd, std::uint64_t count) noexcept override {
-    ++rings;
-    ForwardingBackend::ring(event_fd, count);
-  }
+// What ended waits.
+struct Counts {
   std::atomic<int> sends{0}, sent_by_ring{0}, rings{0};
-  int instead = -1;
+  int instead = -1;  // the ring that completions go to
 };
 
-bool can_send(Backend& backend) { return backend.send_completion(2); }
+class WatchedRing final : public horus::io::ForwardingRing {
+ public:
+  WatchedRing(std::shared_ptr<horus::io::Ring> real, std::shared_ptr<Counts> counts)
+      : ForwardingRing(std::move(real)), counts_(std::move(counts)) {}
+  bool send_completion(std::uint64_t user_data) noexcept override {
+    ++counts_->sends;
+    if (counts_->instead >= 0) return horus::io::abi::send_message(counts_->instead, user_data) == 0;
+    const bool sent = ForwardingRing::send_completion(user_data);
+    counts_->sent_by_ring += sent ? 1 : 0;
+    return sent;
+  }
+
+ private:
+  const std::shared_ptr<Counts> counts_;
+};
+
+class WatchedSystem final : public horus::io::ForwardingSystem {
+ public:
+  WatchedSystem(std::shared_ptr<horus::io::System> real, std::shared_ptr<Counts> counts)
+      : ForwardingSystem(std::move(real)), counts_(std::move(counts)) {}
+  void add_to_event(int event_fd, std::uint64_t count) noexcept override {
+    ++counts_->rings;
+    ForwardingSystem::add_to_event(event_fd, count);
+  }
+
+ private:
+  const std::shared_ptr<Counts> counts_;
+};
+
+horus::io::Backend watched(const std::shared_ptr<Counts>& counts) {
+  horus::io::Backend backend = seam::make_backend(ReactorConfig()).or_throw();
+  backend.ring = std::make_shared<WatchedRing>(backend.ring, counts);
+  backend.system = std::make_shared<WatchedSystem>(backend.system, counts);
+  return backend;
+}
+
+bool can_send(horus::io::Ring& ring) { return ring.send_completion(2); }
 
 // Until the loop has gone to sleep for the first time: whoever posts from then on has to wake it.
 void wait_for_sleep(const Reactor& reactor) {
@@ -105,9 +126,9 @@ void post_one_by_one(Reactor& reactor, int count) {
 TEST_CASE("a completion that another thread sends ends a wait, and carries what was sent") {
   NEEDS_REAL_KERNEL("other threads");
   seam::Driver driver(seam::make_backend(ReactorConfig()).or_throw());
-  if (!can_send(driver.backend())) return;  // this backend, or this kernel, has none
+  if (!can_send(driver.ring())) return;  // this backend, or this kernel, has none
   CHECK(driver.take(2).result == 0);
-  std::thread sender([&] { CHECK(driver.backend().send_completion(42)); });
+  std::thread sender([&] { CHECK(driver.ring().send_completion(42)); });
   const seam::Completion completion = driver.take(42);
   sender.join();
   CHECK(completion.result == 0);
@@ -117,11 +138,11 @@ TEST_CASE("a completion that another thread sends ends a wait, and carries what 
 TEST_CASE("sent completions that find no room in the ring are kept") {
   NEEDS_REAL_KERNEL("other threads");
   seam::Driver driver(seam::make_backend(ReactorConfig().with_entries(2, 2)).or_throw());
-  if (!can_send(driver.backend())) return;
+  if (!can_send(driver.ring())) return;
   CHECK(driver.take(2).result == 0);
   constexpr std::uint64_t kSent = 100;
   std::thread sender([&] {
-    for (std::uint64_t i = 0; i < kSent; ++i) CHECK(driver.backend().send_completion(1000 + i));
+    for (std::uint64_t i = 0; i < kSent; ++i) CHECK(driver.ring().send_completion(1000 + i));
   });
   sender.join();
   for (std::uint64_t i = 0; i < kSent; ++i) CHECK(driver.take(1000 + i).result == 0);
@@ -129,19 +150,18 @@ TEST_CASE("sent completions that find no room in the ring are kept") {
 
 TEST_CASE("posts wake a sleeping loop through its ring where there is one, and ring no bell then") {
   NEEDS_REAL_KERNEL("other threads");
-  auto owned = std::make_unique<WatchedBackend>(seam::make_backend(ReactorConfig()).or_throw());
-  WatchedBackend& backend = *owned;
-  Reactor reactor(std::move(owned), ReactorConfig());
+  const auto counts = std::make_shared<Counts>();
+  Reactor reactor(watched(counts), ReactorConfig());
   std::thread poster([&] {
     wait_for_sleep(reactor);
     post_one_by_one(reactor, 500);
-    CHECK(backend.rings == backend.sends - backend.sent_by_ring);
+    CHECK(counts->rings == counts->sends - counts->sent_by_ring);
     reactor.stop();
   });
   reactor.run();
   poster.join();
-  CHECK(backend.sends > 0);
-  const bool all_or_none = backend.sent_by_ring == 0 || backend.sent_by_ring == backend.sends;
+  CHECK(counts->sends > 0);
+  const bool all_or_none = counts->sent_by_ring == 0 || counts->sent_by_ring == counts->sends;
   CHECK(all_or_none);
 }
 
@@ -150,19 +170,18 @@ TEST_CASE("a ring that takes no messages yet is not waited for: the bell rings")
   const ForeignRing disabled(IORING_SETUP_R_DISABLED);
   if (!disabled.valid()) return;
   CHECK(horus::io::abi::send_message(disabled.fd(), 2) != 0);
-  auto owned = std::make_unique<WatchedBackend>(seam::make_backend(ReactorConfig()).or_throw());
-  WatchedBackend& backend = *owned;
-  backend.instead = disabled.fd();
-  Reactor reactor(std::move(owned), ReactorConfig());
+  const auto counts = std::make_shared<Counts>();
+  counts->instead = disabled.fd();
+  Reactor reactor(watched(counts), ReactorConfig());
   std::thread poster([&] {
     wait_for_sleep(reactor);
     post_one_by_one(reactor, 100);
-    CHECK(backend.rings == backend.sends);
+    CHECK(counts->rings == counts->sends);
     reactor.stop();
   });
   reactor.run();
   poster.join();
-  CHECK(backend.sends > 0);
+  CHECK(counts->sends > 0);
   CHECK(disabled.completions() == 0);
 }
 
@@ -186,16 +205,15 @@ TEST_CASE("no wake-up is lost when the completion ring has room for two") {
 
 TEST_CASE("a loop inside another one is woken by its descriptor alone") {
   NEEDS_REAL_KERNEL("another loop");
-  auto owned = std::make_unique<WatchedBackend>(seam::make_backend(ReactorConfig()).or_throw());
-  WatchedBackend& backend = *owned;
-  Reactor reactor(std::move(owned), ReactorConfig());
+  const auto counts = std::make_shared<Counts>();
+  Reactor reactor(watched(counts), ReactorConfig());
   REQUIRE(reactor.poll_fd().ok());
   reactor.run_once();
   bool ran = false;
   std::thread poster([&] { CHECK(reactor.post([&ran] { ran = true; })); });
   poster.join();
-  CHECK(backend.sends == 0);
-  CHECK(backend.rings == 1);
+  CHECK(counts->sends == 0);
+  CHECK(counts->rings == 1);
   reactor.run_once();
   CHECK(ran);
 }

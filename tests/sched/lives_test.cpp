@@ -96,7 +96,7 @@ TEST_CASE("init_limit: time in which somebody else held the loop is not the init
   plan.cost = {{"something else", 2s}};
   plan.beside = [](horus::Scheduler&) -> Task<> {
     co_await horus::sleep(100ms);
-    horus::io::Reactor::current()->backend().spend("something else");
+    horus::io::Reactor::current()->clock().spend("something else");
   };
   const auto run = virtual_time::run(plan);
   CHECK(run.code == 0);

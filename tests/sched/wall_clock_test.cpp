@@ -9,7 +9,7 @@
 
 #include <doctest/doctest.h>
 
-#include <horus/io/forwarding_backend.hpp>
+#include <horus/io/forwarding.hpp>
 #include <horus/io/time.hpp>
 #include <horus/sched/scheduler.hpp>
 #include <horus/sim/alone.hpp>
@@ -21,11 +21,11 @@ namespace {
 
 constexpr std::int64_t kHour_ns = 3'600'000'000'000;
 
-class SetClock final : public horus::io::ForwardingBackend {
+class SetClock final : public horus::io::ForwardingClock {
  public:
-  using ForwardingBackend::ForwardingBackend;
+  using ForwardingClock::ForwardingClock;
   [[nodiscard]] std::int64_t wall_clock_ns() noexcept override {
-    return ForwardingBackend::wall_clock_ns() + offset_ns;
+    return ForwardingClock::wall_clock_ns() + offset_ns;
   }
   std::int64_t offset_ns = 0;
 };
@@ -64,9 +64,10 @@ Drive drive(std::vector<std::int64_t> offsets) {
   const horus::io::ReactorConfig config;
   auto alone = horus::sim::make_backend_alone(config);
   REQUIRE(static_cast<bool>(alone));
-  auto backend = std::make_unique<SetClock>(std::move(*alone));
-  SetClock& clock = *backend;
-  horus::io::Reactor reactor(std::move(backend), config);
+  const auto set = std::make_shared<SetClock>(alone->clock);
+  SetClock& clock = *set;
+  alone->clock = set;
+  horus::io::Reactor reactor(*std::move(alone), config);
   horus::Scheduler scheduler;
   scheduler.add(std::make_unique<Watched>(result)).rate(100_hz).deadline(5ms).watchdog(100ms);
   reactor.run([&]() -> Task<> {

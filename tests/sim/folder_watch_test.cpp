@@ -12,13 +12,13 @@
 #include <doctest/doctest.h>
 
 #include <horus/horus.hpp>
-#include <horus/io/host_calls.hpp>
 #include <horus/io/poll.hpp>
+#include <horus/io/system.hpp>
 #include <horus/sim/world.hpp>
 
 using horus::Task;
 using horus::io::Descriptor;
-using horus::io::HostCalls;
+using horus::io::System;
 using horus::sim::Report;
 using horus::sim::World;
 using namespace horus::literals;
@@ -34,7 +34,7 @@ struct Happened {
 std::vector<Happened> read_events(int watch) {
   std::vector<Happened> all;
   alignas(inotify_event) std::array<char, 4096> bytes{};
-  const ssize_t size = HostCalls::here().read(watch, bytes.data(), bytes.size());
+  const ssize_t size = System::here().read(watch, bytes.data(), bytes.size());
   for (ssize_t at = 0; at < size;) {
     const auto* event = reinterpret_cast<const inotify_event*>(bytes.data() + at);
     all.push_back({event->wd, event->mask, event->len > 0 ? event->name : ""});
@@ -44,13 +44,13 @@ std::vector<Happened> read_events(int watch) {
 }
 
 Task<int> change() {
-  HostCalls& host = HostCalls::here();
+  System& host = System::here();
   co_await horus::sleep(10ms);
   CHECK(host.rename("/tmp/hubs/.new", "/tmp/hubs/robot") == 0);
   co_await horus::sleep(10ms);
   CHECK(host.unlink("/tmp/hubs/robot") == 0);
   co_await horus::sleep(10ms);
-  horus::io::Reactor::current()->backend().remove_tree("/tmp/hubs");
+  horus::io::Reactor::current()->system().remove_tree("/tmp/hubs");
   co_return 0;
 }
 
@@ -62,7 +62,7 @@ TEST_CASE("whoever watches a folder hears what is moved into it, what is removed
       "watcher",
       [] {
         return []() -> Task<int> {
-          HostCalls& host = HostCalls::here();
+          System& host = System::here();
           const Descriptor watch(host.make_watch());
           const std::uint32_t events = IN_MOVED_TO | IN_DELETE | IN_DELETE_SELF;
           const int folder = host.watch_folder(watch.get(), "/tmp/hubs", events);

@@ -12,7 +12,7 @@
 #include <doctest/doctest.h>
 
 #include <horus/horus.hpp>
-#include <horus/io/host_calls.hpp>
+#include <horus/io/system.hpp>
 #include <horus/sim/world.hpp>
 
 using horus::Task;
@@ -85,7 +85,7 @@ TEST_CASE("a Unix stream that nobody reads takes as many pieces as Linux has roo
     int taken = 0;
     world.process("rover", [&] {
       return [](std::size_t bytes, int& pieces) -> Task<int> {
-        horus::io::HostCalls& host = horus::io::HostCalls::here();
+        horus::io::System& host = horus::io::System::here();
         int ends[2] = {-1, -1};
         CHECK(host.socket_pair(ends, AF_UNIX, SOCK_STREAM) == 0);
         const horus::io::Descriptor near(ends[0]);
@@ -171,8 +171,8 @@ TEST_CASE("credentials and descriptors pass between processes") {
           auto stream = (co_await connecting).or_throw();
           ucred peer{};
           socklen_t size = sizeof peer;
-          auto& backend = horus::io::Reactor::current()->backend();
-          CHECK(backend.get_option(stream.fd(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0);
+          auto& system = horus::io::Reactor::current()->system();
+          CHECK(system.get_option(stream.fd(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0);
           CHECK(peer.pid == expected);
           auto [reader, writer] = horus::io::make_pipe().or_throw();
           auto sent = co_await stream.send_descriptor(writer.fd());
@@ -234,9 +234,9 @@ TEST_CASE("a sequenced-packet pair keeps the borders of its messages") {
   World world(1);
   world.process("pair", [] {
     return []() -> Task<int> {
-      auto& backend = horus::io::Reactor::current()->backend();
+      auto& system = horus::io::Reactor::current()->system();
       int ends[2];
-      REQUIRE(backend.socket_pair(ends, AF_UNIX, SOCK_SEQPACKET) == 0);
+      REQUIRE(system.socket_pair(ends, AF_UNIX, SOCK_SEQPACKET) == 0);
       UnixStream one{horus::io::Descriptor(ends[0])};
       UnixStream other{horus::io::Descriptor(ends[1])};
       auto first = co_await one.write_all("first");

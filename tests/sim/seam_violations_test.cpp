@@ -21,7 +21,6 @@
 
 using horus::Scope;
 using horus::Task;
-using horus::io::Backend;
 using horus::io::TcpListener;
 using horus::io::TcpStream;
 using horus::sim::BackendWrap;
@@ -120,12 +119,13 @@ std::string first_verdict(const char* process, const BackendWrap& wrap) {
 
 // --- Backends that break their word once ---
 
-class Plant : public horus::sim::RelayBackend {
+constexpr int kNth = 7;
+
+class Plant : public horus::sim::RelayRing {
  public:
-  using RelayBackend::RelayBackend;
+  using RelayRing::RelayRing;
 
  protected:
-  static constexpr int kNth = 7;
   void submitting(io_uring_sqe& entry) noexcept override { opcodes_[entry.user_data] = entry.opcode; }
   // Once: whether this is the seventh completion of its kind that moved something.
   bool now(const Completion& completion, int opcode) {
@@ -155,18 +155,18 @@ class DeliversTwice final : public Plant {
   }
 };
 
-class LosesWakeUp final : public Plant {
-  using Plant::Plant;
-  void ring(int event_fd, std::uint64_t count) noexcept override {
-    if (++rings_ != kNth) RelayBackend::ring(event_fd, count);
+class LosesWakeUp final : public io::ForwardingSystem {
+  using ForwardingSystem::ForwardingSystem;
+  void add_to_event(int event_fd, std::uint64_t count) noexcept override {
+    if (++wake_ups_ != kNth) ForwardingSystem::add_to_event(event_fd, count);
   }
-  int rings_ = 0;
+  int wake_ups_ = 0;
 };
 
 // The buffer of a receive in flight, or of a send that has not completed, belongs to somebody else already.
 class ReusesBuffer final : public Plant {
  public:
-  ReusesBuffer(std::unique_ptr<Backend> real, int opcode) : Plant(std::move(real)), opcode_(opcode) {}
+  ReusesBuffer(std::shared_ptr<io::Ring> real, int opcode) : Plant(std::move(real)), opcode_(opcode) {}
 
  private:
   void submitting(io_uring_sqe& entry) noexcept override {
@@ -236,10 +236,10 @@ class RetriesWrongly final : public Plant {
   bool done_ = false;
 };
 
-class TurnsTimeBack final : public Plant {
-  using Plant::Plant;
+class TurnsTimeBack final : public io::ForwardingClock {
+  using ForwardingClock::ForwardingClock;
   std::int64_t now_ns() noexcept override {
-    return RelayBackend::now_ns() - (++asked_ == 100 ? 1'000'000 : 0);
+    return ForwardingClock::now_ns() - (++asked_ == 100 ? 1'000'000 : 0);
   }
   int asked_ = 0;
 };
@@ -252,10 +252,17 @@ class NeverCancels final : public Plant {
   }
 };
 
-template <class Backend, class... Arguments>
+template <class Part, class... Arguments>
 BackendWrap planted(Arguments... arguments) {
-  return [=](std::unique_ptr<io::Backend> real) -> std::unique_ptr<io::Backend> {
-    return std::make_unique<Backend>(std::move(real), arguments...);
+  return [=](io::Backend real) -> io::Backend {
+    if constexpr (std::is_base_of_v<io::Ring, Part>) {
+      real.ring = std::make_shared<Part>(real.ring, arguments...);
+    } else if constexpr (std::is_base_of_v<io::Clock, Part>) {
+      real.clock = std::make_shared<Part>(real.clock, arguments...);
+    } else {
+      real.system = std::make_shared<Part>(real.system, arguments...);
+    }
+    return real;
   };
 }
 
@@ -270,7 +277,7 @@ TEST_CASE("a backend that keeps its word is not blamed") {
   for (std::uint64_t seed = 1; seed <= 100; ++seed) {
     const std::string nothing = verdict(seed, "client", {});
     CHECK_MESSAGE(nothing.empty(), nothing);
-    const std::string relayed = verdict(seed, "client", planted<horus::sim::RelayBackend>());
+    const std::string relayed = verdict(seed, "client", planted<horus::sim::RelayRing>());
     CHECK_MESSAGE(relayed.empty(), relayed);
   }
 }
@@ -333,14 +340,14 @@ std::string verdict_of(const std::function<Task<int>()>& main) {
 TEST_CASE("what a process leaves behind is found: descriptors, registered buffers") {
   const std::string descriptors = verdict_of([]() -> Task<int> {
     const io::EventFd kept;
-    static_cast<void>(io::Reactor::current()->backend().event_fd(0, 0));
+    static_cast<void>(io::Reactor::current()->system().event_fd(0, 0));
     co_return 0;
   });
   CHECK_MESSAGE(descriptors.find("careless left 1 descriptors open") != std::string::npos, descriptors);
   alignas(4096) static std::array<std::byte, 4096> ring{};
   const std::string buffers = verdict_of([]() -> Task<int> {
     auto* const slots = reinterpret_cast<io_uring_buf_ring*>(ring.data());
-    CHECK(io::Reactor::current()->backend().register_buffer_ring(slots, 4, 3) == 0);
+    CHECK(io::Reactor::current()->ring().register_buffer_ring(slots, 4, 3) == 0);
     co_return 0;
   });
   CHECK_MESSAGE(buffers.find("buffer group 3 was never unregistered") != std::string::npos, buffers);

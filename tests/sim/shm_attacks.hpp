@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 #include <horus/horus.hpp>
-#include <horus/io/host_calls.hpp>
+#include <horus/io/system.hpp>
 #include <horus/msg/link_memory.hpp>
 #include <horus/msg/shm_directory.hpp>
 #include <horus/msg/shm_frames.hpp>
@@ -33,7 +33,7 @@ namespace attacks {
 
 using horus::Task;
 using horus::io::Descriptor;
-using horus::io::HostCalls;
+using horus::io::System;
 using horus::sim::Random;
 using namespace horus::literals;
 namespace msg = horus::msg;
@@ -80,7 +80,7 @@ inline std::uint64_t odd_number(Random& random, std::uint64_t near) {
 
 class Memory {
  public:
-  Memory(std::size_t bytes, int seals) : file_(HostCalls::here().make_memory(kMemoryName)) {
+  Memory(std::size_t bytes, int seals) : file_(System::here().make_memory(kMemoryName)) {
     const int pages = kernel_file();
     if (pages < 0 || ::ftruncate(pages, static_cast<off_t>(bytes)) != 0) return;
     void* place = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, pages, 0);
@@ -99,7 +99,7 @@ class Memory {
 
  private:
   [[nodiscard]] int kernel_file() const noexcept {
-    return file_ ? HostCalls::here().kernel_file(file_.get()) : -1;
+    return file_ ? System::here().kernel_file(file_.get()) : -1;
   }
   Descriptor file_;
   std::shared_ptr<msg::Mapping> mapping_;
@@ -107,9 +107,9 @@ class Memory {
 
 inline Descriptor odd_descriptor(Random& random) {
   std::array<int, 2> ends{-1, -1};
-  HostCalls& host = HostCalls::here();
+  System& host = System::here();
   switch (random.below(5)) {
-    case 0: return Descriptor(horus::io::Reactor::current()->backend().event_fd(0, 0));
+    case 0: return Descriptor(horus::io::Reactor::current()->system().event_fd(0, 0));
     case 1:
       if (host.socket_pair(ends.data(), AF_UNIX, SOCK_DGRAM) < 0) return {};
       break;
@@ -372,7 +372,7 @@ inline Task<> many_files(const Scene& scene, Random& random, Target target) {
   const std::uint64_t kind = random.below(3);
   const Memory memory(4096, F_SEAL_SHRINK | F_SEAL_GROW);
   std::array<int, 2> ends{-1, -1};
-  if (HostCalls::here().socket_pair(ends.data(), AF_UNIX, SOCK_STREAM) < 0) co_return;
+  if (System::here().socket_pair(ends.data(), AF_UNIX, SOCK_STREAM) < 0) co_return;
   const Descriptor near(ends[0]);
   const Descriptor far(ends[1]);
   const std::uint32_t most = kind == 1 ? 300 : 64;
@@ -455,7 +455,7 @@ inline Task<> mad_publisher(const Scene& scene, Random& random, Target target) {
   const auto wanted = co_await hearing;
   if (!wanted) co_return;
   std::array<int, 2> ends{-1, -1};
-  if (HostCalls::here().socket_pair(ends.data(), AF_UNIX, SOCK_STREAM) < 0) co_return;
+  if (System::here().socket_pair(ends.data(), AF_UNIX, SOCK_STREAM) < 0) co_return;
   const Descriptor near(ends[0]);
   const Descriptor far(ends[1]);
   constexpr std::uint32_t kSlots = 128;  // of which it tells now and then
@@ -508,7 +508,7 @@ inline Task<> mad_publisher(const Scene& scene, Random& random, Target target) {
     }
     for (int descriptor = 0; const Descriptor& bell : here.stranger.descriptors()) {
       const char once = 1;
-      if (descriptor++ < 4) static_cast<void>(HostCalls::here().send(bell.get(), &once, sizeof once));
+      if (descriptor++ < 4) static_cast<void>(System::here().send(bell.get(), &once, sizeof once));
     }
     if (in_slots && random.chance(1, 60)) {
       shm::Slots more{wanted->request, {{half, half, 1, std::uint64_t{half} * stride}}};
@@ -528,7 +528,7 @@ inline Task<> mad_subscriber(const Scene& scene, Random& random, Target target) 
   auto visiting = visit(scene, random, target);
   Visit here = co_await visiting;
   std::array<int, 2> ends{-1, -1};
-  if (HostCalls::here().socket_pair(ends.data(), AF_UNIX, SOCK_STREAM) < 0) co_return;
+  if (System::here().socket_pair(ends.data(), AF_UNIX, SOCK_STREAM) < 0) co_return;
   const Descriptor near(ends[0]);
   const Descriptor far(ends[1]);
   auto ringing = here.say(shm::BellIs{}, far.get());
@@ -611,7 +611,7 @@ inline Task<> ringing(const Scene& scene, Random& random, Target target) {
   for (std::uint64_t round = 0; round < rounds; ++round) {
     for (const Descriptor& bell : here.stranger.descriptors()) {
       for (int i = 0; i < 300; ++i) {
-        if (HostCalls::here().send(bell.get(), rings.data(), 1 + random.below(rings.size())) < 0) break;
+        if (System::here().send(bell.get(), rings.data(), 1 + random.below(rings.size())) < 0) break;
       }
     }
     co_await horus::sleep(random.between(0ms, 5ms));

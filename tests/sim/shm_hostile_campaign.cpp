@@ -99,11 +99,11 @@ std::size_t kernel_files() {
 std::size_t open_descriptors() {
   std::vector<int> rest;
   while (true) {
-    const int fd = horus::io::Reactor::current()->backend().event_fd(0, 0);
+    const int fd = horus::io::Reactor::current()->system().event_fd(0, 0);
     if (fd < 0) break;
     rest.push_back(fd);
   }
-  for (const int fd : rest) horus::io::HostCalls::here().close(fd);
+  for (const int fd : rest) horus::io::System::here().close(fd);
   return 1024 - rest.size();
 }
 

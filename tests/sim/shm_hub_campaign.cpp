@@ -86,7 +86,7 @@ Task<> hoard(World& world, horus::Duration from, horus::Duration until) {
   co_await horus::sleep(std::max<horus::Duration>(from - world.now(), 10ms));  // its hub is there by then
   std::vector<horus::io::Descriptor> taken;
   while (true) {
-    const int fd = horus::io::Reactor::current()->backend().event_fd(0, 0);
+    const int fd = horus::io::Reactor::current()->system().event_fd(0, 0);
     if (fd < 0) break;
     taken.emplace_back(fd);
   }
@@ -117,7 +117,7 @@ Task<int> run_member(World& world, Member self, Observed& observed) {
 Task<int> sweep(World& world, std::vector<horus::Duration> moments) {
   for (const horus::Duration moment : moments) {
     if (world.now() < moment) co_await horus::sleep(moment - world.now());
-    horus::io::Reactor::current()->backend().remove_tree(kDirectory);
+    horus::io::Reactor::current()->system().remove_tree(kDirectory);
   }
   co_return 0;
 }

@@ -25,7 +25,7 @@
 
 namespace horus::testing {
 
-inline io::Backend& backend() { return io::Reactor::current()->backend(); }
+inline io::System& system() { return io::Reactor::current()->system(); }
 
 /// Open descriptors of the kernel, and those that simulated worlds of this thread left open. Anywhere.
 inline int open_descriptors() {
@@ -37,7 +37,7 @@ inline int open_descriptors() {
 /// Open descriptors of the world that runs now.
 inline int open_descriptors_here() {
   int count = 0;
-  for (int fd = 0; fd < 1024; ++fd) count += backend().status_flags(fd) >= 0 ? 1 : 0;
+  for (int fd = 0; fd < 1024; ++fd) count += system().status_flags(fd) >= 0 ? 1 : 0;
   return count;
 }
 
@@ -47,20 +47,20 @@ struct Ends {
 /// Two connected sockets.
 inline Ends socket_pair() {
   int ends[2];
-  REQUIRE(backend().socket_pair(ends, AF_UNIX, SOCK_STREAM) == 0);
+  REQUIRE(system().socket_pair(ends, AF_UNIX, SOCK_STREAM) == 0);
   return {io::Descriptor(ends[0]), io::Descriptor(ends[1])};
 }
 /// A pipe: its reading end first.
 inline Ends pipe_ends(int flags = 0) {
   int ends[2];
-  REQUIRE(backend().pipe(ends, flags) == 0);
+  REQUIRE(system().pipe(ends, flags) == 0);
   return {io::Descriptor(ends[0]), io::Descriptor(ends[1])};
 }
 
 inline int option_of(int fd, int level, int name) {
   int value = -1;
   socklen_t size = sizeof value;
-  REQUIRE(backend().get_option(fd, level, name, &value, &size) == 0);
+  REQUIRE(system().get_option(fd, level, name, &value, &size) == 0);
   return value;
 }
 

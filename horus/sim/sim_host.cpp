@@ -10,22 +10,20 @@
 
 #include <horus/sim/folder_watch.hpp>
 #include <horus/sim/memory_file.hpp>
-#include <horus/sim/process_backend.hpp>
 #include <horus/sim/process_table.hpp>
+#include <horus/sim/sim_backend.hpp>
 
 namespace horus::sim::detail {
 
-std::uint64_t ProcessBackend::world_process() const noexcept { return id(); }
-uid_t ProcessBackend::user() noexcept { return kUser; }
-pid_t ProcessBackend::process() noexcept { return context_.process().pid; }
-std::size_t ProcessBackend::descriptor_limit() noexcept { return SimProvider::kMostDescriptors; }
+uid_t SimSystem::user() noexcept { return kUser; }
+std::size_t SimSystem::descriptor_limit() noexcept { return SimProvider::kMostDescriptors; }
 
-int ProcessBackend::make_folder(const char* path, mode_t mode) noexcept {
+int SimSystem::make_folder(const char* path, mode_t mode) noexcept {
   if (kernel_.is_cut_off()) return -EIO;
   return context_.host().disk.make_directory(path, mode, context_.now());
 }
 
-int ProcessBackend::status(const char* path, struct stat& status) noexcept {
+int SimSystem::status(const char* path, struct stat& status) noexcept {
   if (kernel_.is_cut_off()) return -EIO;
   struct ::statx known{};
   const int result = context_.host().disk.status(nullptr, path, AT_SYMLINK_NOFOLLOW, known);
@@ -40,15 +38,15 @@ int ProcessBackend::status(const char* path, struct stat& status) noexcept {
   return 0;
 }
 
-int ProcessBackend::rename(const char* from, const char* to) noexcept {
+int SimSystem::rename(const char* from, const char* to) noexcept {
   return kernel_.is_cut_off() ? -EIO : context_.host().disk.rename(from, to, 0);
 }
 
-int ProcessBackend::unlink(const char* path) noexcept {
+int SimSystem::unlink(const char* path) noexcept {
   return kernel_.is_cut_off() ? -EIO : context_.host().disk.unlink(nullptr, path, 0);
 }
 
-int ProcessBackend::open_folder(const char* path) noexcept {
+int SimSystem::open_folder(const char* path) noexcept {
   if (kernel_.is_cut_off()) return -EIO;
   std::shared_ptr<OpenFile> opened;
   const int result = context_.host().disk.open(engine_, nullptr, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0,
@@ -56,42 +54,38 @@ int ProcessBackend::open_folder(const char* path) noexcept {
   return result < 0 ? result : kernel_.add(std::move(opened));
 }
 
-int ProcessBackend::connect(int fd, const sockaddr* to, socklen_t size) noexcept {
+int SimSystem::connect(int fd, const sockaddr* to, socklen_t size) noexcept {
   return kernel_.is_cut_off() ? -EIO : kernel_.connect(fd, to, size);
 }
 
-int ProcessBackend::socket_pair(int ends[2], int domain, int type) noexcept {
-  return RelayBackend::socket_pair(ends, domain, type);
-}
-
-ssize_t ProcessBackend::send(int fd, const void* data, std::size_t size) noexcept {
+ssize_t SimSystem::send(int fd, const void* data, std::size_t size) noexcept {
   return kernel_.send(fd, data, size, MSG_DONTWAIT);
 }
 
-ssize_t ProcessBackend::read(int fd, void* data, std::size_t size) noexcept {
+ssize_t SimSystem::read(int fd, void* data, std::size_t size) noexcept {
   return kernel_.receive(fd, data, size, MSG_DONTWAIT);
 }
 
-int ProcessBackend::make_watch() noexcept { return kernel_.add(std::make_shared<FolderWatch>(engine_)); }
+int SimSystem::make_watch() noexcept { return kernel_.add(std::make_shared<FolderWatch>(engine_)); }
 
-int ProcessBackend::watch_folder(int watch, const char* path, std::uint32_t events) noexcept {
+int SimSystem::watch_folder(int watch, const char* path, std::uint32_t events) noexcept {
   auto* folders = dynamic_cast<FolderWatch*>(kernel_.find(watch));
   if (folders == nullptr) return -EINVAL;
   return kernel_.is_cut_off() ? -EIO : context_.host().disk.watch(*folders, path, events);
 }
 
 // Its pages are the real kernel's; its descriptor is the world's.
-int ProcessBackend::make_memory(const char* name) noexcept {
+int SimSystem::make_memory(const char* name) noexcept {
   if (!kernel_.has_room()) return -EMFILE;
-  const int file = HostCalls::make_memory(name);
+  const int file = System::make_memory(name);
   return file < 0 ? file : kernel_.add(std::make_shared<MemoryFile>(engine_, file));
 }
 
-int ProcessBackend::kernel_file(int fd) noexcept {
+int SimSystem::kernel_file(int fd) noexcept {
   const auto* memory = dynamic_cast<const MemoryFile*>(kernel_.find(fd));
   return memory != nullptr ? memory->file() : -EBADF;
 }
 
-void ProcessBackend::close(int fd) noexcept { static_cast<void>(close_descriptor(fd)); }
+void SimSystem::close(int fd) noexcept { static_cast<void>(ring_->close_descriptor(fd)); }
 
 }  // namespace horus::sim::detail
