@@ -110,8 +110,8 @@ std::vector<Check> check_uring() {
     checks[0].sentence += " Waits take one more reading of the clock than on Linux 6.12.";
   const std::string lacking = ring.lacking();
   if (lacking.empty()) {
-    checks.push_back(
-        {"operations", Verdict::ok, fmt::format("All {} that Horus uses are there.", io::kInstructions.size())});
+    checks.push_back({"operations", Verdict::ok,
+                      fmt::format("All {} that Horus uses are there.", io::kInstructions.size())});
   } else {
     checks.push_back({"operations", Verdict::problem,
                       fmt::format("The kernel lacks {}: what needs them fails.", lacking),

@@ -7,8 +7,8 @@
 
 #include <sys/inotify.h>
 
-#include <horus/io/system.hpp>
 #include <horus/io/poll.hpp>
+#include <horus/io/system.hpp>
 
 namespace horus::msg {
 
@@ -48,7 +48,7 @@ void DirectoryHints::ask(const std::weak_ptr<void>& owner, const std::shared_ptr
 void DirectoryHints::watch(const std::string& directory) {
   if (instance_ < 0) return;
   static_cast<void>(io::System::here().watch_folder(instance_, directory.c_str(),
-                                                       IN_MOVED_TO | IN_DELETE | IN_DELETE_SELF));
+                                                    IN_MOVED_TO | IN_DELETE | IN_DELETE_SELF));
 }
 
 void DirectoryHints::tell_all() {

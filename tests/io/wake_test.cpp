@@ -20,6 +20,7 @@
 
 #include <horus/io/forwarding.hpp>
 #include <horus/io/reactor.hpp>
+#include <horus/io/time.hpp>
 #include <horus/io/uring_abi.hpp>
 
 #include "../support/real_kernel.hpp"
@@ -27,6 +28,7 @@
 
 using horus::io::Reactor;
 using horus::io::ReactorConfig;
+using namespace horus::literals;
 
 namespace {
 
