@@ -230,6 +230,8 @@ TEST_SUITE("msg/shm_hub") {
         REQUIRE(both);
         for (; sent < 400; ++sent) {
           CHECK(out.send({.width = sent}, tail));
+          const bool came = first.has_msg() || co_await eventually([&] { return first.has_msg(); }, 5s);
+          REQUIRE(came);
           auto image = co_await first.recv();
           REQUIRE(image.ok());
           CHECK((*image)->width == sent);
