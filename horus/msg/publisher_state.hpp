@@ -2,6 +2,8 @@
 // Whether a publisher's messages still count, as its subscribers see it: one word that other processes map read-only. Internal; any thread.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>

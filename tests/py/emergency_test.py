@@ -68,16 +68,17 @@ def comes_true(what):
 
 
 class Failing(horus.Node):
-    """Sends a number in each tick, which then fails until the safe state was entered."""
+    """Sends a number in each tick, which then fails until it has entered its safe state and been refused."""
 
     def __init__(self):
         super().__init__("failing", rate=100)
-        self.count, self.queued, self.safe = 0, [], False
+        self.count, self.queued, self.safe, self.well = 0, [], False, False
 
     def tick(self):
         self.count += 1
         self.queued.append(self.send("command", self.count))
-        if not self.safe:
+        self.well = self.well or (self.safe and not self.queued[-1])
+        if not self.well:
             raise RuntimeError("no device")
 
     def enter_safe_state(self):
@@ -93,7 +94,7 @@ class Isolated(unittest.TestCase):
         scheduler.add(motor)
 
         def all_said():
-            return failing.safe and failing.queued[-2:] == [True, True] and "halt" in motor.got
+            return failing.well and failing.queued[-2:] == [True, True] and "halt" in motor.got
 
         run_with(scheduler, lambda: self.assertTrue(comes_true(all_said)))
         first, refused = failing.queued.index(False), failing.queued.count(False)
