@@ -23,10 +23,10 @@ using namespace horus::literals;
 
 namespace {
 
-constexpr std::uint64_t kMiB = 1 << 20;
+[[maybe_unused]] constexpr std::uint64_t kMiB = 1 << 20;
 
 // "VmRSS" and its like, in bytes.
-std::uint64_t memory(const std::string& what) {
+[[maybe_unused]] std::uint64_t memory(const std::string& what) {
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);) {
     if (line.rfind(what + ":", 0) == 0) return std::stoull(line.substr(what.size() + 1)) * 1024;
