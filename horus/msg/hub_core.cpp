@@ -109,6 +109,7 @@ void Port::close() noexcept {
     inbox.swap(inbox_);
   }
   if (outbox != nullptr) Outbox::let_go(std::move(outbox));
+  if (inbox != nullptr) inbox->close();  // here, whoever else refers to it
   hub_.reset();
 }
 

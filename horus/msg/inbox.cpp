@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include <horus/base/assert.hpp>
 #include <horus/base/clock.hpp>
 #include <horus/base/counter.hpp>
 #include <horus/base/far_barrier.hpp>
@@ -272,6 +273,9 @@ void Inbox::wait(Waiting& waiting) noexcept {
   const std::uint64_t received = received_.load(std::memory_order_relaxed);
   streams_ = streams_ || received - received_by_wait_ > 1;
   received_by_wait_ = received;
+  HORUS_ASSERT(owner_.here(),
+               "a subscriber waits on a reactor that is not the one of the thread that made it: make it in a task of the "
+               "reactor that awaits it");
   owner_.reactor->watch(*this);
   if (!polling_ && owner_.reactor->config().busy_poll > Duration::zero() && ++awake_ >= kStaysAwake)
     announce_polling();

@@ -30,19 +30,20 @@ std::size_t max_bytes_of(const Layout& layout, const AdvertiseOptions& options) 
 
 thread_local bool passes_mute = false;
 
-// Tells a publisher that a subscriber took something.
+// Tells a publisher that a subscriber took something. Refers to it on its own thread alone, lest it end on another.
 class RoomBell final : public Bell {
  public:
-  explicit RoomBell(std::weak_ptr<Outbox> outbox, std::shared_ptr<io::Waker> waker) noexcept
-      : outbox_(std::move(outbox)), waker_(std::move(waker)) {}
+  explicit RoomBell(const std::shared_ptr<Outbox>& outbox) : outbox_(outbox), owner_(outbox->owner()) {}
 
   void ring() noexcept override {
-    const std::shared_ptr<Outbox> outbox = outbox_.lock();
-    if (outbox == nullptr) return;
-    const bool here = outbox->owner().here();
-    if (here) outbox->room_may_have_come();
-    if (waker_ == nullptr || (here && !outbox->some_subscriber_left())) return;
-    waker_->hand_over([outbox = outbox_] {
+    if (owner_.here()) {
+      const std::shared_ptr<Outbox> outbox = outbox_.lock();
+      if (outbox == nullptr) return;
+      outbox->room_may_have_come();
+      if (!outbox->some_subscriber_left()) return;
+    }
+    if (owner_.waker == nullptr) return;
+    owner_.waker->hand_over([outbox = outbox_] {
       const std::shared_ptr<Outbox> self = outbox.lock();
       if (self == nullptr) return;
       self->room_may_have_come();
@@ -51,8 +52,8 @@ class RoomBell final : public Bell {
   }
 
  private:
-  std::weak_ptr<Outbox> outbox_;
-  std::shared_ptr<io::Waker> waker_;
+  const std::weak_ptr<Outbox> outbox_;
+  const Owner owner_;
 };
 
 }  // namespace
@@ -85,7 +86,7 @@ Result<std::shared_ptr<Outbox>> Outbox::create(std::string topic, const Layout& 
   auto table = std::make_shared<SlotTable>(slots, stride, std::move(word));
   auto outbox = std::make_shared<Outbox>(std::move(topic), layout, options,
                                          SlotPool(std::move(table), std::move(shared)));
-  outbox->bell_ = std::make_shared<RoomBell>(outbox, outbox->owner_.waker);
+  outbox->bell_ = std::make_shared<RoomBell>(outbox);
   return outbox;
 }
 
@@ -101,9 +102,13 @@ Outbox::Outbox(std::string topic, const Layout& layout, const AdvertiseOptions& 
       pool_(std::move(pool)) {}
 
 Outbox::~Outbox() {
+  close_links();
+  for (const auto& link : fresh_) link->close();
+}
+
+void Outbox::close_links() noexcept {
   room_lookout_.unlink();
   for (const auto& link : links_) link->close();
-  for (const auto& link : fresh_) link->close();
 }
 
 // --- Slots ------------------------------------------------------------------------------------------------------------
@@ -200,13 +205,19 @@ void Outbox::give_back(std::uint32_t slot) noexcept {
   if (self_ == nullptr || loans_ > 0) [[likely]]
     return;
   const std::shared_ptr<Outbox> last = std::move(self_);
+  close_links();
 }
 
 void Outbox::let_go(std::shared_ptr<Outbox> outbox) noexcept {
   Outbox& self = *outbox;
   self.closed_ = true;
   self.room_.set();
-  if (self.loans_ > 0) self.self_ = std::move(outbox);
+  if (self.loans_ > 0) {
+    self.self_ = std::move(outbox);
+    return;
+  }
+  if (self.changed_.load(std::memory_order_acquire)) self.adopt();
+  self.close_links();
 }
 
 void Outbox::collect() noexcept {

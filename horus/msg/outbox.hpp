@@ -82,7 +82,8 @@ class HORUS_API Outbox final : public std::enable_shared_from_this<Outbox> {
   void forward_copy(const std::byte* message, std::int64_t stamp_ns) noexcept;
   /// Gives a loan back unused.
   void give_back(std::uint32_t slot) noexcept;
-  /// Its port is closed: whoever waits for room is told, and it lives until the last loan has come back.
+  /// Its port is closed: whoever waits for room is told. Its links end here, or with the last loan that comes back,
+  /// whoever else refers to it.
   static void let_go(std::shared_ptr<Outbox> outbox) noexcept;
   /// True when every subscriber has room for one more without losing any.
   [[nodiscard]] bool has_room();
@@ -166,6 +167,7 @@ class HORUS_API Outbox final : public std::enable_shared_from_this<Outbox> {
   bool distribute(const SlotMessage& message) noexcept;
   [[nodiscard]] Result<> fits(std::uint32_t messages) const;  // under the lock
   void adopt();
+  void close_links() noexcept;
   void collect() noexcept;
   void end_link(std::size_t index) noexcept;
   void give_memory_back() noexcept;

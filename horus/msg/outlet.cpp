@@ -112,6 +112,7 @@ void Outlet::notify() noexcept {
 }
 
 void Outlet::close() noexcept {
+  if (std::exchange(closed_, true)) return;
   memory_.state->publisher_closed.store(1, std::memory_order_release);
   if (neighbour_.inbox == nullptr) {
     memory_.state->subscriber_asleep.store(0, std::memory_order_relaxed);

@@ -111,7 +111,7 @@ class Outlet {
   [[nodiscard]] bool subscriber_gone() const noexcept {
     return memory_.state->subscriber_closed.load(std::memory_order_acquire) > 1;
   }
-  void close() noexcept;
+  void close() noexcept;  ///< once; later calls do nothing
   /// `messages` that should have come through this link were lost before it.
   void count_lost(std::uint64_t messages) noexcept;
 
@@ -155,6 +155,7 @@ class Outlet {
   std::uint64_t position_seen_ = 0;  // messages that the subscriber is done with, as last read
   std::uint64_t collected_ = 0;
   std::uint32_t marked_ = 0;
+  bool closed_ = false;
   std::vector<std::uint32_t> queue_;       // slots by message: the shared copy might have been changed
   std::vector<std::uint64_t> marks_;       // a bit for each slot that the subscriber may have
   std::atomic<std::uint64_t> pushed_{0};   // for account()

@@ -89,7 +89,8 @@ class Publisher {
   }
 
   /// Waits until every subscriber has room, then sends: nothing is lost. Errors: ETIMEDOUT after `timeout` (0: no
-  /// limit), nothing was sent; ECANCELED; ENOSPC and ENOMEM when the machine has no memory for it.
+  /// limit), nothing was sent; ECANCELED; ENOSPC and ENOMEM when the machine has no memory for it; EAGAIN on another
+  /// thread, when this publisher's takes no more.
   Task<Result<>> send_wait(T message, Duration timeout = Duration::zero())
     requires(!detail::kHasHead<T> || !detail::kHasTail<T>)
   {
@@ -110,6 +111,9 @@ class Publisher {
     } else {
       sent = self.send(message);
     }
+    if (!sent && !box->owner().here())
+      co_return Error(EAGAIN, "send",
+                      box->topic() + " (the thread that made this publisher takes no more, or has ended)");
     if (!sent && box->lacks_memory()) co_return box->why_no_loan().on("send", box->topic());
     co_return Result<>();
   }

@@ -539,6 +539,37 @@ TEST_SUITE("msg/pubsub") {
     producer.join();
   }
 
+  TEST_CASE("a publisher ends where it is closed, also while another thread still refers to it") {
+    horus::io::run([]() -> Task<> {
+      const auto hub = std::make_shared<horus::msg::HubCore>("test");
+      const auto in_port = horus::msg::in_port<Reading>("imu", {});
+      const auto port = horus::msg::out_port<Reading>("imu", {});
+      in_port->open(hub);
+      port->open(hub);
+      horus::Subscriber<Reading> in(in_port);
+      const auto reference = port->shared_outbox();
+      CHECK(in.publishers() == 1);
+      port->close();
+      CHECK(in.publishers() == 0);
+      co_return;
+    });
+  }
+
+  TEST_CASE("send_wait on a thread that did not make the publisher says when nobody takes the message") {
+    Hub hub;
+    std::optional<horus::Publisher<Reading>> out;
+    std::thread([&] {
+      horus::io::run([&]() -> Task<> {
+        out = hub.advertise<Reading>("imu");
+        co_return;
+      });
+    }).join();
+    horus::io::run([&]() -> Task<> {
+      const auto sent = co_await out->send_wait({.number = 1});
+      CHECK(sent.error().code() == EAGAIN);
+    });
+  }
+
   TEST_CASE("send works from any thread, through the mailbox of the publisher's reactor") {
     horus::io::run([]() -> Task<> {
       Hub hub;
