@@ -4,7 +4,6 @@
 #include <ctime>
 
 #include <horus/base/clock.hpp>
-#include <horus/io/reactor.hpp>
 
 namespace horus::io {
 
@@ -25,8 +24,3 @@ std::uint64_t Clock::choose(std::uint64_t) noexcept { return 0; }
 void Clock::spend(std::string_view) noexcept {}
 
 }  // namespace horus::io
-
-std::int64_t horus::wall_clock_ns() noexcept {
-  io::Reactor* reactor = io::Reactor::current();
-  return reactor != nullptr ? reactor->clock().wall_clock_ns() : io::Clock::kernel()->wall_clock_ns();
-}

@@ -21,7 +21,6 @@
 
 #include <horus/base/above_standard.hpp>
 #include <horus/io/mounts.hpp>
-#include <horus/io/reactor.hpp>
 
 namespace horus::io {
 namespace {
@@ -44,10 +43,6 @@ int move_both(int ends[2]) noexcept {
 std::shared_ptr<System> System::kernel() noexcept {
   static const auto* const instance = new std::shared_ptr<System>(std::make_shared<System>());
   return *instance;
-}
-System& System::here() noexcept {
-  Reactor* reactor = Reactor::current();
-  return reactor != nullptr ? reactor->system() : *kernel();
 }
 System::~System() = default;
 

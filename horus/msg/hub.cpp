@@ -6,6 +6,7 @@
 #include <utility>
 
 #include <horus/msg/shm_transport.hpp>
+#include <horus/msg/tcp_transport.hpp>
 
 namespace horus {
 
@@ -34,5 +35,18 @@ Result<Hub> Hub::global_hub(std::string name, const ShmOptions& options) {
   if (hub) known = hub->core_;
   return hub;
 }
+
+Result<Hub> Hub::tcp(std::string address, std::string name, const TcpHubOptions& options) {
+  if (auto sound = msg::TcpTransport::check(address, name, options); !sound) return sound.error();
+  Hub hub(name);
+  auto carried =
+      hub.core()->carry([address = std::move(address), name = std::move(name), options](msg::HubCore&) {
+        return msg::TcpTransport::create(address, name, options);
+      });
+  if (!carried) return carried.error();
+  return hub;
+}
+
+std::string Hub::address() const { return core_->address(); }
 
 }  // namespace horus

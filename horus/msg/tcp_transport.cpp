@@ -12,7 +12,6 @@
 
 #include <horus/base/log.hpp>
 #include <horus/io/time.hpp>
-#include <horus/msg/hub.hpp>
 #include <horus/msg/names.hpp>
 
 namespace horus::msg {
@@ -370,20 +369,3 @@ Task<Result<>> TcpTransport::hold(io::TcpStream stream, bool outgoing, Target* t
 }
 
 }  // namespace horus::msg
-
-namespace horus {
-
-Result<Hub> Hub::tcp(std::string address, std::string name, const TcpHubOptions& options) {
-  if (auto sound = msg::TcpTransport::check(address, name, options); !sound) return sound.error();
-  Hub hub(name);
-  auto carried =
-      hub.core()->carry([address = std::move(address), name = std::move(name), options](msg::HubCore&) {
-        return msg::TcpTransport::create(address, name, options);
-      });
-  if (!carried) return carried.error();
-  return hub;
-}
-
-std::string Hub::address() const { return core_->address(); }
-
-}  // namespace horus

@@ -50,7 +50,20 @@ constexpr std::size_t kFaultsKept = 1000;
 constexpr std::uint16_t kFirstPort = 32768;
 constexpr std::uint16_t kLastPort = 60999;
 
+bool is_loopback(const std::string& host) { return host.starts_with("127.") || host == "::1"; }
+
 }  // namespace
+
+bool is_of(const Host& host, const io::Address& address) {
+  const std::string name = address.host();
+  return is_any(address) || name == host.address || is_loopback(name);
+}
+
+io::Address address_on(const Host& host, const io::Address& like) {
+  const std::string name = like.host();
+  auto address = io::Address::ip(is_loopback(name) ? name : host.address, like.port());
+  return address ? *address : like;
+}
 
 Engine::Engine(std::uint64_t seed)
     : now_(kBoot_ns),

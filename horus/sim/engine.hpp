@@ -39,6 +39,11 @@ struct Host {
   FileSystem disk;
 };
 
+/// A socket of `host` may be bound to it.
+[[nodiscard]] bool is_of(const Host& host, const io::Address& address);
+/// What `host` is called by whom it talks to at `like`; the port is that of `like`.
+[[nodiscard]] io::Address address_on(const Host& host, const io::Address& like);
+
 /// What was simulated, folded into one number: equal programs with equal seeds have equal traces.
 enum class Trace : std::uint8_t { turn, attempt, arrival, fault, offload, node, ended, signal, spawn };
 

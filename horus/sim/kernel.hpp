@@ -61,7 +61,7 @@ class Context {
 };
 
 /// The simulated kernel as one process sees it.
-class SimProvider final : public io::Provider {
+class SimProvider final : public io::Provider, public Referrer {
  public:
   static constexpr std::size_t kMostDescriptors = 1024;  ///< RLIMIT_NOFILE as most systems set it
 
@@ -111,7 +111,7 @@ class SimProvider final : public io::Provider {
   /// As the kernel does at the end of a process.
   void close_all() noexcept;
   /// The readiness of `fd` may have changed.
-  void touch(int fd) noexcept;
+  void touch(int fd) noexcept override;
   /// The process has a turn soon, whatever for.
   void wake() noexcept { context_.wake(); }
   [[nodiscard]] bool has_candidates() const noexcept { return !candidates_.empty() || !finished_.empty(); }

@@ -8,15 +8,9 @@
 
 #include <sys/epoll.h>
 
-#include <horus/sim/kernel.hpp>
-
 namespace horus::sim::detail {
 
 // --- Messages and addresses -------------------------------------------------------------------------------------------
-
-namespace {
-bool is_loopback(const std::string& host) { return host.starts_with("127.") || host == "::1"; }
-}  // namespace
 
 msghdr message_of(iovec* parts, std::size_t count) noexcept {
   msghdr message{};
@@ -54,17 +48,6 @@ std::size_t scatter(std::string_view data, msghdr& message) noexcept {
 
 bool is_any(const io::Address& address) { return address.host() == "0.0.0.0" || address.host() == "::"; }
 
-bool is_of(const Host& host, const io::Address& address) {
-  const std::string name = address.host();
-  return is_any(address) || name == host.address || is_loopback(name);
-}
-
-io::Address address_on(const Host& host, const io::Address& like) {
-  const std::string name = like.host();
-  auto address = io::Address::ip(is_loopback(name) ? name : host.address, like.port());
-  return address ? *address : like;
-}
-
 int copy_address(const io::Address* from, sockaddr* to, socklen_t* size) noexcept {
   if (from == nullptr) return -ENOTCONN;
   std::memcpy(to, from->data(), std::min(*size, from->size()));
@@ -88,8 +71,8 @@ std::shared_ptr<Object> Object::accept(int& error) {
   return nullptr;
 }
 
-void Object::opened_as(SimProvider& kernel, int fd) { references_.push_back({&kernel, fd}); }
-void Object::closed_as(SimProvider& kernel, int fd) {
+void Object::opened_as(Referrer& kernel, int fd) { references_.push_back({&kernel, fd}); }
+void Object::closed_as(Referrer& kernel, int fd) {
   std::erase_if(references_, [&](const Reference& one) { return one.kernel == &kernel && one.fd == fd; });
   if (references_.empty() && held_ == 0) closed();
 }

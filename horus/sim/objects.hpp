@@ -22,7 +22,6 @@ namespace horus::sim::detail {
 
 class Engine;
 class Held;
-class SimProvider;
 class Transcript;
 struct Host;
 
@@ -37,10 +36,16 @@ std::size_t scatter(std::string_view data, msghdr& message) noexcept;
 int copy_address(const io::Address* from, sockaddr* to, socklen_t* size) noexcept;
 /// 0.0.0.0 or ::.
 [[nodiscard]] bool is_any(const io::Address& address);
-/// A socket of `host` may be bound to it.
-[[nodiscard]] bool is_of(const Host& host, const io::Address& address);
-/// What `host` is called by whom it talks to at `like`; the port is that of `like`.
-[[nodiscard]] io::Address address_on(const Host& host, const io::Address& like);
+
+/// Who refers to objects by descriptor numbers.
+class Referrer {
+ public:
+  /// What it can do may have changed.
+  virtual void touch(int fd) noexcept = 0;
+
+ protected:
+  ~Referrer() = default;
+};
 
 /// Base of all: who refers to it, and what it can do. What it cannot gives the kernel's error.
 class Object : public std::enable_shared_from_this<Object> {
@@ -87,8 +92,8 @@ class Object : public std::enable_shared_from_this<Object> {
   /// O_NONBLOCK and the like, as F_GETFL gives them.
   [[nodiscard]] virtual int flags() const noexcept { return O_RDWR | flags_; }
   void set_flags(int flags) noexcept { flags_ = flags; }
-  void opened_as(SimProvider& kernel, int fd);
-  void closed_as(SimProvider& kernel, int fd);
+  void opened_as(Referrer& kernel, int fd);
+  void closed_as(Referrer& kernel, int fd);
   [[nodiscard]] Engine& engine() const noexcept { return engine_; }
 
  protected:
@@ -98,7 +103,7 @@ class Object : public std::enable_shared_from_this<Object> {
  private:
   friend class Held;
   struct Reference {
-    SimProvider* kernel;
+    Referrer* kernel;
     int fd;
   };
   void let_go();
