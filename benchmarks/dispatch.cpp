@@ -10,8 +10,8 @@
 #include <utility>
 #include <vector>
 
-#include <horus/io/forwarding.hpp>
 #include <horus/io/reactor.hpp>
+#include <horus/io/seam/forwarding.hpp>
 
 #include "common/arguments.hpp"
 #include "common/measure.hpp"

@@ -19,7 +19,7 @@ class CheckDeterminism(unittest.TestCase):
         self.assertTrue(problems("const auto now = monotonic_ns();"))
 
     def test_the_seam_may_ask_the_kernel(self):
-        self.assertEqual([], problems("return monotonic_ns();", "horus/io/clock.cpp"))
+        self.assertEqual([], problems("return monotonic_ns();", "horus/io/seam/clock.cpp"))
 
     def test_orders_of_addresses_are_refused_in_the_simulation(self):
         self.assertTrue(problems("std::unordered_map<int, int> table;"))

@@ -29,8 +29,9 @@ def check(root, compiler, header):
 
 
 def is_first_in_its_source(root, header):
-    source = header.with_suffix(".cpp")
-    if not source.exists():
+    # Beside it, or in one of the layer's rooms.
+    source = next(header.parent.rglob(header.stem + ".cpp"), None)
+    if source is None:
         return False
     first = re.search(r"^#include\s+[<\"]([^>\"]+)[>\"]", source.read_text(encoding="utf-8"), re.MULTILINE)
     return first is not None and first[1] == header.relative_to(root).as_posix()
@@ -42,7 +43,8 @@ def main():
     parser.add_argument("--compiler", default=os.environ.get("CXX", "clang++-19"))
     arguments = parser.parse_args()
     # Those of horus/py are its own, not installed, and need Python's.
-    headers = sorted(h for h in (arguments.root / "horus").rglob("*.hpp") if h.parent.name != "py")
+    tree = arguments.root / "horus"
+    headers = sorted(header for header in tree.rglob("*.hpp") if header.relative_to(tree).parts[0] != "py")
     headers = [header for header in headers if not is_first_in_its_source(arguments.root, header)]
     failed = 0
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -12,8 +12,8 @@ from check_determinism import without_comments
 
 FILLED = re.compile(r"\b\w*entry\w*(?:\.|->)opcode\s*=(?!=)")
 FILLS = {
-    "horus/io/entry.hpp": "their home",
-    "horus/io/uring_abi.hpp": "a message between rings, which no reactor submits",
+    "horus/io/seam/entry.hpp": "their home",
+    "horus/io/seam/uring_abi.hpp": "a message between rings, which no reactor submits",
 }
 
 # What asks the kernel for something that differs from run to run, or changes something outside of the process.
@@ -32,46 +32,46 @@ ALLOWED = {
     "horus/base/": "below every layer: the log's descriptor, limits of memory, numbers above the standard streams",
     "horus/cli/": "a program of its own, which looks at the machine",
     "horus/config/document.cpp": "reads configuration files, before there is a reactor",
-    "horus/io/system.cpp": "the seam's own answers",
-    "horus/io/ring.cpp": "the seam's own answers",
-    "horus/io/blocking_operation.cpp": "entries as blocking calls, below the seam",
-    "horus/io/closing.cpp": "part of System",
-    "horus/io/process_spawn.cpp": "part of System",
-    "horus/io/system_signals.cpp": "part of System",
-    "horus/io/mounts.cpp": "part of System: which files may wait",
-    "horus/io/resolve.cpp": "part of System: the machine's resolver",
-    "horus/io/epoll_attempts.cpp": "a provider, below the seam",
-    "horus/io/epoll_backend.cpp": "a provider, below the seam",
-    "horus/io/epoll_provider.cpp": "a provider, below the seam",
-    "horus/io/uring_abi.hpp": "below the seam",
-    "horus/io/uring_backend.cpp": "below the seam",
-    "horus/io/dump_all.cpp": "looks at other threads of the process, which no simulator has",
-    "horus/io/embedding.cpp": "descriptors of the loop that a reactor is embedded in",
-    "horus/io/embedding.hpp": "descriptors of the loop that a reactor is embedded in",
-    "horus/io/closer.cpp": "closes on a thread what may wait, after the ring has let go of it",
+    "horus/io/seam/system.cpp": "the seam's own answers",
+    "horus/io/seam/ring.cpp": "the seam's own answers",
+    "horus/io/seam/blocking_operation.cpp": "entries as blocking calls, below the seam",
+    "horus/io/seam/closing.cpp": "part of System",
+    "horus/io/seam/process_spawn.cpp": "part of System",
+    "horus/io/seam/system_signals.cpp": "part of System",
+    "horus/io/base/mounts.cpp": "part of System: which files may wait",
+    "horus/io/stream/resolve.cpp": "part of System: the machine's resolver",
+    "horus/io/seam/epoll_attempts.cpp": "a provider, below the seam",
+    "horus/io/seam/epoll_backend.cpp": "a provider, below the seam",
+    "horus/io/seam/epoll_provider.cpp": "a provider, below the seam",
+    "horus/io/seam/uring_abi.hpp": "below the seam",
+    "horus/io/seam/uring_backend.cpp": "below the seam",
+    "horus/io/loop/dump_all.cpp": "looks at other threads of the process, which no simulator has",
+    "horus/io/loop/embedding.cpp": "descriptors of the loop that a reactor is embedded in",
+    "horus/io/loop/embedding.hpp": "descriptors of the loop that a reactor is embedded in",
+    "horus/io/loop/closer.cpp": "closes on a thread what may wait, after the ring has let go of it",
     "horus/io/descriptor.hpp": "what is closed where no reactor runs",
     "horus/io/event_fd.hpp": "set() from signal handlers and after the reactor's end",
-    "horus/io/process.cpp": "a forked child knows itself by its number; children of programs without a reactor",
-    "horus/io/reactor.cpp": "an embedded reactor's own wake-up descriptor",
-    "horus/io/signals.cpp": "signals of programs without a reactor",
-    "horus/msg/clock_offset.cpp": "this process's place among the kernel's clocks, asked once",
-    "horus/msg/mapping.cpp": "pages of memory that System::kernel_file() named",
-    "horus/msg/shm_arena.cpp": "pages of memory that System::kernel_file() named",
-    "horus/msg/tcp_transport.cpp": "the process's number, and a rest before an address is tried again",
-    "horus/msg/wake_source.cpp": "what is closed where no reactor runs",
+    "horus/io/process/process.cpp": "a forked child knows itself by its number; children of programs without a reactor",
+    "horus/io/loop/reactor.cpp": "an embedded reactor's own wake-up descriptor",
+    "horus/io/process/signals.cpp": "signals of programs without a reactor",
+    "horus/msg/link/clock_offset.cpp": "this process's place among the kernel's clocks, asked once",
+    "horus/msg/link/mapping.cpp": "pages of memory that System::kernel_file() named",
+    "horus/msg/link/shm_arena.cpp": "pages of memory that System::kernel_file() named",
+    "horus/msg/tcp/tcp_transport.cpp": "the process's number, and a rest before an address is tried again",
+    "horus/msg/shm/wake_source.cpp": "what is closed where no reactor runs",
     "horus/py/": "under an interpreter, which cannot be simulated",
-    "horus/sched/crash_guard.cpp": "a crash of the process",
-    "horus/sched/executor.cpp": "threads, which no simulator has",
-    "horus/sched/hook_helpers.cpp": "threads, which no simulator has",
-    "horus/sched/memory_lock.cpp": "locks pages of the process",
-    "horus/sched/monitor_log.cpp": "threads, which no simulator has",
-    "horus/sched/safety_monitor.cpp": "threads, which no simulator has",
-    "horus/sched/scheduler.cpp": "settings of threads, which no simulator has",
-    "horus/sched/service_notifier.cpp": "the service manager's socket",
-    "horus/sched/timeline.cpp": "a file at the end of a run",
-    "horus/sim/campaign.cpp": "runs worlds in processes of their own",
-    "horus/sim/memory_file.hpp": "memory of a simulated process is the kernel's",
-    "horus/sim/process_backend.cpp": "a forked child of the simulator itself",
+    "horus/sched/node/crash_guard.cpp": "a crash of the process",
+    "horus/sched/run/executor.cpp": "threads, which no simulator has",
+    "horus/sched/node/hook_helpers.cpp": "threads, which no simulator has",
+    "horus/sched/run/memory_lock.cpp": "locks pages of the process",
+    "horus/sched/run/monitor_log.cpp": "threads, which no simulator has",
+    "horus/sched/run/safety_monitor.cpp": "threads, which no simulator has",
+    "horus/sched/run/scheduler.cpp": "settings of threads, which no simulator has",
+    "horus/sched/run/service_notifier.cpp": "the service manager's socket",
+    "horus/sched/data/timeline.cpp": "a file at the end of a run",
+    "horus/sim/campaign/campaign.cpp": "runs worlds in processes of their own",
+    "horus/sim/files/memory_file.hpp": "memory of a simulated process is the kernel's",
+    "horus/sim/kernel/process_backend.cpp": "a forked child of the simulator itself",
 }
 
 
@@ -84,10 +84,10 @@ def check_text(name, text):
     for number, line in enumerate(without_comments(text).splitlines(), start=1):
         filled = FILLED.search(line)
         if filled is not None and name not in FILLS:
-            yield f"{name}:{number}: {filled.group()}: fill entries with horus/io/entry.hpp"
+            yield f"{name}:{number}: {filled.group()}: fill entries with horus/io/seam/entry.hpp"
         call = CALL.search(line)
         if call is not None and not is_allowed(name):
-            yield f"{name}:{number}: ::{call.group(1)}: ask io::System (horus/io/system.hpp), or name the file with its reason"
+            yield f"{name}:{number}: ::{call.group(1)}: ask io::System (horus/io/seam/system.hpp), or name the file with its reason"
 
 
 def check_tree(root):

@@ -21,12 +21,12 @@
 #include <horus/base/error.hpp>
 #include <horus/base/histogram.hpp>
 #include <horus/base/log.hpp>
-#include <horus/io/backend.hpp>
-#include <horus/io/entry.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/io/reactor_config.hpp>
+#include <horus/io/seam/backend.hpp>
+#include <horus/io/seam/entry.hpp>
+#include <horus/io/seam/uring_abi.hpp>
 #include <horus/io/time.hpp>
-#include <horus/io/uring_abi.hpp>
 
 namespace horus::cli {
 namespace {

@@ -12,8 +12,8 @@
 #include <horus/base/export.hpp>
 #include <horus/base/quiet_log.hpp>
 #include <horus/base/result.hpp>
+#include <horus/io/base/owner_thread.hpp>
 #include <horus/io/descriptor.hpp>
-#include <horus/io/owner_thread.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/task/event.hpp>
 #include <horus/task/task.hpp>

@@ -11,9 +11,9 @@
 #include <utility>
 
 #include <horus/base/result.hpp>
-#include <horus/io/buffer_pool.hpp>
-#include <horus/io/owner_thread.hpp>
+#include <horus/io/base/owner_thread.hpp>
 #include <horus/io/reactor.hpp>
+#include <horus/io/stream/buffer_pool.hpp>
 
 namespace horus::io {
 

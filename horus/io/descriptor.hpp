@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include <horus/base/result.hpp>
-#include <horus/io/closer.hpp>
+#include <horus/io/loop/closer.hpp>
 #include <horus/io/reactor.hpp>
 
 namespace horus::io {

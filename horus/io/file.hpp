@@ -16,8 +16,8 @@
 #include <horus/base/result.hpp>
 #include <horus/io/bytes.hpp>
 #include <horus/io/descriptor.hpp>
+#include <horus/io/file/file_operations.hpp>
 #include <horus/io/file_buffers.hpp>
-#include <horus/io/file_operations.hpp>
 #include <horus/io/file_options.hpp>
 #include <horus/task/task.hpp>
 

@@ -15,9 +15,9 @@
 #include <utility>
 
 #include <horus/base/result.hpp>
+#include <horus/io/base/remote.hpp>
+#include <horus/io/base/thread_pool.hpp>
 #include <horus/io/reactor.hpp>
-#include <horus/io/remote.hpp>
-#include <horus/io/thread_pool.hpp>
 #include <horus/task/chain.hpp>
 
 namespace horus::io {

@@ -13,8 +13,8 @@
 
 #include <horus/base/export.hpp>
 #include <horus/base/result.hpp>
+#include <horus/io/base/signal_claim.hpp>
 #include <horus/io/descriptor.hpp>
-#include <horus/io/signal_claim.hpp>
 #include <horus/task/task.hpp>
 
 namespace horus::io {

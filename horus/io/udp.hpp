@@ -14,9 +14,9 @@
 #include <horus/base/export.hpp>
 #include <horus/base/result.hpp>
 #include <horus/io/address.hpp>
+#include <horus/io/base/owner_thread.hpp>
 #include <horus/io/bytes.hpp>
 #include <horus/io/descriptor.hpp>
-#include <horus/io/owner_thread.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/task/task.hpp>
 

@@ -13,7 +13,7 @@
 #include <horus/base/result.hpp>
 #include <horus/io/address.hpp>
 #include <horus/io/bytes.hpp>
-#include <horus/io/stream_state.hpp>
+#include <horus/io/stream/stream_state.hpp>
 #include <horus/io/udp.hpp>
 #include <horus/io/unix.hpp>
 #include <horus/task/task.hpp>

@@ -10,11 +10,11 @@
 
 #include <horus/base/export.hpp>
 #include <horus/base/result.hpp>
-#include <horus/msg/hub_core.hpp>
 #include <horus/msg/layout.hpp>
 #include <horus/msg/link.hpp>
 #include <horus/msg/options.hpp>
 #include <horus/msg/publisher.hpp>
+#include <horus/msg/session/hub_core.hpp>
 #include <horus/msg/shm_options.hpp>
 #include <horus/msg/subscriber.hpp>
 #include <horus/msg/tcp_options.hpp>

@@ -14,8 +14,8 @@
 #include <vector>
 
 #include <horus/base/export.hpp>
-#include <horus/msg/travels.hpp>
-#include <horus/msg/undescribed.hpp>
+#include <horus/msg/format/travels.hpp>
+#include <horus/msg/format/undescribed.hpp>
 
 namespace horus {
 

@@ -16,9 +16,9 @@
 #include <horus/base/result.hpp>
 #include <horus/io/time.hpp>
 #include <horus/msg/layout.hpp>
-#include <horus/msg/outbox.hpp>
-#include <horus/msg/port.hpp>
+#include <horus/msg/link/outbox.hpp>
 #include <horus/msg/sample.hpp>
+#include <horus/msg/session/port.hpp>
 #include <horus/task/task.hpp>
 
 namespace horus {

@@ -15,9 +15,9 @@
 #include <utility>
 
 #include <horus/base/clock.hpp>
-#include <horus/msg/inlet.hpp>
 #include <horus/msg/layout.hpp>
-#include <horus/msg/outbox.hpp>
+#include <horus/msg/link/inlet.hpp>
+#include <horus/msg/link/outbox.hpp>
 
 namespace horus {
 

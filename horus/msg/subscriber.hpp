@@ -13,11 +13,11 @@
 
 #include <horus/base/assert.hpp>
 #include <horus/base/result.hpp>
-#include <horus/msg/inbox.hpp>
-#include <horus/msg/latest.hpp>
 #include <horus/msg/layout.hpp>
-#include <horus/msg/port.hpp>
+#include <horus/msg/link/inbox.hpp>
+#include <horus/msg/link/latest.hpp>
 #include <horus/msg/sample.hpp>
+#include <horus/msg/session/port.hpp>
 
 namespace horus {
 

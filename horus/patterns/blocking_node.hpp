@@ -10,8 +10,8 @@
 #include <utility>
 
 #include <horus/base/result.hpp>
+#include <horus/io/base/thread_pool.hpp>
 #include <horus/io/offload.hpp>
-#include <horus/io/thread_pool.hpp>
 #include <horus/sched/node.hpp>
 
 namespace horus {

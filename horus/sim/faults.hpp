@@ -38,7 +38,7 @@ struct Faults {
   unsigned spawn_failure = 0;       ///< a child process cannot be started: EAGAIN
   unsigned slow_start = 0;          ///< a child that was started takes up to 2 s before its program runs
   unsigned child_death = 0;         ///< a child is killed within 10 s after its start
-  // What the seam leaves unspecified on purpose (horus/io/ring.hpp).
+  // What the seam leaves unspecified on purpose (horus/io/seam/ring.hpp).
   unsigned completions_mixed = 0;  ///< completions of different operations come in another order
   unsigned completion_late = 0;    ///< one comes up to a millisecond after the others
   unsigned cancel_late = 0;        ///< data that lies there wins against a cancellation

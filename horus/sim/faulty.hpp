@@ -9,8 +9,8 @@
 #include <horus/base/clock.hpp>
 #include <horus/base/export.hpp>
 #include <horus/base/result.hpp>
-#include <horus/io/backend.hpp>
 #include <horus/io/reactor_config.hpp>
+#include <horus/io/seam/backend.hpp>
 
 namespace horus::sim {
 

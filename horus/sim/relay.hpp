@@ -8,7 +8,7 @@
 #include <vector>
 
 #include <horus/base/export.hpp>
-#include <horus/io/forwarding.hpp>
+#include <horus/io/seam/forwarding.hpp>
 
 namespace horus::sim {
 

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include <horus/base/export.hpp>
-#include <horus/io/backend.hpp>
+#include <horus/io/seam/backend.hpp>
 #include <horus/io/tcp.hpp>
 #include <horus/sim/faults.hpp>
 #include <horus/sim/program.hpp>

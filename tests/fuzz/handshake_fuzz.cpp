@@ -17,7 +17,7 @@
 #include <horus/base/log.hpp>
 #include <horus/io/time.hpp>
 #include <horus/msg/hub.hpp>
-#include <horus/msg/tcp_session.hpp>
+#include <horus/msg/tcp/tcp_session.hpp>
 #include <horus/sim/alone.hpp>
 
 namespace {

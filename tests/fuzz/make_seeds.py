@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Write the seeds of the fuzz targets wire and handshake again, after a change of the wire format (horus/msg/wire.hpp)."""
+"""Write the seeds of the fuzz targets wire and handshake again, after a change of the wire format (horus/msg/tcp/wire.hpp)."""
 
 import pathlib
 import struct

@@ -11,7 +11,7 @@
 #include <string_view>
 #include <vector>
 
-#include <horus/py/pack.hpp>
+#include <horus/py/hub/pack.hpp>
 
 #include <pybind11/embed.h>
 

@@ -8,9 +8,9 @@
 #include <memory>
 #include <vector>
 
-#include <horus/msg/inlet.hpp>
-#include <horus/msg/outlet.hpp>
-#include <horus/msg/slot_pool.hpp>
+#include <horus/msg/link/inlet.hpp>
+#include <horus/msg/link/outlet.hpp>
+#include <horus/msg/link/slot_pool.hpp>
 
 namespace {
 

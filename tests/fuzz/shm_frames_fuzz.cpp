@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include <horus/msg/shm_frames.hpp>
+#include <horus/msg/shm/shm_frames.hpp>
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   namespace shm = horus::msg::shm;

@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <span>
 
-#include <horus/msg/wire.hpp>
+#include <horus/msg/tcp/wire.hpp>
 
 namespace {
 

@@ -14,8 +14,8 @@
 
 #include <linux/io_uring.h>
 
-#include <horus/io/backend.hpp>
 #include <horus/io/reactor_config.hpp>
+#include <horus/io/seam/backend.hpp>
 
 namespace seam {
 

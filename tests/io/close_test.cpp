@@ -15,8 +15,8 @@
 #include <doctest/doctest.h>
 
 #include <horus/io/chunk_stream.hpp>
-#include <horus/io/closer.hpp>
 #include <horus/io/descriptor.hpp>
+#include <horus/io/loop/closer.hpp>
 #include <horus/io/pipe.hpp>
 #include <horus/io/poll.hpp>
 #include <horus/io/tcp.hpp>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The rows of the instruction set: whoever deals with entries believes them.
-#include <horus/io/entry.hpp>
+#include <horus/io/seam/entry.hpp>
 
 #include <cstring>
 #include <set>
@@ -11,7 +11,7 @@
 
 #include <doctest/doctest.h>
 
-#include <horus/io/provider.hpp>
+#include <horus/io/seam/provider.hpp>
 
 using namespace horus::io;
 

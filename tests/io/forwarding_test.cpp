@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A part that stands in front of another one must forward every call: one that is forgotten would silently ask the
 // real kernel instead of a simulated one.
-#include <horus/io/forwarding.hpp>
+#include <horus/io/seam/forwarding.hpp>
 
 #include <cstdlib>
 #include <fstream>
@@ -22,9 +22,9 @@ std::string text_of(const std::string& file) {
 }  // namespace
 
 TEST_CASE("every virtual function of the three parts is forwarded") {
-  const std::string seam =
-      text_of("horus/io/ring.hpp") + text_of("horus/io/clock.hpp") + text_of("horus/io/system.hpp");
-  const std::string forwarding = text_of("horus/io/forwarding.hpp");
+  const std::string seam = text_of("horus/io/seam/ring.hpp") + text_of("horus/io/seam/clock.hpp") +
+                           text_of("horus/io/seam/system.hpp");
+  const std::string forwarding = text_of("horus/io/seam/forwarding.hpp");
   REQUIRE_FALSE(seam.empty());
   const std::regex declaration(R"(virtual [\w:*&<> ]*?[*&> ](\w+)\()");
   int count = 0;

@@ -23,11 +23,11 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
-#include <horus/io/buffer_watch.hpp>
 #include <horus/io/file_buffers.hpp>
-#include <horus/io/forwarding.hpp>
 #include <horus/io/pipe.hpp>
 #include <horus/io/reactor.hpp>
+#include <horus/io/seam/buffer_watch.hpp>
+#include <horus/io/seam/forwarding.hpp>
 #include <horus/io/tcp.hpp>
 #include <horus/io/time.hpp>
 #include <horus/sim/alone.hpp>

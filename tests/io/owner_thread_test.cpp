@@ -13,10 +13,10 @@
 
 #include <doctest/doctest.h>
 
-#include <horus/io/buffer_pool.hpp>
 #include <horus/io/chunk_stream.hpp>
 #include <horus/io/file.hpp>
 #include <horus/io/reactor.hpp>
+#include <horus/io/stream/buffer_pool.hpp>
 #include <horus/io/time.hpp>
 #include <horus/io/udp.hpp>
 #include <horus/io/unix_datagram.hpp>

@@ -17,9 +17,9 @@
 #include <doctest/doctest.h>
 
 #include <horus/base/log.hpp>
-#include <horus/io/forwarding.hpp>
 #include <horus/io/offload.hpp>
 #include <horus/io/poll.hpp>
+#include <horus/io/seam/forwarding.hpp>
 #include <horus/io/time.hpp>
 #include <horus/io/unix.hpp>
 #include <horus/task/scope.hpp>

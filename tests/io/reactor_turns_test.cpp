@@ -12,9 +12,9 @@
 
 #include <doctest/doctest.h>
 
+#include <horus/io/loop/turn.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/io/time.hpp>
-#include <horus/io/turn.hpp>
 #include <horus/task/event.hpp>
 
 #include "../support/real_kernel.hpp"

@@ -17,11 +17,11 @@
 
 #include <doctest/doctest.h>
 
-#include <horus/io/forwarding.hpp>
+#include <horus/io/base/thread_pool.hpp>
 #include <horus/io/offload.hpp>
 #include <horus/io/reactor.hpp>
+#include <horus/io/seam/forwarding.hpp>
 #include <horus/io/tcp.hpp>
-#include <horus/io/thread_pool.hpp>
 #include <horus/io/time.hpp>
 #include <horus/task/scope.hpp>
 

@@ -18,7 +18,7 @@
 #include <doctest/doctest.h>
 
 #include <horus/base/log.hpp>
-#include <horus/io/socket.hpp>
+#include <horus/io/loop/socket.hpp>
 #include <horus/io/tcp.hpp>
 #include <horus/io/time.hpp>
 #include <horus/io/unix.hpp>

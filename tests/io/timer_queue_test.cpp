@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // TimerQueue against a sorted map: exact order, never early, at every distance. One thread.
-#include <horus/io/timer_queue.hpp>
+#include <horus/io/loop/timer_queue.hpp>
 
 #include <algorithm>
 #include <cstdint>

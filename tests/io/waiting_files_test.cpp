@@ -21,10 +21,10 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
+#include <horus/io/base/mounts.hpp>
 #include <horus/io/file.hpp>
 #include <horus/io/file_contents.hpp>
 #include <horus/io/fs.hpp>
-#include <horus/io/mounts.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/io/time.hpp>
 #include <horus/task/scope.hpp>

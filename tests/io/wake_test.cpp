@@ -18,10 +18,10 @@
 
 #include <doctest/doctest.h>
 
-#include <horus/io/forwarding.hpp>
 #include <horus/io/reactor.hpp>
+#include <horus/io/seam/forwarding.hpp>
+#include <horus/io/seam/uring_abi.hpp>
 #include <horus/io/time.hpp>
-#include <horus/io/uring_abi.hpp>
 
 #include "../support/real_kernel.hpp"
 #include "backend_seam.hpp"

@@ -15,7 +15,7 @@
 #include <horus/io/reactor.hpp>
 #include <horus/msg/hub.hpp>
 #include <horus/msg/shm_options.hpp>
-#include <horus/msg/tcp_limits.hpp>
+#include <horus/msg/tcp/tcp_limits.hpp>
 
 using horus::Hub;
 using horus::Task;

@@ -19,9 +19,9 @@
 
 #include <doctest/doctest.h>
 
-#include <horus/msg/inlet.hpp>
-#include <horus/msg/link_protocol.hpp>
-#include <horus/msg/outlet.hpp>
+#include <horus/msg/link/inlet.hpp>
+#include <horus/msg/link/link_protocol.hpp>
+#include <horus/msg/link/outlet.hpp>
 
 namespace {
 

@@ -12,8 +12,8 @@
 #include <horus/io/reactor.hpp>
 #include <horus/io/time.hpp>
 #include <horus/msg/hub.hpp>
-#include <horus/msg/inbox.hpp>
-#include <horus/msg/outlet.hpp>
+#include <horus/msg/link/inbox.hpp>
+#include <horus/msg/link/outlet.hpp>
 #include <horus/msg/subscriber.hpp>
 #include <horus/task/scope.hpp>
 

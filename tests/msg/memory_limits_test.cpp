@@ -30,9 +30,9 @@
 #include <horus/io/file.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/msg/hub.hpp>
-#include <horus/msg/shm_arena.hpp>
-#include <horus/msg/slot_pool.hpp>
-#include <horus/msg/slot_table.hpp>
+#include <horus/msg/link/shm_arena.hpp>
+#include <horus/msg/link/slot_pool.hpp>
+#include <horus/msg/link/slot_table.hpp>
 
 #include "../support/captured_log.hpp"
 #include "../support/eventually.hpp"

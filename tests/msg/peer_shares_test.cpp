@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How much one peer and all of them may have: horus/msg/peer_shares.hpp.
-#include <horus/msg/peer_shares.hpp>
+// How much one peer and all of them may have: horus/msg/session/peer_shares.hpp.
+#include <horus/msg/session/peer_shares.hpp>
 
 #include <memory>
 

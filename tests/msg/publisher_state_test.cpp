@@ -11,8 +11,8 @@
 #include <horus/io/reactor.hpp>
 #include <horus/io/time.hpp>
 #include <horus/msg/hub.hpp>
-#include <horus/msg/hub_core.hpp>
-#include <horus/msg/port.hpp>
+#include <horus/msg/session/hub_core.hpp>
+#include <horus/msg/session/port.hpp>
 
 namespace {
 

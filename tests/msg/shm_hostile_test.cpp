@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A process of the same user that breaks the rules of shared memory, or uses all that they leave, loses its own
-// connection: horus/msg/shm_session.cpp, shm_session_frames.cpp, wake_source.cpp.
+// connection: horus/msg/shm/shm_session.cpp, shm_session_frames.cpp, wake_source.cpp.
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -23,8 +23,8 @@
 #include <horus/io/reactor.hpp>
 #include <horus/io/time.hpp>
 #include <horus/msg/hub.hpp>
-#include <horus/msg/shm_directory.hpp>
-#include <horus/msg/shm_frames.hpp>
+#include <horus/msg/shm/shm_directory.hpp>
+#include <horus/msg/shm/shm_frames.hpp>
 
 #include "../support/captured_log.hpp"
 #include "../support/eventually.hpp"

@@ -20,11 +20,11 @@
 #include <horus/io/time.hpp>
 #include <horus/io/unix.hpp>
 #include <horus/msg/hub.hpp>
-#include <horus/msg/shm_arena.hpp>
-#include <horus/msg/shm_directory.hpp>
-#include <horus/msg/shm_frames.hpp>
-#include <horus/msg/shm_transport.hpp>
-#include <horus/msg/wake_source.hpp>
+#include <horus/msg/link/shm_arena.hpp>
+#include <horus/msg/shm/shm_directory.hpp>
+#include <horus/msg/shm/shm_frames.hpp>
+#include <horus/msg/shm/shm_transport.hpp>
+#include <horus/msg/shm/wake_source.hpp>
 
 #include "../support/captured_log.hpp"
 #include "../support/eventually.hpp"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Hubs of one name always meet, whatever happened before: horus/msg/shm_members.cpp, shm_directory.cpp, shm_session.cpp.
+// Hubs of one name always meet, whatever happened before: horus/msg/shm/shm_members.cpp, shm_directory.cpp, shm_session.cpp.
 #include <atomic>
 #include <cerrno>
 #include <chrono>
@@ -25,8 +25,8 @@
 #include <horus/io/time.hpp>
 #include <horus/io/unix.hpp>
 #include <horus/msg/hub.hpp>
-#include <horus/msg/shm_directory.hpp>
-#include <horus/msg/shm_frames.hpp>
+#include <horus/msg/shm/shm_directory.hpp>
+#include <horus/msg/shm/shm_frames.hpp>
 
 #include "../support/captured_log.hpp"
 #include "../support/eventually.hpp"

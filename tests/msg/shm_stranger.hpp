@@ -17,7 +17,7 @@
 
 #include <horus/io/time.hpp>
 #include <horus/io/unix.hpp>
-#include <horus/msg/shm_frames.hpp>
+#include <horus/msg/shm/shm_frames.hpp>
 
 class Stranger {
  public:

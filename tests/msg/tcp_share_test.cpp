@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a hub on TCP knows across connections, and what one peer may have of it: horus/msg/tcp_session_frames.cpp,
+// What a hub on TCP knows across connections, and what one peer may have of it: horus/msg/tcp/tcp_session_frames.cpp,
 // tcp_receive_channel.cpp, tcp_transport_peers.cpp.
 #include <chrono>
 #include <cstdint>
@@ -12,7 +12,7 @@
 #include <horus/io/tcp.hpp>
 #include <horus/io/time.hpp>
 #include <horus/msg/hub.hpp>
-#include <horus/msg/wire.hpp>
+#include <horus/msg/tcp/wire.hpp>
 #include <horus/task/scope.hpp>
 
 #include "../support/captured_log.hpp"

@@ -14,8 +14,8 @@
 
 #include <horus/io/reactor.hpp>
 #include <horus/io/time.hpp>
-#include <horus/msg/clock_offset.hpp>
 #include <horus/msg/hub.hpp>
+#include <horus/msg/link/clock_offset.hpp>
 
 #include "../support/eventually.hpp"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <horus/msg/wire.hpp>
+#include <horus/msg/tcp/wire.hpp>
 
 #include <cstring>
 #include <string>

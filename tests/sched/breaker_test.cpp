@@ -7,7 +7,7 @@
 #include <doctest/doctest.h>
 
 #include <horus/sched/circuit_breaker.hpp>
-#include <horus/sched/rate_divider.hpp>
+#include <horus/sched/data/rate_divider.hpp>
 #include <horus/sched/restart_policy.hpp>
 
 using horus::CircuitBreaker;

@@ -2,7 +2,7 @@
 // How nodes begin and end when an init() or a shutdown() takes long. In virtual time.
 #include <doctest/doctest.h>
 
-#include <horus/sched/absence.hpp>
+#include <horus/sched/data/absence.hpp>
 #include <horus/task/event.hpp>
 #include <horus/task/shield.hpp>
 

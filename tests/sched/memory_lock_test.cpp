@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a real-time run locks: the memory that it uses, not what is merely reserved.
-#include <horus/sched/memory_lock.hpp>
+#include <horus/sched/run/memory_lock.hpp>
 
 #include <array>
 #include <cstddef>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a service manager hears, from a socket of the test's own.
-#include <horus/sched/service_notifier.hpp>
+#include <horus/sched/run/service_notifier.hpp>
 
 #include <chrono>
 #include <cstdlib>

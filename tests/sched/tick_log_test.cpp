@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Ticks are added to their nodes' accounts in batches; whoever asks sees every one of them.
-#include <horus/sched/tick_log.hpp>
+#include <horus/sched/data/tick_log.hpp>
 
 #include <memory>
 #include <vector>

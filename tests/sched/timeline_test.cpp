@@ -17,8 +17,8 @@
 
 #include <doctest/doctest.h>
 
+#include <horus/sched/report/timeline_lanes.hpp>
 #include <horus/sched/states.hpp>
-#include <horus/sched/timeline_lanes.hpp>
 
 using horus::CircuitState;
 using horus::NodeState;

@@ -9,7 +9,7 @@
 
 #include <doctest/doctest.h>
 
-#include <horus/io/forwarding.hpp>
+#include <horus/io/seam/forwarding.hpp>
 #include <horus/io/time.hpp>
 #include <horus/sched/scheduler.hpp>
 #include <horus/sim/alone.hpp>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What inotify says in a simulated world: horus/sim/folder_watch.cpp.
+// What inotify says in a simulated world: horus/sim/files/folder_watch.cpp.
 #include <array>
 #include <cerrno>
 #include <cstdint>
@@ -13,7 +13,7 @@
 
 #include <horus/horus.hpp>
 #include <horus/io/poll.hpp>
-#include <horus/io/system.hpp>
+#include <horus/io/seam/system.hpp>
 #include <horus/sim/world.hpp>
 
 using horus::Task;

@@ -12,7 +12,7 @@
 #include <horus/base/log.hpp>
 #include <horus/io/time.hpp>
 #include <horus/msg/hub.hpp>
-#include <horus/msg/wire.hpp>
+#include <horus/msg/tcp/wire.hpp>
 #include <horus/sim/world.hpp>
 
 namespace {

@@ -12,7 +12,7 @@
 #include <doctest/doctest.h>
 
 #include <horus/horus.hpp>
-#include <horus/io/system.hpp>
+#include <horus/io/seam/system.hpp>
 #include <horus/sim/world.hpp>
 
 using horus::Task;

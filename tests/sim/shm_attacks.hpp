@@ -21,10 +21,10 @@
 #include <unistd.h>
 
 #include <horus/horus.hpp>
-#include <horus/io/system.hpp>
-#include <horus/msg/link_memory.hpp>
-#include <horus/msg/shm_directory.hpp>
-#include <horus/msg/shm_frames.hpp>
+#include <horus/io/seam/system.hpp>
+#include <horus/msg/link/link_memory.hpp>
+#include <horus/msg/shm/shm_directory.hpp>
+#include <horus/msg/shm/shm_frames.hpp>
 #include <horus/sim/random.hpp>
 
 #include "../msg/shm_stranger.hpp"

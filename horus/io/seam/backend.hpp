@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// The seam: what a reactor stands on. A simulator, a fault injector or a recorder replaces one part of it, or stands in
+// front of one (forwarding.hpp).
+#pragma once
+
+#include <horus/base/compiler.hpp>
+
+#include <memory>
+#include <string>
+
+#include <horus/base/export.hpp>
+#include <horus/base/result.hpp>
+#include <horus/io/seam/clock.hpp>
+#include <horus/io/seam/ring.hpp>
+#include <horus/io/seam/system.hpp>
+
+namespace horus::io {
+
+/// The three parts of a reactor's ground. All are set. A part may hold another one.
+struct Backend {
+  std::shared_ptr<Ring> ring;
+  std::shared_ptr<Clock> clock = Clock::kernel();
+  std::shared_ptr<System> system = System::kernel();
+};
+
+struct ReactorConfig;
+
+/// Makes the backend of reactors that do not ask for a certain one (BackendChoice::automatic): a fault injector, a
+/// simulated world. Null restores the usual choice. Gives the previous one. Any thread; reactors that exist stay.
+using BackendMaker = Result<Backend> (*)(const ReactorConfig& config);
+HORUS_API BackendMaker set_backend_maker(BackendMaker maker) noexcept;
+
+/// Why io_uring cannot be had here, in words that name the likely cause and the mend.
+HORUS_API std::string explain_uring_failure(int error);
+/// A kernel ring, or -errno of the attempt as an Error ("io_uring_setup").
+HORUS_API Result<Backend> make_uring_backend(const ReactorConfig& config);
+/// The interpreter of the same entries over non-blocking calls, epoll and a thread pool.
+HORUS_API Result<Backend> make_epoll_backend(const ReactorConfig& config);
+
+}  // namespace horus::io

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// Hubs from configuration files: `[hub.NAME]`.
+#include <array>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include <horus/config/document.hpp>
+#include <horus/config/reader.hpp>
+#include <horus/msg/hub.hpp>
+#include <horus/msg/tcp/tcp_limits.hpp>
+#include <horus/msg/tcp/tcp_transport.hpp>
+
+namespace horus {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::minutes;
+
+// What a configuration may hold; the others' owners look into theirs.
+constexpr std::array<std::string_view, 4> kSections{"hub", "scheduler", "executor", "node"};
+constexpr std::size_t kMostPeers = 65536;
+
+enum class Mode : std::uint8_t { inproc, shm, tcp, global };
+
+std::string in_ms(std::string_view name) { return std::string(name) + "_ms"; }
+
+void read(config::Reader& section, ShmOptions& options) {
+  section.text("directory", options.directory);
+  section.integer("max_peers", options.max_peers, 1, 65536);
+  section.milliseconds("handshake_limit_ms", options.handshake_limit, milliseconds(1), minutes(10));
+  section.milliseconds("idle_limit_ms", options.idle_limit, milliseconds(30), minutes(60));
+}
+
+void read(config::Reader& section, TcpHubOptions& options) {
+  section.choice(
+      "role", options.role,
+      {{"automatic", TcpRole::automatic}, {"listen", TcpRole::listen}, {"connect", TcpRole::connect}});
+  section.texts("peers", options.peers, kMostPeers);
+  section.flag("insecure", options.insecure);
+  msg::visit_limits(options, [&](const char* name, auto& limit, auto least, auto most) {
+    if constexpr (std::is_same_v<decltype(least), Duration>) {
+      section.milliseconds(in_ms(name), limit, least, most);
+    } else {
+      section.integer(name, limit, least, most);
+    }
+  });
+}
+
+// Keys that only the other modes have: they would be unknown, but there is more to say.
+void refuse_others(config::Reader& section, Mode mode) {
+  constexpr std::array<std::string_view, 4> kNames{"inproc", "shm", "tcp", "global"};
+  const std::string why =
+      "is not used with mode = " + config::in_quotes(kNames[static_cast<std::size_t>(mode)]);
+  const bool tcp = mode == Mode::tcp;
+  const bool shm = mode == Mode::shm || mode == Mode::global;
+  if (!tcp) {
+    for (const char* key : {"address", "role", "peers", "insecure"}) section.refuse(key, why);
+    TcpHubOptions options;
+    msg::visit_limits(options, [&](const char* name, auto&, auto least, auto) {
+      const bool time = std::is_same_v<decltype(least), Duration>;
+      const bool both = std::string_view(name) == "handshake_limit" || std::string_view(name) == "idle_limit";
+      if (!shm || !both) section.refuse(time ? in_ms(name) : name, why);
+    });
+  }
+  if (!shm) {
+    for (const char* key : {"directory", "max_peers"}) section.refuse(key, why);
+  }
+}
+
+}  // namespace
+
+Result<Hub> Hub::from_config(const std::string& path, std::string name) {
+  const auto document = config::Document::load(path);
+  if (!document) return document.error();
+  return from_config(*document, std::move(name));
+}
+
+Result<Hub> Hub::from_config(const config::Document& document, std::string name) {
+  if (auto known = document.check_sections(kSections); !known) return known.error();
+  auto section = document.section("hub", name);
+  if (!section) return section.error();
+  Mode mode = Mode::inproc;
+  std::string address;
+  TcpHubOptions tcp;
+  ShmOptions shm;
+  section->require("mode", R"(one of "inproc", "shm", "tcp", "global")");
+  section->choice(
+      "mode", mode,
+      {{"inproc", Mode::inproc}, {"shm", Mode::shm}, {"tcp", Mode::tcp}, {"global", Mode::global}});
+  if (!section->so_far()) return section->so_far().error();  // it decides which keys there are
+  if (mode == Mode::tcp) {
+    section->require("address", R"(where to listen or connect, "127.0.0.1:8080")");
+    section->text("address", address);
+    read(*section, tcp);
+  } else if (mode != Mode::inproc) {
+    read(*section, shm);
+  }
+  refuse_others(*section, mode);
+  if (auto sound = section->finish(); !sound) return sound.error();
+
+  switch (mode) {
+    case Mode::inproc: return Hub(std::move(name));
+    case Mode::shm: return Hub::shm(std::move(name), shm);
+    case Mode::global: return Hub::global_hub(std::move(name), shm);
+    case Mode::tcp: break;
+  }
+  if (auto sound = msg::TcpTransport::check(address, name, tcp); !sound) {
+    section->complain("address", sound.error().message());
+    return section->finish().error();
+  }
+  return Hub::tcp(std::move(address), std::move(name), tcp);
+}
+
+}  // namespace horus
