@@ -87,7 +87,8 @@ def check_text(name, text):
             yield f"{name}:{number}: {filled.group()}: fill entries with horus/io/seam/entry.hpp"
         call = CALL.search(line)
         if call is not None and not is_allowed(name):
-            yield f"{name}:{number}: ::{call.group(1)}: ask io::System (horus/io/seam/system.hpp), or name the file with its reason"
+            ask = "ask io::System (horus/io/seam/system.hpp), or name the file with its reason"
+            yield f"{name}:{number}: ::{call.group(1)}: {ask}"
 
 
 def check_tree(root):

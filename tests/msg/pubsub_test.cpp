@@ -565,7 +565,8 @@ TEST_SUITE("msg/pubsub") {
       });
     }).join();
     horus::io::run([&]() -> Task<> {
-      const auto sent = co_await out->send_wait({.number = 1});
+      const Reading reading{.number = 1};
+      const auto sent = co_await out->send_wait(reading);
       CHECK(sent.error().code() == EAGAIN);
     });
   }
