@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Refuse an include that goes up: a layer may use only the layers below it (docs/architecture.md)."""
+"""Refuse an include that goes up: a layer may use only the layers below it, and within a layer a room only the rooms below
+it (docs/architecture.md). A room has at most 16 parts, so that a reader can survey it.
+
+A room is a folder of a layer. A public header lies flat in its layer, and belongs to the room where its source lies."""
 
 import argparse
 import pathlib
@@ -20,11 +23,58 @@ BELOW = {
     "py": ["patterns", "sched", "msg", "io", "task", "config", "base"],
 }
 
+# The rooms of a layer, lowest first.
+ROOMS = {
+    "io": ["base", "seam", "loop", "stream", "file", "process"],
+    "msg": ["format", "link", "session", "shm", "tcp", "hub"],
+    "sched": ["data", "node", "run", "report"],
+    "sim": ["base", "files", "engine", "kernel", "world", "campaign"],
+    "py": ["base", "loop", "hub", "sched", "package"],
+}
+
+# Public headers without a source.
+FLAT = {
+    "io": {"base": ["bytes", "process_options", "reactor_config", "remote"], "loop": ["descriptor", "event_fd"]},
+    "msg": {
+        "format": ["messages", "options"],
+        "link": ["sample"],
+        "session": ["link", "publisher", "subscriber"],
+        "shm": ["shm_options"],
+    },
+    "sched": {"data": ["node_settings", "statistics"]},
+    "sim": {"base": ["faults", "program", "random"]},
+    "py": {"base": ["asyncio", "awaited", "node"], "package": ["core"]},
+}
+
+MOST_PARTS = 16
+
 INCLUDE = re.compile(r'^\s*#\s*include\s*(<horus/([^>]+)>|"([^"]+)")')
 
 
-def check_text(layer, name, text):
-    """Yield one message for each include of `text` (a file of `layer`) that is not allowed."""
+def room_of(root, layer, path):
+    """The room of a file, given by its path below its layer; None in a layer without rooms."""
+    if layer not in ROOMS:
+        return None
+    parts = pathlib.PurePosixPath(path).parts
+    if len(parts) > 1:
+        return parts[0] if parts[0] in ROOMS[layer] else None
+    stem = pathlib.PurePosixPath(path).stem
+    for room, stems in FLAT.get(layer, {}).items():
+        if stem in stems:
+            return room
+    for room in ROOMS[layer]:
+        if (root / "horus" / layer / room / f"{stem}.cpp").is_file():
+            return room
+    return None
+
+
+def parts_of(stems):
+    """What a reader counts: a header with its source, and what is named after it (tcp_session, tcp_session_frames)."""
+    return {stem for stem in stems if not any(stem.startswith(f"{other}_") for other in stems)}
+
+
+def check_text(layer, name, text, room=None, room_of_header=None):
+    """Yield one message for each include of `text` (a file of `layer` and `room`) that is not allowed."""
     for number, line in enumerate(text.splitlines(), start=1):
         match = INCLUDE.match(line)
         if match is None:
@@ -40,9 +90,15 @@ def check_text(layer, name, text):
         if other != layer and other not in BELOW[layer]:
             allowed = ", ".join(BELOW[layer]) or "nothing"
             yield f"{name}:{number}: {layer} includes horus/{target}, but may use only: {allowed}"
+        elif other == layer and room is not None:
+            theirs = room_of_header(target.split("/", 1)[1])
+            order = ROOMS[layer]
+            if theirs is not None and order.index(theirs) > order.index(room):
+                yield f"{name}:{number}: the room {layer}/{room} includes horus/{target} of {layer}/{theirs}, which is above it"
 
 
 def check_tree(root):
+    rooms = {}
     for path in sorted((root / "horus").glob("*/**/*")):
         if path.suffix not in (".hpp", ".cpp", ".h", ".c"):
             continue
@@ -51,7 +107,19 @@ def check_tree(root):
         if layer not in BELOW:
             yield f"{name}: unknown layer {layer}; name it and what lies below it in tools/check_layers.py"
             continue
-        yield from check_text(layer, name, path.read_text(encoding="utf-8"))
+        inside = path.relative_to(root / "horus" / layer).as_posix()
+        room = room_of(root, layer, inside)
+        if layer in ROOMS:
+            if room is None:
+                yield f"{name}: no room; move it into one, or name its room in tools/check_layers.py"
+                continue
+            rooms.setdefault((layer, room), set()).add(path.stem)
+        text = path.read_text(encoding="utf-8")
+        yield from check_text(layer, name, text, room, lambda header: room_of(root, layer, header))
+    for (layer, room), stems in rooms.items():
+        parts = parts_of(stems)
+        if len(parts) > MOST_PARTS:
+            yield f"horus/{layer}/{room}: {len(parts)} parts, more than {MOST_PARTS}: {', '.join(sorted(parts))}"
 
 
 def main():

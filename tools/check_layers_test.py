@@ -2,13 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """What check_layers.py refuses, and what it must leave alone."""
 
+import pathlib
+import tempfile
 import unittest
 
-from check_layers import BELOW, check_text
+from check_layers import BELOW, ROOMS, check_text, check_tree, parts_of
 
 
-def problems(layer, line):
-    return list(check_text(layer, "x.hpp", line))
+def problems(layer, line, room=None):
+    return list(check_text(layer, "x.hpp", line, room, lambda header: header.split("/")[0]))
+
+
+def write(root, name, text=""):
+    path = root / "horus" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
 
 
 class CheckLayers(unittest.TestCase):
@@ -26,6 +34,33 @@ class CheckLayers(unittest.TestCase):
     def test_neither_quotes_nor_the_umbrella(self):
         self.assertTrue(problems("io", '#include "reactor.hpp"'))
         self.assertTrue(problems("io", "#include <horus/horus.hpp>"))
+
+    def test_a_room_may_use_the_rooms_below_it_and_no_others(self):
+        self.assertEqual([], problems("io", "#include <horus/io/seam/ring.hpp>", "loop"))
+        self.assertEqual([], problems("io", "#include <horus/io/loop/closer.hpp>", "loop"))
+        upward = problems("io", "#include <horus/io/loop/closer.hpp>", "seam")
+        self.assertIn("io/seam includes horus/io/loop/closer.hpp", upward[0])
+
+    def test_a_public_header_belongs_to_the_room_of_its_source(self):
+        with tempfile.TemporaryDirectory() as folder:
+            root = pathlib.Path(folder)
+            write(root, "io/tcp.hpp")
+            write(root, "io/stream/tcp.cpp", "#include <horus/io/tcp.hpp>\n")
+            self.assertEqual([], list(check_tree(root)))
+            write(root, "io/seam/ring.hpp", "#include <horus/io/tcp.hpp>\n")
+            self.assertIn("of io/stream, which is above it", next(check_tree(root)))
+
+    def test_a_file_lies_in_a_room(self):
+        with tempfile.TemporaryDirectory() as folder:
+            write(pathlib.Path(folder), "io/stray.cpp")
+            self.assertIn("no room", next(check_tree(pathlib.Path(folder))))
+
+    def test_a_room_has_few_parts_and_a_part_may_have_several_files(self):
+        self.assertEqual({"ring", "tcp"}, parts_of({"ring", "tcp", "tcp_connect", "tcp_connect_late"}))
+        with tempfile.TemporaryDirectory() as folder:
+            for i in range(17):
+                write(pathlib.Path(folder), f"io/{ROOMS['io'][0]}/part{i}.hpp")
+            self.assertIn("17 parts", next(check_tree(pathlib.Path(folder))))
 
     def test_no_layer_is_below_itself(self):
         for layer, below in BELOW.items():

@@ -4,10 +4,8 @@
 #include <fmt/format.h>
 
 #include <horus/base/log.hpp>
+#include <horus/sched/node/node_host.hpp>
 #include <horus/sched/node/node_record.hpp>
-#include <horus/sched/run/executor.hpp>
-#include <horus/sched/run/safety_monitor.hpp>
-#include <horus/sched/scheduler.hpp>
 
 namespace horus::detail {
 
@@ -28,7 +26,7 @@ void NodeRecord::begin_away(std::int64_t now) noexcept {
   if (!away_ || held()) return;
   vitals.away_step.store(AwayStep::none, std::memory_order_relaxed);
   vitals.away_ns.store(now, std::memory_order_release);
-  executor->scheduler().monitor_->look_at_watchdogs();
+  host->watch_now();
 }
 
 void NodeRecord::stay_away() noexcept {
@@ -38,7 +36,7 @@ void NodeRecord::stay_away() noexcept {
                   "go on after its reset{}",
                   node_name_, vitals.away_limit_ns() / 1'000'000,
                   account_.last_error.empty() ? "" : " (" + account_.last_error + ")"));
-  executor->scheduler().emergency_stop();
+  host->emergency_stop();
 }
 
 }  // namespace horus::detail

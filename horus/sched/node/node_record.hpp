@@ -19,6 +19,7 @@
 #include <horus/sched/data/vitals.hpp>
 #include <horus/sched/node.hpp>
 #include <horus/sched/node/await_profile.hpp>
+#include <horus/sched/node/node_host.hpp>
 #include <horus/sched/node_settings.hpp>
 #include <horus/sched/restart_policy.hpp>
 #include <horus/sched/statistics.hpp>
@@ -34,8 +35,6 @@ struct SchedulerConfig;
 
 namespace horus::detail {
 
-class Executor;
-
 class NodeRecord final : public Chain, public ExecutionAccount {
  public:
   NodeRecord(std::shared_ptr<NodeBase> node, std::size_t index);
@@ -43,8 +42,8 @@ class NodeRecord final : public Chain, public ExecutionAccount {
   std::shared_ptr<NodeBase> node;
   Node* coroutine_node;  // exactly one of these two is set
   PlainNode* plain_node;
-  Executor* executor = nullptr;  // from the first run on
-  std::uint32_t slot = 0;        // among the nodes of its executor
+  NodeHost* host = nullptr;  // from the first run on
+  std::uint32_t slot = 0;    // among the nodes of its executor
   NodeVitals vitals;
   /// Has the processor fetch what a tick needs, in two steps; with many nodes it is no longer in the cache.
   void fetch() const noexcept {
@@ -86,7 +85,7 @@ class NodeRecord final : public Chain, public ExecutionAccount {
 
   // --- Life
   /// Takes the settings for a run. Throws Error where they contradict each other.
-  void prepare(Executor& on, const SchedulerConfig& config);
+  void prepare(NodeHost& on, const SchedulerConfig& config);
   [[nodiscard]] NodeState state() const noexcept { return vitals.state.load(std::memory_order_relaxed); }
   void set_state(NodeState state) noexcept;
   /// Its cancelled tick does not end; when it does, the node is `afterwards`.
@@ -137,7 +136,9 @@ class NodeRecord final : public Chain, public ExecutionAccount {
   /// Asks the tick in flight to end, which then counts as `reason`.
   void cancel_tick(TickOutcome reason) noexcept;
   /// An emergency stop keeps it from acting, or what it did when the stop came has not ended yet.
-  [[nodiscard]] bool held() const noexcept;
+  [[nodiscard]] bool held() const noexcept {
+    return settling_ || (host->in_emergency() && !settings.keep_in_emergency);
+  }
   /// Begins that: its tick is asked to end, what is queued is dropped, its clock stands still.
   void hold(std::int64_t now_ns) noexcept;
   /// Nothing of it runs any more.
@@ -210,7 +211,14 @@ class NodeRecord final : public Chain, public ExecutionAccount {
   void miss(bool budget, std::int64_t now_ns, std::int64_t took_ns) noexcept;
   void breaker_changed(CircuitState before, std::int64_t now_ns) noexcept;
   void opened(std::int64_t now_ns) noexcept;
-  void feed(std::int64_t now_ns) noexcept;
+  void feed(std::int64_t now_ns) noexcept {
+    if (vitals.timeout_ns.load(std::memory_order_relaxed) == 0) return;
+    vitals.fed_ns.store(now_ns, std::memory_order_relaxed);
+    const bool expired = vitals.step.load(std::memory_order_acquire) != WatchdogStep::well;
+    if (expired || vitals.isolated.load(std::memory_order_relaxed)) [[unlikely]]
+      end_expiry(now_ns, expired);
+  }
+  void end_expiry(std::int64_t now_ns, bool expired) noexcept;
   void recover(std::int64_t now_ns) noexcept;
   void stop_waiting() noexcept;
   void stay_away() noexcept;
@@ -255,6 +263,8 @@ class NodeRecord final : public Chain, public ExecutionAccount {
 std::string describe_wait(const Chain& chain);
 /// One line for what `failure` holds; false when it is not a horus::Error but a bug.
 bool describe_failure(const std::exception_ptr& failure, std::string& line);
+/// "12.3 ms".
+std::string in_ms(std::int64_t ns);
 bool is_cancellation(const std::exception_ptr& failure);
 
 }  // namespace horus::detail

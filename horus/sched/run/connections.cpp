@@ -97,6 +97,16 @@ void Scheduler::open_port(NodeBase& node, const NodeBase::NodePort& node_port) {
   }
 }
 
+// A node that a scheduler has started opens its ports at once.
+std::shared_ptr<msg::Port> NodeBase::add_port(std::shared_ptr<msg::Port> port) {
+  if (scheduler_ != nullptr) {
+    scheduler_->add_port(*this, port);
+  } else {
+    ports_.push_back({port->info().topic, port});
+  }
+  return port;
+}
+
 void Scheduler::add_port(NodeBase& node, const std::shared_ptr<msg::Port>& port) {
   const std::lock_guard lock(wiring_);
   std::erase_if(node.ports_, [](const NodeBase::NodePort& other) { return other.port.expired(); });

@@ -13,6 +13,7 @@
 #include <horus/base/counter.hpp>
 #include <horus/base/log.hpp>
 #include <horus/io/time.hpp>
+#include <horus/sched/run/safety_monitor.hpp>
 #include <horus/sched/scheduler.hpp>
 #include <horus/task/shield.hpp>
 #include <horus/task/when_any.hpp>
@@ -50,6 +51,17 @@ ThreadTimes ThreadTimes::now() {
 }
 
 Executor::~Executor() { ListHook<io::LookoutTag>::unlink(); }
+
+// --- Its run, for its nodes -------------------------------------------------------------------------------------------
+
+const SchedulerConfig& Executor::run_config() const noexcept { return scheduler_.config(); }
+bool Executor::emergency_stopped() const noexcept { return scheduler_.emergency_stopped(); }
+void Executor::emergency_stop() noexcept { scheduler_.emergency_stop(); }
+void Executor::stop_run() noexcept { scheduler_.stop(); }
+void Executor::mute(NodeBase& node, bool muted) { scheduler_.mute(node, muted); }
+bool Executor::try_mute(NodeBase& node, bool muted) noexcept { return scheduler_.try_mute(node, muted); }
+void Executor::discard_latest(NodeBase& node) { scheduler_.discard_latest(node); }
+void Executor::watch_now() noexcept { scheduler_.monitor_->look_at_watchdogs(); }
 
 // --- Attached to a loop -----------------------------------------------------------------------------------------------
 

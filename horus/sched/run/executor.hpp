@@ -14,8 +14,7 @@
 
 #include <horus/io/loop/lookout.hpp>
 #include <horus/sched/data/snapshot.hpp>
-#include <horus/sched/data/tick_log.hpp>
-#include <horus/sched/data/timeline_buffer.hpp>
+#include <horus/sched/node/node_host.hpp>
 #include <horus/sched/node/node_record.hpp>
 #include <horus/sched/scheduler_config.hpp>
 #include <horus/task/event.hpp>
@@ -37,7 +36,7 @@ struct ThreadTimes {
 };
 
 /// Lives as long as its scheduler; is attached to a reactor while a run lasts.
-class Executor final : public io::Lookout {
+class Executor final : public io::Lookout, public NodeHost {
  public:
   Executor(Scheduler& scheduler, std::string name, ExecutorConfig config)
       : name_(std::move(name)),
@@ -54,14 +53,11 @@ class Executor final : public io::Lookout {
   std::vector<NodeRecord*> nodes;  // in the order of addition; not changed during a run
   /// They are known now: who starts first, and where their ticks are counted. Folds the log.
   void take_nodes();
-  TickLog ticks;
-  TimelineBuffer timeline;
-  LoopVitals vitals;
 
   // --- Its thread
   void attach();
   void detach();
-  [[nodiscard]] bool is_here() const noexcept {
+  [[nodiscard]] bool is_here() const noexcept override {
     const io::Reactor* reactor = reactor_.load(std::memory_order_relaxed);
     return reactor != nullptr && reactor == io::Reactor::current();
   }
@@ -73,25 +69,32 @@ class Executor final : public io::Lookout {
   /// Every node once, and waits for those ticks.
   Task<> release_once();
   Task<> stop_nodes();
-  /// Cancel, drain, shutdown(), wait, init(): beside everything else. Nothing when it is under way.
-  void restart(NodeRecord& record, bool by_hand);
+  void restart(NodeRecord& record, bool by_hand) override;
   /// Where its thread's time went since its nodes were started, for people; empty when it is not.
   [[nodiscard]] std::string time_shares() const;
-  /// Whether the clocks of its nodes' watchdogs run: not before the first release.
-  [[nodiscard]] bool watches_nodes() const noexcept { return watches_.load(std::memory_order_relaxed); }
+  /// Not before the first release.
+  [[nodiscard]] bool watches_nodes() const noexcept override {
+    return watches_.load(std::memory_order_relaxed);
+  }
   /// Set when this executor is to end.
   Event stop;
   void look() noexcept override;
-  /// An emergency stop that nobody has told this loop of yet, or one that it has not been reset from.
-  [[nodiscard]] bool in_emergency() const noexcept;
-  /// Hears of an emergency stop or of its reset now, rather than in the loop's next turn.
-  void attend_emergency() noexcept;
+  [[nodiscard]] bool in_emergency() const noexcept override;
+  void attend_emergency() noexcept override;
   [[nodiscard]] bool before_sleep() noexcept override;
 
+  // --- Its run, for its nodes
+  [[nodiscard]] const SchedulerConfig& run_config() const noexcept override;
+  [[nodiscard]] bool emergency_stopped() const noexcept override;
+  void emergency_stop() noexcept override;
+  void stop_run() noexcept override;
+  void mute(NodeBase& node, bool muted) override;
+  [[nodiscard]] bool try_mute(NodeBase& node, bool muted) noexcept override;
+  void discard_latest(NodeBase& node) override;
+  void watch_now() noexcept override;
+
   // --- Any thread
-  /// Runs `work` on the thread of the loop, or here and now when no run lasts. False: the loop has not taken the last 1024
-  /// (it is blocked), and this one was not added. `always`: it is added all the same.
-  bool tell(std::function<void()> work, bool always = false);
+  bool tell(std::function<void()> work, bool always = false) override;
   /// Has the loop say how its nodes are; never waits. What it gives is the ticket for `snapshot`.
   std::uint64_t ask_for_snapshot();
   /// Waits for the answer until `until_ns` (of the kernel's clock), or gives an older one; null when there is none.

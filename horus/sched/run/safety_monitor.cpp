@@ -158,7 +158,7 @@ void SafetyMonitor::take_over(LoopWatch& watch, std::int64_t now) noexcept {
 }
 
 void SafetyMonitor::stop_for_away(NodeRecord& record, std::int64_t now) noexcept {
-  record.executor->scheduler().emergency_stop();
+  record.host->emergency_stop();
   emergency_seen_ns_ = now;
   call_hooks(true);
   MonitorLog::Line* line = log_.begin(LogLevel::error);

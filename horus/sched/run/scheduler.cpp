@@ -855,21 +855,21 @@ Result<NodeRecord*> Scheduler::known_node(const char* what, std::string_view nam
 Result<> Scheduler::control(const char* what, std::string_view name, std::function<void(NodeRecord&)> work) {
   auto record = known_node(what, name);
   if (!record) return record.error();
-  Executor* executor = nullptr;
+  detail::NodeHost* host = nullptr;
   {
     const std::lock_guard lock(mutex_);
-    executor = (*record)->executor;
-    if (executor == nullptr) {
+    host = (*record)->host;
+    if (host == nullptr) {
       work(**record);
       return {};
     }
   }
-  if (executor->is_here()) {
+  if (host->is_here()) {
     work(**record);
     return {};
   }
   std::function<void()> command = [work = std::move(work), record = *record] { work(*record); };
-  if (executor->tell(std::move(command))) return {};
+  if (host->tell(std::move(command))) return {};
   return Error(
       EBUSY, what,
       fmt::format("node \"{}\" (its loop has not taken the last 1024 commands: a tick blocks it)", name));
@@ -883,7 +883,7 @@ Result<> Scheduler::resume(std::string_view node) {
 }
 Result<> Scheduler::restart(std::string_view node) {
   return control("restart", node, [](NodeRecord& record) {
-    if (record.executor != nullptr && record.executor->is_here()) record.executor->restart(record, true);
+    if (record.host != nullptr && record.host->is_here()) record.host->restart(record, true);
   });
 }
 Result<> Scheduler::open_circuit(std::string_view node) {
@@ -911,7 +911,7 @@ Result<> Scheduler::set_node_watchdog(std::string_view node, bool enabled, Durat
     of.settings.watchdog_enabled = enabled;
     of.settings.watchdog = timeout;
     of.settings_changed();
-    if (of.executor != nullptr) of.executor->scheduler().monitor_->look_at_watchdogs();
+    if (of.host != nullptr) of.host->watch_now();
   });
 }
 
