@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include <horus/io/loop/awaiter.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/io/seam/forwarding.hpp>
 

@@ -41,13 +41,7 @@ horus::sim::Injection injection;
 horus::sim::InjectionRecord injected;
 
 horus::Result<horus::io::Backend> make_faulty(const horus::io::ReactorConfig& config) {
-#ifdef HORUS_WITH_URING
-  const char* backend = std::getenv("HORUS_IO");
-  const bool uring = backend == nullptr || std::string_view(backend) == "uring";
-  auto real = uring ? horus::io::make_uring_backend(config) : horus::io::make_epoll_backend(config);
-#else
-  auto real = horus::io::make_epoll_backend(config);
-#endif
+  auto real = horus::io::make_usual_backend(config);
   if (!real) return real.error();
   return horus::sim::make_faulty_backend(*std::move(real), injection, injected);
 }

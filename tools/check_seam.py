@@ -52,7 +52,7 @@ ALLOWED = {
     "horus/io/descriptor.hpp": "what is closed where no reactor runs",
     "horus/io/event_fd.hpp": "set() from signal handlers and after the reactor's end",
     "horus/io/process/process.cpp": "a forked child knows itself by its number; children of programs without a reactor",
-    "horus/io/loop/reactor.cpp": "an embedded reactor's own wake-up descriptor",
+    "horus/io/loop/reactor_threads.cpp": "an embedded reactor's own wake-up descriptor",
     "horus/io/process/signals.cpp": "signals of programs without a reactor",
     "horus/msg/link/clock_offset.cpp": "this process's place among the kernel's clocks, asked once",
     "horus/msg/link/mapping.cpp": "pages of memory that System::kernel_file() named",

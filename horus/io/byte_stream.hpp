@@ -13,6 +13,7 @@
 #include <horus/base/export.hpp>
 #include <horus/base/result.hpp>
 #include <horus/io/bytes.hpp>
+#include <horus/io/loop/awaiter.hpp>
 #include <horus/io/stream/stream_state.hpp>
 #include <horus/task/async_stream.hpp>
 #include <horus/task/task.hpp>

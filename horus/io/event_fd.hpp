@@ -10,6 +10,7 @@
 
 #include <horus/base/result.hpp>
 #include <horus/io/descriptor.hpp>
+#include <horus/io/loop/awaiter.hpp>
 #include <horus/io/reactor.hpp>
 
 namespace horus::io {

@@ -8,6 +8,7 @@
 #include <poll.h>
 
 #include <horus/base/result.hpp>
+#include <horus/io/loop/awaiter.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/task/task.hpp>
 

@@ -399,17 +399,6 @@ class CurrentReactor {
   IntrusiveList<Chain, RootTag>* roots_;
 };
 
-template <class Self>
-template <class Promise>
-void OperationAwaiter<Self>::await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
-  Reactor* reactor = Reactor::current();
-  HORUS_ASSERT(reactor != nullptr,
-               "an operation was awaited on a thread that runs no reactor (use horus::io::run(task))");
-  if (!suspend(awaiting)) [[unlikely]]
-    return refuse(-ECANCELED);
-  reactor->submit(static_cast<Self&>(*this));
-}
-
 namespace detail {
 
 struct ScheduleAwaiter : Waiter {

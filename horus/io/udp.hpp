@@ -17,6 +17,7 @@
 #include <horus/io/base/owner_thread.hpp>
 #include <horus/io/bytes.hpp>
 #include <horus/io/descriptor.hpp>
+#include <horus/io/loop/awaiter.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/task/task.hpp>
 

@@ -12,7 +12,8 @@
 
 namespace horus::sim {
 
-/// A backend whose clock, network, disk and pool are simulated, without faults. For code that makes its own reactor:
+/// A backend whose clock, network, disk and pool are simulated, without faults; the kernel's for a reactor that asks for
+/// io_uring or epoll by name. For code that makes its own reactor:
 /// `horus::io::set_backend_maker(&horus::sim::make_backend_alone)`.
 ///
 /// Semantics: one host, 10.0.0.1. It begins anew with each reactor, except its disk, which the reactors of a thread have

@@ -24,6 +24,7 @@
 #include <fmt/format.h>
 
 #include <horus/io/file_buffers.hpp>
+#include <horus/io/loop/awaiter.hpp>
 #include <horus/io/pipe.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/io/seam/buffer_watch.hpp>

@@ -12,7 +12,8 @@
 
 #include <doctest/doctest.h>
 
-#include <horus/io/loop/turn.hpp>
+#include <horus/io/base/turn.hpp>
+#include <horus/io/loop/awaiter.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/io/time.hpp>
 #include <horus/task/event.hpp>

@@ -16,6 +16,7 @@
 #include <horus/horus.hpp>
 #include <horus/io/chunk_stream.hpp>
 #include <horus/io/event_fd.hpp>
+#include <horus/io/loop/awaiter.hpp>
 #include <horus/sim/relay.hpp>
 #include <horus/sim/world.hpp>
 

@@ -18,6 +18,7 @@
 #include <horus/io/descriptor.hpp>
 #include <horus/io/directory.hpp>
 #include <horus/io/fs.hpp>
+#include <horus/io/loop/awaiter.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/sim/alone.hpp>
 

@@ -14,6 +14,13 @@ namespace horus::io::detail {
 /// Ends the program: `what` was made on another thread, whose reactor may have operations of it in flight.
 [[noreturn]] HORUS_API void used_on_another_thread(const char* what) noexcept;
 
+/// A number of the calling thread, which no other thread of this process has or will have.
+[[nodiscard]] std::uint64_t thread_number() noexcept;
+/// How often this process is a child of fork(), counted from count_forks() on. Any thread.
+[[nodiscard]] std::uint64_t process_generation() noexcept;
+/// From now on a child of fork() has another generation, and its thread has no reactor. Once.
+void count_forks() noexcept;
+
 /// The thread that makes it. One that never had a reactor owns nothing: its objects belong to whoever uses them.
 class OwnerThread {
  public:

@@ -9,7 +9,7 @@
 #include <cstddef>
 
 #include <horus/base/export.hpp>
-#include <horus/io/loop/operation.hpp>
+#include <horus/io/loop/awaiter.hpp>
 #include <horus/io/reactor.hpp>
 
 namespace horus::io::detail {

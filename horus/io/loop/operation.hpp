@@ -5,7 +5,6 @@
 
 #include <horus/base/compiler.hpp>
 
-#include <cerrno>
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
@@ -77,40 +76,6 @@ class HORUS_API Operation : public Waiter, public ListHook<QueuedTag>, public On
   }
   static void cancel(Waiter& waiter) noexcept;
   static void describe(const Waiter& waiter, std::string& line);
-};
-
-namespace detail {
-
-// The kind of an awaiter class: its name, its cancellation, its preparation.
-template <class Self>
-struct KindOf {
-  static void prepare(Operation& operation, io_uring_sqe& entry) noexcept {
-    static_cast<Self&>(operation).prepare(entry);
-  }
-  static constexpr OperationKind value{{Self::kName, &Operation::cancel, &Operation::describe, nullptr},
-                                       &prepare};
-};
-
-}  // namespace detail
-
-/// Base of a concrete awaiter: `struct Recv : OperationAwaiter<Recv>` with `static constexpr const char* kName`,
-/// `void prepare(io_uring_sqe&) noexcept` (the entry is zeroed) and `await_resume()`.
-template <class Self>
-class OperationAwaiter : public Operation {
- public:
-  static constexpr bool await_ready() noexcept { return false; }
-  template <class Promise>
-  void await_suspend(std::coroutine_handle<Promise> awaiting) noexcept;
-
- protected:
-  explicit OperationAwaiter(int descriptor = -1) noexcept
-      : Operation(&detail::KindOf<Self>::value, descriptor) {}
-
-  /// The failure of this operation; `target` says on what, for a person.
-  [[nodiscard]] Error failure(std::string_view target = {}) const {
-    if (target.empty() && fd >= 0) return Error(-result, Self::kName, "fd " + std::to_string(fd));
-    return Error(-result, Self::kName, target);
-  }
 };
 
 }  // namespace horus::io

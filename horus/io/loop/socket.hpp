@@ -10,7 +10,7 @@
 #include <horus/base/result.hpp>
 #include <horus/io/address.hpp>
 #include <horus/io/descriptor.hpp>
-#include <horus/io/loop/operation.hpp>
+#include <horus/io/loop/awaiter.hpp>
 
 namespace horus::io::detail {
 

@@ -10,6 +10,7 @@
 
 #include <fmt/format.h>
 
+#include <horus/io/loop/awaiter.hpp>
 #include <horus/io/poll.hpp>
 #include <horus/io/reactor.hpp>
 

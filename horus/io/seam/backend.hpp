@@ -25,10 +25,17 @@ struct Backend {
 
 struct ReactorConfig;
 
-/// Makes the backend of reactors that do not ask for a certain one (BackendChoice::automatic): a fault injector, a
-/// simulated world. Null restores the usual choice. Gives the previous one. Any thread; reactors that exist stay.
+/// Makes the backends of all reactors: a fault injector, a recorder, a simulated world. It may stand in front of what
+/// make_usual_backend() gives. Null restores the usual choice. Gives the previous one. Any thread; reactors that exist
+/// stay.
 using BackendMaker = Result<Backend> (*)(const ReactorConfig& config);
 HORUS_API BackendMaker set_backend_maker(BackendMaker maker) noexcept;
+
+/// What `config.backend` asks for, and HORUS_IO where that leaves the choice. Errors: EINVAL for an unknown HORUS_IO; what
+/// io_uring_setup says where io_uring is required.
+HORUS_API Result<Backend> make_usual_backend(const ReactorConfig& config);
+/// The same, unless somebody has set a maker.
+HORUS_API Result<Backend> make_backend(const ReactorConfig& config);
 
 /// Why io_uring cannot be had here, in words that name the likely cause and the mend.
 HORUS_API std::string explain_uring_failure(int error);

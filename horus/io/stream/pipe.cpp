@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <horus/base/above_standard.hpp>
+#include <horus/io/loop/awaiter.hpp>
 #include <horus/io/offload.hpp>
 #include <horus/io/poll.hpp>
 #include <horus/io/reactor.hpp>

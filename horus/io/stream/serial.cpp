@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include <horus/base/above_standard.hpp>
+#include <horus/io/loop/awaiter.hpp>
 #include <horus/io/reactor.hpp>
 
 #include <asm/termbits.h>

@@ -21,7 +21,7 @@
 #include <horus/io/base/owner_thread.hpp>
 #include <horus/io/bytes.hpp>
 #include <horus/io/descriptor.hpp>
-#include <horus/io/loop/operation.hpp>
+#include <horus/io/loop/awaiter.hpp>
 #include <horus/task/event.hpp>
 #include <horus/task/task.hpp>
 

@@ -9,6 +9,8 @@
 
 #include <fmt/format.h>
 
+#include <horus/io/loop/awaiter.hpp>
+
 namespace horus::io {
 namespace {
 

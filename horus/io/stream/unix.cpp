@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include <horus/io/loop/awaiter.hpp>
 #include <horus/io/loop/socket.hpp>
 #include <horus/io/time.hpp>
 

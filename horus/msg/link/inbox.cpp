@@ -14,7 +14,7 @@
 #include <horus/base/far_barrier.hpp>
 #include <horus/base/log.hpp>
 #include <horus/base/pause_cpu.hpp>
-#include <horus/io/loop/turn.hpp>
+#include <horus/io/base/turn.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/msg/link/outlet.hpp>
 

@@ -11,7 +11,7 @@
 #include <horus/base/counter.hpp>
 #include <horus/base/far_barrier.hpp>
 #include <horus/base/log.hpp>
-#include <horus/io/loop/turn.hpp>
+#include <horus/io/base/turn.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/msg/link/shm_arena.hpp>
 #include <horus/task/event.hpp>

@@ -62,6 +62,7 @@ class RingAlone final : private WorldAlone, public detail::SimRing {
 std::size_t descriptors_left_open() noexcept { return left_open; }
 
 Result<io::Backend> make_backend_alone(const io::ReactorConfig& config) {
+  if (config.backend != io::BackendChoice::automatic) return io::make_usual_backend(config);
   const char* wish = std::getenv("HORUS_SIM_SEED");
   const std::uint64_t seed = wish == nullptr ? 1 : std::strtoull(wish, nullptr, 10);
   auto alone = std::make_shared<RingAlone>(seed, config);
