@@ -11,8 +11,8 @@
 #include <horus/base/counter.hpp>
 #include <horus/base/log.hpp>
 #include <horus/base/pause_cpu.hpp>
+#include <horus/io/base/turn.hpp>
 #include <horus/io/loop/closer.hpp>
-#include <horus/io/loop/turn.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/io/seam/buffer_watch.hpp>
 
