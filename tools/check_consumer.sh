@@ -20,13 +20,13 @@ meson install -C "$dir" --quiet --destdir "$stage"
 config=$(find "$stage" -name horus.pc)
 [[ -n $config ]] || { echo "horus.pc was not installed" >&2 && exit 1; }
 libdir=$(dirname "$(dirname "$config")")
-library=$libdir/libhorus.so.0
+library=$libdir/libhorus.so.0.1
 
 # What the library defines and shows is Horus' own; templates of other libraries are weak and left aside.
 foreign=$(nm -D --defined-only --demangle "$library" | grep -E ' [TDB] ' | grep -v 'horus::' || true)
 [[ -z $foreign ]] || { printf 'symbols that should be hidden:\n%s\n' "$foreign" >&2 && exit 1; }
 soname=$(objdump -p "$library" | awk '$1 == "SONAME" { print $2 }')
-[[ $soname == libhorus.so.0 ]] || { echo "soname is $soname" >&2 && exit 1; }
+[[ $soname == libhorus.so.0.1 ]] || { echo "soname is $soname" >&2 && exit 1; }
 
 cache=$(command -v ccache || true)
 # An old GCC is refused by the headers; here it is allowed so that it is tested too.
@@ -41,6 +41,17 @@ started=$(date +%s%N)
   $(pkg-config --cflags --libs horus) "-Wl,-rpath,$libdir"
 echo "one-file node compiled in $((($(date +%s%N) - started) / 1000000)) ms"
 "$stage/consumer"
+
+echo "== headers of another version"
+mkdir -p "$stage/other"
+cp -r "$prefix/include/horus" "$stage/other/horus"
+sed -i 's/headers_of_version_0_1/headers_of_version_0_2/g' "$stage/other/horus/base/export.hpp"
+echo '#include <horus/base/version.hpp>
+int main() { return horus::version() == nullptr; }' >"$stage/other/main.cpp"
+if "$cxx" -std=c++20 "${allow[@]}" "-I$stage/other" "$stage/other/main.cpp" -o "$stage/other/main" "$library" 2>"$stage/other/log"; then
+  echo "a program with headers of another version links" >&2 && exit 1
+fi
+grep -q headers_of_version_0_2 "$stage/other/log" || { cat "$stage/other/log" && exit 1; }
 
 # with_cmake FOLDER NAME [OPTIONS]: builds it in $stage/NAME; the log is shown where that fails.
 with_cmake() {
@@ -69,7 +80,7 @@ if [[ $installed_only != --installed ]]; then
   cp "$root/tests/consumer/subproject/meson.build" "$root/tests/consumer/main.cpp" "$stage/subproject"
   # A link would be followed back to here; what a subproject reads is copied.
   mkdir "$stage/subproject/subprojects/horus"
-  tar -C "$root" -c meson.build meson_options.txt horus tools/list_files.py tools/cmake | tar -C "$stage/subproject/subprojects/horus" -x
+  tar -C "$root" -c meson.build meson_options.txt horus tools/list_files.py tools/public_headers.py tools/cmake | tar -C "$stage/subproject/subprojects/horus" -x
   {
     CXX="$cache $cxx" meson setup "$stage/subproject/build" "$stage/subproject" -Doptimization=0 -Ddebug=false \
       -Dhorus:jumbo=true -Dcpp_args="${allow[*]}" && ninja -C "$stage/subproject/build"

@@ -56,7 +56,9 @@ class ReadAwaiter : public OperationAwaiter<ReadAwaiter> {
     patient_ = receive(state_, into_);
     return patient_.operator co_await().await_suspend(awaiting);
   }
-  void prepare(io_uring_sqe& entry) const noexcept { Receive::fill(entry, state_->socket, fd, into_); }
+  void prepare(io_uring_sqe& entry) const noexcept {
+    fill::receive(entry, fd, into_.data(), entry_bytes(into_.size()));
+  }
   Result<std::size_t> await_resume() {
     if (std::exchange(reading_, false)) state_->reading = false;
     const std::int32_t count = patient_.valid() ? patient_.outcome().take() : transferred(result);
@@ -107,7 +109,9 @@ class WriteAwaiter : public OperationAwaiter<WriteAwaiter> {
     patient_ = send(state_, bytes_);
     return patient_.operator co_await().await_suspend(awaiting);
   }
-  void prepare(io_uring_sqe& entry) const noexcept { Send::fill(entry, state_->socket, fd, bytes_); }
+  void prepare(io_uring_sqe& entry) const noexcept {
+    fill::send(entry, fd, bytes_.data(), entry_bytes(bytes_.size()), kSendWhole);
+  }
   Result<std::size_t> await_resume() {
     if (std::exchange(turn_, false)) state_->write_turn.release();
     const std::int32_t count = patient_.valid() ? patient_.outcome().take() : transferred(result);

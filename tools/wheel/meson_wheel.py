@@ -101,8 +101,8 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
     with tempfile.TemporaryDirectory() as stage:
         site = install(stage)
         files = {p.relative_to(site).as_posix(): p.read_bytes() for p in sorted(site.rglob("*")) if p.is_file()}
-        library = next(p for p in pathlib.Path(stage).rglob("libhorus.so.0") if p.is_file())
-        files["horus/libhorus.so.0"] = library.read_bytes()
+        library = next(p for p in pathlib.Path(stage).rglob("libhorus.so.0.1") if p.is_file())
+        files["horus/libhorus.so.0.1"] = library.read_bytes()
     files.update({f"{info}/{name}": text.encode() for name, text in info_files().items()})
     record = ""
     for path, data in files.items():

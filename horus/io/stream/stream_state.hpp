@@ -115,6 +115,12 @@ inline std::int32_t transferred(std::int32_t result) noexcept {
   return result == -EINTR ? -ECANCELED : result;
 }
 
+inline constexpr std::uint32_t kSendWhole = MSG_WAITALL | MSG_NOSIGNAL;
+/// How many of `size` bytes go into one entry.
+inline std::uint32_t entry_bytes(std::size_t size) noexcept {
+  return static_cast<std::uint32_t>(size < kMaxTransfer ? size : kMaxTransfer);
+}
+
 // --- Entries. Each gives the count, or -errno. --------------------------------------------------------------------
 
 class Receive : public OperationAwaiter<Receive> {
@@ -122,15 +128,13 @@ class Receive : public OperationAwaiter<Receive> {
   static constexpr const char* kName = "read";
   Receive(const StreamState& state, MutableBytes into) noexcept
       : OperationAwaiter(state.fd()), into_(into), socket_(state.socket) {}
-  static void fill(io_uring_sqe& entry, bool socket, int fd, MutableBytes into) noexcept {
-    const auto size = static_cast<std::uint32_t>(into.size() < kMaxTransfer ? into.size() : kMaxTransfer);
-    if (socket) {
-      fill::receive(entry, fd, into.data(), size);
+  void prepare(io_uring_sqe& entry) const noexcept {
+    if (socket_) {
+      fill::receive(entry, fd, into_.data(), entry_bytes(into_.size()));
     } else {
-      fill::read(entry, fd, into.data(), size, fill::kOwnPosition);
+      fill::read(entry, fd, into_.data(), entry_bytes(into_.size()), fill::kOwnPosition);
     }
   }
-  void prepare(io_uring_sqe& entry) const noexcept { fill(entry, socket_, fd, into_); }
   [[nodiscard]] std::int32_t await_resume() const noexcept { return transferred(result); }
 
  private:
@@ -143,15 +147,13 @@ class Send : public OperationAwaiter<Send> {
   static constexpr const char* kName = "write";
   Send(const StreamState& state, Bytes bytes) noexcept
       : OperationAwaiter(state.fd()), bytes_(bytes), socket_(state.socket) {}
-  static void fill(io_uring_sqe& entry, bool socket, int fd, Bytes bytes) noexcept {
-    const auto size = static_cast<std::uint32_t>(bytes.size() < kMaxTransfer ? bytes.size() : kMaxTransfer);
-    if (socket) {
-      fill::send(entry, fd, bytes.data(), size, MSG_WAITALL | MSG_NOSIGNAL);
+  void prepare(io_uring_sqe& entry) const noexcept {
+    if (socket_) {
+      fill::send(entry, fd, bytes_.data(), entry_bytes(bytes_.size()), kSendWhole);
     } else {
-      fill::write(entry, fd, bytes.data(), size, fill::kOwnPosition);
+      fill::write(entry, fd, bytes_.data(), entry_bytes(bytes_.size()), fill::kOwnPosition);
     }
   }
-  void prepare(io_uring_sqe& entry) const noexcept { fill(entry, socket_, fd, bytes_); }
   [[nodiscard]] std::int32_t await_resume() const noexcept { return transferred(result); }
 
  private:
@@ -192,7 +194,7 @@ class VectorTransfer : public OperationAwaiter<VectorTransfer> {
   void prepare(io_uring_sqe& entry) noexcept {
     const auto count = static_cast<std::uint32_t>(parts_.size());
     if (socket_ && write_) {
-      fill::send_message(entry, fd, message_, MSG_WAITALL | MSG_NOSIGNAL);
+      fill::send_message(entry, fd, message_, kSendWhole);
     } else if (socket_) {
       fill::receive_message(entry, fd, message_, 0);
     } else if (write_) {
