@@ -4,6 +4,7 @@
 
 #include <horus/base/compiler.hpp>
 
+#include <cerrno>
 #include <coroutine>
 #include <cstdint>
 #include <memory>
@@ -41,6 +42,9 @@ struct RecvAwaiter : msg::Inbox::Waiting {
       arrival.inlet = nullptr;  // it is the sample's
       return taken;
     }
+    if (failure == EPIPE)
+      return Error(failure, "recv",
+                   inbox_.topic() + " (its Subscriber was reset, replaced or destroyed while this task waited)");
     if (failure != 0)
       return Error(failure, "recv", inbox_.topic() + " (too many samples are held; copy what you keep)");
     return Error(ECANCELED, "recv", inbox_.topic());
@@ -75,7 +79,8 @@ class Subscriber {
   Subscriber() noexcept = default;
   explicit Subscriber(std::shared_ptr<msg::Port> port) noexcept : port_(std::move(port)) {}
 
-  /// Waits for the next message. Errors: ECANCELED; ENOBUFS while `max_held` samples of that publisher are held.
+  /// Waits for the next message. Errors: ECANCELED; ENOBUFS while `max_held` samples of that publisher are held; EPIPE when
+  /// this Subscriber is reset, replaced or destroyed meanwhile.
   [[nodiscard("co_await it")]] detail::RecvAwaiter<T> recv() { return detail::RecvAwaiter<T>(inbox()); }
   /// The next message, if there is one. Throws Error(ENOBUFS) while `max_held` samples of its publisher are held.
   [[nodiscard]] std::optional<Sample<T>> try_recv() {
@@ -118,7 +123,7 @@ class Subscriber {
   /// Publishers that are connected. Any thread.
   [[nodiscard]] std::uint32_t publishers() const { return metrics().publishers; }
   explicit operator bool() const noexcept { return port_ != nullptr; }
-  /// Ends it now. Nobody may wait in recv().
+  /// Ends it now. A task that waits in recv() gets what was handed to it before, or EPIPE.
   void reset() noexcept {
     latest_.clear();
     port_.reset();

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <array>
 #include <cerrno>
 #include <optional>
 #include <string>
@@ -369,6 +370,89 @@ TEST_SUITE("msg/pubsub") {
       out.send({.number = 1});
       auto message = co_await in.recv();
       CHECK(message.value()->number == 1);
+    });
+  }
+
+  TEST_CASE("a subscriber that ends while a task waits for its message tells it, and the task goes on") {
+    for (const bool replaced : {false, true}) {
+      CAPTURE(replaced);
+      horus::io::run([replaced]() -> Task<> {
+        Hub hub;
+        auto out = hub.advertise<Reading>("imu");
+        auto in = hub.subscribe<Reading>("imu");
+        horus::Result<> waited;
+        horus::Scope scope("test");
+        auto reader = scope.spawn([&in, &waited]() -> Task<> {
+          auto message = co_await in.recv();
+          if (!message) waited = message.error();
+        });
+        co_await horus::yield();
+        if (replaced) {
+          in = hub.subscribe<Reading>("imu");
+        } else {
+          in.reset();
+        }
+        out.send({.number = 1});                         // which nobody waits for any more
+        auto stop = scope.spawn([&reader]() -> Task<> {  // a task that is not told would wait for ever
+          co_await horus::sleep(1s);
+          reader.cancel();
+        });
+        co_await reader;
+        stop.cancel();
+        co_await scope.join();
+        CHECK(waited.code() == EPIPE);
+        if (waited.code() == EPIPE) {
+          CHECK(waited.error().message().find("imu") != std::string::npos);
+          CHECK(waited.error().message().find("while this task waited") != std::string::npos);
+        }
+      });
+    }
+  }
+
+  TEST_CASE("a message that was handed to a waiting task is its own, whatever becomes of the subscriber") {
+    const auto hand_over = [](auto message) {
+      using Message = decltype(message);
+      horus::io::run([message]() -> Task<> {
+        Hub hub;
+        auto out = hub.advertise<Message>("n");
+        auto in = hub.subscribe<Message>("n");
+        std::vector<Message> received;
+        horus::Scope scope("test");
+        for (int i = 0; i < 2; ++i) {
+          static_cast<void>(scope.spawn([&in, &received]() -> Task<> {
+            auto came = co_await in.recv();
+            if (came) received.push_back(**came);
+          }));
+        }
+        co_await horus::yield();
+        out.send(message);
+        out.send(message);
+        in.reset();  // both have theirs, and have not gone on yet
+        co_await scope.join();
+        CHECK(received == std::vector<Message>{message, message});
+        check_account(out.metrics());
+        CHECK(out.metrics().delivered == 2);
+      });
+    };
+    hand_over(std::int64_t{7});               // in the queue itself
+    hand_over(std::array<double, 64>{1, 2});  // in a slot of its publisher's
+  }
+
+  TEST_CASE("a task that was cancelled while it waited may go on after its subscriber has ended") {
+    horus::io::run([]() -> Task<> {
+      Hub hub;
+      auto in = hub.subscribe<Reading>("imu");
+      std::string told;
+      horus::Scope scope("test");
+      auto reader = scope.spawn([&in, &told]() -> Task<> {
+        auto message = co_await in.recv();
+        if (!message) told = message.error().message();
+      });
+      co_await horus::yield();
+      reader.cancel();
+      in.reset();
+      co_await scope.join();
+      CHECK(told.find("imu") != std::string::npos);
     });
   }
 

@@ -55,6 +55,12 @@ Inbox::~Inbox() {
 
 void Inbox::close() noexcept {
   io::Lookout::unlink();
+  if (waiting_ > 0) kept_ = weak_from_this().lock();
+  while (auto* first = waiters_.pop_front()) {
+    static_cast<Waiting*>(first)->failure = EPIPE;
+    // The frames of a reactor that has ended never go on.
+    if (io::Reactor::current() != nullptr && (owner_.reactor == nullptr || owner_.here())) first->make_ready();
+  }
   while (!links_.empty()) drop_link(links_.size() - 1);
 }
 

@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <horus/base/counter.hpp>
@@ -80,19 +81,25 @@ class HORUS_API Inbox final : public io::Lookout, public std::enable_shared_from
     Waiting(const Waiting&) = delete;
     ~Waiting() {
       if (arrival.inlet != nullptr) arrival.give_back();
+      if (counted_) inbox_.left();
     }
     bool await_ready() { return !inbox_.is_dry() && inbox_.take(arrival, failure, storage); }
     template <class Promise>
     void await_suspend(std::coroutine_handle<Promise> awaiting) {
+      counted_ = true;
+      ++inbox_.waiting_;
       if (!suspend(awaiting)) return refuse();
       inbox_.wait(*this);
     }
     Arrival arrival;
     std::byte* const storage;
-    int failure = 0;
+    int failure = 0;  // EPIPE: the inbox was closed
 
    protected:
-    Inbox& inbox_;
+    Inbox& inbox_;  // lives until it is left, closed or not
+
+   private:
+    bool counted_ = false;
   };
 
   /// The next message, links in turn; a small one's bytes go to `storage`. False: there is none. True with `failure` set:
@@ -150,6 +157,7 @@ class HORUS_API Inbox final : public io::Lookout, public std::enable_shared_from
   /// Ends the links of publishers that have gone, as far as they are empty; of others, only the latest few stay to be
   /// taken from.
   void look_after_links() noexcept;
+  /// Whoever waits is told (EPIPE), and keeps this inbox until it goes on; what was handed over already is its own.
   void close() noexcept;
 
   [[nodiscard]] const std::string& topic() const noexcept { return topic_; }
@@ -172,6 +180,12 @@ class HORUS_API Inbox final : public io::Lookout, public std::enable_shared_from
   static constexpr std::uint64_t kLatencyEvery = 16;
 
   void wait(Waiting& waiting) noexcept;
+  // Somebody who has waited goes on.
+  void left() noexcept {
+    if (--waiting_ > 0 || kept_ == nullptr) [[likely]]
+      return;
+    const std::shared_ptr<Inbox> last = std::move(kept_);
+  }
   void announce_polling() noexcept;
   [[nodiscard]] bool next_comes_soon() noexcept;
   [[nodiscard]] bool something_came() const noexcept;
@@ -196,6 +210,8 @@ class HORUS_API Inbox final : public io::Lookout, public std::enable_shared_from
   const Owner owner_;
   const std::shared_ptr<Bell> bell_;
   horus::detail::WaiterQueue waiters_;
+  std::size_t waiting_ = 0;      // of them, and of those that have what they waited for and have not gone on yet
+  std::shared_ptr<Inbox> kept_;  // itself, for them: closed
   std::uint32_t discards_ = 0;
   bool held_ = false;
   const Inlet* full_link_ = nullptr;

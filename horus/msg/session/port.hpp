@@ -52,7 +52,7 @@ class HORUS_API Port final : public std::enable_shared_from_this<Port> {
   /// Makes it known in `hub`, on this thread. Throws Error: kTypeMismatch when the topic carries another type; EINVAL
   /// for options out of range or a bad name; ENOMEM, EMFILE.
   void open(const std::shared_ptr<HubCore>& hub);
-  /// Nobody meets it any more; it may be opened again. Nobody may wait in it.
+  /// Nobody meets it any more; it may be opened again. Whoever waits in it is told.
   void close() noexcept;
   [[nodiscard]] bool is_open() const noexcept { return hub_ != nullptr; }
   [[nodiscard]] const PortInfo& info() const noexcept { return info_; }
