@@ -315,6 +315,7 @@ class HORUS_API Reactor {
   void wake_embedding() noexcept;
   void clear_wake() noexcept;
   void end_background(std::int64_t limit) noexcept;
+  void end_what_waits(std::int64_t limit) noexcept;
   Scope& background();
 
   ReactorConfig config_;

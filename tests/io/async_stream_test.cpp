@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <optional>
 #include <string>
 #include <utility>
@@ -305,4 +306,59 @@ TEST_CASE("a time limit says what was awaited, on what, and how long") {
     scope.cancel();
     co_await scope.join();
   });
+}
+
+TEST_CASE("a stream that outlives its reactor ends with it, whatever its body waits for") {
+  horus::Event never;
+  int stopped = 0;
+  const auto waits = [&never, &stopped](bool for_time) -> AsyncStream<int> {
+    try {
+      if (for_time) {
+        co_await horus::sleep(std::chrono::hours(1));
+      } else {
+        co_await never.wait();
+      }
+    } catch (const Error& error) {
+      stopped += error.cancelled() ? 1 : 0;
+      throw;
+    }
+    co_yield 1;
+  };
+  // Asked to stop it gives a value, and would sleep behind it.
+  const auto goes_on = []() -> AsyncStream<int> {
+    bool cancelled = false;
+    try {
+      co_await horus::sleep(std::chrono::hours(1));
+    } catch (const Error& error) {
+      cancelled = error.cancelled();
+    }
+    if (cancelled) co_yield 7;
+    co_await horus::sleep(std::chrono::hours(1));
+  };
+  {
+    std::vector<AsyncStream<int>> streams;
+    streams.push_back(waits(true));
+    streams.push_back(waits(false));
+    streams.push_back(goes_on());
+    horus::io::run([](std::vector<AsyncStream<int>>& all) -> Task<> {
+      for (auto& one : all) {
+        auto late = co_await horus::with_timeout(2_ms, next_of(one));
+        CHECK(late.code() == ETIMEDOUT);
+      }
+    }(streams));
+    CHECK(stopped == 2);
+    horus::io::run([](std::vector<AsyncStream<int>>& all) -> Task<> {
+      int code = 0;
+      try {
+        auto none = co_await all[0].next();
+        CHECK_FALSE(none.has_value());
+      } catch (const Error& error) {
+        code = error.code();
+      }
+      CHECK(code == ECANCELED);
+      auto value = co_await all[2].next();
+      CHECK(value == 7);
+    }(streams));
+  }
+  CHECK(horus::live_frames() == 0);
 }

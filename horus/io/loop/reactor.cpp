@@ -408,6 +408,21 @@ void Reactor::end_background(std::int64_t limit) noexcept {
   keep_for_ever(std::move(background_));
 }
 
+// Who still waits here has an owner that outlives the reactor, and nobody else asks it to stop: the body of a stream that
+// was made before. A consumer that stops leaves its stream's body to be asked next.
+void Reactor::end_what_waits(std::int64_t limit) noexcept {
+  const auto asks_somebody = [this] {
+    bool asked = false;
+    roots_.for_each([&asked](Chain& chain) {
+      asked = asked || !chain.stop_requested();
+      chain.request_stop();
+    });
+    return asked;
+  };
+  for (int turns = 0; (asks_somebody() || !ready_.empty()) && turns < kJoiningTurns && now_ns() < limit; ++turns)
+    resume_ready();
+}
+
 // Everything else that runs has ended by structure; what remains are closes, multishots and the wake-up.
 void Reactor::drain() noexcept {
   // Whoever posted may wait for an answer, and what was handed over owns what it carries.
@@ -420,6 +435,7 @@ void Reactor::drain() noexcept {
   bool leaked = background_ != nullptr;
   if (leaked) end_background(limit);
   leaked = leaked && background_ == nullptr;
+  end_what_waits(limit);
   take_all();
   // What can end at once gets the time for it, however long the tasks took.
   limit = std::max(limit, saturating_add(now_ns(), std::min(config_.drain_limit, kLastCompletions).count()));
@@ -450,6 +466,12 @@ void Reactor::drain() noexcept {
   }
   // Timers of tasks that are never resumed.
   while ((leaked || backend_leaked_) && timers_.pop_due(kNever) != nullptr) {
+  }
+  if (timers_.size() > 0) {
+    log_error(fmt::format("reactor: it ends while {} timers are set, and nobody could be asked to stop waiting for "
+                          "them; let whoever waits end before the reactor (co_await scope.join(), co_await "
+                          "stream.close()):\n{}",
+                          timers_.size(), dump_tasks()));
   }
   // Work on other threads touches its way home a last time after it has come back; a call that hangs keeps it.
   const std::int64_t patience = monotonic_ns() + std::max<std::int64_t>(limit - now_ns(), 0);
