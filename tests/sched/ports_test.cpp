@@ -10,6 +10,7 @@
 #include <horus/sched/scheduler.hpp>
 
 #include "../support/captured_log.hpp"
+#include "virtual_time.hpp"
 
 namespace {
 
@@ -67,6 +68,7 @@ class LateListener : public horus::Node {
 
 TEST_SUITE("sched/ports") {
   TEST_CASE("nodes with the same topic meet in their scheduler") {
+    const virtual_time::Alone here;
     std::vector<int> seen;
     horus::Scheduler scheduler;
     scheduler.add<Sensor>().rate(1000_hz);
@@ -78,6 +80,7 @@ TEST_SUITE("sched/ports") {
   }
 
   TEST_CASE("a second run opens the ports again") {
+    const virtual_time::Alone here;
     std::vector<int> seen;
     horus::Scheduler scheduler;
     scheduler.add<Sensor>().rate(1000_hz);
@@ -89,6 +92,7 @@ TEST_SUITE("sched/ports") {
   }
 
   TEST_CASE("connect joins ports of other names, made in the constructor or in init") {
+    const virtual_time::Alone here;
     std::vector<int> seen, late, stranger;
     horus::Scheduler scheduler;
     scheduler.add<Sensor>().rate(1000_hz).name("front");
@@ -103,6 +107,7 @@ TEST_SUITE("sched/ports") {
   }
 
   TEST_CASE("connecting what is not there is an error that names it") {
+    const virtual_time::Alone here;
     std::vector<int> seen;
     horus::Scheduler scheduler;
     scheduler.add<Sensor>();
@@ -116,6 +121,7 @@ TEST_SUITE("sched/ports") {
   }
 
   TEST_CASE("types are checked when ports are connected, and when they meet") {
+    const virtual_time::Alone here;
     std::vector<int> seen;
     horus::Scheduler scheduler;
     auto out = scheduler.add("source", [] {}).node().advertise<Other>("out");
@@ -129,6 +135,7 @@ TEST_SUITE("sched/ports") {
   }
 
   TEST_CASE("function nodes get their ports from their builder") {
+    const virtual_time::Alone here;
     horus::Scheduler scheduler;
     horus::Publisher<Reading> out;
     horus::Subscriber<Reading> in;

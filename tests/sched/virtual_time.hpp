@@ -10,11 +10,25 @@
 #include <doctest/doctest.h>
 
 #include <horus/base/log.hpp>
+#include <horus/io/seam/backend.hpp>
 #include <horus/io/time.hpp>
 #include <horus/sched/scheduler.hpp>
+#include <horus/sim/alone.hpp>
 #include <horus/sim/world.hpp>
 
 namespace virtual_time {
+
+/// While it lives, reactors of this program are alone in simulated worlds: run_for() takes no time, on no processor's account.
+class Alone {
+ public:
+  Alone() : before_(horus::io::set_backend_maker(&horus::sim::make_backend_alone)) {}
+  Alone(const Alone&) = delete;
+  Alone& operator=(const Alone&) = delete;
+  ~Alone() { horus::io::set_backend_maker(before_); }
+
+ private:
+  horus::io::BackendMaker before_;
+};
 
 struct Run {
   std::map<std::string, horus::NodeStatistics> nodes;
