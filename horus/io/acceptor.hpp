@@ -20,26 +20,28 @@
 
 namespace horus::io::detail {
 
-/// Accepts connections ahead of those who ask for them.
+/// Accepts connections before a task asks for them.
 ///
-/// Semantics: armed by the first `accept`. When `limit` accepted descriptors wait, accepting pauses (the kernel's
-/// backlog holds the others; what it had accepted by then is still queued), and goes on when half of them are taken.
-/// When the process or system has no descriptor left (EMFILE, ENFILE), a descriptor that is kept in reserve is given up
-/// to accept one connection and close it, so that the peer learns of it; then accepting rests for kRest.
-/// At most one kernel operation at a time.
+/// Semantics: the first `accept` arms it. While `limit` accepted descriptors wait to be taken, accepting pauses and
+/// the kernel's backlog holds further connections. (Connections that the kernel accepted before the pause are still
+/// queued.) Accepting continues when half of them have been taken.
+/// When the process or the system has no descriptor left (EMFILE, ENFILE), a reserve descriptor is given up to accept
+/// one connection and close it, so that its peer learns of the refusal. Then accepting rests for kRest.
+/// At most one kernel operation is in flight at a time.
 class HORUS_API Acceptor : private CompletionHandler,
                            private Timer,
                            public std::enable_shared_from_this<Acceptor> {
  public:
-  static constexpr Duration kRest =
-      std::chrono::milliseconds(10);  ///< after a shortage, before the next attempt
+  /// The pause after a shortage of descriptors, before the next attempt.
+  static constexpr Duration kRest = std::chrono::milliseconds(10);
 
   Acceptor(Descriptor listener, std::string name, std::size_t limit);
 
-  /// The next connection, first come, first served. Errors: ECANCELED when the task is asked to stop or the listener
-  /// is dropped; what makes accepting impossible (EINVAL after a shutdown).
+  /// The next connection; tasks are served in the order in which they asked. Errors: ECANCELED when the task is asked
+  /// to stop or the listener is dropped; the kernel's error when accepting is impossible (EINVAL after a shutdown).
   static Task<Result<Descriptor>> accept(std::shared_ptr<Acceptor> self);
-  /// The listener is gone: queued connections are closed, waiting tasks get ECANCELED. Gives the listening descriptor.
+  /// Call this when the listener goes away. It closes queued connections, ends waiting tasks with ECANCELED and
+  /// returns the listening descriptor.
   Descriptor drop() noexcept;
 
   [[nodiscard]] int fd() const noexcept { return listener_.get(); }

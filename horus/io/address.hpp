@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where a socket is: an IPv4, IPv6, Unix or abstract Unix address as a value. Any thread; copies share nothing.
+// The address of a socket as a value: IPv4, IPv6, Unix or abstract Unix. Any thread; copies share nothing.
 #pragma once
 
 #include <cstddef>
@@ -14,10 +14,10 @@
 
 namespace horus::io {
 
-/// The address of a socket, numeric: nothing here ever asks a name server (`resolve()` does).
+/// The numeric address of a socket. Nothing here ever asks a name server; `resolve()` does.
 ///
-/// Semantics: a plain value; `to_string()` gives what `parse()` takes. A default one has no family.
-/// Errors: EINVAL with what was expected; ENAMETOOLONG for a Unix path that sockaddr_un cannot hold; ENODEV for an
+/// Semantics: a plain value. `parse()` accepts the text that `to_string()` produces. A default address has no family.
+/// Errors: EINVAL with the expected form; ENAMETOOLONG for a Unix path that sockaddr_un cannot hold; ENODEV for an
 /// unknown interface after `%`.
 /// Thread safety: as a plain value.
 /// Example: `auto where = horus::io::Address::parse("[::1]:9000").or_throw();`
@@ -30,24 +30,25 @@ class HORUS_API Address {
   static Result<Address> parse(std::string_view text);
   /// A numeric host, IPv4 or IPv6 (with or without brackets), and a port.
   static Result<Address> ip(std::string_view host, std::uint16_t port);
-  /// A socket in the file system; up to 107 bytes.
+  /// A socket in the file system. The path has at most 107 bytes.
   static Result<Address> unix_path(std::string_view path);
-  /// A socket in Linux' abstract namespace (it vanishes with its last descriptor); up to 107 bytes, without the @.
+  /// A socket in Linux' abstract namespace, which disappears with its last descriptor. The name has at most 107
+  /// bytes, not counting the @.
   static Result<Address> unix_abstract(std::string_view name);
   static Address any_v4(std::uint16_t port) noexcept;
   static Address any_v6(std::uint16_t port) noexcept;
   static Address loopback_v4(std::uint16_t port) noexcept;
   static Address loopback_v6(std::uint16_t port) noexcept;
-  /// A copy of what the kernel or the resolver gave; at most sizeof(sockaddr_storage) bytes are taken.
+  /// A copy of an address from the kernel or the resolver; at most sizeof(sockaddr_storage) bytes are copied.
   static Address from(const sockaddr* address, socklen_t size) noexcept;
 
-  /// AF_INET, AF_INET6 or AF_UNIX; AF_UNSPEC for a default one.
+  /// AF_INET, AF_INET6 or AF_UNIX; AF_UNSPEC for a default address.
   [[nodiscard]] int family() const noexcept {
     return size_ < sizeof(sa_family_t) ? AF_UNSPEC : storage_.ss_family;
   }
   [[nodiscard]] bool is_ip() const noexcept { return family() == AF_INET || family() == AF_INET6; }
   [[nodiscard]] bool is_unix() const noexcept { return family() == AF_UNIX; }
-  /// True for 127.0.0.0/8, ::1 and ::ffff:127.0.0.0/104: nobody else can reach it.
+  /// True for 127.0.0.0/8, ::1 and ::ffff:127.0.0.0/104, which no other machine can reach.
   [[nodiscard]] bool is_loopback() const noexcept;
   /// In host byte order; 0 for Unix addresses.
   [[nodiscard]] std::uint16_t port() const noexcept;
@@ -55,13 +56,13 @@ class HORUS_API Address {
   [[nodiscard]] Address with_port(std::uint16_t port) const noexcept;
   /// The numeric host without port and brackets; the path of a Unix address.
   [[nodiscard]] std::string host() const;
-  /// For people and for parse().
+  /// The address as text for people; `parse()` accepts it.
   [[nodiscard]] std::string to_string() const;
 
   // For system calls.
   [[nodiscard]] const sockaddr* data() const noexcept { return reinterpret_cast<const sockaddr*>(&storage_); }
   [[nodiscard]] socklen_t size() const noexcept { return size_; }
-  /// Room of `capacity` bytes to be filled by the kernel; then tell how many it filled with `set_size`.
+  /// `capacity` bytes for the kernel to fill; then pass the number of filled bytes to `set_size`.
   [[nodiscard]] sockaddr* room() noexcept { return reinterpret_cast<sockaddr*>(&storage_); }
   static constexpr socklen_t capacity = sizeof(sockaddr_storage);
   void set_size(socklen_t size) noexcept { size_ = size < capacity ? size : capacity; }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bytes in order, both ways: the base of TCP and Unix streams and of the ends of pipes, FIFOs and terminals.
+// A bidirectional stream of bytes: the base of TCP and Unix streams and of the ends of pipes, FIFOs and terminals.
 // A stream belongs to one thread; the caller's buffers must live until the awaited call has ended.
 #pragma once
 
@@ -155,19 +155,20 @@ class [[nodiscard]] Transfer {
 
 }  // namespace detail
 
-/// How a descriptor that somebody else opened is treated.
+/// How to treat a descriptor that other code opened.
 enum class Ownership : std::uint8_t {
-  exclusive,  ///< made for this stream
-  shared,  ///< stdin, inherited, received: its flags are shared with strangers and never changed; polled first
+  exclusive,  ///< opened for this stream alone
+  /// stdin, inherited or received: other programs share its flags, so the stream never changes them and polls first.
+  shared,
 };
 
 /// A stream of bytes: TCP, Unix, pipe, FIFO, terminal.
 ///
-/// Semantics: one read at a time and any number of `write_all`, which are sent whole, in the order they were asked for.
-/// The buffered reads (`read_exact`, `read_until`, `read_line`, `read_all`) deliver all or nothing: what a failed,
-/// cancelled or timed-out one had received stays in the stream, and the next read starts with it. A cancelled write may
-/// have sent a part; its error says how much. Destroying, assigning to or closing the stream while others read or
-/// write ends their calls with ECANCELED; moving it does not disturb them.
+/// Semantics: one task may read at a time. Any number of `write_all` calls may wait: each is sent whole, in the order
+/// of the calls. The buffered reads (`read_exact`, `read_until`, `read_line`, `read_all`) deliver all or nothing:
+/// when one fails, is cancelled or times out, the bytes that it received stay in the stream, and the next read starts
+/// with them. A cancelled write may have sent some of its bytes; its error says how many. Destroying, assigning to or
+/// closing the stream ends pending calls of other tasks with ECANCELED; moving it does not disturb them.
 /// Errors: kEndOfStream after the peer's last byte; EBUSY when another task is reading; ECONNRESET, EPIPE; EMSGSIZE
 /// beyond a limit; ECANCELED; EBADF on a stream that is not open.
 /// Thread safety: one thread.
@@ -182,70 +183,76 @@ class HORUS_API ByteStream {
  public:
   using ReadRequest = detail::Transfer<detail::ReadAwaiter, MutableBytes>;
   using WriteRequest = detail::Transfer<detail::WriteAwaiter, Bytes>;
-  static constexpr std::size_t kBufferLimit = std::size_t{64}
-                                              << 10;  ///< bytes, of read_line and of reading ahead
-  static constexpr std::size_t kReadAllLimit = std::size_t{64} << 20;  ///< bytes
+  /// The default limit of read_line and of reading ahead, in bytes.
+  static constexpr std::size_t kBufferLimit = std::size_t{64} << 10;
+  /// The default limit of read_all, in bytes.
+  static constexpr std::size_t kReadAllLimit = std::size_t{64} << 20;
 
-  /// Owns nothing: every call fails with EBADF.
+  /// A stream without a descriptor: every call fails with EBADF.
   ByteStream() noexcept = default;
-  /// A pipe, FIFO, terminal or whatever read(2) and write(2) work on; `label` names it in error messages.
+  /// A pipe, FIFO, terminal or any other descriptor for read(2) and write(2); `label` names it in error messages.
   explicit ByteStream(Descriptor descriptor, std::string label = {},
                       Ownership ownership = Ownership::exclusive);
   ByteStream(ByteStream&& other) noexcept = default;
   ByteStream& operator=(ByteStream&& other) noexcept;
   ~ByteStream() { reset(); }
 
-  /// Waits for bytes and takes what there is: at least 1, at most the buffer's size. An empty buffer gives 0 at once.
+  /// Waits for bytes and takes those that have arrived: at least 1, at most the buffer's size. An empty buffer gives
+  /// 0 at once.
   [[nodiscard]] ReadRequest read(MutableBytes into) const noexcept { return {state_, into}; }
   /// The same, spread over several buffers (RECVMSG, READV); `parts` itself must live as long as they do.
   [[nodiscard]] Task<Result<std::size_t>> read(std::span<const MutableBytes> parts) const;
   /// Fills the whole buffer. kEndOfStream when the stream ends before.
   [[nodiscard]] Task<Result<>> read_exact(MutableBytes into) const;
-  /// Everything up to and including `delimiter`. EMSGSIZE when it does not end within `limit` bytes: the bytes stay,
-  /// so read them otherwise or ask again with a higher limit. kEndOfStream when the stream ends before.
+  /// Everything up to and including `delimiter`. EMSGSIZE when `limit` bytes do not contain it: the bytes stay in the
+  /// stream, so read them in another way or call again with a higher limit. kEndOfStream when the stream ends first.
   [[nodiscard]] Task<Result<std::string>> read_until(std::string delimiter,
                                                      std::size_t limit = kBufferLimit) const;
   /// The next line without its \n or \r\n. A last line without \n counts. A line of more than `limit` bytes gives
   /// EMSGSIZE and is dropped as a whole: the next read_line gives the line after it.
   [[nodiscard]] Task<Result<std::string>> read_line(std::size_t limit = kBufferLimit) const;
-  /// Everything up to the end of the stream. EMSGSIZE when that is more than `limit` bytes: they stay.
+  /// Everything up to the end of the stream. EMSGSIZE when there are more than `limit` bytes; they stay in the
+  /// stream.
   [[nodiscard]] Task<Result<std::string>> read_all(std::size_t limit = kReadAllLimit) const;
-  /// Lines until the end of the stream. A line that is too long is a failed Result and the lines go on; any other
-  /// failure is the last value.
+  /// Lines until the end of the stream. A line that is too long arrives as a failed Result, and the lines after it
+  /// still follow. Any other failure is the last value.
   [[nodiscard]] AsyncStream<Result<std::string>> lines(std::size_t limit = kBufferLimit) const;
 
-  /// One write; gives how many bytes were taken, all of them unless it was cut short. EBUSY when another task is
-  /// writing.
+  /// One write. Gives the number of bytes that were accepted: all of them unless the write was cut short. EBUSY when
+  /// another task is writing.
   [[nodiscard]] WriteRequest write(Bytes bytes) const noexcept { return {state_, bytes}; }
-  /// Writes everything, after the writes that were asked for before.
+  /// Writes everything, after all earlier write calls.
   [[nodiscard]] Task<Result<>> write_all(Bytes bytes) const;
-  /// The same; a temporary string moves into the task.
+  /// The same; a temporary string is moved into the task.
   template <std::same_as<std::string> Text>
   [[nodiscard]] Task<Result<>> write_all(Text&& text) const {
     return write_text(state_, std::move(text));
   }
   /// Several buffers one after the other, gathered into as few entries as possible (SENDMSG, WRITEV); `parts` itself
-  /// must live as long as they do.
+  /// must live as long as the buffers.
   [[nodiscard]] Task<Result<>> write_all(std::span<const Bytes> parts) const;
-  /// After the writes that were asked for before: tells the peer that no more will come. ENOTSOCK on a pipe: close it.
+  /// Tells the peer, after all earlier writes, that no more bytes will come. ENOTSOCK on a pipe: close the pipe
+  /// instead.
   [[nodiscard]] Task<Result<>> shutdown_write() const;
 
-  /// Ends what is in flight with ECANCELED and closes; gives the close's own error. The stream is empty at once.
+  /// Ends operations in flight with ECANCELED and closes the stream; returns the error of the close itself. The
+  /// stream is empty at once.
   [[nodiscard]] Task<Result<>> close();
   /// Closes in the background.
   void reset() noexcept;
-  /// Gives the descriptor away. Nothing may be in flight; what was read ahead is lost (`buffered()` tells).
+  /// Gives the descriptor away. No operation may be in flight. Bytes that were read ahead are lost; `buffered()`
+  /// gives their number.
   [[nodiscard]] Descriptor release();
 
   [[nodiscard]] bool is_open() const noexcept { return static_cast<bool>(state_); }
   explicit operator bool() const noexcept { return is_open(); }
-  /// -1 when it owns none.
+  /// The descriptor; -1 when there is none.
   [[nodiscard]] int fd() const noexcept { return state_ ? state_->fd() : -1; }
-  /// "127.0.0.1:9000": what error messages call it.
+  /// The name in error messages, such as "127.0.0.1:9000".
   [[nodiscard]] std::string name() const { return state_ ? state_->name() : "(not open)"; }
-  /// Bytes that were received and not yet asked for.
+  /// The number of bytes that were received and not yet read.
   [[nodiscard]] std::size_t buffered() const noexcept { return state_ ? state_->buffered() : 0; }
-  /// How far the buffered reads read ahead at most, in bytes; memory is taken when it is needed. Default: kBufferLimit.
+  /// The limit for reading ahead, in bytes; memory is allocated when it is needed. Default: kBufferLimit.
   void set_buffer_limit(std::size_t limit) noexcept {
     if (state_) state_->buffer_limit = limit;
   }
@@ -253,7 +260,7 @@ class HORUS_API ByteStream {
  protected:
   enum class Socket : bool { yes = true };
   ByteStream(Socket, Descriptor descriptor, const Address& peer, std::string label);
-  /// A socket that somebody else made: asks for its peer, and whether it is non-blocking.
+  /// A socket that other code opened: determines its peer, and whether it is non-blocking.
   ByteStream(Socket, Descriptor descriptor, Ownership ownership);
 
   detail::StreamHold state_;

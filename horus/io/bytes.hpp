@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Views of bytes as parameters: whatever is contiguous and made of one-byte elements fits. They own nothing: the
-// memory must live until the operation that got the view has ended.
+// Views of bytes as parameters. Any contiguous sequence of one-byte elements converts to them. They own nothing: the
+// memory must live until the operation that uses the view has ended.
 #pragma once
 
 #include <horus/base/compiler.hpp>
@@ -42,7 +42,8 @@ class Bytes {
   template <detail::ByteLike T, std::size_t N>
     requires(!std::same_as<std::remove_cv_t<T>, char>)
   Bytes(T (&array)[N]) noexcept : Bytes(static_cast<const void*>(array), N) {}
-  /// A char array that is no literal: is its zero the end, or its size? Say std::string_view or std::span.
+  /// Refuses a char array that is no literal, because it is unclear whether its zero or its size ends it. Pass
+  /// std::string_view or std::span.
   template <std::size_t N>
   Bytes(char (&array)[N]) = delete;
 
@@ -59,7 +60,7 @@ class Bytes {
   std::span<const std::byte> bytes_;
 };
 
-/// Memory to be filled: strings, spans, vectors and arrays of char, std::byte, uint8_t, all of their present size.
+/// Memory to be filled, up to its present size: strings, spans, vectors and arrays of char, std::byte, uint8_t.
 class MutableBytes {
  public:
   constexpr MutableBytes() noexcept {}

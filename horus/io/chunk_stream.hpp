@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The fast way to serve many connections: ChunkReader receives into a shared BufferPool with one multishot entry,
-// ChunkWriter sends chunks behind the coroutine's back. One thread. Neither owns the descriptor.
+// The fast way to serve many connections. ChunkReader receives into a shared BufferPool with one multishot entry.
+// ChunkWriter sends chunks in the background while the coroutine continues. One thread. Neither owns the descriptor.
 #pragma once
 
 #include <horus/base/compiler.hpp>
@@ -19,9 +19,10 @@ namespace horus::io {
 
 /// Receives a socket's bytes as chunks of a pool: one submission serves many arrivals.
 ///
-/// Semantics: a reader takes no buffer while it is idle. When the pool is empty, receiving pauses until a chunk comes
-/// back (back-pressure); nothing is lost. Use nothing else to read from the socket meanwhile.
-/// Errors of next(): kEndOfStream, ECONNRESET and the like, ECANCELED; after an error every call gives it again.
+/// Semantics: an idle reader holds no buffer. When the pool is empty, receiving pauses until a chunk is returned
+/// (back-pressure); nothing is lost. Do not read from the socket in any other way meanwhile.
+/// Errors of next(): kEndOfStream, ECONNRESET and the like, ECANCELED; after an error every later call gives the same
+/// error.
 /// Thread safety: the thread that made it. Source: io_uring_prep_recv_multishot(3).
 /// Example:
 /// ```
@@ -36,7 +37,7 @@ class HORUS_API ChunkReader {
     std::swap(state_, other.state_);
     return *this;
   }
-  /// Ends the receiving; chunks that have arrived and were not taken are dropped.
+  /// Stops receiving; chunks that have arrived and were not taken are dropped.
   ~ChunkReader();
 
  private:
@@ -86,7 +87,7 @@ class HORUS_API ChunkReader {
     static constexpr WaitKind kKind{.name = "recv (multishot)", .cancel = &NextAwaiter::cancel};
     State& state_;
   };
-  /// The next bytes that arrived, never empty. One awaiter at a time.
+  /// The next bytes that arrived, never empty. One task may wait at a time.
   [[nodiscard]] NextAwaiter next() noexcept {
     state_->owner.check("ChunkReader");
     return NextAwaiter(*state_);
@@ -98,12 +99,13 @@ class HORUS_API ChunkReader {
 
 /// Sends chunks in order without making the coroutine wait for each.
 ///
-/// Semantics: `send` queues and goes on at once; it waits only while `limit` chunks are queued. A send that fails
-/// makes every later `send` and `flush` give that error. Destroying a writer drops what is still queued: flush first.
+/// Semantics: `send` queues a chunk and returns at once; it waits only while `limit` chunks are queued. After a send
+/// has failed, every later `send` and `flush` gives its error. Destroying a writer drops queued chunks, so flush it
+/// first.
 /// Thread safety: the thread that made it.
 class HORUS_API ChunkWriter {
  public:
-  /// At most `limit` chunks are queued beside the one that is being sent.
+  /// At most `limit` chunks are queued in addition to the one that is being sent.
   explicit ChunkWriter(int fd, std::uint32_t limit = 16);
   ChunkWriter(ChunkWriter&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
   ChunkWriter& operator=(ChunkWriter&& other) noexcept {
@@ -175,8 +177,8 @@ class HORUS_API ChunkWriter {
     bool cancelled_ = false;
   };
 
-  /// Queues `chunk`; waits only for room. Errors: those of an earlier send (EPIPE, ECONNRESET), ECANCELED (not queued).
-  /// All chunks of one writer come from one pool.
+  /// Queues `chunk`; waits only for room in the queue. Errors: those of an earlier send (EPIPE, ECONNRESET);
+  /// ECANCELED, the chunk was not queued. All chunks of one writer must come from the same pool.
   [[nodiscard]] Awaiter send(Chunk chunk) noexcept {
     state_->owner.check("ChunkWriter");
     return {*state_, std::move(chunk), false};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A file descriptor that is owned, and closed through the reactor so that no operation ever meets a reused number.
+// An owned file descriptor. It is closed through the reactor, so that no operation ever meets a reused number.
 #pragma once
 
 #include <utility>
@@ -14,10 +14,10 @@ namespace horus::io {
 
 /// Owns one descriptor. Move-only; belongs to one thread.
 ///
-/// Destroying an open one hands it to the reactor: operations in flight that name its number end with ECANCELED and the
-/// number is closed behind them; what waits on a duplicate goes on. Nothing in flight: it is closed on the spot, unless
-/// the close may take long (a socket that lingers, a serial line) or the turn has closed many. On a thread without a
-/// reactor it is closed at once.
+/// Destroying an open descriptor hands it to the reactor. Operations in flight on its number end with ECANCELED, and
+/// then the number is closed; operations on a duplicate continue. With no operation in flight it is closed on the
+/// spot, unless the close may take long (a socket that lingers, a serial line) or this turn has already closed many.
+/// On a thread without a reactor it is closed at once.
 class Descriptor {
  public:
   Descriptor() noexcept = default;
@@ -32,7 +32,7 @@ class Descriptor {
   }
   ~Descriptor() { reset(); }
 
-  /// The number; -1 when it owns none.
+  /// The number; -1 when there is none.
   [[nodiscard]] int get() const noexcept { return fd_; }
   explicit operator bool() const noexcept { return fd_ >= 0; }
   /// Gives the descriptor away without closing it.
@@ -74,10 +74,10 @@ struct UncancellableAwaiter : Operation {
 
 }  // namespace detail
 
-/// Cancels what is in flight on the descriptor, closes it, and gives the close's own error (a full disk may speak up only
-/// here). It ends without a turn of the loop where nothing is in flight and the close takes no time. Where the close may
-/// take long (a socket that lingers, a serial line) a task that is asked to stop goes on with ECANCELED; the descriptor
-/// is closed all the same.
+/// Cancels operations in flight on the descriptor, closes it, and returns the error of the close itself (a full disk
+/// may be reported only here). When nothing is in flight and the close takes no time, it completes without a turn of
+/// the loop. When the close may take long (a socket that lingers, a serial line), a task that is asked to stop
+/// continues with ECANCELED; the descriptor is closed all the same.
 inline Task<Result<>> close(Descriptor descriptor) {
   const int fd = descriptor.release();
   if (fd < 0) co_return Error(EBADF, "close");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A counter that any thread (or a signal handler, or another process that inherited it) raises and one coroutine
-// waits for: the bridge from foreign threads into a reactor. `set` from any thread; everything else on the reactor's.
+// A counter that one coroutine waits for, and that any thread, signal handler or child process may raise: the bridge
+// from foreign threads into a reactor. `set` may be called on any thread, everything else on the reactor's thread.
 #pragma once
 
 #include <cerrno>
@@ -33,17 +33,17 @@ struct EventFdAwaiter : OperationAwaiter<EventFdAwaiter> {
 
 }  // namespace detail
 
-/// Counts what was set since somebody last waited.
+/// Counts calls of `set` between waits.
 ///
-/// Semantics: `set(n)` adds n; `wait()` takes everything that was added since, at least 1, and makes it 0. Sets that
-/// come between two waits add up, none is lost. Several waiters: each count goes to one of them.
+/// Semantics: `set(n)` adds n. `wait()` takes the whole count, at least 1, and leaves 0. Calls of `set` between two
+/// waits add up; none is lost. With several waiters, each count goes to one of them.
 /// Errors: the constructor throws Error (EMFILE, ENFILE); a wait gives ECANCELED when the task is asked to stop.
-/// Thread safety: `set` from any thread and from signal handlers, while the object lives; the rest one thread.
+/// Thread safety: `set` from any thread and from signal handlers, while the object lives; the rest on one thread.
 /// Example: `auto times = co_await event.wait();`
 /// Source: eventfd(2).
 class EventFd {
  public:
-  /// Starts with `initial`.
+  /// Starts with the count `initial`.
   explicit EventFd(std::uint32_t initial = 0) {
     // Blocking: the ring would complete a read of a non-blocking descriptor at once.
     System& system = reactor().system();

@@ -23,20 +23,21 @@
 
 namespace horus::io {
 
-/// The longest line that `File::read_line` takes unless told otherwise.
+/// The default limit on a line of `File::read_line`.
 inline constexpr std::size_t kLineLimit = std::size_t{64} << 10;  // bytes
 
 /// An open file.
 ///
-/// Semantics: positional operations (`…_at`) are independent of each other: any number may be in flight. Streaming
-/// ones (`read`, `write`, `read_line`) share one cursor that starts at 0: one at a time. At the end of the file a
-/// positional read gives 0 bytes, a streaming one kEndOfStream. `file.read_at(…).as_task()` is a Task, for with_timeout,
-/// when_any and spawn. Destroying an open file cancels what is in flight on it and closes in the background; `close()`
-/// waits and tells the close's own error. The tasks below keep working when the File object is moved meanwhile.
-/// Errors: each names the path; ECANCELED when the task was asked to stop (reads and writes on a disk that have begun are
-/// finished instead: the kernel cannot call them back).
-/// Thread safety: the thread that opened it; on another one its operations end the program with a line that says so.
-/// release() and a new File move it.
+/// Semantics: positional operations (`…_at`) are independent of each other, and any number may be in flight.
+/// Streaming operations (`read`, `write`, `read_line`) share one cursor that starts at 0; only one may be in flight.
+/// At the end of the file a positional read gives 0 bytes, a streaming read kEndOfStream. `file.read_at(…).as_task()`
+/// is a Task, for with_timeout, when_any and spawn. Destroying an open file cancels operations in flight on it and
+/// closes it in the background; `close()` waits for that and reports the error of the close itself. The tasks below
+/// keep working when the File object is moved meanwhile.
+/// Errors: each names the path; ECANCELED when the task was asked to stop. (Reads and writes on a disk that have
+/// begun are completed instead, because the kernel cannot cancel them.)
+/// Thread safety: the thread that opened it. An operation on another thread ends the program with a message. To move
+/// a file, use release() and a new File.
 /// Example:
 /// ```
 /// auto file = (co_await horus::io::File::open_read("/etc/hostname")).or_throw();
@@ -47,41 +48,41 @@ class HORUS_API File {
  public:
   /// A closed file: every operation on it fails with EBADF.
   File() noexcept = default;
-  /// Takes over an open descriptor; `name` stands for the path in errors. Streaming goes through the descriptor's own
-  /// position, which others may share.
+  /// Takes over an open descriptor; `name` stands for the path in errors. Streaming uses the descriptor's own
+  /// position, which other descriptors may share.
   File(Descriptor descriptor, std::string name);
   File(File&&) noexcept = default;
   File& operator=(File&&) noexcept = default;
 
-  /// A FIFO does not wait for its other end here: reading begins at once, and writing gives ENXIO while nobody reads.
-  /// Those of horus/io/pipe.hpp wait.
+  /// Opening a FIFO here does not wait for its other end: reading begins at once, and opening for writing gives ENXIO
+  /// while no reader has it open. The calls of horus/io/pipe.hpp wait.
   /// Source: openat(2).
   [[nodiscard]] static Task<Result<File>> open(std::string path, OpenOptions options);
   /// Opens an existing file for reading.
   [[nodiscard]] static Task<Result<File>> open_read(std::string path);
-  /// Makes a file, or empties the existing one, for writing.
+  /// Opens a file for writing; makes it when there is none, otherwise empties it.
   [[nodiscard]] static Task<Result<File>> create(std::string path);
-  /// Opens a file, made when there is none, so that every write goes to its end.
+  /// Opens a file so that every write goes to its end; makes it when there is none.
   [[nodiscard]] static Task<Result<File>> append(std::string path);
 
   // --- At an offset -------------------------------------------------------------------------------------------------
 
-  /// Reads up to `buffer.size()` bytes; gives how many, 0 at the end of the file. Source: pread(2).
+  /// Reads up to `buffer.size()` bytes; gives their number, 0 at the end of the file. Source: pread(2).
   [[nodiscard]] auto read_at(MutableBytes buffer, std::uint64_t offset) const noexcept {
     return detail::FileRead(descriptor_.get(), state_, buffer.data(), buffer.size(), offset);
   }
-  /// Writes up to `data.size()` bytes; gives how many. A file opened with append() ignores the offset.
+  /// Writes up to `data.size()` bytes; gives their number. A file opened with append() ignores the offset.
   [[nodiscard]] auto write_at(Bytes data, std::uint64_t offset) const noexcept {
     return detail::FileWrite(descriptor_.get(), state_, data.data(), data.size(), offset);
   }
-  /// The same with registered memory, which saves the kernel pinning it each time.
+  /// The same with registered memory, so that the kernel need not pin it for each operation.
   [[nodiscard]] auto read_fixed_at(const FixedBuffer& buffer, std::uint64_t offset) const noexcept {
     return detail::FixedRead(descriptor_.get(), state_, buffer, offset);
   }
   [[nodiscard]] auto write_fixed_at(const FixedBuffer& data, std::uint64_t offset) const noexcept {
     return detail::FixedWrite(descriptor_.get(), state_, data, offset);
   }
-  /// Into several buffers, in order; the array must outlive the await too. At most 1024 (IOV_MAX).
+  /// Reads into several buffers, in order; the array must outlive the await too. At most 1024 buffers (IOV_MAX).
   [[nodiscard]] auto read_vectored_at(std::span<const iovec> buffers, std::uint64_t offset) const noexcept {
     return detail::FileScatter(descriptor_.get(), state_, buffers.data(), buffers.size(), offset);
   }
@@ -92,7 +93,7 @@ class HORUS_API File {
   [[nodiscard]] Task<Result<>> read_exact_at(MutableBytes buffer, std::uint64_t offset) const;
   /// Writes everything.
   [[nodiscard]] Task<Result<>> write_all_at(Bytes data, std::uint64_t offset) const;
-  /// The same; a temporary string moves into the task.
+  /// The same; a temporary string is moved into the task.
   template <std::same_as<std::string> Text>
   [[nodiscard]] Task<Result<>> write_all_at(Text&& text, std::uint64_t offset) const {
     return write_text_at(fd(), state_, std::move(text), offset);
@@ -104,7 +105,7 @@ class HORUS_API File {
   [[nodiscard]] auto read(MutableBytes buffer) const noexcept {
     return detail::FileStreamRead(descriptor_.get(), state_, buffer.data(), buffer.size(), 0);
   }
-  /// Writes up to `data.size()` bytes and moves the cursor; with append(), at the end, and the cursor stays.
+  /// Writes up to `data.size()` bytes and moves the cursor. With append() they go to the end, and the cursor stays.
   [[nodiscard]] auto write(Bytes data) const noexcept {
     return detail::FileStreamWrite(descriptor_.get(), state_, data.data(), data.size(), 0);
   }
@@ -117,40 +118,42 @@ class HORUS_API File {
   /// more than `limit` bytes gives EMSGSIZE and is dropped as a whole: the next read_line gives the line after it.
   /// kEndOfStream after the last line.
   [[nodiscard]] Task<Result<std::string>> read_line(std::size_t limit = kLineLimit) const;
-  /// Where the cursor stands.
+  /// The position of the cursor, in bytes.
   [[nodiscard]] std::uint64_t position() const noexcept;
-  /// Moves the cursor; past the end is allowed. For a descriptor that was taken over: gives it a cursor of its own.
+  /// Moves the cursor; a position past the end is allowed. A file made from an existing descriptor gets a cursor of
+  /// its own.
   void seek(std::uint64_t position) const noexcept;
 
   // --- The file itself ----------------------------------------------------------------------------------------------
 
   /// Returns when data and status are on the disk. Source: fsync(2).
   [[nodiscard]] auto sync() const noexcept { return detail::FileSync(descriptor_.get(), state_, false); }
-  /// The same for the data and what is needed to find it. Source: fdatasync(2).
+  /// The same for the data and the metadata needed to find it. Source: fdatasync(2).
   [[nodiscard]] auto sync_data() const noexcept { return detail::FileSync(descriptor_.get(), state_, true); }
   /// Cuts the file, or extends it with zeros. Source: ftruncate(2).
   [[nodiscard]] Task<Result<>> truncate(std::uint64_t size) const;
-  /// Reserves disk space for [offset, offset + size), extending the file; later writes there find room. Source:
-  /// fallocate(2).
+  /// Reserves disk space for [offset, offset + size) and extends the file to it; later writes there find room.
+  /// Source: fallocate(2).
   [[nodiscard]] auto allocate(std::uint64_t size, std::uint64_t offset = 0) const noexcept {
     return detail::FileAllocate(descriptor_.get(), state_, size, offset);
   }
   /// Source: statx(2).
   [[nodiscard]] auto status() const noexcept { return detail::FileStatusQuery(descriptor_.get(), state_); }
   [[nodiscard]] Task<Result<std::uint64_t>> size() const;
-  /// Cancels what is in flight, closes, and gives the close's own error.
+  /// Cancels operations in flight, closes the file, and returns the error of the close itself.
   [[nodiscard]] Task<Result<>> close();
-  /// The descriptor, for a File of another thread; this one is closed then. Nothing may be in flight on it.
+  /// Gives the descriptor away, for a File of another thread; this File is closed then. No operation may be in flight
+  /// on it.
   [[nodiscard]] Descriptor release() noexcept {
     state_ = {};
     return std::move(descriptor_);
   }
 
-  /// What O_DIRECT wants buffers, offsets and lengths to be multiples of: the file system's word for a file opened with
-  /// `OpenOptions::direct()`, else 4096.
+  /// With O_DIRECT, buffers, offsets and lengths must be multiples of this. For a file opened with
+  /// `OpenOptions::direct()` the file system decides it, else it is 4096.
   [[nodiscard]] std::size_t alignment() const noexcept;
   [[nodiscard]] const std::string& path() const noexcept;
-  /// The descriptor's number; -1 when closed.
+  /// The number of the descriptor; -1 when closed.
   [[nodiscard]] int fd() const noexcept { return descriptor_.get(); }
   explicit operator bool() const noexcept { return static_cast<bool>(descriptor_); }
 

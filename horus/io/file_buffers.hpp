@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Memory for file operations: aligned for O_DIRECT, and registered with the kernel once instead of per operation.
+// Memory for file operations: aligned for O_DIRECT, or registered with the kernel once instead of for each operation.
 // A buffer must outlive the operations on it. One thread.
 #pragma once
 
@@ -19,7 +19,7 @@ namespace horus::io {
 
 class Reactor;
 
-/// What every file system takes for O_DIRECT; a page.
+/// One page, the alignment that every file system accepts for O_DIRECT.
 inline constexpr std::size_t kDirectAlignment = 4096;  // bytes
 
 /// Zeroed bytes at an aligned address, for files opened with `OpenOptions::direct()`. Move-only.
@@ -63,7 +63,7 @@ struct FixedRegion {
 
 }  // namespace detail
 
-/// A part of registered memory. A cheap view; valid while its FixedBuffers is.
+/// A part of registered memory. A cheap view; valid while its FixedBuffers lives.
 class FixedBuffer {
  public:
   FixedBuffer(detail::FixedRegion& region, std::span<std::byte> bytes) noexcept
@@ -84,19 +84,19 @@ class FixedBuffer {
   std::span<std::byte> bytes_;
 };
 
-/// Buffers of one size whose pages the kernel keeps pinned, so that no operation on them pins its own: `read_fixed_at`
-/// and `write_fixed_at` of File. Worth it for small O_DIRECT operations.
+/// Buffers of one size whose pages stay pinned in the kernel, so that no operation pins them anew: for
+/// `read_fixed_at` and `write_fixed_at` of File. They pay off for small O_DIRECT operations.
 ///
 /// Semantics: one FixedBuffers per reactor at a time; at most 1 GiB together; page-aligned. Destroying one that an
-/// operation still uses ends the program. Dies before its reactor.
-/// Errors of `create` and `over`: EBUSY (this reactor has one), ENOMEM (ulimit -l).
+/// operation still uses ends the program. It must be destroyed before its reactor.
+/// Errors of `create` and `over`: EBUSY (this reactor has one already), ENOMEM (ulimit -l).
 /// Thread safety: the reactor's thread.
 /// Source: io_uring_register_buffers(3).
 class HORUS_API FixedBuffers {
  public:
   /// `count` buffers of `size` bytes, registered with this thread's reactor.
   [[nodiscard]] static Result<FixedBuffers> create(std::size_t count, std::size_t size);
-  /// Over memory that the caller owns and keeps alive, divided into `count` equal buffers.
+  /// Registers memory that the caller owns and keeps alive, divided into `count` equal buffers.
   [[nodiscard]] static Result<FixedBuffers> over(std::span<std::byte> memory, std::size_t count);
 
   FixedBuffers(FixedBuffers&& other) noexcept = default;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Whole files in one await: read, write, append, and replace in a way that survives a crash. One thread; `data` must
-// outlive the await, except that a temporary string moves into the task.
+// outlive the await, except that a temporary string is moved into the task.
 #pragma once
 
 #include <concepts>
@@ -24,17 +24,17 @@ HORUS_API Task<Result<>> with_text(WritesFile* write, std::string path, std::str
 
 }  // namespace detail
 
-/// The largest file that `read_file` takes unless told otherwise.
+/// The default limit of `read_file`.
 inline constexpr std::size_t kReadFileLimit = std::size_t{64} << 20;  // bytes
 
-/// The contents of a file, also of those that do not know their size (/proc, pipes): read to the end.
+/// The contents of a file, read to its end. It also works for files without a known size (/proc, pipes).
 ///
 /// Errors: EFBIG when there are more than `limit` bytes; those of open(2) and read(2), with the path.
 /// Example: `auto uptime = co_await horus::io::read_file("/proc/uptime");`
 [[nodiscard]] HORUS_API Task<Result<std::string>> read_file(std::string path,
                                                             std::size_t limit = kReadFileLimit);
 
-/// Makes the file, or empties it, and writes `data`. A crash in between leaves a part: see `replace_file`.
+/// Makes or empties the file and writes `data`. A crash in between leaves a part of it: see `replace_file`.
 ///
 /// Errors: ENOSPC when the disk is full; those of open(2), write(2) and close(2), with the path.
 [[nodiscard]] HORUS_API Task<Result<>> write_file(std::string path, Bytes data, mode_t mode = 0666);
@@ -44,7 +44,7 @@ template <std::same_as<std::string> Text>
                            mode);
 }
 
-/// Writes `data` to the end of the file, which is made when there is none.
+/// Writes `data` to the end of the file; makes the file when there is none.
 [[nodiscard]] HORUS_API Task<Result<>> append_file(std::string path, Bytes data, mode_t mode = 0666);
 template <std::same_as<std::string> Text>
 [[nodiscard]] Task<Result<>> append_file(std::string path, Text&& text, mode_t mode = 0666) {
@@ -52,12 +52,12 @@ template <std::same_as<std::string> Text>
                            mode);
 }
 
-/// Replaces the file's contents: whoever reads it, also after a crash or a power cut, finds the old ones or the new ones,
-/// complete.
+/// Replaces the file's contents. A reader finds either the complete old contents or the complete new ones, even after
+/// a crash or a power cut.
 ///
-/// Semantics: writes a temporary file in the same folder, syncs it, renames it over `path`, syncs the folder. The new file
-/// has the old one's permission bits, or `mode` less the umask when there was none; a symbolic link at `path` is itself
-/// replaced. On failure and on cancellation the old file stays and the temporary one is removed.
+/// Semantics: writes a temporary file in the same folder, syncs it, renames it over `path`, syncs the folder. The new
+/// file gets the permission bits of the old one, or `mode` less the umask when there was none; a symbolic link at
+/// `path` is itself replaced. On failure and on cancellation the old file stays and the temporary one is removed.
 /// Errors: those of open(2), write(2), fsync(2) and rename(2), with the path.
 /// Source: rename(2), fsync(2).
 [[nodiscard]] HORUS_API Task<Result<>> replace_file(std::string path, Bytes data, mode_t mode = 0666);

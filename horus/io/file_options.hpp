@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// How a file is opened, and what the system says about one. Plain values; any thread.
+// How to open a file, and its status in the file system. Plain values; any thread.
 #pragma once
 
 #include <chrono>
@@ -22,7 +22,7 @@ class OpenOptions {
 
   OpenOptions& read() { return set(read_); }
   OpenOptions& write() { return set(write_); }
-  /// Every write goes to the end of the file, whatever its offset, also when others write there.
+  /// Every write goes to the end of the file, whatever its offset, even when other programs write there too.
   OpenOptions& append() { return set(write_).add(O_APPEND); }
   /// Makes the file when there is none.
   OpenOptions& create() { return add(O_CREAT); }
@@ -30,7 +30,7 @@ class OpenOptions {
   OpenOptions& create_new() { return add(O_CREAT | O_EXCL); }
   /// Empties the file.
   OpenOptions& truncate() { return add(O_TRUNC); }
-  /// Past the page cache. Buffer, offset and length must be multiples of `File::alignment()`; see AlignedBuffer.
+  /// Bypasses the page cache. Buffer, offset and length must be multiples of `File::alignment()`; see AlignedBuffer.
   OpenOptions& direct() { return add(O_DIRECT); }
   /// Each write returns when the data is on the disk, as if followed by `sync()`.
   OpenOptions& sync() { return add(O_SYNC); }
@@ -38,7 +38,7 @@ class OpenOptions {
   OpenOptions& sync_data() { return add(O_DSYNC); }
   /// Fails with ELOOP when the last part of the path is a symbolic link.
   OpenOptions& no_follow() { return add(O_NOFOLLOW); }
-  /// Permission bits of a file that is made, less the umask; 0666 at first.
+  /// Permission bits of a newly made file, less the umask. Default: 0666.
   OpenOptions& mode(mode_t bits) {
     mode_ = bits;
     return *this;
@@ -81,15 +81,15 @@ enum class FileKind : std::uint8_t {
 
 /// "regular file", "directory", …
 HORUS_API const char* to_string(FileKind kind) noexcept;
-/// Of the type bits of st_mode.
+/// The kind for the type bits of st_mode.
 HORUS_API FileKind file_kind(mode_t mode) noexcept;
 
-/// A point on the wall clock, as file systems stamp it.
+/// A time on the wall clock, as file systems record it.
 using FileTime = std::chrono::time_point<std::chrono::system_clock, std::chrono::nanoseconds>;
 
-/// What the system knows about a file. Source: statx(2).
+/// The status of a file. Source: statx(2).
 struct FileStatus {
-  std::uint64_t size = 0;       ///< bytes; of a symbolic link: of the path that it holds
+  std::uint64_t size = 0;       ///< bytes; for a symbolic link, the length of the path in it
   std::uint64_t allocated = 0;  ///< bytes on the disk; less than size for a sparse file
   FileKind kind = FileKind::unknown;
   mode_t mode = 0;  ///< permission bits, 07777
@@ -97,13 +97,13 @@ struct FileStatus {
   gid_t group = 0;
   std::uint32_t links = 0;
   std::uint64_t inode = 0;
-  std::uint64_t device = 0;  ///< with `inode`: the same pair is the same file
+  std::uint64_t device = 0;  ///< two files with the same `device` and `inode` are the same file
   FileTime modified{};       ///< last write to the data
   FileTime changed{};        ///< last change of data, mode, owner or links
   FileTime accessed{};       ///< last read; many file systems are mounted to update it lazily
-  FileTime created{};        ///< the epoch where the file system does not keep it
-  /// What O_DIRECT wants buffers, offsets and lengths to be multiples of; 0: not told (before Linux 6.1), or the
-  /// file system cannot do it.
+  FileTime created{};        ///< the epoch when the file system does not record it
+  /// With O_DIRECT, buffers, offsets and lengths must be multiples of this; 0: unknown (before Linux 6.1), or the
+  /// file system does not support O_DIRECT.
   std::uint32_t direct_alignment = 0;
 
   [[nodiscard]] bool is_regular() const noexcept { return kind == FileKind::regular; }
@@ -111,7 +111,7 @@ struct FileStatus {
   [[nodiscard]] bool is_symlink() const noexcept { return kind == FileKind::symlink; }
 };
 
-/// The fields that a FileStatus is made of, for statx.
+/// The statx fields that a FileStatus needs.
 inline constexpr unsigned kStatusMask = STATX_BASIC_STATS | STATX_BTIME | STATX_DIOALIGN;
 HORUS_API FileStatus to_file_status(const struct ::statx& raw) noexcept;
 

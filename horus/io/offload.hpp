@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Blocking calls without blocking the reactor: they run on a thread pool, the coroutine goes on where it was.
-// One reactor's thread; the function alone runs elsewhere. Arguments and result live in the awaiting frame.
+// Blocking calls that do not block the reactor: they run on a thread pool, and the coroutine continues on its own
+// thread. One reactor's thread; the function alone runs elsewhere. Arguments and result live in the awaiting frame.
 #pragma once
 
 #include <horus/base/compiler.hpp>
@@ -110,14 +110,15 @@ class OffloadAwaiter final : public OffloadBase {
 
 }  // namespace detail
 
-/// Runs `function(arguments…)` on a thread of `pool` and gives its value as a Result (a function that gives a Result
-/// gives just that). What it throws is rethrown here.
+/// Runs `function(arguments…)` on a thread of `pool` and gives its value as a Result. (The Result of a function that
+/// returns one is passed on as it is.) An exception of the function is rethrown here.
 ///
-/// Semantics: function and arguments are copied or moved into the awaiting frame and are destroyed on this thread. When
-/// the pool is busy the call waits in its queue, first come, first served. A task that is asked to stop takes a call
-/// that has not started back (ECANCELED); one that runs is awaited, and its value delivered. A call that does not return
-/// at all holds up its task and one thread of the pool; the reactor's end leaves both behind after its drain_limit.
-/// A function that awaits another `offload` of the same pool, in a reactor of its own, does not wait for itself.
+/// Semantics: function and arguments are copied or moved into the awaiting frame and are destroyed on this thread.
+/// When the pool is busy, the call waits in the pool's queue, first come, first served. When the task is asked to
+/// stop, a call that has not started is taken back (ECANCELED); a call that runs is awaited, and its value delivered.
+/// A call that never returns blocks its task and one thread of the pool; when the reactor ends, it abandons both
+/// after its drain_limit. A function may run a reactor of its own and await another `offload` of the same pool there,
+/// without a deadlock.
 /// Errors: EAGAIN (the pool's queue is full), ECANCELED.
 /// Thread safety: a thread with a reactor. Pass what the function needs as arguments: g++ 12 destroys the captures of a
 /// lambda inside a co_await expression twice.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a child process is started with, and how it ended. Plain values; copy freely.
+// How to start a child process, and how it ended. Plain values; copy freely.
 #pragma once
 
 #include <concepts>
@@ -14,20 +14,20 @@
 
 namespace horus::io {
 
-/// What one of a child's three standard descriptors is connected with.
+/// The connection of one of a child's three standard descriptors.
 class Redirect {
  public:
   enum class Kind : std::uint8_t { inherit, null, pipe, descriptor, merge };
 
-  /// The parent's own.
+  /// The parent's descriptor.
   static constexpr Redirect inherit() noexcept { return {Kind::inherit, -1}; }
   /// /dev/null.
   static constexpr Redirect null() noexcept { return {Kind::null, -1}; }
   /// A pipe; the parent's end is `Process::standard_in()`, `standard_out()` or `standard_err()`.
   static constexpr Redirect pipe() noexcept { return {Kind::pipe, -1}; }
-  /// A copy of `fd`, which stays the caller's and must stay open until `spawn` has ended.
+  /// A copy of `fd`. The caller keeps `fd`, and it must stay open until `spawn` has ended.
   static constexpr Redirect descriptor(int fd) noexcept { return {Kind::descriptor, fd}; }
-  /// For standard error alone: wherever standard output goes.
+  /// For standard error alone: the same destination as standard output.
   static constexpr Redirect to_standard_out() noexcept { return {Kind::merge, -1}; }
 
   [[nodiscard]] constexpr Kind kind() const noexcept { return kind_; }
@@ -39,31 +39,32 @@ class Redirect {
   int fd_;
 };
 
-/// What to start and how. Everything but the arguments has a default: the parent's environment, directory, standard
+/// Which program to start and how. Everything except the arguments has a default: the parent's environment,
+/// directory, standard
 /// descriptors and process group.
 ///
 /// Example: `auto options = ProcessOptions("ffmpeg", "-i", url).with_output(Redirect::pipe()).with_own_group();`
 class ProcessOptions {
  public:
-  /// The program and its arguments. A program without a slash is searched on the parent's PATH; one with a slash is
-  /// taken from the child's working directory.
+  /// The program and its arguments. A program without a slash is looked up on the parent's PATH; one with a slash is
+  /// relative to the child's working directory.
   template <std::convertible_to<std::string_view>... Arguments>
     requires(sizeof...(Arguments) > 0)
   explicit ProcessOptions(const Arguments&... argv) : arguments{std::string(std::string_view(argv))...} {}
-  /// The same from a vector. (A template, so that braces never fit: g++ 12 finds them ambiguous, and refuses or
-  /// miscompiles them beside co_await.)
+  /// The same from a vector. (It is a template, so that braces never match: g++ 12 finds them ambiguous, and refuses
+  /// or miscompiles them in a co_await expression.)
   template <std::same_as<std::vector<std::string>> Vector>
   explicit ProcessOptions(Vector argv) : arguments(std::move(argv)) {}
 
   std::vector<std::string> arguments;
   std::string directory;                                       ///< working directory; empty: the parent's
-  std::vector<std::pair<std::string, std::string>> variables;  ///< set on top of what is inherited
-  bool inherit_environment = true;                             ///< false: the variables are all it gets
+  std::vector<std::pair<std::string, std::string>> variables;  ///< added to the inherited environment
+  bool inherit_environment = true;  ///< false: the child gets these variables alone
   Redirect input = Redirect::inherit();
   Redirect output = Redirect::inherit();
   Redirect error = Redirect::inherit();
-  /// A process group of its own: signals from the terminal (Ctrl-C) do not reach it, and `kill_group`, `terminate`
-  /// and the destructor reach everything that the child has started.
+  /// Gives the child a process group of its own. Signals from the terminal (Ctrl-C) do not reach it, and
+  /// `kill_group`, `terminate` and the destructor reach every process that the child has started.
   bool own_group = false;
 
   ProcessOptions& with_directory(std::string path) & { return directory = std::move(path), *this; }
@@ -89,7 +90,7 @@ class ProcessOptions {
   [[nodiscard]] ProcessOptions with_own_group() && { return std::move(with_own_group()); }
 };
 
-/// How a child ended: it exited with a code, or a signal ended it.
+/// How a child ended: by an exit code or by a signal.
 class HORUS_API ExitStatus {
  public:
   static ExitStatus exited_with(int code) noexcept { return {code, 0}; }
@@ -101,7 +102,7 @@ class HORUS_API ExitStatus {
   [[nodiscard]] bool signalled() const noexcept { return signal_ != 0; }
   /// 0 to 255; -1 when a signal ended it.
   [[nodiscard]] int code() const noexcept { return code_; }
-  /// SIGKILL …; 0 when it exited.
+  /// The signal, such as SIGKILL; 0 when it exited.
   [[nodiscard]] int signal() const noexcept { return signal_; }
   /// "exit code 3", "ended by SIGPIPE".
   [[nodiscard]] std::string to_string() const;

@@ -36,7 +36,7 @@
 
 namespace horus::io {
 
-/// What a reactor has done so far. Counts since its construction.
+/// Counters of a reactor since its construction.
 struct Statistics {
   std::uint64_t operations = 0;   ///< entries handed to the backend
   std::uint64_t enters = 0;       ///< calls into the backend
@@ -44,7 +44,7 @@ struct Statistics {
   std::uint64_t overflows = 0;    ///< times the completion ring was too small and the kernel kept the rest
   std::uint64_t queued = 0;       ///< operations that had to wait because too many were in flight
   std::uint64_t resumes = 0;      ///< coroutines resumed
-  std::uint64_t posts = 0;        ///< pieces of work taken from the mailbox
+  std::uint64_t posts = 0;        ///< work items taken from the mailbox
   std::uint64_t timers = 0;       ///< timers that expired
   std::int64_t asleep_ns = 0;     ///< time spent waiting in the backend
   std::uint32_t in_flight = 0;    ///< operations that the backend owns now
@@ -59,25 +59,27 @@ struct Timer : TimerEntry {
 
 /// The event loop of one thread.
 ///
-/// Semantics: `run(task)` drives everything until the task has ended; `run_once` is one turn, for embedding. At most
-/// `max_in_flight` operations are the backend's; further ones wait in a queue and never fail for it.
-/// Errors: the constructor throws Error when the asked-for backend cannot be had.
+/// Semantics: `run(task)` drives everything until the task has ended; `run_once` is one turn, for embedding. The
+/// backend owns at most `max_in_flight` operations; further ones wait in a queue and do not fail.
+/// Errors: the constructor throws Error when the requested backend is not available.
 /// Thread safety: the constructing thread, except `post`, `stop`, `wake` and `statistics`.
 /// Example: `horus::io::Reactor reactor;  int code = reactor.run(main_task());`
 class HORUS_API Reactor {
  public:
   explicit Reactor(const ReactorConfig& config = {});
-  /// Over a given backend (a simulator, a fault injector).
+  /// With a given backend (a simulator, a fault injector).
   Reactor(Backend backend, const ReactorConfig& config);
   Reactor(const Reactor&) = delete;
   Reactor& operator=(const Reactor&) = delete;
-  /// Cancels what is left and waits for it, at most `drain_limit`; then names what did not end and leaks its ring.
+  /// Cancels all remaining operations and waits for them, at most `drain_limit`. Then it logs the operations that did
+  /// not end, and leaks its ring.
   ~Reactor();
 
   /// The reactor of this thread; null when there is none.
   [[nodiscard]] static Reactor* current() noexcept { return horus::detail::thread_state.reactor; }
 
-  /// Runs until `task` has ended and gives its value (or rethrows). `stop()` asks the task to stop and waits for it.
+  /// Runs until `task` has ended and gives its value (or rethrows its exception). `stop()` asks the task to stop and
+  /// waits for it.
   template <class T>
   T run(Task<T> task, const char* name = "main") {
     RootChain<T> root(std::move(task), name);
@@ -93,58 +95,57 @@ class HORUS_API Reactor {
   }
   /// Runs until `stop()`.
   void run();
-  /// Starts `task` beside whatever runs, for a reactor inside another loop or under `run()`. Keep the handle to see how
-  /// it ends, or drop it: then a failure is one line in the log. The reactor's destructor asks the task to stop and
-  /// waits for it, so whatever it uses must live that long.
+  /// Starts `task` alongside everything else, for a reactor inside another loop or under `run()`. Keep the handle to
+  /// see how the task ends, or drop it: then a failure is one line in the log. The reactor's destructor asks the task
+  /// to stop and waits for it, so everything that the task uses must live that long.
   template <class T>
   Spawned<T> spawn(Task<T> task, std::string name = "task") {
     Scope& scope = background();
     return scope.spawn(std::move(task), std::move(name));
   }
-  /// The same for a coroutine lambda, which is kept, captures included, until its task has ended.
+  /// The same for a coroutine lambda. It is kept, with its captures, until its task has ended.
   template <class F>
     requires horus::detail::is_task<std::invoke_result_t<F&>>
   auto spawn(F lambda, std::string name = "task") {
     return spawn(horus::detail::with_captures(std::move(lambda)), std::move(name));
   }
-  /// One turn: takes what has completed, expires timers, resumes what is ready, submits. Waits for something to do up
-  /// to `timeout` (0: not at all), and does not wait when this turn has done something. Returns the number of
-  /// coroutines resumed.
+  /// One turn: takes completions, expires timers, resumes ready coroutines, submits operations. When this turn had
+  /// nothing to do, it waits for work up to `timeout` (0: not at all). Returns the number of coroutines resumed.
   std::size_t run_once(Duration timeout = Duration::zero());
-  /// Ends `run()`. Any thread, also a signal handler; the loop wakes.
+  /// Ends `run()` and wakes the loop. Any thread, also a signal handler.
   void stop() noexcept;
-  /// Ends the loop's sleep, whatever for: its lookouts look. Any thread, also a signal handler.
+  /// Wakes the loop for any reason; its lookouts are checked then. Any thread, also a signal handler.
   void interrupt() noexcept { signal_wake(); }
   [[nodiscard]] bool stopping() const noexcept { return stop_.load(std::memory_order_relaxed); }
 
-  /// Runs `work` on the reactor's thread, in order per posting thread. False when the mailbox is full: nothing was
-  /// queued. Any thread; the reactor must outlive the call. What `work` throws ends the program.
+  /// Runs `work` on the reactor's thread; work from one thread keeps its order. False when the mailbox is full and
+  /// nothing was queued. Any thread; the reactor must outlive the call. An exception from `work` ends the program.
   template <class F>
   bool post(F&& work) {
     return post_work(Work(std::forward<F>(work)));
   }
-  /// `co_await reactor.schedule()`: the coroutine goes on on this reactor's thread. A spawned task must be back on its
-  /// scope's thread before it ends.
+  /// `co_await reactor.schedule()`: the coroutine continues on this reactor's thread. A spawned task must return to
+  /// its scope's thread before it ends.
   [[nodiscard]] auto schedule() noexcept;
 
-  /// A descriptor that is readable when `run_once()` has something to do, timers included: for another event loop.
-  /// Watch it for reading (level-triggered) and call `run_once()` whenever it is readable; that is all. Code of the
-  /// other loop may `spawn` and `post`; when it wakes coroutines itself (`Event::set`, `Channel::try_send`, `cancel`),
-  /// it calls `run_once()` afterwards.
+  /// A descriptor that is readable when `run_once()` has something to do, timers included: for embedding in another
+  /// event loop. Watch it for reading (level-triggered) and call `run_once()` whenever it is readable; nothing else
+  /// is needed. Code of the other loop may call `spawn` and `post`. When it wakes coroutines itself (`Event::set`,
+  /// `Channel::try_send`, `cancel`), it must call `run_once()` afterwards.
   /// Errors: those of epoll_create1 and timerfd_create.
   /// Example: examples/embed_epoll, examples/embed_libuv.
   Result<int> poll_fd();
   /// When the next timer is due (CLOCK_MONOTONIC ns; kNever: no timer).
   [[nodiscard]] std::int64_t next_deadline() noexcept { return timers_.next_deadline(); }
 
-  /// True when a `run_once()` would do something without waiting for the backend or a timer.
+  /// True when `run_once()` would do something without waiting for the backend or a timer.
   [[nodiscard]] bool has_work() const noexcept {
     return !ready_.empty() || !mailbox_.empty() || !arrivals_->list_.empty() || !migrations_.empty() ||
            !queued_.empty() || closing_ || sq_tail_ != *rings_.sq_tail;
   }
 
-  /// True when an enter would neither submit nor complete anything: a turn with a timeout of 0 can be left out. The
-  /// epoll backend cannot tell, and never says so.
+  /// True when an enter would neither submit nor complete anything, so that a turn with a timeout of 0 can be left
+  /// out. The epoll backend cannot tell, and always gives false.
   [[nodiscard]] bool nothing_to_take() const noexcept {
     const std::uint32_t flags =
         std::atomic_ref(*const_cast<std::uint32_t*>(rings_.sq_flags)).load(std::memory_order_relaxed);
@@ -160,7 +161,7 @@ class HORUS_API Reactor {
   [[nodiscard]] Clock& clock() noexcept { return *clock_; }
   [[nodiscard]] System& system() noexcept { return *system_; }
   [[nodiscard]] const ReactorConfig& config() const noexcept { return config_; }
-  /// A tick of `node` begins, in a world where code takes no time by itself: see Clock::spend.
+  /// Marks the start of a tick of `node`, for a world in which code takes no time by itself: see Clock::spend.
   void spend(std::string_view node) noexcept {
     if (nature_.through_seam) [[unlikely]]
       clock_->spend(node);
@@ -190,15 +191,16 @@ class HORUS_API Reactor {
     tsan_release(&operation);
   }
   void cancel(Operation& operation) noexcept;
-  /// Ends what is in flight on the number `fd`, each operation and handler by its own user_data: with ECANCELED, or with
-  /// what was faster. Whatever works on the same open file by another number goes on. Returns how many there were; 0
-  /// costs nothing. The number may be closed, or let go, as soon as the entries have run: by an IORING_OP_CLOSE
-  /// submitted behind them, or after `submit_now()`.
-  /// Example: a loop that lets somebody else's descriptor go: `reactor.cancel_on(fd); reactor.submit_now();`
+  /// Ends the operations in flight on the number `fd`, each operation and handler by its own user_data: with
+  /// ECANCELED, or with the result that was faster. Operations that use the same open file through another number
+  /// continue. Returns how many there were; 0 costs nothing. The number may be closed, or released, as soon as the
+  /// entries have run: by an IORING_OP_CLOSE submitted behind them, or after `submit_now()`.
+  /// Example: a loop that releases a descriptor of other code: `reactor.cancel_on(fd); reactor.submit_now();`
   std::size_t cancel_on(int fd) noexcept;
-  /// True when something in flight, or an entry that has not been submitted yet, names `fd`.
+  /// True when an operation in flight, or an entry that has not been submitted yet, names `fd`.
   [[nodiscard]] bool names(int fd) const noexcept;
-  /// Submits an entry for a handler: `fill(entry)` sets everything but user_data. Waits for room by flushing.
+  /// Submits an entry for a handler: `fill(entry)` sets every field except user_data. When the ring is full, it
+  /// flushes it first.
   template <class Fill>
   void submit_handler(CompletionHandler& handler, Fill&& fill) noexcept {
     io_uring_sqe& entry = urgent_entry();
@@ -210,9 +212,9 @@ class HORUS_API Reactor {
     note<CompletionHandler>(handler, entry.fd);
   }
   void cancel_handler(CompletionHandler& handler) noexcept;
-  /// Submits an entry that ends while it is submitted and completes only when it fails (IOSQE_CQE_SKIP_SUCCESS, a send
-  /// with MSG_DONTWAIT | MSG_WAITALL). `handler` is told either way, with `on_success` as result where no completion
-  /// came; the loop does not have to wake for a success.
+  /// Submits an entry that completes during submission and posts a completion only when it fails
+  /// (IOSQE_CQE_SKIP_SUCCESS, a send with MSG_DONTWAIT | MSG_WAITALL). `handler` is called in both cases; when no
+  /// completion came, its result is `on_success`. The loop does not have to wake for a success.
   template <class Fill>
   void submit_immediate(CompletionHandler& handler, std::int32_t on_success, Fill&& fill) noexcept {
     io_uring_sqe& entry = urgent_entry();
@@ -221,24 +223,25 @@ class HORUS_API Reactor {
     entry.user_data = reinterpret_cast<std::uintptr_t>(&handler) | static_cast<std::uint64_t>(Tag::immediate);
     immediates_.push_back({&handler, on_success, sq_tail_});
   }
-  /// Hands over to the kernel what waits to be submitted, cancellations among it, now instead of at the end of this turn;
-  /// what completes is taken by the next turn.
+  /// Hands waiting entries, cancellations among them, to the kernel now instead of at the end of this turn. The next
+  /// turn takes their completions.
   void submit_now() noexcept { static_cast<void>(flush()); }
-  /// Ends what names `fd` and closes it, in the background (closer.hpp). The number belongs to the reactor from now on.
+  /// Ends operations on `fd` and closes it, in the background (closer.hpp). The number belongs to the reactor from
+  /// now on.
   void close_later(int fd) noexcept;
   [[nodiscard]] Closer& closer() noexcept { return *closer_; }
   [[nodiscard]] TimerQueue& timers() noexcept { return timers_; }
   ReadyList& ready() noexcept { return ready_; }
-  /// Work of this reactor that is away on other threads: `remote().expect()` before it leaves.
-  /// The other thread calls `complete(work)` on it.
+  /// Counts work of this reactor that is away on other threads. Call `remote().expect()` before the work leaves; the
+  /// other thread calls `complete(work)` on it.
   [[nodiscard]] Arrivals& remote() noexcept { return *arrivals_; }
-  /// Looks at shared memory each turn until `lookout` is unlinked.
+  /// Checks shared memory each turn, until `lookout` is unlinked.
   void watch(Lookout& lookout) noexcept {
     if (lookout.linked()) return;
     lookouts_.push_back(lookout);
     wake_embedding();
   }
-  /// What ends this reactor's sleep from any thread.
+  /// Ends this reactor's sleep, from any thread.
   [[nodiscard]] const std::shared_ptr<Waker>& waker();
   /// For `schedule()`: hands a suspended coroutine over once this thread's stack has unwound.
   struct Migration {
@@ -377,8 +380,8 @@ class HORUS_API Reactor {
   IntrusiveList<Chain, RootTag>* previous_roots_ = nullptr;
 };
 
-/// Makes another of this thread's reactors the current one while it lives, or none (null). What is awaited goes to the
-/// current reactor; it alone may run.
+/// While it lives, another of this thread's reactors (or none, for null) is the current one. Awaited operations go to
+/// the current reactor; it alone may run.
 class CurrentReactor {
  public:
   explicit CurrentReactor(Reactor* reactor) noexcept
@@ -423,7 +426,7 @@ struct ScheduleAwaiter : Waiter {
 
 inline auto Reactor::schedule() noexcept { return detail::ScheduleAwaiter(*this); }
 
-/// Makes a reactor for this thread, runs `task` on it to the end, and gives its value.
+/// Makes a reactor for this thread, runs `task` to its end, and gives its value.
 template <class T>
 T run(Task<T> task, const ReactorConfig& config = {}) {
   Reactor reactor(config);

@@ -11,8 +11,10 @@
 namespace horus::io {
 
 enum class BackendChoice : std::uint8_t {
-  automatic,  ///< HORUS_IO from the environment (uring or epoll); else io_uring, and epoll where that is forbidden
-  uring,  ///< io_uring, or an Error that says why not
+  /// The backend named in HORUS_IO (uring or epoll); without it io_uring, and epoll where io_uring is forbidden.
+  automatic,
+  /// io_uring, or an Error that gives the reason why not.
+  uring,
   epoll,
 };
 
@@ -26,12 +28,12 @@ struct ReactorConfig {
   std::uint32_t completion_entries = 8192;  ///< a power of two; more completions at once wait in the kernel
   std::uint32_t max_in_flight = 65536;      ///< operations that the backend owns at once; further ones queue
   std::size_t mailbox_entries = 4096;       ///< posts from other threads that wait; a power of two
-  std::uint32_t resume_budget =
-      256;                 ///< coroutines resumed before timers and completions are looked at again
+  /// How many coroutines are resumed before timers and completions are checked again.
+  std::uint32_t resume_budget = 256;
   Duration busy_poll{0};   ///< how long to poll for work before sleeping
   Duration timer_spin{0};  ///< poll instead of sleeping this long before each timer
-  /// PR_SET_TIMERSLACK of the thread while the reactor lives: how late the kernel may wake it to save power. 0 leaves
-  /// the thread as it is (50 µs unless somebody changed it). The io_uring backend's waits have no slack anyway.
+  /// PR_SET_TIMERSLACK of the thread while the reactor lives: how much later the kernel may wake it to save power. 0
+  /// leaves the thread's setting (50 µs by default). Waits of the io_uring backend have no slack in any case.
   std::uint64_t timer_slack_ns = 0;
   Duration drain_limit{std::chrono::seconds(2)};  ///< how long shutdown waits for the last completions
 

@@ -13,13 +13,13 @@
 
 namespace horus::io {
 
-/// The addresses of `host`, in the order in which they should be tried (RFC 6724), never empty.
+/// The addresses of `host`, in the order in which to try them (RFC 6724), never empty.
 ///
-/// Semantics: a numeric host gives itself at once; a name asks the system (files, DNS, what nsswitch.conf says) on
-/// threads of the resolver's own (ThreadPool::names()). A look-up cannot be interrupted and may take as long as
-/// resolv.conf says (options timeout, attempts: 10 s and more), but a task that is asked to stop, or whose time is up,
-/// leaves it behind at once. Tasks that ask for one name at the same time share one look-up, so a silent server costs
-/// one thread for each name, not for each try.
+/// Semantics: a numeric host is converted at once. A name is looked up by the system (files, DNS, as nsswitch.conf
+/// says) on threads of the resolver (ThreadPool::names()). A look-up cannot be interrupted and may take as long as
+/// resolv.conf allows (options timeout, attempts: 10 s and more). But a task that is asked to stop, or whose time is
+/// up, abandons it at once. Tasks that look up the same name at the same time share one look-up, so a silent server
+/// costs one thread for each name, not for each attempt.
 /// Errors: kNameNotFound; kResolverFailed (no server answered); EMFILE and ENFILE (no descriptor left to ask with);
 /// EAGAIN (16 names get no answer and 256 wait already); ECANCELED.
 /// Example: `auto addresses = co_await horus::io::resolve("localhost", 80);`

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A whole child process in one call: feed it, collect what it says, learn how it ended. One thread.
+// A whole child process in one call: feed it, collect its output, get its exit status. One thread.
 #pragma once
 
 #include <cstddef>
@@ -21,17 +21,17 @@ struct ProcessOutput {
   std::string err;
 };
 
-/// Bytes of standard output, and of standard error, that `run_process` keeps by default.
+/// The default limit for standard output and for standard error, in bytes.
 inline constexpr std::size_t kProcessOutputLimit = std::size_t{16} << 20;
-/// How long `run_process` reads on when the child has ended but something it has started still holds its output.
+/// How long `run_process` continues to read when the child has ended but one of its own children still holds its
+/// output.
 inline constexpr Duration kOutputLinger = std::chrono::seconds(1);
 
-/// Runs a program to its end: writes `input` to its standard input and closes that, collects standard output and
-/// standard error (where the options say `inherit`; other redirects stay), and takes the exit status.
+/// Runs a program to its end: writes `input` to its standard input and closes it, collects standard output and
+/// standard error (when the options say `inherit`; other redirects stay), and collects the exit status.
 ///
-/// Semantics: a status other than 0 is no failure of the call (`status.expect_success(program)` makes it one). A child
-/// that does not read its input, or closes it early, is no failure either. Stopping the task (`with_timeout`) kills the
-/// child.
+/// Semantics: a status other than 0 is no failure of the call (`status.expect_success(program)` makes it one). Nor is
+/// a child that does not read its input or closes it early. Stopping the task (`with_timeout`) kills the child.
 /// Errors: those of Process::spawn and wait; ENOBUFS when the child writes more than `output_limit` bytes to one of the
 /// two (it is killed); ECANCELED.
 /// Thread safety: a thread with a reactor.

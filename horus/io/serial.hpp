@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Serial ports (UARTs, USB adapters, pseudo terminals) as byte streams. One thread; the port owns its descriptor and
-// puts the terminal's settings back when it dies.
+// Serial ports (UARTs, USB adapters, pseudo terminals) as byte streams. One thread. The port owns its descriptor and
+// restores the terminal's settings when it is destroyed.
 #pragma once
 
 #include <array>
@@ -17,23 +17,25 @@ namespace horus::io {
 enum class Parity : std::uint8_t { none, even, odd };
 enum class FlowControl : std::uint8_t {
   none,
-  hardware,
-  software
-};  ///< hardware: RTS/CTS; software: XON/XOFF
+  hardware,  ///< RTS/CTS
+  software   ///< XON/XOFF
+};
 
-/// How a serial line is spoken. Default: 115200 8N1, raw, without flow control.
+/// Settings of a serial line. Default: 115200 8N1, raw, without flow control.
 struct SerialOptions {
   SerialOptions() {}
   explicit SerialOptions(unsigned bits_per_second) : baud(bits_per_second) {}
 
-  unsigned baud =
-      115200;         ///< bits per second; any number that the hardware can divide, not only the classic ones
+  /// Bits per second: any number that the hardware can divide, not only the classic ones.
+  unsigned baud = 115200;
   int data_bits = 8;  ///< 5 to 8
   Parity parity = Parity::none;
   int stop_bits = 1;  ///< 1 or 2
   FlowControl flow_control = FlowControl::none;
-  bool raw = true;  ///< bytes as they are; false: lines, echo and signals as the terminal driver makes them
-  bool exclusive = false;  ///< nobody else may open it meanwhile (TIOCEXCL; root may)
+  /// True: bytes pass unchanged. False: the terminal driver handles lines, echo and signals.
+  bool raw = true;
+  /// No other process except root's may open the port meanwhile (TIOCEXCL).
+  bool exclusive = false;
 
   SerialOptions& with_data_bits(int bits) & { return data_bits = bits, *this; }
   SerialOptions& with_parity(Parity kind) & { return parity = kind, *this; }
@@ -49,11 +51,12 @@ struct SerialOptions {
 
 /// An open serial port: a ByteStream (read, read_line, write_all …).
 ///
-/// Semantics: opening does not wait for a carrier. What was received before the open is dropped. The settings of before
-/// come back when the port is closed, destroyed or assigned to. A device that is unplugged ends reads with an error
-/// (EIO) or kEndOfStream.
-/// Errors: values with the path. ENOENT, EACCES (is the user in the group dialout?), ENOTTY (no terminal), EBUSY (opened
-/// exclusively by somebody else), EINVAL (an option that does not exist; a speed that the driver refuses).
+/// Semantics: opening does not wait for a carrier. Bytes received before the open are dropped. The former settings
+/// are restored when the port is closed, destroyed or assigned to. When the device is unplugged, reads end with an
+/// error (EIO) or kEndOfStream.
+/// Errors: values with the path. ENOENT, EACCES (is the user in the group dialout?), ENOTTY (no terminal), EBUSY
+/// (another process has opened it exclusively), EINVAL (an option that does not exist; a speed that the driver
+/// refuses).
 /// Thread safety: one thread.
 /// Example: `auto gps = co_await horus::io::SerialPort::open("/dev/ttyUSB0", horus::io::SerialOptions(9600));`
 /// Source: termios(3), ioctl_tty(2).
@@ -66,9 +69,9 @@ class HORUS_API SerialPort : public ByteStream {
   SerialPort& operator=(SerialPort&& other) noexcept;
   ~SerialPort() { restore(); }
 
-  /// Drops what was received and not yet read; bytes that this stream holds already stay.
+  /// Drops bytes that the driver has received; bytes that this stream has already read stay.
   Result<> discard_input();
-  /// The speed that the driver has set, in bits per second. A converter may round.
+  /// The speed that the driver has set, in bits per second. A converter may round it.
   [[nodiscard]] Result<unsigned> baud() const;
 
   [[nodiscard]] Task<Result<>> close();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Signals as values that a coroutine waits for. A SignalSet belongs to the thread that makes it and dies there.
-// Nothing else in Horus touches a process-wide signal, except that the first reactor ignores SIGPIPE and SIGXFSZ.
+// Signals as values that a coroutine waits for. A SignalSet belongs to the thread that makes it, and must be
+// destroyed there. Nothing else in Horus changes a process-wide signal setting, except that the first reactor ignores
+// SIGPIPE and SIGXFSZ.
 #pragma once
 
 #include <csignal>
@@ -22,29 +23,30 @@ namespace horus::io {
 /// One signal that has arrived.
 struct SignalInfo {
   int number = 0;          ///< SIGINT, SIGTERM …
-  pid_t pid = 0;           ///< who sent it; 0: the kernel (Ctrl-C comes from the terminal)
-  uid_t uid = 0;           ///< as whom
-  std::int32_t value = 0;  ///< what sigqueue(3) sent along
+  pid_t pid = 0;           ///< the sender; 0: the kernel (Ctrl-C comes from the terminal)
+  uid_t uid = 0;           ///< the sender's user
+  std::int32_t value = 0;  ///< the value that sigqueue(3) sent
 };
 
 /// "SIGTERM"; "signal 40" for a number without a name.
 HORUS_API std::string signal_name(int number);
 
-/// This process's number: in a simulated world that of the simulated process.
+/// This process's number; in a simulated world, that of the simulated process.
 [[nodiscard]] HORUS_API pid_t process_id() noexcept;
-/// Sends a signal to a process, or with a negative number to a group; 0 only asks whether there is one. For children
-/// prefer Process::kill, which never reaches a stranger. Errors: ESRCH, EPERM, EINVAL. Source: kill(2), sigqueue(3).
+/// Sends a signal to a process, or to a group when the number is negative; signal 0 only checks whether it exists.
+/// For children prefer Process::kill, which never reaches an unrelated process. Errors: ESRCH, EPERM, EINVAL. Source:
+/// kill(2), sigqueue(3).
 HORUS_API Result<> send_signal(pid_t pid, int number);
 /// The same with a value that SignalInfo shows.
 HORUS_API Result<> send_signal(pid_t pid, int number, std::int32_t value);
 
-/// Signals that are waited for instead of interrupting.
+/// Signals that a task waits for, so that they do not interrupt the program.
 ///
-/// Semantics: from construction to destruction the signals are blocked in this thread, and read in the order that
-/// the kernel keeps (the same number sent twice before it is read counts once, except real-time signals). A signal to
-/// the process that another thread takes, because that one does not block it, is handed over to this thread by a
-/// handler. Destruction restores the former handlers and unblocks what this set had blocked; a signal that arrived and was never read then does what it
-/// would have done. Children start with an empty mask.
+/// Semantics: from construction to destruction the signals are blocked in this thread, and are read in the order that
+/// the kernel keeps. (The same number sent twice before it is read counts once, except for real-time signals.) When
+/// another thread receives a signal to the process because it does not block it, a handler passes it to this thread.
+/// Destruction restores the former handlers and unblocks the signals that this set had blocked. A signal that arrived
+/// and was never read then takes its former effect. Children start with an empty mask.
 /// Errors: the constructor throws Error: EBUSY when another SignalSet of this process waits for one of the signals
 /// (each would get some of them); EINVAL for a number that does not exist or cannot be blocked (SIGKILL, SIGSTOP).
 /// Thread safety: the constructing thread.
@@ -63,8 +65,8 @@ class HORUS_API SignalSet {
   SignalSet& operator=(const SignalSet&) = delete;
   ~SignalSet();
 
-  /// Waits for the next signal of the set. With several waiters each signal goes to one of them.
-  /// Errors: ECANCELED when the task is asked to stop; the signal then waits for the next caller.
+  /// Waits for the next signal of the set. With several waiters, each signal goes to one of them. Errors: ECANCELED
+  /// when the task is asked to stop; the signal then waits for the next caller.
   [[nodiscard]] Task<Result<SignalInfo>> next();
 
  private:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// TCP: connecting to an address, a name or the first of several that answers, listening, accepting. IPv4 and IPv6.
+// TCP: connecting to an address or a host name, listening, accepting. IPv4 and IPv6.
 // Streams and listeners belong to one thread.
 #pragma once
 
@@ -22,7 +22,7 @@
 
 namespace horus::io {
 
-/// When to look whether a silent peer is still there, and when to give it up (SO_KEEPALIVE, tcp(7)). Whole seconds.
+/// When to probe a silent peer, and when to give it up (SO_KEEPALIVE, tcp(7)). Whole seconds.
 struct KeepAlive {
   explicit KeepAlive(Duration idle_time = std::chrono::seconds(60),
                      Duration probe_interval = std::chrono::seconds(10), int probes = 6) noexcept
@@ -44,11 +44,13 @@ struct TcpOptions {
 /// Settings of a connect. `ConnectOptions().with_timeout(2s)`
 struct ConnectOptions : TcpOptions {
   ConnectOptions() {}
-  Duration timeout{0};          ///< for everything, the look-up of a name included; 0: the kernel's, ~2 min
-  Duration attempt_timeout{0};  ///< for each address; 0: none of its own
-  /// The head start of an address before the next one is tried as well; 0: not before it has failed.
+  /// For the whole connect, the look-up of a name included; 0: the kernel's limit, about 2 min.
+  Duration timeout{0};
+  /// For each address; 0: no separate limit.
+  Duration attempt_timeout{0};
+  /// How long to try one address before trying the next one as well; 0: only after it has failed.
   Duration attempt_delay{std::chrono::milliseconds(250)};
-  std::optional<Address> local;  ///< bind to this address first
+  std::optional<Address> local;  ///< the local address to bind first
 
   ConnectOptions& with_timeout(Duration limit) & { return timeout = limit, *this; }
   ConnectOptions& with_attempt_timeout(Duration limit) & { return attempt_timeout = limit, *this; }
@@ -66,11 +68,11 @@ struct ConnectOptions : TcpOptions {
   [[nodiscard]] ConnectOptions with_keep_alive(KeepAlive settings) && { return with_keep_alive(settings); }
 };
 
-/// Settings of a listener; accepted connections inherit those of the socket. `ListenOptions().with_reuse_port()`
+/// Settings of a listener; accepted connections inherit its socket settings. `ListenOptions().with_reuse_port()`
 struct ListenOptions : TcpOptions {
   ListenOptions() {}
-  int backlog = 4096;             ///< connections that the kernel keeps for us; net.core.somaxconn bounds it
-  std::size_t accept_queue = 64;  ///< accepted ahead of accept(); at least 1
+  int backlog = 4096;             ///< connections that the kernel queues; net.core.somaxconn limits it
+  std::size_t accept_queue = 64;  ///< connections accepted before accept() is called; at least 1
   bool reuse_address = true;      ///< listen again while old connections of this port still linger
   bool reuse_port = false;        ///< several listeners share the port: the kernel spreads the connections
   bool only_v6 = false;           ///< an IPv6 listener that takes no IPv4 peers
@@ -90,8 +92,8 @@ struct ListenOptions : TcpOptions {
 /// A TCP connection: a ByteStream with addresses and options.
 ///
 /// Semantics and errors of reading and writing: see ByteStream.
-/// Errors of connect: ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH, EADDRNOTAVAIL, EMFILE; EINVAL for what is no
-/// address; the resolver's for names. The message names the address, and how many were tried.
+/// Errors of connect: ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH, EADDRNOTAVAIL, EMFILE; EINVAL for an
+/// invalid address; those of the resolver for names. The message names the address, and how many were tried.
 /// Thread safety: one thread.
 /// Example:
 /// ```
@@ -103,18 +105,19 @@ struct ListenOptions : TcpOptions {
 class HORUS_API TcpStream : public ByteStream {
  public:
   TcpStream() noexcept = default;
-  /// Over a connected socket that somebody else made; shared ones (see Ownership) are polled first.
+  /// Uses a connected socket that other code opened; a shared one (see Ownership) is polled first.
   explicit TcpStream(Descriptor descriptor, Ownership ownership = Ownership::exclusive);
 
-  /// To "host:port"; a name is resolved. Its addresses are tried with IPv4 and IPv6 in turn, each 250 ms after the one
-  /// before or as soon as that has failed, and the first connection wins (RFC 8305): a family that does not work here
-  /// costs a quarter of a second.
+  /// Connects to "host:port"; a name is resolved. Its IPv4 and IPv6 addresses are tried alternately, each 250 ms
+  /// after the previous one or as soon as that has failed. The first connection wins (RFC 8305), so an address family
+  /// that does not work here costs a quarter of a second.
   static Task<Result<TcpStream>> connect(std::string host_and_port, ConnectOptions options = {});
   static Task<Result<TcpStream>> connect(Address address, ConnectOptions options = {});
-  /// To the first of several addresses that answers, tried in this order with the same head start for each.
+  /// Connects to one of several addresses. They are tried in this order, each with the same head start, and the first
+  /// connection wins.
   static Task<Result<TcpStream>> connect(std::vector<Address> addresses, ConnectOptions options = {});
 
-  /// As it was when the connection was made.
+  /// The peer's address when the connection was made.
   [[nodiscard]] const Address& peer_address() const noexcept;
   [[nodiscard]] Result<Address> local_address() const;
   Result<> set_no_delay(bool on);
@@ -138,22 +141,23 @@ class HORUS_API TcpStream : public ByteStream {
 /// A listening TCP socket.
 ///
 /// Semantics: `accept` takes connections in the order of their arrival; several tasks may wait. A few are accepted
-/// ahead (ListenOptions::accept_queue). When the process runs out of descriptors, a connection at a time is closed so
-/// that its peer learns of it, with a warning at most once a second, and accepting goes on after a pause.
-/// Destroying or closing it ends waiting tasks with ECANCELED and closes what was accepted ahead.
-/// Errors of listen: EADDRINUSE, EACCES, EADDRNOTAVAIL, EINVAL for what is no numeric address.
+/// ahead (ListenOptions::accept_queue). When the process runs out of descriptors, it closes one connection at a time
+/// so that the peer learns of the refusal, logs a warning at most once a second, and resumes accepting after a pause.
+/// Destroying or closing the listener ends waiting tasks with ECANCELED and closes the connections that were accepted
+/// ahead.
+/// Errors of listen: EADDRINUSE, EACCES, EADDRNOTAVAIL, EINVAL for an address that is not numeric.
 /// Thread safety: one thread; for several threads give each its own listener with reuse_port.
 /// Example: `auto listener = horus::io::TcpListener::listen("0.0.0.0:9000").or_throw();`
 /// Source: listen(2), accept(2).
 class HORUS_API TcpListener {
  public:
-  /// Owns nothing: accept fails with EBADF.
+  /// A listener without a socket: accept fails with EBADF.
   TcpListener() noexcept = default;
   TcpListener(TcpListener&& other) noexcept = default;
   TcpListener& operator=(TcpListener&& other) noexcept;
   ~TcpListener() { reset(); }
 
-  /// At a numeric address; port 0: the kernel chooses, `local_address()` tells.
+  /// Listens at a numeric address. With port 0 the kernel chooses one; `local_address()` gives it.
   static Result<TcpListener> listen(std::string_view address, const ListenOptions& options = {});
   static Result<TcpListener> listen(const Address& address, const ListenOptions& options = {});
 
@@ -166,12 +170,12 @@ class HORUS_API TcpListener {
   [[nodiscard]] std::uint16_t port() const noexcept { return local_.port(); }
   [[nodiscard]] bool is_open() const noexcept { return acceptor_ != nullptr; }
   explicit operator bool() const noexcept { return is_open(); }
-  /// -1 when it owns none.
+  /// The descriptor; -1 when there is none.
   [[nodiscard]] int fd() const noexcept { return acceptor_ ? acceptor_->fd() : -1; }
-  /// Connections that were closed for want of a descriptor.
+  /// Connections that were closed because no descriptor was left.
   [[nodiscard]] std::uint64_t refused() const noexcept { return acceptor_ ? acceptor_->refused() : 0; }
 
-  /// Stops listening; when it has ended, the port is free.
+  /// Stops listening. The port is free when the call has completed.
   [[nodiscard]] Task<Result<>> close();
   /// Closes in the background.
   void reset() noexcept;

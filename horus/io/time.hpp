@@ -153,16 +153,16 @@ class TimeoutAwaiter : public Join, public io::Timer {
   return detail::SleepAwaiter(when.time_since_epoch().count(), false);
 }
 
-/// Runs `task` for at most `limit`: then it is asked to stop, and awaited. A task that delivered after all keeps its
-/// value. Gives a Result<T> (the same type when T is a Result already). The failure for lateness is ETIMEDOUT and names
-/// what was awaited: `read 127.0.0.1:9900: timed out after 1 s`.
+/// Runs `task` for at most `limit`; then the task is asked to stop, and awaited. A task that delivers its value
+/// nevertheless keeps it. Gives a Result<T> (the same type when T is a Result already). A timeout is the failure
+/// ETIMEDOUT and names the awaited operation: `read 127.0.0.1:9900: timed out after 1 s`.
 /// Example: `auto line = co_await horus::with_timeout(100ms, stream.read_line());`
 template <class T>
 [[nodiscard("co_await it")]] auto with_timeout(Duration limit, Task<T> task) {
   return detail::TimeoutAwaiter<T>(limit, std::move(task));
 }
 
-/// A grid of instants `start + k * period`: lateness never shifts it, and missed instants are skipped and counted.
+/// A grid of instants `start + k * period`. Lateness never shifts it; missed instants are skipped and counted.
 /// Example: `horus::Interval every(10ms);  while (true) { co_await every.next(); … }`
 class Interval {
  public:
@@ -183,7 +183,7 @@ class Interval {
     }
     return detail::SleepAwaiter(next_, false);
   }
-  /// Instants that had passed before anybody asked for them.
+  /// Instants that had already passed when `next()` was called.
   [[nodiscard]] std::uint64_t missed() const noexcept { return missed_; }
 
  private:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// UDP: datagrams to and from anybody, or one peer; broadcast and multicast; IPv4 and IPv6.
+// UDP: datagrams to and from one peer or any address; broadcast and multicast; IPv4 and IPv6.
 // A socket belongs to the thread that opened it; the caller's buffers must live until the awaited call has ended.
 #pragma once
 
@@ -23,11 +23,11 @@
 
 namespace horus::io {
 
-/// What a datagram receive gave. `size` 0 is an empty datagram, not an end: UDP has none.
+/// One received datagram. `size` 0 is an empty datagram, not an end: UDP has none.
 struct Datagram {
   std::size_t size = 0;    ///< bytes in the buffer
-  bool truncated = false;  ///< it was longer than the buffer; the rest is lost
-  Address from;            ///< who sent it
+  bool truncated = false;  ///< the datagram was longer than the buffer; the rest is lost
+  Address from;            ///< the sender
 };
 
 /// Settings before the bind.
@@ -133,12 +133,12 @@ struct SendDatagram : OperationAwaiter<SendDatagram> {
 ///
 /// Semantics: a datagram is sent and received whole or not at all; one that is longer than the receive buffer is cut
 /// and marked. Destroying the socket ends its pending calls with ECANCELED. On a connected socket only the peer's
-/// datagrams arrive, and a peer without a listener shows as ECONNREFUSED of a later call, once per refusal: the socket
-/// stays usable. One receive at a time per socket keeps the order.
+/// datagrams arrive. When the peer's port is closed, a later call gives ECONNREFUSED, once per refusal; the socket
+/// stays usable. To keep the order, receive in one task at a time.
 /// Errors: values. EADDRINUSE, EACCES (broadcast without the option), EMSGSIZE (too long for the path), ECONNREFUSED,
 /// ECANCELED when the task is asked to stop.
-/// Thread safety: the thread that opened it; on another one its operations end the program with a line that says so.
-/// release() and a new UdpSocket move it.
+/// Thread safety: the thread that opened it. An operation on another thread ends the program with a message. To move
+/// a socket, use release() and a new UdpSocket.
 /// Example:
 /// ```
 /// auto socket = horus::io::UdpSocket::bind("127.0.0.1:0").or_throw();
@@ -149,27 +149,28 @@ struct SendDatagram : OperationAwaiter<SendDatagram> {
 /// Source: udp(7), ip(7), ipv6(7).
 class HORUS_API UdpSocket {
  public:
-  /// Owns nothing; every call fails with EBADF.
+  /// A UdpSocket without a socket: every call fails with EBADF.
   UdpSocket() noexcept = default;
   /// Takes over an open UDP socket, for this thread.
   explicit UdpSocket(Descriptor descriptor);
 
-  /// A socket at `local` ("127.0.0.1:0", "[::]:9000"); port 0: the kernel chooses, `local_address()` tells.
+  /// A socket bound to `local` ("127.0.0.1:0", "[::]:9000"). With port 0 the kernel chooses one; `local_address()`
+  /// gives it.
   static Result<UdpSocket> bind(const Address& local, const UdpOptions& options = {});
   static Result<UdpSocket> bind(std::string_view local, const UdpOptions& options = {});
-  /// A socket at a port of the kernel's choice that talks with `peer` alone.
+  /// A socket on a port that the kernel chooses, which exchanges datagrams with `peer` alone.
   static Task<Result<UdpSocket>> connect(Address peer, UdpOptions options = {});
   static Task<Result<UdpSocket>> connect(std::string_view peer, UdpOptions options = {});
 
-  /// Talks with `peer` alone from now on; may be called again for another one.
+  /// Limits the socket to `peer` from now on; may be called again with another peer.
   Task<Result<>> connect_to(Address peer);
 
-  /// Sends one datagram; gives its size. May wait when the socket's send buffer is full.
+  /// Sends one datagram; gives its size in bytes. May wait when the socket's send buffer is full.
   [[nodiscard]] detail::SendDatagram send_to(Bytes bytes, const Address& to) noexcept {
     owner_.check("UdpSocket");
     return {descriptor_.get(), bytes, to};
   }
-  /// To the peer of a connected socket. EDESTADDRREQ on another one.
+  /// Sends to the peer of a connected socket. EDESTADDRREQ on an unconnected one.
   [[nodiscard]] detail::SendDatagram send(Bytes bytes) noexcept {
     owner_.check("UdpSocket");
     return {descriptor_.get(), bytes};
@@ -182,10 +183,11 @@ class HORUS_API UdpSocket {
   /// The same, for connected sockets: `from` is the peer.
   [[nodiscard]] detail::ReceiveDatagram recv(MutableBytes buffer) noexcept { return recv_from(buffer); }
 
-  /// Receives what is sent to the multicast `group` through `interface` ("eth0"; empty: the routing table's choice).
+  /// Receives datagrams to the multicast `group` through `interface` ("eth0"; empty: the routing table's choice).
   Result<> join(const Address& group, const std::string& interface = {});
   Result<> leave(const Address& group, const std::string& interface = {});
-  /// Through which interface multicasts leave, how far they go (1: this network), and whether this machine hears them.
+  /// The interface through which multicasts leave, how far they go (1: this network), and whether this machine
+  /// receives them too.
   Result<> set_multicast_interface(const std::string& interface);
   Result<> set_multicast_hops(int hops);
   Result<> set_multicast_loopback(bool on);
@@ -193,11 +195,12 @@ class HORUS_API UdpSocket {
 
   [[nodiscard]] Result<Address> local_address() const;
   [[nodiscard]] Result<Address> peer_address() const;
-  /// -1 when it owns none.
+  /// The descriptor; -1 when there is none.
   [[nodiscard]] int fd() const noexcept { return descriptor_.get(); }
-  /// Ends pending calls with ECANCELED and closes.
+  /// Ends pending calls with ECANCELED and closes the socket.
   Task<Result<>> close();
-  /// The descriptor, for a UdpSocket of another thread; this one owns nothing any more. Nothing may be in flight on it.
+  /// Gives the descriptor away, for a UdpSocket of another thread; this socket is empty then. No operation may be in
+  /// flight on it.
   [[nodiscard]] Descriptor release() noexcept { return std::move(descriptor_); }
 
  private:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Unix stream sockets between processes of one machine: by path or abstract name, or as a pair; they also carry open
+// Unix stream sockets between processes of one machine: by path or abstract name, or as a pair. They also carry open
 // descriptors. Streams and listeners belong to one thread.
 #pragma once
 
@@ -22,7 +22,7 @@
 
 namespace horus::io {
 
-/// The most descriptors that travel in one message (the kernel's own limit is 253).
+/// The limit on descriptors in one message. (The kernel's own limit is 253.)
 inline constexpr std::size_t kMaxPassedDescriptors = 64;
 
 /// Bytes, and the descriptors that came with them (close-on-exec, owned).
@@ -35,9 +35,9 @@ struct ReceivedDescriptors {
 /// A connected Unix stream socket: a ByteStream that also carries descriptors.
 ///
 /// Semantics and errors of reading and writing: see ByteStream. A name is a path, "unix:/path", or "@abstract" as
-/// "unix:@abstract". Descriptors travel with the bytes of one send; a plain read of those bytes closes them unseen, so
-/// receive with `recv_descriptors` where descriptors are expected and frame messages to match.
-/// Errors of connect: ENOENT, ECONNREFUSED (nobody listens behind that file any more), EACCES, ENAMETOOLONG.
+/// "unix:@abstract". Descriptors travel with the bytes of one send. A plain read of those bytes closes them unseen,
+/// so use `recv_descriptors` where descriptors are expected, with message boundaries to match.
+/// Errors of connect: ENOENT, ECONNREFUSED (no listener behind that file any more), EACCES, ENAMETOOLONG.
 /// Thread safety: one thread.
 /// Example:
 /// ```
@@ -48,27 +48,27 @@ struct ReceivedDescriptors {
 class HORUS_API UnixStream : public ByteStream {
  public:
   UnixStream() noexcept = default;
-  /// Over a connected socket that somebody else made; shared ones (see Ownership) are polled first.
+  /// Uses a connected socket that other code opened; a shared one (see Ownership) is polled first.
   explicit UnixStream(Descriptor descriptor, Ownership ownership = Ownership::exclusive);
 
   static Task<Result<UnixStream>> connect(std::string name, Duration timeout = Duration::zero());
   static Task<Result<UnixStream>> connect(Address address, Duration timeout = Duration::zero());
-  /// Two ends that are connected with each other.
+  /// Two streams that are connected with each other.
   static Result<std::pair<UnixStream, UnixStream>> pair();
 
   [[nodiscard]] const Address& peer_address() const noexcept;
   [[nodiscard]] Result<Address> local_address() const;
 
-  /// Sends copies of open descriptors with at least one byte, after the writes that were asked for before; the
-  /// caller's stay open. Errors: EINVAL without a byte or beyond kMaxPassedDescriptors; EBADF; ETOOMANYREFS.
+  /// Sends copies of open descriptors with at least one byte, after all earlier writes; the caller's descriptors stay
+  /// open. Errors: EINVAL without a byte or beyond kMaxPassedDescriptors; EBADF; ETOOMANYREFS.
   [[nodiscard]] Task<Result<>> send_descriptors(std::span<const int> descriptors, Bytes bytes) const;
   [[nodiscard]] Task<Result<>> send_descriptor(int descriptor, Bytes bytes = Bytes("\n")) const;
   /// Bytes as `read` would give them, and the descriptors that came with them, possibly none. Errors: those of read;
-  /// EMSGSIZE when more than `most` came, or the process had no room for them: all of them are closed, and the bytes
-  /// stay in the stream.
+  /// EMSGSIZE when more than `most` descriptors came, or the process had no room for them: all of them are closed,
+  /// and the bytes stay in the stream.
   [[nodiscard]] Task<Result<ReceivedDescriptors>> recv_descriptors(
       MutableBytes into, std::size_t most = kMaxPassedDescriptors) const;
-  /// One byte and its one descriptor. kBadInput when the byte came without one.
+  /// One byte and its one descriptor. kBadInput when the byte came without a descriptor.
   [[nodiscard]] Task<Result<Descriptor>> recv_descriptor() const;
 
  private:
@@ -81,20 +81,20 @@ class HORUS_API UnixStream : public ByteStream {
 /// Settings of a Unix listener.
 struct UnixListenOptions {
   UnixListenOptions() {}
-  int backlog = 4096;             ///< connections that the kernel keeps for us; net.core.somaxconn bounds it
-  std::size_t accept_queue = 64;  ///< accepted ahead of accept(); at least 1
+  int backlog = 4096;             ///< connections that the kernel queues; net.core.somaxconn limits it
+  std::size_t accept_queue = 64;  ///< connections accepted before accept() is called; at least 1
 };
 
-/// A listening Unix stream socket; see TcpListener for how it accepts.
+/// A listening Unix stream socket; TcpListener describes how it accepts.
 ///
-/// Semantics: a path must not exist yet, and stays when the listener is closed; `replace` first removes a socket file
-/// that nobody listens behind any more. Abstract names vanish by themselves.
+/// Semantics: the path must not exist yet, and stays when the listener is closed; `replace` first removes a socket
+/// file that no listener uses any more. Abstract names disappear by themselves.
 /// Errors of listen: EADDRINUSE (the file or name exists), EACCES, ENOENT (no such directory), ENAMETOOLONG.
 /// Thread safety: one thread.
 /// Example: `auto listener = horus::io::UnixListener::listen("/run/rover.sock").or_throw();`
 class HORUS_API UnixListener {
  public:
-  /// Owns nothing: accept fails with EBADF.
+  /// A listener without a socket: accept fails with EBADF.
   UnixListener() noexcept = default;
   UnixListener(UnixListener&& other) noexcept = default;
   UnixListener& operator=(UnixListener&& other) noexcept;
@@ -102,7 +102,7 @@ class HORUS_API UnixListener {
 
   static Result<UnixListener> listen(std::string_view name, const UnixListenOptions& options = {});
   static Result<UnixListener> listen(const Address& address, const UnixListenOptions& options = {});
-  /// The same after removing what an earlier program left: the file goes only when it is a socket that refuses
+  /// The same, but first removes the file of an earlier program, provided that it is a socket that refuses
   /// connections.
   static Task<Result<UnixListener>> replace(std::string name, UnixListenOptions options = {});
 
@@ -113,7 +113,7 @@ class HORUS_API UnixListener {
   [[nodiscard]] const Address& local_address() const noexcept { return local_; }
   [[nodiscard]] bool is_open() const noexcept { return acceptor_ != nullptr; }
   explicit operator bool() const noexcept { return is_open(); }
-  /// -1 when it owns none.
+  /// The descriptor; -1 when there is none.
   [[nodiscard]] int fd() const noexcept { return acceptor_ ? acceptor_->fd() : -1; }
   [[nodiscard]] Task<Result<>> close();
   /// Closes in the background.
