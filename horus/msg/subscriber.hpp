@@ -43,8 +43,9 @@ struct RecvAwaiter : msg::Inbox::Waiting {
       return taken;
     }
     if (failure == EPIPE)
-      return Error(failure, "recv",
-                   inbox_.topic() + " (its Subscriber was reset, replaced or destroyed while this task waited)");
+      return Error(
+          failure, "recv",
+          inbox_.topic() + " (its Subscriber was reset, replaced or destroyed while this task waited)");
     if (failure != 0)
       return Error(failure, "recv", inbox_.topic() + " (too many samples are held; copy what you keep)");
     return Error(ECANCELED, "recv", inbox_.topic());

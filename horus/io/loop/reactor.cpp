@@ -419,7 +419,8 @@ void Reactor::end_what_waits(std::int64_t limit) noexcept {
     });
     return asked;
   };
-  for (int turns = 0; (asks_somebody() || !ready_.empty()) && turns < kJoiningTurns && now_ns() < limit; ++turns)
+  for (int turns = 0; (asks_somebody() || !ready_.empty()) && turns < kJoiningTurns && now_ns() < limit;
+       ++turns)
     resume_ready();
 }
 
@@ -468,10 +469,11 @@ void Reactor::drain() noexcept {
   while ((leaked || backend_leaked_) && timers_.pop_due(kNever) != nullptr) {
   }
   if (timers_.size() > 0) {
-    log_error(fmt::format("reactor: it ends while {} timers are set, and nobody could be asked to stop waiting for "
-                          "them; let whoever waits end before the reactor (co_await scope.join(), co_await "
-                          "stream.close()):\n{}",
-                          timers_.size(), dump_tasks()));
+    log_error(
+        fmt::format("reactor: it ends while {} timers are set, and nobody could be asked to stop waiting for "
+                    "them; let whoever waits end before the reactor (co_await scope.join(), co_await "
+                    "stream.close()):\n{}",
+                    timers_.size(), dump_tasks()));
   }
   // Work on other threads touches its way home a last time after it has come back; a call that hangs keeps it.
   const std::int64_t patience = monotonic_ns() + std::max<std::int64_t>(limit - now_ns(), 0);

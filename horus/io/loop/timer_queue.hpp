@@ -66,7 +66,10 @@ class HORUS_API TimerQueue {
   explicit TimerQueue(int64_t now_ns) noexcept : tick_(tick_of(now_ns)) {}
   TimerQueue(const TimerQueue&) = delete;
   TimerQueue& operator=(const TimerQueue&) = delete;
-  ~TimerQueue() { HORUS_ASSERT(size_ == 0, "a reactor ended before those who wait for its timers (its last log line names them)"); }
+  ~TimerQueue() {
+    HORUS_ASSERT(size_ == 0,
+                 "a reactor ended before those who wait for its timers (its last log line names them)");
+  }
 
   /// Links `entry`, which must not be pending. A deadline in the past is due at once, in its order.
   void insert(TimerEntry& entry, int64_t deadline_ns) noexcept;

@@ -59,7 +59,8 @@ void Inbox::close() noexcept {
   while (auto* first = waiters_.pop_front()) {
     static_cast<Waiting*>(first)->failure = EPIPE;
     // The frames of a reactor that has ended never go on.
-    if (io::Reactor::current() != nullptr && (owner_.reactor == nullptr || owner_.here())) first->make_ready();
+    if (io::Reactor::current() != nullptr && (owner_.reactor == nullptr || owner_.here()))
+      first->make_ready();
   }
   while (!links_.empty()) drop_link(links_.size() - 1);
 }

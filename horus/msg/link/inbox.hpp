@@ -210,7 +210,7 @@ class HORUS_API Inbox final : public io::Lookout, public std::enable_shared_from
   const Owner owner_;
   const std::shared_ptr<Bell> bell_;
   horus::detail::WaiterQueue waiters_;
-  std::size_t waiting_ = 0;      // of them, and of those that have what they waited for and have not gone on yet
+  std::size_t waiting_ = 0;  // of them, and of those that have what they waited for and have not gone on yet
   std::shared_ptr<Inbox> kept_;  // itself, for them: closed
   std::uint32_t discards_ = 0;
   bool held_ = false;
