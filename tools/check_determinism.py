@@ -33,7 +33,7 @@ ALLOWED = {
     "horus/sched/node/crash_guard.cpp": "a crash of the process",
     "horus/sched/run/executor.cpp": "how long another thread waits for an answer",
     "horus/sched/run/monitor_log.cpp": "the safety monitor's thread, which no simulator has",
-    "horus/sched/node/node_record.cpp": "since when a hook runs, for the safety monitor's thread",
+    "horus/sched/node/node_watchdog.cpp": "since when a hook runs, for the safety monitor's thread",
     "horus/sched/run/questions.cpp": "how long another thread waits for an answer",
     "horus/sched/run/safety_monitor.cpp": "its thread, which no simulator has",
     "horus/sim/world/world.cpp": "how long a run took in reality",

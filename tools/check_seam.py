@@ -66,7 +66,7 @@ ALLOWED = {
     "horus/sched/run/memory_lock.cpp": "locks pages of the process",
     "horus/sched/run/monitor_log.cpp": "threads, which no simulator has",
     "horus/sched/run/safety_monitor.cpp": "threads, which no simulator has",
-    "horus/sched/run/scheduler.cpp": "settings of threads, which no simulator has",
+    "horus/sched/run/scheduler_run.cpp": "settings of threads, which no simulator has",
     "horus/sched/run/service_notifier.cpp": "the service manager's socket",
     "horus/sched/data/timeline.cpp": "a file at the end of a run",
     "horus/sim/campaign/campaign.cpp": "runs worlds in processes of their own",
