@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Hub: the named endpoint through which a program's topics meet those of other programs. Any thread may make and ask it;
-// the ports that it makes belong to the thread that makes them.
+// Hub: the named endpoint through which a program's topics meet those of other programs. Any thread may make and use
+// a hub; its ports belong to the thread that makes them.
 #pragma once
 
 #include <memory>
@@ -25,12 +25,12 @@ class Document;
 
 namespace horus {
 
-/// A named place where publishers and subscribers of the same topic find each other. A copy is the same hub; it lives as
-/// long as a copy or a port of it does.
+/// A named place where publishers and subscribers of the same topic find each other. A copy refers to the same hub,
+/// which lives as long as any copy or port of it.
 ///
-/// Semantics: `Hub("rover")` joins the ports that are made through it, in this process.
-/// Errors: making a port throws Error: kTypeMismatch when the topic carries another type (both layouts are named), EINVAL
-/// for options out of range.
+/// Semantics: `Hub("rover")` joins the ports that this process makes through it.
+/// Errors: making a port throws Error: kTypeMismatch when the topic carries another type (the message names both
+/// layouts), EINVAL for options out of range.
 /// Thread safety: any thread.
 /// Example:
 /// ```
@@ -42,30 +42,32 @@ class HORUS_API Hub {
  public:
   explicit Hub(std::string name = "local") : core_(std::make_shared<msg::HubCore>(std::move(name))) {}
   explicit Hub(std::shared_ptr<msg::HubCore> core) noexcept : core_(std::move(core)) {}
-  /// A hub that shares its topics over TCP with the hubs that it has a connection with: the one that names the same
-  /// address, whichever starts first, and those of `options.peers`. It works on the reactor of this thread, or of the first
-  /// that opens a port; ports may be made on any. Nothing is passed on from one hub to a third one.
-  /// Semantics: each subscriber has its queue here and its account at the publisher (PublisherMetrics::in_flight); a lost
-  /// connection is made again, and what was under way counts as dropped.
+  /// A hub that shares its topics over TCP with every hub that it is connected to. These are the hub that names the
+  /// same address, whichever of the two starts first, and those of `options.peers`. It works on the reactor of this
+  /// thread, or of the first thread that opens a port; any thread may make ports. A hub never forwards messages from
+  /// one hub to a third one.
+  /// Semantics: each subscriber has its queue here and is accounted for at the publisher
+  /// (PublisherMetrics::in_flight). A lost connection is made again, and messages that were under way count as
+  /// dropped.
   /// Errors: EINVAL for options out of range or no address; EPERM for an address that other machines reach, unless
   /// `options.insecure`; those of TcpListener::listen when it must listen.
   /// Example: `auto hub = horus::Hub::tcp("127.0.0.1:8080", "rover").or_throw();`
   static Result<Hub> tcp(std::string address, std::string name, const TcpHubOptions& options = {});
 
-  /// A hub that meets those of the same name in this user's other processes on this machine, through shared memory: what
-  /// is published is read where it was written. It works on the
-  /// reactor of this thread; without one, on that of the first port.
-  /// Errors: EPERM when the hubs' directory belongs to somebody else; ENAMETOOLONG, EMFILE.
+  /// A hub that meets the hubs of the same name in this user's other processes on this machine, through shared
+  /// memory: subscribers read a message where its publisher wrote it. It works on the reactor of this thread; without
+  /// one, on that of the first port.
+  /// Errors: EPERM when the hubs' directory belongs to another user; ENAMETOOLONG, EMFILE.
   static Result<Hub> shm(std::string name, const ShmOptions& options = {});
-  /// The hub of that name of this process and of all others, as shm() makes it: the same one each time.
+  /// The hub of that name that this process and all others share, as shm() makes it. Every call gives the same hub.
   static Result<Hub> global_hub(std::string name, const ShmOptions& options = {});
-  /// The hub that section `[hub.NAME]` of a configuration file describes; docs/hub.toml has every key. The file, .toml or
-  /// .yaml, is read here and now, so this belongs to a program's start.
-  /// Errors: kBadConfiguration for unknown keys, wrong types and values out of range, with file, line and key; those of
-  /// open(2); those of shm() and tcp().
+  /// The hub that section `[hub.NAME]` of a configuration file describes; docs/hub.toml has every key. This call
+  /// reads the file (.toml or .yaml) and blocks meanwhile, so use it at a program's start.
+  /// Errors: kBadConfiguration for unknown keys, wrong types and values out of range, with file, line and key; those
+  /// of open(2); those of shm() and tcp().
   /// Example: `auto hub = horus::Hub::from_config("rover.toml", "sensor_hub").or_throw();`
   static Result<Hub> from_config(const std::string& path, std::string name);
-  /// The same, from a file that has been read.
+  /// The same, from a document that is already in memory.
   static Result<Hub> from_config(const config::Document& document, std::string name);
 
   template <Message T>
@@ -88,7 +90,8 @@ class HORUS_API Hub {
   }
 
   [[nodiscard]] const std::string& name() const noexcept { return core_->name(); }
-  /// Where others reach it ("127.0.0.1:43210", with the port that the kernel chose); empty without a transport.
+  /// The address where others reach it ("127.0.0.1:43210", with the port that the kernel chose); empty without a
+  /// transport.
   [[nodiscard]] std::string address() const;
   [[nodiscard]] HubMetrics metrics() const { return core_->metrics(); }
   [[nodiscard]] ConnectionState connection_state() const { return core_->connection_state(); }

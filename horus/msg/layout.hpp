@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the two ends of a link must agree on: a message's name, size and fields, and a hash of all of them.
+// The contract between the two ends of a link: a message's name, size and fields, and a hash of all of them.
 // Plain values; any thread.
 #pragma once
 
@@ -28,14 +28,14 @@ struct Field {
 
 /// The shape of a message type. A message is a head of fixed size and, for some types, a tail of equal elements.
 struct HORUS_API Layout {
-  std::string name;  ///< "horus::messages::Imu"; namespaces without a name are left out
-  /// "u64 stamp_ns @0, f64[9] covariance @8", and ", then f32s" for a tail. Of a struct that was not described only the
-  /// types of its values, "u64, f64[9]"; empty when not even these can be seen.
+  std::string name;  ///< "horus::messages::Imu"; anonymous namespaces are left out
+  /// "u64 stamp_ns @0, f64[9] covariance @8", and ", then f32s" for a tail. For a struct without HORUS_MESSAGE it has
+  /// only the types of the values, "u64, f64[9]"; empty when not even these are known.
   std::string fields;
   std::uint32_t head_bytes = 0;     ///< 0: only a tail
-  std::uint32_t alignment = 1;      ///< of head and tail, bytes
-  std::uint32_t element_bytes = 0;  ///< of a tail's element; 0: no tail
-  std::uint32_t tail_offset = 0;    ///< where a tail begins, bytes
+  std::uint32_t alignment = 1;      ///< of head and tail, in bytes
+  std::uint32_t element_bytes = 0;  ///< of one element of the tail; 0: no tail
+  std::uint32_t tail_offset = 0;    ///< where the tail begins, in bytes
   std::uint64_t hash = 0;           ///< over all of the above
 
   /// Fills `hash` from the rest.
@@ -105,11 +105,12 @@ std::string fields_of() {
 
 }  // namespace detail
 
-/// How a type travels. `Head` is its fixed part (void: none), `Element` what its tail is made of (void: no tail).
+/// How a type travels. `Head` is its fixed part (void: none), `Element` the type of its tail's elements (void: no
+/// tail).
 ///
 /// Any trivially copyable struct without pointers travels as it is. A struct that names a `Tail` type travels with a
-/// tail of those: `struct Scan { …; using Tail = float; };`. std::string and std::vector of trivially copyable
-/// elements are all tail.
+/// tail of such elements: `struct Scan { …; using Tail = float; };`. A std::string, or a std::vector of trivially
+/// copyable elements, is sent as a tail alone.
 template <class T>
 struct MessageShape {
   using Head = T;
@@ -145,12 +146,12 @@ inline constexpr std::size_t kAlignment<void> = 1;
 
 }  // namespace detail
 
-/// A type that can be published: see MessageShape. One that cannot is an error that says what to use, never just false.
+/// A type that can be published: see MessageShape. For any other type the compiler's error says what to use instead.
 template <class T>
 concept Message =
     detail::travels<typename MessageShape<T>::Head>() && detail::travels<typename MessageShape<T>::Element>();
 
-/// The layout of a message type; made once.
+/// The layout of a message type; computed once.
 template <Message T>
 const Layout& layout_of() {
   using Head = typename MessageShape<T>::Head;
@@ -206,8 +207,9 @@ const Layout& layout_of() {
 #define HORUS_DETAIL_CHECKS_AGAIN() HORUS_DETAIL_CHECKS
 #define HORUS_DETAIL_FIELDS_AGAIN() HORUS_DETAIL_FIELDS
 
-/// Describes a message's fields, so that a mismatch names them and tools can read it; beside the struct, in its
-/// namespace: `HORUS_MESSAGE(WheelSpeeds, stamp_ns, left, right)`. At most 20 fields; a nested struct counts as one.
+/// Describes a message's fields, so that a type mismatch names them and tools can read the message. Write it next to
+/// the struct, in its namespace: `HORUS_MESSAGE(WheelSpeeds, stamp_ns, left, right)`. At most 20 fields; a nested
+/// struct counts as one.
 #define HORUS_MESSAGE(type, ...)                                          \
   HORUS_DETAIL_EXPAND(HORUS_DETAIL_CHECKS(type, __VA_ARGS__))             \
   template <int = 0>                                                      \

@@ -12,11 +12,11 @@
 
 namespace horus {
 
-/// One end of a point-to-point connection: `send` and `loan` go to the link of the same name on the hub named as peer,
-/// `recv` comes from there. Neither meets publishers and subscribers of that name.
+/// One end of a point-to-point connection. `send` and `loan` go to the link of the same name on the hub `peer`, and
+/// `recv` receives from it. Publishers and subscribers of that name are separate.
 ///
-/// Semantics and errors: those of Publisher and Subscriber. What is sent before the peer has its end goes nowhere; wait
-/// for `connected()`.
+/// Semantics and errors: those of Publisher and Subscriber. Messages sent before the peer has made its end go
+/// nowhere; wait for `connected()`.
 /// Thread safety: the thread that made it.
 /// Example: `auto link = hub.create_link<horus::messages::Imu>("sensor_data", "remote_hub");`
 template <Message T>
@@ -30,7 +30,7 @@ class Link : public Publisher<T> {
   [[nodiscard]] const Sample<T>* latest() { return in_.latest(); }
   [[nodiscard]] bool has_msg() { return in_.has_msg(); }
   [[nodiscard]] std::uint64_t missed() const noexcept { return in_.missed(); }
-  /// True while the peer's end is there, both ways: an answer to what is sent now will arrive.
+  /// True while the peer's end is connected in both directions, so that an answer to a message sent now will arrive.
   [[nodiscard]] bool connected() const { return this->subscribers() > 0 && in_.publishers() > 0; }
   [[nodiscard]] const Subscriber<T>& incoming() const noexcept { return in_; }
   void reset() noexcept {

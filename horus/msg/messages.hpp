@@ -2,9 +2,9 @@
 // Ready messages for robots, with the field names of ROS' sensor_msgs, geometry_msgs and nav_msgs. Plain values without
 // padding, the same bytes from every compiler; any thread.
 //
-// Units are SI: metres, seconds, radians, kilograms, volts, amperes, degrees Celsius. Bodies have x forward, y left, z up
-// (ROS REP 103); frames are named by `Header::frame_id` (REP 105). What varies in length is the message's tail:
-// `publisher.loan(n)`, or `publisher.send(head, tail)`.
+// Units are SI: metres, seconds, radians, kilograms, volts, amperes, degrees Celsius. Bodies have x forward, y left,
+// z up (ROS REP 103); frames are named by `Header::frame_id` (REP 105). The part of a message whose length varies is
+// its tail: `publisher.loan(n)`, or `publisher.send(head, tail)`.
 #pragma once
 
 #include <algorithm>
@@ -19,7 +19,7 @@
 
 namespace horus::messages {
 
-/// Short text inside a message: its bytes, then zeroes; all of them used is allowed.
+/// Short text inside a message: its bytes, then zeroes. The text may fill the whole array.
 template <std::size_t N>
 using Text = std::array<char, N>;
 
@@ -28,7 +28,7 @@ template <std::size_t N>
   const auto end = std::find(field.begin(), field.end(), '\0');
   return {field.data(), static_cast<std::size_t>(end - field.begin())};
 }
-/// False when it did not fit and was cut.
+/// False when the text was too long and was cut.
 template <std::size_t N>
 constexpr bool set_text(Text<N>& field, std::string_view value) noexcept {
   field.fill('\0');
@@ -38,8 +38,8 @@ constexpr bool set_text(Text<N>& field, std::string_view value) noexcept {
 
 /// When and in which frame something was measured.
 struct Header {
-  std::int64_t stamp_ns =
-      0;  ///< nanoseconds; of horus::now_ns(), or of the clock that several machines agreed upon
+  /// Nanoseconds of horus::now_ns(), or of a clock that several machines share.
+  std::int64_t stamp_ns = 0;
   Text<32> frame_id{};  ///< "base_link"
 
   [[nodiscard]] constexpr std::string_view frame() const noexcept { return text(frame_id); }
@@ -54,13 +54,13 @@ struct Point {
 };
 HORUS_MESSAGE(Point, x, y, z);
 
-/// A direction with a length; its unit is the field's that holds it.
+/// A direction with a length; the field that holds it gives the unit.
 struct Vector3 {
   double x = 0, y = 0, z = 0;
 };
 HORUS_MESSAGE(Vector3, x, y, z);
 
-/// A rotation; of length 1. The default does not turn.
+/// A rotation, of length 1. The default is no rotation.
 struct Quaternion {
   double x = 0, y = 0, z = 0, w = 1;
 };
@@ -94,7 +94,7 @@ struct TwistWithCovariance {
 };
 HORUS_MESSAGE(TwistWithCovariance, twist, covariance);
 
-/// Where a robot believes to be, and how it moves.
+/// A robot's estimate of where it is and how it moves.
 struct Odometry {
   Header header;              ///< frame of `pose`, "odom"
   Text<32> child_frame_id{};  ///< the robot, and frame of `twist`: "base_link"
@@ -103,8 +103,8 @@ struct Odometry {
 };
 HORUS_MESSAGE(Odometry, header, child_frame_id, pose, twist);
 
-/// An inertial measurement unit. Covariances are row-major 3 × 3 about x, y, z; all zero: unknown. A first element of -1
-/// says that the device does not measure that quantity.
+/// An inertial measurement unit. Covariances are row-major 3 × 3 about x, y, z; all zero: unknown. A first element of
+/// -1 means that the device does not measure that quantity.
 struct Imu {
   Header header;
   Quaternion orientation;
@@ -126,7 +126,7 @@ struct Joint {
 };
 HORUS_MESSAGE(Joint, name, position, velocity, effort);
 
-/// The joints of a robot, one element of the tail each.
+/// The joints of a robot; each element of the tail is one joint.
 struct JointState {
   Header header;
   using Tail = Joint;
@@ -134,7 +134,7 @@ struct JointState {
 HORUS_MESSAGE(JointState, header);
 
 /// One turn of a planar range finder. The tail has `beams` ranges and then, from devices that measure them, as many
-/// intensities, so that either is one array: `scan->ranges(scan.tail())`.
+/// intensities, so that each of the two is one array: `scan->ranges(scan.tail())`.
 struct LaserScan {
   Header header;              ///< `stamp_ns` is that of the first beam; angles turn about z of the frame
   float angle_min = 0;        ///< rad, of the first beam; 0 is along x
@@ -142,8 +142,8 @@ struct LaserScan {
   float angle_increment = 0;  ///< rad, between two beams
   float time_increment = 0;   ///< s, between two beams
   float scan_time = 0;        ///< s, between two scans
-  float range_min = 0;        ///< m; nearer values are to be discarded
-  float range_max = 0;        ///< m; farther ones too
+  float range_min = 0;        ///< m; discard values below it
+  float range_max = 0;        ///< m; discard values above it
   std::uint32_t beams = 0;
   using Tail = float;
 
@@ -151,7 +151,7 @@ struct LaserScan {
   [[nodiscard]] std::span<const float> ranges(std::span<const float> tail) const noexcept {
     return tail.first(std::min<std::size_t>(beams, tail.size()));
   }
-  /// In the device's own unit; empty when it measures none.
+  /// In the device's own unit; empty when the device measures none.
   [[nodiscard]] std::span<const float> intensities(std::span<const float> tail) const noexcept {
     const auto rest = tail.subspan(ranges(tail).size());
     return rest.first(std::min<std::size_t>(beams, rest.size()));
@@ -188,8 +188,8 @@ struct BatteryState {
   PowerSupplyHealth power_supply_health = PowerSupplyHealth::unknown;
   PowerSupplyTechnology power_supply_technology = PowerSupplyTechnology::unknown;
   bool present = false;
-  std::uint32_t cell_voltage_count = 0;      ///< of `cell_voltage` that are filled in
-  std::uint32_t cell_temperature_count = 0;  ///< of `cell_temperature`
+  std::uint32_t cell_voltage_count = 0;      ///< entries of `cell_voltage` that are filled in
+  std::uint32_t cell_temperature_count = 0;  ///< entries of `cell_temperature` that are filled in
   std::array<float, 32> cell_voltage{};      ///< V
   std::array<float, 32> cell_temperature{};  ///< °C
   Text<32> location{};                       ///< "slot 1"
@@ -202,7 +202,7 @@ HORUS_MESSAGE(BatteryState, header, voltage, temperature, current, charge, capac
 
 enum class NavSatFixStatus : std::int16_t { no_fix = -1, fix = 0, sbas_fix = 1, gbas_fix = 2 };
 
-/// How a satellite fix came about.
+/// How a satellite fix was obtained.
 struct NavSatStatus {
   static constexpr std::uint16_t kGps = 1, kGlonass = 2, kCompass = 4, kGalileo = 8;
 
@@ -233,7 +233,7 @@ struct Image {
   std::uint32_t width = 0;   ///< pixels of a row
   Text<16> encoding{};       ///< "rgb8", "bgr8", "mono8", "16UC1", … as in sensor_msgs/image_encodings.h
   std::uint32_t step = 0;    ///< bytes from one row to the next
-  std::uint32_t is_bigendian = 0;  ///< 1: of pixels with several bytes the most significant is first
+  std::uint32_t is_bigendian = 0;  ///< 1: in pixels of several bytes, the most significant byte comes first
   using Tail = std::uint8_t;
 
   /// Row `y` of the tail; empty when the tail is shorter than the head says.
@@ -256,7 +256,7 @@ HORUS_MESSAGE(CloudPoint, x, y, z, intensity);
 /// Points in space, the tail; row by row when they come from a device with rows.
 struct PointCloud {
   Header header;
-  std::uint32_t height = 1;                       ///< rows; 1: without order
+  std::uint32_t height = 1;                       ///< rows; 1: unordered points
   std::uint32_t width = 0;                        ///< points of a row
   std::uint32_t point_step = sizeof(CloudPoint);  ///< bytes from one point to the next
   std::uint32_t is_dense = 0;                     ///< 1: no point is NaN

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What may be chosen about publishers and subscribers, and the bounds of everything. Plain values; any thread.
+// Options of publishers and subscribers, and the limits of both. Plain values; any thread.
 #pragma once
 
 #include <horus/base/compiler.hpp>
@@ -12,11 +12,11 @@
 
 namespace horus {
 
-/// What becomes of a message for which a subscriber's queue has no room. Each loss is counted on both ends.
+/// What happens to a message when a subscriber's queue is full. Each loss is counted on both ends.
 enum class Overflow : std::uint8_t {
-  drop_oldest,  ///< the oldest queued message gives way
+  drop_oldest,  ///< the oldest queued message is dropped
   latest,       ///< a queue of one: only the newest message counts
-  drop_newest,  ///< the new message is not queued, and `send` tells
+  drop_newest,  ///< the new message is not queued, and `send` returns false
 };
 
 /// Settings of a subscriber. `SubscribeOptions().with_depth(4).with_overflow(Overflow::drop_newest)`
@@ -24,18 +24,20 @@ struct SubscribeOptions {
   SubscribeOptions() {}
   static constexpr std::uint32_t kMaxDepth = 65536;
 
-  std::uint32_t depth =
-      16;  ///< messages queued for each publisher; 1 to kMaxDepth, and 1 with Overflow::latest
+  /// Messages queued for each publisher; 1 to kMaxDepth, and 1 with Overflow::latest.
+  std::uint32_t depth = 16;
   Overflow overflow = Overflow::drop_oldest;
-  std::uint32_t max_held = 8;  ///< samples of one publisher that may be held at a time; 1 to kMaxDepth
-  /// What is queued, and what `latest()` remembers, outlasts an emergency stop and its publisher: maps, parameters. By
-  /// default a node's subscriptions are empty when an emergency stop is reset, and `latest()` is while the publisher is
-  /// muted, and after it has gone.
+  /// How many samples of one publisher may be held at a time; 1 to kMaxDepth.
+  std::uint32_t max_held = 8;
+  /// Queued messages, and the one that `latest()` remembers, survive an emergency stop and the end of their
+  /// publisher: for maps and parameters. By default resetting an emergency stop empties a node's subscriptions, and
+  /// `latest()` is empty while the publisher is muted and after it has gone.
   bool keep_in_emergency = false;
-  /// `latest()` gives nothing while its newest message is older than this: its publisher has died, is frozen or is silent.
-  /// The next message brings it back. Above 0; without a value (the default) messages never go stale by age. The age is
-  /// Sample::age(): of a message from another machine the time since it arrived. Nothing else looks at it: `recv()`,
-  /// `try_recv()` and `has_msg()` give every message of the queue, however old, and Sample::age() tells.
+  /// `latest()` is empty while its newest message is older than this, because its publisher has died, is frozen or is
+  /// silent. The next message brings it back. Above 0; without a value (the default) messages never become stale. The
+  /// age is Sample::age(); for a message from another machine it is the time since it arrived. Only `latest()` uses
+  /// this limit: `recv()`, `try_recv()` and `has_msg()` give every queued message whatever its age, which
+  /// Sample::age() tells.
   std::optional<Duration> stale_after;
 
   [[nodiscard]] SubscribeOptions with_depth(std::uint32_t messages) const {
@@ -74,11 +76,12 @@ struct AdvertiseOptions {
   static constexpr std::uint32_t kMaxLoans = 1024;
   static constexpr std::uint32_t kMaxSlots = kMaxQueued + kMaxLoans + 1;
 
-  std::size_t max_bytes =
-      0;  ///< of one message, head and tail; 0: its size, or 1 MiB when it has a tail; ≤ 64 MiB
-  std::uint32_t max_queued =
-      1024;                     ///< messages that all subscribers together may queue and hold; 2 to 1 << 20
-  std::uint32_t max_loans = 4;  ///< loans at a time; 1 to 1024
+  /// The limit for one message, head and tail, in bytes; 0: its size, or 1 MiB when it has a tail; ≤ 64 MiB.
+  std::size_t max_bytes = 0;
+  /// How many messages all subscribers together may queue and hold; 2 to 1 << 20.
+  std::uint32_t max_queued = 1024;
+  /// How many loans may be out at a time; 1 to 1024.
+  std::uint32_t max_loans = 4;
 
   [[nodiscard]] AdvertiseOptions with_max_bytes(std::size_t bytes) const {
     AdvertiseOptions other = *this;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Publisher<T>: sends messages of one type to whoever subscribes to its topic. Made by a node or a hub.
+// Publisher<T>: sends messages of one type to all subscribers of its topic. Made by a node or a hub.
 #pragma once
 
 #include <algorithm>
@@ -25,12 +25,14 @@ namespace horus {
 
 /// Sends messages of type T.
 ///
-/// Semantics: `send` copies the message once, whatever the number of subscribers, and never waits; `loan` and `publish`
-/// copy nothing. What a subscriber has no room for is dropped by that subscriber's policy, counted on both ends. Messages
-/// of one publisher reach a subscriber in order. Without subscribers a message goes nowhere, which is no failure.
+/// Semantics: `send` copies the message once, whatever the number of subscribers, and never waits; `loan` and
+/// `publish` copy nothing. When a subscriber has no room, its own overflow policy decides which message is dropped;
+/// both ends count it. Messages of one publisher reach a subscriber in order. Sending without subscribers is no
+/// failure; the message goes nowhere.
 /// Errors: EMSGSIZE is thrown for a message larger than AdvertiseOptions::max_bytes.
-/// Thread safety: the thread that made it, but for `send`, which any thread may call: from another one it goes through
-/// the mailbox of the publisher's reactor. A publisher made on a thread without a reactor belongs to that thread.
+/// Thread safety: the thread that made it, except that any thread may call `send`: from another thread the message
+/// goes through the mailbox of the publisher's reactor. A publisher made on a thread without a reactor belongs to
+/// that thread.
 /// Example:
 /// ```
 /// auto imu = node.advertise<horus::messages::Imu>("imu");
@@ -45,7 +47,8 @@ class Publisher {
   explicit Publisher(std::shared_ptr<msg::Port> port) noexcept : port_(std::move(port)) {}
 
   /// Sends a copy. False when it was not queued everywhere: a subscriber with Overflow::drop_newest had no room, the
-  /// machine had no memory for it (a line in the log names the limit), or, from another thread, the mailbox was full.
+  /// machine had no memory for the message (a line in the log names the limit), or, from another thread, the mailbox
+  /// was full.
   bool send(const T& message)
     requires(detail::kHasHead<T> && !detail::kHasTail<T>)
   {
@@ -68,8 +71,8 @@ class Publisher {
     return outbox().send(nullptr, text.data(), text.size());
   }
 
-  /// Memory to write a message into, with `elements` in its tail. Errors: ENOBUFS when `max_loans` are out; EMSGSIZE; ENOSPC
-  /// and ENOMEM, with the name of the limit, when the machine has no memory for it.
+  /// Memory for a message with `elements` in its tail, to be written in place. Errors: ENOBUFS when `max_loans` loans
+  /// are out; EMSGSIZE; ENOSPC and ENOMEM, with the name of the limit, when the machine has no memory for it.
   Result<Loan<T>> loan(std::size_t elements = 0) {
     msg::Outbox& box = outbox();
     if (elements > box.max_tail_bytes() / sizeof(Element))
@@ -79,7 +82,7 @@ class Publisher {
     if (slot == msg::SlotPool::kNone) return box.why_no_loan();
     return Loan<T>(box, slot, elements);
   }
-  /// Sends what was written. False as for send().
+  /// Sends the message written into a loan. False as for send().
   bool publish(Loan<T> loan) {
     msg::Outbox& box = outbox();
     const msg::Outbox* from = std::exchange(loan.outbox_, nullptr);
@@ -90,7 +93,7 @@ class Publisher {
 
   /// Waits until every subscriber has room, then sends: nothing is lost. Errors: ETIMEDOUT after `timeout` (0: no
   /// limit), nothing was sent; ECANCELED; ENOSPC and ENOMEM when the machine has no memory for it; EAGAIN on another
-  /// thread, when this publisher's takes no more.
+  /// thread, when the publisher's thread accepts no more.
   Task<Result<>> send_wait(T message, Duration timeout = Duration::zero())
     requires(!detail::kHasHead<T> || !detail::kHasTail<T>)
   {
@@ -120,7 +123,7 @@ class Publisher {
 
   /// True when every subscriber has room for one more message: the next send loses nothing.
   [[nodiscard]] bool has_room() { return outbox().has_room(); }
-  /// Waits for that. Errors: ECANCELED.
+  /// Waits until has_room() would be true. Errors: ECANCELED.
   [[nodiscard]] Task<Result<>> room() { return outbox().wait_for_room(); }
 
   [[nodiscard]] const std::string& topic() const noexcept { return outbox().topic(); }
@@ -129,7 +132,7 @@ class Publisher {
   /// Any thread.
   [[nodiscard]] PublisherMetrics metrics() const { return outbox().metrics(); }
   explicit operator bool() const noexcept { return port_ != nullptr; }
-  /// Ends it now: subscribers get what is queued.
+  /// Closes the publisher now; subscribers still get queued messages.
   void reset() noexcept { port_.reset(); }
 
  private:

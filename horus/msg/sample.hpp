@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sample<T> is a received message, Loan<T> one that is being written. Both belong to the thread of their port, and give
-// their slot back, if they have one, when they die.
+// Sample<T> is a received message, Loan<T> a message that is being written. Both belong to the thread of their port.
+// They return their slot, if they have one, when they are destroyed.
 #pragma once
 
 #include <algorithm>
@@ -33,7 +33,7 @@ constexpr std::size_t tail_offset() {
   constexpr std::size_t kElement = kAlignment<typename MessageShape<T>::Element>;
   return (kSize<typename MessageShape<T>::Head> + kElement - 1) / kElement * kElement;
 }
-/// Its size is fixed and small: it travels in the link's entries, and whoever takes it has a copy.
+/// True for a type of small, fixed size: it travels in the link's entries, and each receiver has a copy.
 template <Message T>
 inline constexpr bool kTravelsInline =
     !kHasTail<T> && kSize<typename MessageShape<T>::Head> <= msg::kMostInline;
@@ -53,12 +53,12 @@ using TailElement = std::conditional_t<kHasTail<T>, typename MessageShape<T>::El
 
 }  // namespace detail
 
-/// A received message: a small one (of a fixed size of up to 240 bytes) as a copy of its own, any other in the memory where
-/// its publisher wrote it.
+/// A received message. A small message (of a fixed size of up to 240 bytes) is a copy of its own; any other is read
+/// in the memory where its publisher wrote it.
 ///
-/// Semantics: `*sample` and `sample->` are the message (a std::string_view for text, a std::span for a vector), `tail()`
-/// the elements behind it. A subscriber holds at most `max_held` samples of a publisher that are not copies; copy what you
-/// keep.
+/// Semantics: `*sample` and `sample->` are the message (a std::string_view for text, a std::span for a vector),
+/// `tail()` the elements behind it. A subscriber may hold at most `max_held` samples of a publisher that are not
+/// copies, so copy data that you keep.
 /// Thread safety: the subscriber's thread.
 template <Message T>
 class Sample {
@@ -104,13 +104,13 @@ class Sample {
     return {reinterpret_cast<const Element*>(arrival_.data + detail::tail_offset<T>()),
             arrival_.tail_bytes / sizeof(Element)};
   }
-  /// Its number on its link, from 0: a gap is a loss.
+  /// The message's number on its link, from 0; a gap means a loss.
   [[nodiscard]] std::uint64_t sequence() const noexcept { return arrival_.number; }
-  /// How long ago it was published: to about a turn of its publisher's loop. Of a message from another machine, whose clock
-  /// is another: how long ago it came. Never below 0. The loop's thread.
+  /// The time since the message was published, accurate to about one turn of its publisher's loop. For a message from
+  /// another machine, whose clock differs, the time since it arrived. Never below 0. The loop's thread.
   [[nodiscard]] Duration age() const noexcept { return msg::age_of(arrival_.stamp_ns); }
   explicit operator bool() const noexcept { return arrival_.inlet != nullptr; }
-  /// Gives it back now.
+  /// Returns the slot now.
   void reset() noexcept {
     if (arrival_.inlet != nullptr) std::exchange(arrival_, {}).give_back();
   }
@@ -128,10 +128,11 @@ class Sample {
   msg::Arrival arrival_;
 };
 
-/// A message that is being written, in the memory where its subscribers will read it.
+/// A message that is being written in the memory where its subscribers will read it.
 ///
-/// Semantics: fill `*loan` and `tail()`, then `publisher.publish(std::move(loan))`; one that dies unpublished is given
-/// back. The memory is what the last user of the slot left there, but for the head, which is value-initialised.
+/// Semantics: fill `*loan` and `tail()`, then call `publisher.publish(std::move(loan))`. A loan that is destroyed
+/// unpublished returns its memory. The head is value-initialised; the tail contains whatever the slot's last user
+/// left there.
 /// Thread safety: the publisher's thread.
 template <Message T>
 class Loan {
@@ -171,7 +172,7 @@ class Loan {
   {
     return {reinterpret_cast<Element*>(outbox_->data(slot_) + detail::tail_offset<T>()), elements_};
   }
-  /// Makes the tail shorter: what is known only when it has been written.
+  /// Makes the tail shorter, for a length that is known only after writing.
   void shrink(std::size_t elements) noexcept
     requires detail::kHasTail<T>
   {

@@ -9,15 +9,15 @@
 
 namespace horus {
 
-/// `ShmOptions().with_directory("/run/rover")`
+/// Settings of Hub::shm. `ShmOptions().with_directory("/run/rover")`
 struct ShmOptions {
   ShmOptions() {}
-  /// Where the hubs' sockets are. Empty: $HORUS_RUNTIME_DIR, else $XDG_RUNTIME_DIR/horus, else /tmp/horus-<uid>. It is made
-  /// when it is missing, and must belong to this user alone.
+  /// The directory of the hubs' sockets. Empty: $HORUS_RUNTIME_DIR, else $XDG_RUNTIME_DIR/horus, else
+  /// /tmp/horus-<uid>. It is made when it is missing, and must belong to this user alone.
   std::string directory;
   Duration handshake_limit = std::chrono::seconds(2);
-  /// A process that does not answer for so long (it is stopped, or something keeps its thread busy) keeps nobody waiting
-  /// in send_wait() any more, and its messages are dropped by its own policy until it answers again.
+  /// A process that does not answer for this long (it is stopped, or its thread is busy) no longer delays
+  /// send_wait(). Until it answers again, its messages are dropped by its own overflow policy.
   Duration idle_limit = std::chrono::seconds(15);
   std::size_t max_peers = 256;  ///< processes connected at a time
 

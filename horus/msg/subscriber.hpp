@@ -64,9 +64,9 @@ struct RecvAwaiter : msg::Inbox::Waiting {
 
 /// Receives messages of type T from every publisher of its topic.
 ///
-/// Semantics: each publisher has a queue here, of `depth` messages and with an overflow policy; messages of one publisher
-/// come in order, publishers in turn. Losses are counted: `missed()`. A queue's messages are still delivered after their
-/// publisher has gone.
+/// Semantics: the subscriber has a queue for each publisher, of `depth` messages and with an overflow policy.
+/// Messages of one publisher arrive in order, and publishers take turns. `missed()` counts losses. Queued messages
+/// are still delivered after their publisher has gone.
 /// Thread safety: the thread that made it. Awaiting needs a reactor there; polling does not.
 /// Example:
 /// ```
@@ -92,12 +92,12 @@ class Subscriber {
     if (failure != 0) throw_held(failure);
     return Sample<T>(arrival);
   }
-  /// The newest message, and null before the first. What was queued before it is passed over (and counts as received). It
-  /// stays until a newer one takes its place, its publisher is muted (isolation, emergency stop) or goes, or an emergency
-  /// stop of its own node is reset: SubscribeOptions::keep_in_emergency. And until it is older than
-  /// SubscribeOptions::stale_after, whatever became of its publisher. Then the newest one of the other publishers is given:
-  /// of each, one sample is held for that. Valid until the next call. Throws Error(ENOBUFS) while `max_held` samples of a
-  /// publisher are held elsewhere.
+  /// The newest message; null before the first one. Older queued messages are skipped and count as received. The
+  /// message stays available until a newer one replaces it, until its publisher is muted (isolation, emergency stop)
+  /// or goes, until an emergency stop of its own node is reset (see SubscribeOptions::keep_in_emergency), or until it
+  /// is older than SubscribeOptions::stale_after, whatever happened to its publisher. After that, the newest message
+  /// of the other publishers is given; one sample of each is held for this. The result is valid until the next call.
+  /// Throws Error(ENOBUFS) while `max_held` samples of a publisher are held elsewhere.
   [[nodiscard]] const Sample<T>* latest() {
     msg::Inbox& box = inbox();
     msg::Arrival arrival;
@@ -115,7 +115,7 @@ class Subscriber {
   }
   /// True when try_recv() would give a message.
   [[nodiscard]] bool has_msg() { return inbox().has_message(); }
-  /// Messages that were lost on the way here since the start. The subscriber's thread.
+  /// Messages lost on the way to this subscriber since the start. The subscriber's thread.
   [[nodiscard]] std::uint64_t missed() const noexcept { return inbox().missed(); }
 
   [[nodiscard]] const std::string& topic() const noexcept { return inbox().topic(); }
@@ -124,7 +124,7 @@ class Subscriber {
   /// Publishers that are connected. Any thread.
   [[nodiscard]] std::uint32_t publishers() const { return metrics().publishers; }
   explicit operator bool() const noexcept { return port_ != nullptr; }
-  /// Ends it now. A task that waits in recv() gets what was handed to it before, or EPIPE.
+  /// Closes the subscriber now. A task that waits in recv() gets a message that was handed to it before, or EPIPE.
   void reset() noexcept {
     latest_.clear();
     port_.reset();

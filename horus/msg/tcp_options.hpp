@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What may be chosen about a hub on TCP, and the bounds of everything. Plain values; any thread.
+// Options of a hub on TCP, and its limits. Plain values; any thread.
 #pragma once
 
 #include <cstddef>
@@ -14,9 +14,9 @@
 
 namespace horus {
 
-/// Who waits for whom at a hub's address.
+/// Whether a hub listens at its address or connects to it.
 enum class TcpRole : std::uint8_t {
-  automatic,  ///< listens when the address is free here, and connects to it when it is not
+  automatic,  ///< listens when the address is free on this machine, otherwise connects to it
   listen,     ///< listens, or fails
   connect,    ///< connects
 };
@@ -27,25 +27,32 @@ struct HORUS_API TcpHubOptions {
 
   TcpRole role = TcpRole::automatic;
   std::vector<std::string> peers;  ///< further addresses to connect to, "10.0.0.2:8080"
-  bool insecure = false;           ///< listen where other machines reach it, although nothing is encrypted
+  bool insecure = false;  ///< allow an address that other machines can reach, although nothing is encrypted
 
-  /// Of one message, as its publisher announces it: AdvertiseOptions::max_bytes, 1 MiB unless it says more.
+  /// The limit for one message, in bytes, as its publisher announces it: AdvertiseOptions::max_bytes, by default 1
+  /// MiB.
   std::size_t max_message_bytes = std::size_t{64} << 20;
-  std::size_t max_greeting_bytes = 4096;                  ///< taken from a peer before it has said who it is
-  std::size_t max_outbound_bytes = std::size_t{4} << 20;  ///< that wait to be sent, messages' queues apart
-  /// Memory that messages of one peer may take before they are taken from their queues; all peers together four times
-  /// as much. What comes beyond it is dropped.
+  /// How many bytes a peer may send before it has identified itself.
+  std::size_t max_greeting_bytes = 4096;
+  /// How many bytes may wait to be sent, in addition to the messages' queues.
+  std::size_t max_outbound_bytes = std::size_t{4} << 20;
+  /// How much memory one peer's messages may use between arrival and the take from their queues, in bytes; all peers
+  /// together may use four times as much. Messages beyond the limit are dropped.
   std::size_t max_inbound_bytes = std::size_t{256} << 20;
   std::uint32_t max_connections = 256;
   std::uint32_t max_connections_per_address = 32;
-  std::uint32_t max_ports = 4096;  ///< publishers that a peer may announce, and channels it may open
+  /// How many publishers a peer may announce, and how many channels it may open.
+  std::uint32_t max_ports = 4096;
 
   Duration handshake_limit = std::chrono::seconds(2);
-  Duration idle_limit =
-      std::chrono::seconds(15);  ///< without a byte, either way; heartbeats at a third of it
-  Duration retry_first = std::chrono::milliseconds(100);  ///< before the second attempt to connect; doubles
-  Duration retry_most = std::chrono::seconds(5);          ///< between two attempts, give or take a tenth
-  Duration linger = std::chrono::milliseconds(500);       ///< for what is queued when the hub ends
+  /// A connection is closed when the peer sends or reads nothing for this long; heartbeats are sent at a third of it.
+  Duration idle_limit = std::chrono::seconds(15);
+  /// The wait before the second attempt to connect; it doubles each time.
+  Duration retry_first = std::chrono::milliseconds(100);
+  /// The longest wait between two attempts, give or take a tenth.
+  Duration retry_most = std::chrono::seconds(5);
+  /// How long queued messages may take to leave when the hub ends.
+  Duration linger = std::chrono::milliseconds(500);
 
   [[nodiscard]] TcpHubOptions with_role(TcpRole value) const { return changed(&TcpHubOptions::role, value); }
   [[nodiscard]] TcpHubOptions with_peer(std::string address) const {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What users derive from: Node (its tick is a coroutine) and PlainNode (its tick is a function). The scheduler owns
-// nodes and calls them on its reactor's thread.
+// The base classes of users' nodes: Node (its tick is a coroutine) and PlainNode (its tick is a function). The
+// scheduler owns nodes and calls them on its reactor's thread.
 #pragma once
 
 #include <exception>
@@ -26,19 +26,20 @@ namespace detail {
 class Executor;
 }
 
-/// A failure that was already logged where it happened: thrown by a tick, it counts like any other but adds no line.
+/// A failure that was already logged. When a tick throws it, it counts like any other failure but adds no line to the
+/// log.
 class HORUS_API ReportedFailure : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
-/// The two calls of enter_safe_state() in one episode (an emergency stop, an isolation).
+/// The two calls of enter_safe_state() in one episode (an emergency stop or an isolation).
 enum class SafeStateCall : std::uint8_t {
-  at_once,  ///< on any thread, perhaps while a tick of this node runs
-  settled,  ///< on the loop's thread, once its tick, init() and background work have ended
+  at_once,  ///< immediately, on any thread, perhaps while a tick of this node runs
+  settled,  ///< later, on the loop's thread, once the node's tick, init() and background work have ended
 };
 
-/// What Node and PlainNode have in common: a name, and a scope for work that goes on across ticks.
+/// The common base of Node and PlainNode: a name, and a scope for work that goes on across ticks.
 class HORUS_API NodeBase {
  public:
   NodeBase(const NodeBase&) = delete;
@@ -47,8 +48,9 @@ class HORUS_API NodeBase {
 
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
 
-  /// Makes a publisher of this node: a member with an initialiser, or in init(). It can be used once the scheduler starts
-  /// the node. The topic's name may be remapped by Scheduler::connect. Errors: as Hub::advertise, at the start.
+  /// Makes a publisher of this node: in a member's initialiser, or in init(). It can be used once the scheduler
+  /// starts the node. Scheduler::connect may change the topic's name. Errors: as Hub::advertise, reported when the
+  /// node starts.
   template <Message T>
   [[nodiscard]] Publisher<T> advertise(std::string topic, const AdvertiseOptions& options = {}) {
     return Publisher<T>(add_port(msg::out_port<T>(std::move(topic), options)));
@@ -59,9 +61,9 @@ class HORUS_API NodeBase {
     return Subscriber<T>(add_port(msg::in_port<T>(std::move(topic), options)));
   }
 
-  /// Puts the hardware into a safe state. May run on another thread while the loop is blocked: touch only what that
-  /// allows, and do not wait. Called once at once and once when the node's tick has ended, so doing it twice must be the
-  /// same as doing it once.
+  /// Puts the hardware into a safe state. It may run on another thread while the loop is blocked, so use only data
+  /// that is safe there, and do not wait. It is called twice, immediately and again when the node's tick has ended,
+  /// so a second call must change nothing.
   virtual void enter_safe_state() noexcept {}
   /// The same, for nodes that want to know which of the two calls it is.
   virtual void enter_safe_state_at(SafeStateCall call) noexcept {
@@ -75,14 +77,14 @@ class HORUS_API NodeBase {
   NodeBase() = default;
   explicit NodeBase(std::string name) : name_(std::move(name)), explicitly_named_(!name_.empty()) {}
 
-  /// Starts work that runs alongside the ticks: `auto read = spawn(camera.read());`, later `read.done()`, `read.take()`
-  /// or `co_await read`. It is asked to stop, and awaited, before the node shuts down. When the handle was dropped, a
-  /// failure is one line in the log.
+  /// Starts work that runs alongside the ticks: `auto read = spawn(camera.read());`, later `read.done()`,
+  /// `read.take()` or `co_await read`. The work is asked to stop, and awaited, before the node shuts down. When you
+  /// drop the handle, a failure is one line in the log.
   template <class T>
   Spawned<T> spawn(Task<T> task, std::string name = {}) {
     return scope_.spawn(std::move(task), name.empty() ? name_ + " (background)" : std::move(name));
   }
-  /// The same for a coroutine lambda, which is kept, captures included, until its task has ended.
+  /// The same for a coroutine lambda. It is kept, with its captures, until its task has ended.
   template <class F>
     requires detail::is_task<std::invoke_result_t<F&>>
   auto spawn(F lambda, std::string name = {}) {
@@ -110,10 +112,10 @@ class HORUS_API NodeBase {
 
 /// A node whose tick is a coroutine: it may await anything without delaying other nodes.
 ///
-/// Semantics: `init()` once, then `tick()` again and again, then `shutdown()`. With a rate it is released on the grid
-/// `start + k / rate`; without one it is event-driven: released again as soon as its last tick has ended. While a
-/// tick is in flight the node is not released again. A thrown horus::Error is an expected failure (one line in the
-/// log), anything else a bug; both count as failed ticks and do not stop other nodes.
+/// Semantics: `init()` once, then `tick()` again and again, then `shutdown()`. With a rate the node is released on
+/// the grid `start + k / rate`. Without one it is event-driven: released again as soon as its last tick has ended.
+/// While a tick is in flight the node is not released again. A thrown horus::Error is an expected failure (one line
+/// in the log), any other exception a bug; both count as failed ticks and do not stop other nodes.
 /// Thread safety: the scheduler's thread.
 /// Example:
 /// ```

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What can be set for one node: by its builder, by a configuration file, and some of it while it runs. Plain values.
+// The settings of one node, from its builder or a configuration file; some can change while it runs. Plain values.
 #pragma once
 
 #include <chrono>
@@ -23,26 +23,27 @@ struct NodeSettings {
   static constexpr Duration kDefaultWatchdog{std::chrono::seconds(1)};
 
   Rate rate{};                      ///< 0: event-driven, or the scheduler's for a plain node
-  int priority = kDefaultPriority;  ///< 0 first
-  Duration deadline{0};             ///< grid → end; 0: none
-  Duration budget{0};               ///< execution; 0: none
+  int priority = kDefaultPriority;  ///< 0 starts first
+  Duration deadline{0};             ///< from the grid point to the end of the tick; 0: none
+  Duration budget{0};               ///< execution time of one tick; 0: none
   Miss on_miss = Miss::warn;
   Miss on_budget = Miss::warn;
   Overrun overrun = Overrun::skip;
-  std::optional<bool> watchdog_enabled;  ///< unset: as the scheduler's configuration says
+  std::optional<bool> watchdog_enabled;  ///< unset: the scheduler's configuration decides
   std::optional<Duration> watchdog;      ///< the same
   bool critical = false;                 ///< its watchdog and its last restart trip the emergency stop
-  bool keep_in_emergency = false;  ///< it ticks on and publishes during an emergency stop: it only looks
-  bool miss_is_failure =
-      false;                    ///< ticks cancelled by a deadline or an overrun count for the circuit breaker
-  bool logging_enabled = true;  ///< lines about this node in the log
-  std::optional<bool> circuit_breaker;   ///< unset: as the scheduler's configuration says
+  /// Keeps ticking and publishing during an emergency stop, for a node that only observes.
+  bool keep_in_emergency = false;
+  /// Ticks cancelled by a deadline or an overrun count as failures for the circuit breaker.
+  bool miss_is_failure = false;
+  bool logging_enabled = true;           ///< whether the log has lines about this node
+  std::optional<bool> circuit_breaker;   ///< unset: the scheduler's configuration decides
   std::optional<bool> auto_restart;      ///< the same
   std::optional<RestartConfig> restart;  ///< the same
   std::string executor;                  ///< empty: the thread that runs the scheduler
 };
 
-/// What a configuration file says about a node; it wins over what the program says.
+/// A node's settings in a configuration file; they override those in the program.
 struct NodeOverrides {
   std::optional<Rate> rate;
   std::optional<int> priority;
@@ -54,7 +55,7 @@ struct NodeOverrides {
   std::optional<Duration> restart_delay, restart_longest_delay, restart_within;
   std::optional<std::uint32_t> max_restarts;
   std::optional<std::string> executor;
-  std::string source;  ///< where it was said, "rover.toml:12", for messages; empty: in the program
+  std::string source;  ///< where the settings are, "rover.toml:12", for messages; empty: in the program
 
   void apply_to(NodeSettings& settings) const {
     const auto take = [](auto& setting, const auto& value) {
@@ -80,7 +81,7 @@ struct NodeOverrides {
     take_either(settings.auto_restart, auto_restart);
     take(settings.executor, executor);
   }
-  /// Wins over what the node and the scheduler say about restarts.
+  /// The file's restart settings override those of the node and of the scheduler.
   void apply_to(RestartConfig& restart) const {
     restart.first_delay = restart_delay.value_or(restart.first_delay);
     restart.longest_delay = restart_longest_delay.value_or(restart.longest_delay);

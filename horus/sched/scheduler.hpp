@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The tick scheduler: releases nodes on their grids and keeps account of them. It owns its nodes; one thread runs it;
-// stop() and the queries are safe from any thread.
+// The tick scheduler: releases nodes on their grids and keeps statistics of them. It owns its nodes. One thread runs
+// it; any thread may call stop() and the queries.
 #pragma once
 
 #include <atomic>
@@ -42,37 +42,41 @@ class HORUS_API NodeBuilder {
  public:
   /// Ticks per second, above 0 up to 100 kHz. A coroutine node without a rate is event-driven.
   NodeBuilder& rate(Rate rate);
-  /// Order of nodes released at the same instant: 0 to 1,000,000, 0 first; equal ones in the order of addition. Default
-  /// 100.
+  /// Order of nodes released at the same instant: 0 to 1,000,000, 0 first; nodes of equal priority start in the order
+  /// of addition. Default 100.
   NodeBuilder& priority(int priority);
   /// Errors: Error(EEXIST) when another node was given the same name explicitly.
   NodeBuilder& name(std::string name);
-  /// Grid point → end of the tick, up to 10 s; 0: none. What is done about a miss: on_miss.
+  /// The limit from the grid point to the end of the tick, up to 10 s; 0: none. on_miss() chooses the reaction to a
+  /// miss.
   NodeBuilder& deadline(Duration deadline);
-  /// Execution of one tick, up to 10 s; 0: none. What is done about more: on_budget.
+  /// The limit for the execution of one tick, up to 10 s; 0: none. on_budget() chooses the reaction to an overrun
+  /// budget.
   NodeBuilder& budget(Duration budget);
   /// Default Miss::warn.
   NodeBuilder& on_miss(Miss reaction);
   /// Default Miss::warn; not Miss::cancel, which needs a suspension point.
   NodeBuilder& on_budget(Miss reaction);
-  /// What happens to a grid point that comes while the last tick is in flight. Default Overrun::skip.
+  /// What happens to a grid point that comes while the previous tick is in flight. Default Overrun::skip.
   NodeBuilder& overrun(Overrun reaction);
   /// Longest time between two successful ticks: 10 ms to 60 s, and at least 3 periods.
   NodeBuilder& watchdog(Duration timeout = NodeSettings::kDefaultWatchdog);
-  /// Its watchdog and its last restart trip the emergency stop.
+  /// An expired watchdog, or a last restart that failed, trips the emergency stop.
   NodeBuilder& critical(bool critical = true);
-  /// It only observes (a logger, a view, a recorder): an emergency stop leaves it ticking and publishing.
+  /// Marks a node that only observes (a logger, a view, a recorder): it keeps ticking and publishing during an
+  /// emergency stop.
   NodeBuilder& keep_in_emergency(bool keep = true);
   /// Ticks that are cancelled by a deadline or an overrun count as failures.
   NodeBuilder& miss_is_failure(bool counts = true);
   NodeBuilder& circuit_breaker(bool enabled);
-  /// After too many failures: shutdown, a pause, a fresh init.
+  /// Restarts the node after too many failures: shutdown(), a pause, a fresh init().
   NodeBuilder& auto_restart(bool enabled = true);
-  /// The same with its own rules: RestartConfig().for_ever for a device that is unplugged and comes back.
+  /// The same with rules of its own: RestartConfig().for_ever for a device that is unplugged and comes back.
   NodeBuilder& restart(const RestartConfig& config);
-  /// The thread that runs it: one that Scheduler::executor or the configuration describes. The default is the scheduler's thread.
+  /// The thread that runs the node, described by Scheduler::executor or the configuration. Default: the scheduler's
+  /// thread.
   NodeBuilder& executor(std::string name);
-  /// Lines about this node in the log.
+  /// Whether the log has lines about this node.
   NodeBuilder& logging(bool enabled);
   [[nodiscard]] NodeBase& node() const noexcept;
 
@@ -84,12 +88,12 @@ class HORUS_API NodeBuilder {
   detail::NodeRecord& record_;
 };
 
-/// What declared budgets add up to, per executor.
+/// The sum of the declared budgets, per executor.
 struct Schedulability {
   struct Share {
     std::string executor;
     double utilisation = 0;   ///< sum of budget / period
-    double bound = 1;         ///< what the policy can schedule for certain
+    double bound = 1;         ///< the utilisation up to which the policy can guarantee all deadlines
     std::size_t unknown = 0;  ///< periodic nodes without a budget
   };
   std::vector<Share> executors;
@@ -100,12 +104,12 @@ struct Schedulability {
 /// How much Scheduler::report() shows.
 enum class Detail : std::uint8_t { nodes, awaits };
 
-/// Runs nodes: periodic ones on an absolute grid, event-driven ones again and again. All on the thread that runs it,
-/// unless nodes name executors of their own.
+/// Runs nodes: periodic nodes on an absolute grid, event-driven nodes again and again. All run on the scheduler's
+/// thread, unless nodes name executors of their own.
 ///
-/// Semantics: a tick that suspends delays no other node. Late work never shifts a grid and is never caught up in bursts.
-/// Nodes released at the same instant start by priority, then in the order of addition; coroutines that are ready
-/// to continue go first.
+/// Semantics: a tick that suspends delays no other node. Late work never shifts a grid and is never caught up in
+/// bursts. Nodes released at the same instant start by priority, then in the order of addition; ready coroutines
+/// resume before new ticks start.
 /// Errors: configuration mistakes throw Error where they are made. `run` returns 0, or 1 when a node's init failed or
 /// settings contradict each other (one line in the log).
 /// Thread safety: build and run it on one thread. While it runs, a second run and all building calls fail with
@@ -125,7 +129,8 @@ class HORUS_API Scheduler {
   Scheduler& operator=(const Scheduler&) = delete;
   ~Scheduler();
 
-  /// Makes and adds a node: `add<Gps>(arguments…)`. It is named by its constructor, or after its class in snake_case.
+  /// Makes and adds a node: `add<Gps>(arguments…)`. Its name comes from its constructor, or from its class in
+  /// snake_case.
   template <class N, class... Arguments>
     requires std::derived_from<N, NodeBase>
   NodeBuilder add(Arguments&&... arguments) {
@@ -137,14 +142,14 @@ class HORUS_API Scheduler {
   NodeBuilder add(std::unique_ptr<N> node) {
     return adopt(std::move(node));
   }
-  /// Adds a node that the caller shares. It must live, and be used by the scheduler alone, until the scheduler has ended.
+  /// Adds a node that the caller shares. It must outlive the scheduler, and nothing else may use it meanwhile.
   template <class N>
     requires std::derived_from<N, NodeBase>
   NodeBuilder add(std::shared_ptr<N> node) {
     return adopt(std::move(node));
   }
-  /// Adds a function as a node: `void()` and `Result<>()` tick as a plain node, those that give a Task<> or a
-  /// Task<Result<>> as a coroutine node. A failed Result is a failed tick.
+  /// Adds a function as a node. A function that returns void or Result<> becomes a plain node; one that returns
+  /// Task<> or Task<Result<>> becomes a coroutine node. A failed Result is a failed tick.
   template <class F>
     requires std::invocable<F&>
   NodeBuilder add(std::string name, F function) {
@@ -169,86 +174,89 @@ class HORUS_API Scheduler {
 
   /// The rate of plain nodes that set none.
   Scheduler& tick_rate(Rate rate);
-  /// Describes a thread of its own for the nodes that name it. In a simulated world and by tick_once() everything runs
-  /// on one thread all the same.
+  /// Describes an executor, a thread of its own for the nodes that name it. In a simulated world and in tick_once(),
+  /// everything runs on one thread all the same.
   Scheduler& executor(std::string name, ExecutorConfig config = {});
-  /// Whether the declared budgets fit; run() says so too, or refuses (SchedulerConfig::admission).
+  /// Whether the declared budgets fit. run() logs the same, or refuses to start (SchedulerConfig::admission).
   [[nodiscard]] Schedulability check() const;
 
-  /// Where the nodes' topics meet; by default a hub of this scheduler alone. Before the run.
+  /// The hub in which the nodes' topics meet; by default the scheduler has one of its own. Call it before the run.
   Scheduler& use_hub(Hub hub);
   [[nodiscard]] const Hub& hub() const noexcept { return hub_; }
-  /// What `from` publishes as `out` reaches what `to` subscribes as `in`, whatever the topics are called; `in` then receives
-  /// only what is connected to it. Before the run. Throws Error: EINVAL for an unknown node, kTypeMismatch. A
-  /// port that no node has made by the end of its init() fails the run.
+  /// Connects the port `out` of node `from` with the port `in` of node `to`, whatever their topics are called; `in`
+  /// then receives only from ports connected to it. Call it before the run. Throws Error: EINVAL for an unknown node,
+  /// kTypeMismatch. The run fails when a node has not made a connected port by the end of its init().
   Scheduler& connect(std::string_view from, std::string_view out, std::string_view to, std::string_view in);
 
   /// Runs until stop(), SIGINT or SIGTERM. Returns the exit code: 0, or 1 when a node could not start.
   int run();
   /// The same for at most `duration`, then a graceful stop.
   int run_for(Duration duration);
-  /// The primitive under both, for a reactor of your own: ends after stop() or when its task is asked to stop. Touches
-  /// no signals. One run at a time.
+  /// The primitive under both, for a reactor of your own: ends after stop() or when its task is asked to stop. It
+  /// touches no signals. One run at a time.
   Task<int> run_async();
-  /// What run() and run_for() do, as a task of a reactor of your own: ends after stop(), SIGINT, SIGTERM or `limit`. For
-  /// programs whose main is a task, so that a simulated world can run it (docs/simulation.md). Without `own_signals` it
-  /// leaves SIGINT and SIGTERM to the host program.
+  /// run() and run_for() as a task for a reactor of your own: ends after stop(), SIGINT, SIGTERM or `limit`. Use it
+  /// when the main function is a task, so that a simulated world can run it (docs/simulation.md). Without
+  /// `own_signals` it leaves SIGINT and SIGTERM to the host program.
   Task<int> run_main(Duration limit = Duration::max(), bool own_signals = true);
-  /// Starts the nodes if they are not yet started, releases every node once, and waits for those ticks.
-  /// Returns 0, or 1 when a node could not start. The nodes are shut down by close(), by the next run, or with the
-  /// scheduler: all of them on this thread.
+  /// Starts the nodes if they have not been started, releases every node once, and waits for those ticks. Returns 0,
+  /// or 1 when a node could not start. close(), the next run or the scheduler's destructor shuts the nodes down. Use
+  /// one thread for all of these calls.
   int tick_once();
-  /// Shuts down what tick_once() has started, on the same thread; nothing else.
+  /// Shuts down the nodes that tick_once() has started, on the same thread; it does nothing else.
   void close();
-  /// Ends the run gracefully: no more releases, ticks in flight finish, nodes shut down in reverse order. Any thread;
-  /// before the first run it ends that run at once, after a run has ended it does nothing. Also from a signal handler.
+  /// Ends the run gracefully: no more releases, ticks in flight finish, nodes shut down in reverse order. Before the
+  /// first run, it makes that run end at once; after a run has ended, it does nothing. Any thread, also a signal
+  /// handler.
   void stop() noexcept;
 
-  /// Nothing acts from here until reset_emergency_stop(): publishers of all nodes are mute, every enter_safe_state() is
-  /// called in priority order (by the loop or, when that is blocked, by threads of its own), ticks in flight and background
-  /// work are asked to stop, no node is released. Nodes with keep_in_emergency() are exempt. Any thread, also a signal
-  /// handler.
+  /// Stops all action until reset_emergency_stop(). Publishers of all nodes are muted. Every enter_safe_state() is
+  /// called in priority order, by the loop or, when that is blocked, by threads made for it. Ticks in flight and
+  /// background work are asked to stop, and no node is released. Nodes with keep_in_emergency() are exempt. Any
+  /// thread, also a signal handler.
   void emergency_stop() noexcept;
-  /// Nodes tick again, each as soon as its earlier work has ended. Their subscriptions are empty then, whatever arrived
-  /// meanwhile.
+  /// Lets nodes tick again, each as soon as its earlier work has ended. Their subscriptions are empty then; messages
+  /// that arrived meanwhile are dropped.
   void reset_emergency_stop() noexcept;
   [[nodiscard]] bool emergency_stopped() const noexcept { return emergency_.load(std::memory_order_acquire); }
-  /// Whether its watchdog has isolated the node of that name: its messages are dropped until one of its ticks succeeds.
-  /// From any thread, also while the loop is blocked.
+  /// Whether the watchdog of this node has isolated it: its messages are dropped until one of its ticks succeeds. Any
+  /// thread, also while the loop is blocked.
   [[nodiscard]] bool is_isolated(std::string_view node) const;
 
-  // --- One node, by its name, while running or before. Errors: EINVAL, with the names that there are or the range.
-  /// It is not released any more; a tick in flight ends.
+  // --- One node, by its name, before or during a run. Errors: EINVAL, with the known names or the range.
+  // ---------------
+  /// The node is no longer released; a tick in flight ends normally.
   Result<> pause(std::string_view node);
   Result<> resume(std::string_view node);
-  /// Cancel its tick, shutdown(), init(); its circuit is half-open then. Before the run: nothing.
+  /// Cancels the node's tick, then calls shutdown() and init(); its circuit is half-open then. Before the run it does
+  /// nothing.
   Result<> restart(std::string_view node);
-  /// 0: none.
+  /// A deadline of 0 means none.
   Result<> set_node_deadline(std::string_view node, Duration deadline);
   Result<> set_node_watchdog(std::string_view node, bool enabled,
                              Duration timeout = NodeSettings::kDefaultWatchdog);
-  /// Keeps it from ticking until reset_circuit().
+  /// Keeps the node from ticking until reset_circuit().
   Result<> open_circuit(std::string_view node);
   Result<> reset_circuit(std::string_view node);
 
-  /// Why the last run or tick_once() returned 1, as in the log; empty otherwise. Any thread.
+  /// The reason why the last run or tick_once() returned 1, as in the log; empty otherwise. Any thread.
   [[nodiscard]] std::string start_problem() const;
-  /// Names in the order of addition. Any thread, once the nodes are added.
+  /// Names in the order of addition. Any thread, once all nodes have been added.
   [[nodiscard]] std::vector<std::string> node_list() const;
-  /// A snapshot of one node; empty when there is no such node. Any thread, also a safe-state hook. A loop that does
-  /// not answer within 50 ms is blocked: then this is the last snapshot, `age_ms` says how old it is, and state and
-  /// watchdog are current.
+  /// A snapshot of one node; empty when there is no such node. Any thread, also a safe-state hook. When a loop is
+  /// blocked (it does not answer within 50 ms), this is the last snapshot, and `age_ms` gives its age; state and
+  /// watchdog are current all the same.
   [[nodiscard]] std::optional<NodeStatistics> statistics(std::string_view name) const;
   /// All nodes, in the order of addition.
   [[nodiscard]] std::vector<NodeStatistics> statistics() const;
-  /// How often this process was kept from running (SIGSTOP, a frozen container, a debugger, a quota): that time counts
-  /// against no watchdog and no limit. Any thread.
+  /// How often this process was kept from running (SIGSTOP, a frozen container, a debugger, a quota). That time
+  /// counts against no watchdog and no limit. Any thread.
   [[nodiscard]] std::uint64_t absences() const;
   /// A table of all nodes for a person.
   [[nodiscard]] std::string status() const;
-  /// The same with the account of faults, and with Detail::awaits where each node's time goes.
+  /// The same with the fault counters; with Detail::awaits also how long each node waited, and where.
   [[nodiscard]] std::string report(Detail detail = Detail::nodes) const;
-  /// Recent events, as many as SchedulerConfig::timeline_events. Those of a blocked loop are missing.
+  /// Recent events, up to SchedulerConfig::timeline_events. Events of a blocked loop are missing.
   [[nodiscard]] Timeline timeline() const;
   [[nodiscard]] const SchedulerConfig& config() const noexcept { return config_; }
 

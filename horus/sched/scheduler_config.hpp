@@ -24,14 +24,14 @@ class Document;
 
 namespace horus {
 
-/// How a thread runs that a scheduler starts.
+/// Settings of a thread that a scheduler starts.
 struct ExecutorConfig {
   std::optional<int> cpu;  ///< the only processor it runs on; unset: any
   int rt_priority = 0;     ///< SCHED_FIFO priority, 1 to 99; 0: an ordinary thread; a refusal is logged
   Duration spin{0};        ///< poll instead of sleeping this long before a release
 };
 
-/// What Scheduler::check() finds.
+/// What the scheduler does about declared budgets that do not fit.
 enum class Admission : std::uint8_t { off, warn, refuse };
 
 /// How a scheduler runs. Start from a preset and change what differs:
@@ -44,7 +44,7 @@ struct HORUS_API SchedulerConfig {
   static SchedulerConfig low_latency();       ///< 500 Hz, short spin, 1 ns timer slack
   static SchedulerConfig power_saving();      ///< 30 Hz, default timer slack
   static SchedulerConfig realtime();          ///< 1000 Hz, spin, locked memory and SCHED_FIFO where permitted
-  /// One of the five by its name. Errors: Error(EINVAL) that names them.
+  /// One of the five by its name. Errors: Error(EINVAL) that lists the names.
   static Result<SchedulerConfig> named(const std::string& preset);
   /// Reads `[scheduler]`, `[executor.NAME]` and `[node.NAME]` of a TOML or YAML file (docs/scheduler.toml shows every
   /// key). Errors: kBadConfiguration with file, line and key; those of open(2).
@@ -54,9 +54,9 @@ struct HORUS_API SchedulerConfig {
 
   std::string preset = "standard";
   Rate tick_rate{100};                    ///< rate of plain nodes that set none
-  Policy policy = Policy::priority;       ///< who starts first
-  Admission admission = Admission::warn;  ///< of a set of nodes whose budgets do not fit
-  std::optional<Duration> timer_slack;    ///< of the thread that runs; unset: left alone
+  Policy policy = Policy::priority;       ///< which node starts first
+  Admission admission = Admission::warn;  ///< what to do when budgets do not fit
+  std::optional<Duration> timer_slack;    ///< of the thread that runs the scheduler; unset: left alone
   Duration spin{0};                       ///< poll instead of sleeping this long before a release
   bool lock_memory = false;               ///< mlockall; a refusal is logged, not an error
   int fifo_priority = 0;                  ///< SCHED_FIFO priority, 1 to 99; 0: off; a refusal is logged
@@ -66,25 +66,28 @@ struct HORUS_API SchedulerConfig {
   CircuitConfig circuit;
   bool auto_restart = false;
   RestartConfig restart;
-  bool deadline_monitoring = true;  ///< off: deadlines and budgets of nodes are not looked at
-  bool watchdog_enabled = false;    ///< of nodes that say nothing about theirs
+  /// False: deadlines and budgets of nodes are ignored.
+  bool deadline_monitoring = true;
+  /// For nodes without a setting of their own.
+  bool watchdog_enabled = false;
   Duration watchdog_timeout = NodeSettings::kDefaultWatchdog;
-  bool exit_when_blocked =
-      false;  ///< a thread blocked for three watchdog times ends the process with code 70
+  /// A thread that is blocked for three watchdog times ends the process with code 70.
+  bool exit_when_blocked = false;
 
-  bool safe_states_on_crash =
-      false;  ///< SIGSEGV, SIGBUS and SIGABRT call every enter_safe_state(), for 100 ms at most
+  /// SIGSEGV, SIGBUS and SIGABRT call every enter_safe_state(), for 100 ms at most.
+  bool safe_states_on_crash = false;
 
-  Duration finish_limit{std::chrono::milliseconds(500)};  ///< at stop: time for ticks in flight
-  Duration shutdown_limit{std::chrono::seconds(1)};       ///< at stop: time for each node's shutdown()
-  Duration init_limit{0};           ///< of each init(): one that awaits longer is stopped, as failed; 0: none
+  Duration finish_limit{std::chrono::milliseconds(500)};  ///< at stop: how long ticks in flight may take
+  Duration shutdown_limit{std::chrono::seconds(1)};  ///< at stop: how long each node's shutdown() may take
+  /// How long each init() may await; then it is stopped and counts as failed; 0: no limit.
+  Duration init_limit{0};
   std::size_t timeline_events = 0;  ///< events kept for Scheduler::timeline(), 32 bytes each; 0: none
-  std::uint64_t seed = 1;           ///< of the restarts' jitter
+  std::uint64_t seed = 1;           ///< of the jitter of restarts
   io::ReactorConfig reactor;
   std::map<std::string, ExecutorConfig> executors;
-  std::map<std::string, NodeOverrides> nodes;  ///< by their names; they win over what the program says
+  std::map<std::string, NodeOverrides> nodes;  ///< settings by node name; they override those in the program
 
-  /// Applies what `nodes` says about this one.
+  /// Applies the settings that `nodes` has for this node.
   void override(const std::string& node, NodeSettings& settings) const {
     if (const auto found = nodes.find(node); found != nodes.end()) found->second.apply_to(settings);
   }
@@ -107,7 +110,7 @@ struct HORUS_API SchedulerConfig {
   }
 };
 
-/// The five presets by the name that HORUS gives them: `RobotPreset::realtime()`.
+/// The five presets under the names of HORUS: `RobotPreset::realtime()`.
 using RobotPreset = SchedulerConfig;
 
 }  // namespace horus

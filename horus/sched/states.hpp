@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The words of the scheduler: states of a node and of its circuit breaker, what a tick can end as, and what is done about
-// a miss. Plain values.
+// The scheduler's enumerations: states of a node and of its circuit breaker, outcomes of a tick, and reactions to a
+// miss. Plain values.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +16,8 @@ enum class NodeState : std::uint8_t {
   running,
   paused,      ///< by pause(): not released
   restarting,  ///< between two lives
-  stuck,       ///< its tick was cancelled and has not ended: neither released nor restarted until it has
+  /// Its tick was cancelled and has not ended. The node is neither released nor restarted until it has.
+  stuck,
   stopping,
   stopped,
   failed,  ///< its init() failed and it is not restarted
@@ -26,7 +27,7 @@ HORUS_API const char* to_string(NodeState state) noexcept;
 enum class CircuitState : std::uint8_t { closed, open, half_open, forced_open };
 HORUS_API const char* to_string(CircuitState state) noexcept;
 
-/// What a grid point ends as: exactly one of these.
+/// The outcome of a grid point: exactly one of these.
 enum class TickOutcome : std::uint8_t {
   ok,
   failed,
@@ -41,31 +42,32 @@ enum class TickOutcome : std::uint8_t {
   skipped_paused,        ///< by pause()
   skipped_emergency,     ///< by an emergency stop
   skipped_miss,          ///< by Miss::skip, after a missed deadline
-  skipped_late,          ///< the loop got to it when the next grid point was already due
+  skipped_late,          ///< the loop reached it only when the next grid point was already due
 };
 inline constexpr std::size_t kTickOutcomes = 14;
 HORUS_API const char* to_string(TickOutcome outcome) noexcept;
 
 /// The reaction when a tick misses its deadline or its budget.
 enum class Miss : std::uint8_t {
-  warn,     ///< a line in the log, at most one per second and node
-  skip,     ///< and the next release is dropped
-  degrade,  ///< and after 3 in a row the rate is halved, down to an eighth; 50 clean ticks give one step back
-  cancel,   ///< and what the tick awaits is cancelled (deadlines only)
-  safe_mode,  ///< and enter_safe_state() is called, once per episode
-  stop,       ///< and the scheduler stops gracefully
+  warn,  ///< one line in the log, at most one per second and node
+  skip,  ///< a warning, and the next release is dropped
+  /// A warning. After 3 misses in a row the rate is halved, down to an eighth; 50 clean ticks raise it one step.
+  degrade,
+  cancel,     ///< a warning, and the tick's pending operation is cancelled (deadlines only)
+  safe_mode,  ///< a warning, and enter_safe_state() is called, once per episode
+  stop,       ///< a warning, and the scheduler stops gracefully
 };
 HORUS_API const char* to_string(Miss miss) noexcept;
 
-/// What happens to a grid point that comes while the last tick is still in flight.
+/// What happens to a grid point that comes while the previous tick is still in flight.
 enum class Overrun : std::uint8_t {
   skip,    ///< it is dropped
-  queue,   ///< one waits, and starts late
-  cancel,  ///< the old tick is cancelled; this one starts when it has ended
+  queue,   ///< one grid point waits, and its tick starts late
+  cancel,  ///< the old tick is cancelled; the new one starts when it has ended
 };
 HORUS_API const char* to_string(Overrun overrun) noexcept;
 
-/// Which of the nodes released at the same instant starts first.
+/// Which of several nodes released at the same instant starts first.
 enum class Policy : std::uint8_t {
   priority,        ///< the lower number, then the order of addition
   rate_monotonic,  ///< the higher rate

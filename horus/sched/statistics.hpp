@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a scheduler knows about a node. A snapshot: plain values, any thread.
+// The statistics of a node. A snapshot: plain values, any thread.
 #pragma once
 
 #include <array>
@@ -13,17 +13,18 @@
 
 namespace horus {
 
-/// What a node's ticks have waited for at one place of its code.
+/// The waits of a node's ticks at one place in its code.
 struct AwaitStatistics {
   std::string operation;  ///< "recv", "sleep", "file read", …
   std::string place;      ///< file:line of the co_await
   std::uint64_t count = 0;
-  std::uint64_t total_ns = 0;  ///< from the suspension until it went on, time in the ready list included
+  /// From each suspension until the tick continued, time in the ready list included.
+  std::uint64_t total_ns = 0;
   std::uint64_t worst_ns = 0;
 };
 
-/// Counters and timings of one node since its scheduler started. Durations are nanoseconds where their name does not
-/// say otherwise.
+/// Counters and timings of one node since its scheduler started. Durations are in nanoseconds unless their name says
+/// otherwise.
 ///
 /// Every grid point of a periodic node ends as exactly one TickOutcome; `grid_points` is their sum plus the tick that
 /// is in flight now.
@@ -31,12 +32,13 @@ struct HORUS_API NodeStatistics {
   std::string name;
   std::string executor;  ///< empty: the thread that runs the scheduler
   int priority = 0;
-  double rate_hz = 0;       ///< 0: event-driven
-  double tick_rate_hz = 0;  ///< what it runs at now: less than `rate_hz` while Miss::degrade slows it down
+  double rate_hz = 0;  ///< 0: event-driven
+  /// The present rate: below `rate_hz` while Miss::degrade slows the node down.
+  double tick_rate_hz = 0;
   bool logging_enabled = true;
   NodeState state = NodeState::added;
-  double age_ms =
-      0;  ///< how old this snapshot is: 0 but where its loop is blocked; state and watchdog are of now
+  /// The age of this snapshot: 0 unless the node's loop is blocked. State and watchdog are always current.
+  double age_ms = 0;
 
   std::uint64_t grid_points = 0;
   std::uint64_t total_ticks = 0;  ///< started
@@ -45,10 +47,10 @@ struct HORUS_API NodeStatistics {
   std::uint64_t cancelled_ticks = 0;
   std::uint64_t ticks_skipped = 0;
   std::array<std::uint64_t, kTickOutcomes> outcomes{};  ///< by TickOutcome
-  std::uint64_t on_time_ticks = 0;                      ///< successful, and ended before the next grid point
+  std::uint64_t on_time_ticks = 0;   ///< ticks that succeeded and ended before the next grid point
   std::uint64_t total_failures = 0;  ///< failed ticks, and those that the watchdog cancelled
   std::uint64_t consecutive_failures = 0;
-  std::string last_error;  ///< of the last failed tick
+  std::string last_error;  ///< the error of the last failed tick
 
   double deadline_ms = 0;  ///< 0: none
   double budget_ms = 0;    ///< 0: none
@@ -58,7 +60,7 @@ struct HORUS_API NodeStatistics {
   CircuitState circuit_state = CircuitState::closed;
   std::uint64_t circuit_opens = 0;
   std::uint64_t circuit_rejected = 0;
-  std::int64_t circuit_open_ns = 0;  ///< how long it was not closed
+  std::int64_t circuit_open_ns = 0;  ///< how long the circuit was open or half-open
   std::uint64_t restarts = 0;
 
   bool watchdog_enabled = false;
@@ -71,7 +73,7 @@ struct HORUS_API NodeStatistics {
   std::uint64_t messages_sent = 0;
   std::uint64_t messages_received = 0;
   std::uint64_t messages_queued = 0;      ///< waiting in its subscribers' queues now
-  std::uint64_t messages_high_water = 0;  ///< the longest of those queues that it has met
+  std::uint64_t messages_high_water = 0;  ///< the most messages that one of those queues has held
   double uptime_seconds = 0;              ///< since its last init() ended
 
   std::int64_t last_tick_ns = 0;        ///< execution of the last tick

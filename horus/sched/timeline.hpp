@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What happened on the scheduler's time axis, kept for a picture: releases, execution, suspension, misses, states.
-// Recorded on the loop's thread; a copy may be read anywhere.
+// A record of events on the scheduler's time axis, to draw a picture from: releases, execution, suspension, misses,
+// states. Recorded on the loop's thread; a copy may be read on any thread.
 #pragma once
 
 #include <cstddef>
@@ -14,7 +14,7 @@
 
 namespace horus {
 
-/// One thing that happened to one node. Times are nanoseconds of the monotonic clock.
+/// One event of one node. Times are nanoseconds of the monotonic clock.
 struct TimelineEvent {
   enum class Kind : std::uint8_t {
     ran,   ///< the node's code ran on the loop from `begin_ns` to `end_ns` (one stretch between suspensions)
@@ -24,7 +24,7 @@ struct TimelineEvent {
     budget_miss,    ///< seen at `begin_ns`
     circuit,        ///< the breaker changed to the CircuitState `detail`
     state,          ///< the node changed to the NodeState `detail`
-    watchdog,  ///< its ladder reached the step `detail`: 1 warned, 2 unhealthy, 3 isolated; 0: all is well again
+    watchdog,  ///< the watchdog reached step `detail`: 1 warned, 2 unhealthy, 3 isolated; 0: all is well again
     safe_state,      ///< enter_safe_state() was called
     emergency_stop,  ///< of the whole scheduler; `node` is 0
   };
@@ -35,7 +35,7 @@ struct TimelineEvent {
   std::uint8_t detail = 0;
 };
 
-/// A stretch of a scheduler's life: the last events that fitted, oldest first.
+/// A part of a scheduler's life: the newest events that fitted, oldest first.
 ///
 /// Semantics: `write_chrome_trace` gives Chrome's trace event format, which https://ui.perfetto.dev and
 /// chrome://tracing open; `write_html` gives one self-contained page with a picture to zoom and read.
