@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Time as Horus counts it: CLOCK_MONOTONIC in nanoseconds. Jumps of the wall clock cause nothing. Any thread.
+// Time in Horus: CLOCK_MONOTONIC in nanoseconds. Jumps of the wall clock have no effect. Any thread.
 #pragma once
 
 #include <horus/base/compiler.hpp>
@@ -26,7 +26,7 @@ inline std::int64_t monotonic_ns() noexcept {
   return now.tv_sec * std::int64_t{1'000'000'000} + now.tv_nsec;
 }
 
-/// `base + delta` without overflow: the far future is kNever.
+/// `base + delta` without overflow; a sum that is too large becomes kNever.
 inline std::int64_t saturating_add(std::int64_t base_ns, std::int64_t delta_ns) noexcept {
   std::int64_t sum;
   return __builtin_add_overflow(base_ns, delta_ns, &sum) ? (delta_ns > 0 ? kNever : 0) : sum;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What went wrong, as a value: which operation, on what, with which errno, and what a person can do about it.
+// A failure as a value: the operation, its target, the errno, and advice for a person.
 // An Error may be copied and read on any thread.
 #pragma once
 
@@ -12,21 +12,21 @@
 
 namespace horus {
 
-/// Conditions that errno has no number for. They share one number space with errno: `Error::code()` is either an
-/// errno (below 4096) or one of these.
+/// Failures without an errno of their own. They share one number space with errno: `Error::code()` is either an errno
+/// (below 4096) or one of these.
 enum Condition : int {
   kEndOfStream = 4096,     ///< the peer closed its side; every byte before it has been delivered
-  kChannelClosed = 4097,   ///< the channel or queue was closed and is empty
+  kChannelClosed = 4097,   ///< the channel or queue is closed and empty
   kNameNotFound = 4098,    ///< the resolver knows no such host or service
   kResolverFailed = 4099,  ///< the resolver could not be asked
   kProcessFailed = 4100,   ///< a child process ended with a non-zero status or by a signal
   kBadInput = 4101,        ///< the input does not follow its format
   kTypeMismatch = 4102,    ///< the two ends of a topic disagree about the type of its messages
-  kBadConfiguration =
-      4103,  ///< a configuration file is wrong; the target names file, line, key and the problem
+  /// A configuration file is wrong; the target gives file, line, key and the problem.
+  kBadConfiguration = 4103,
 };
 
-/// A failure: errno or Condition, the operation that was tried ("connect") and its target ("127.0.0.1:9000").
+/// A failure: errno or Condition, the attempted operation ("connect") and its target ("127.0.0.1:9000").
 ///
 /// It is a value inside Result<T>, and the exception that `or_throw()` throws. `message()` and `what()` read
 /// `connect 127.0.0.1:9000: connection refused (is the server running, and listening there?)`.
@@ -46,22 +46,22 @@ class HORUS_API Error : public std::exception {
   /// errno, or a Condition. 0 never occurs in a Result that failed.
   [[nodiscard]] int code() const noexcept { return code_; }
   [[nodiscard]] const char* operation() const noexcept { return operation_; }
-  /// What the operation was tried on; empty when it was not recorded.
+  /// The target of the operation; empty when it was not recorded.
   [[nodiscard]] std::string_view target() const noexcept;
 
   [[nodiscard]] bool cancelled() const noexcept;  ///< ECANCELED: this task was asked to stop
   [[nodiscard]] bool timed_out() const noexcept;  ///< ETIMEDOUT
   [[nodiscard]] bool end_of_stream() const noexcept { return code_ == kEndOfStream; }
 
-  /// One line for a person: operation, target, cause, and what to do about it where that is known.
+  /// One line for a person: operation, target, cause, and advice where there is any.
   [[nodiscard]] std::string message() const;
   /// The same line; it lives as long as this Error.
   [[nodiscard]] const char* what() const noexcept override;
 
-  /// The same failure, seen from a caller that knows more: replaces operation and target.
+  /// The same failure with the operation and target of a caller that knows more.
   [[nodiscard]] Error on(const char* operation, std::string_view target) const;
-  /// The same failure with more about its cause, for a person: "timed out" becomes "timed out after 1 s". It stands in
-  /// place of the general advice for the code.
+  /// The same failure with more about its cause, for a person: "timed out" becomes "timed out after 1 s". It replaces
+  /// the general advice for the code.
   [[nodiscard]] Error with_detail(std::string_view detail) const;
 
  private:
@@ -71,7 +71,7 @@ class HORUS_API Error : public std::exception {
   mutable std::atomic<Text*> text_{nullptr};
 };
 
-/// The words for a code: "connection refused", "end of stream".
+/// The text for a code: "connection refused", "end of stream".
 HORUS_API std::string describe_code(int code);
 
 }  // namespace horus

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // One line per event for a person who runs the program. Any thread. Goes to stderr unless a sink is set.
 //
-// Logging never waits: a line goes into a bounded ring, and a thread of the log's own writes it. While that
-// thread cannot write (a stopped terminal, a full pipe, a slow sink) the oldest lines give way; the log says how many.
+// Logging never waits: a line goes into a bounded ring, and a thread of the log writes it. While that thread cannot
+// write (a stopped terminal, a full pipe, a slow sink), the oldest lines are dropped and the log reports how many.
 #pragma once
 
 #include <chrono>
@@ -17,36 +17,38 @@ namespace horus {
 
 enum class LogLevel { debug, info, warning, error };
 
-/// Receives every line at or above the level, without a newline: one at a time, in order, on the log's own thread, soon
-/// after it was logged. Call flush_log() before you look at what it has collected. May log, flush and set sinks itself.
+/// Receives every line at or above the level, without a newline: one at a time, in order, on the log's own thread,
+/// soon after it was logged. Call flush_log() before you look at the collected lines. A sink may log, flush and set
+/// sinks itself.
 using LogSink = std::function<void(LogLevel, std::string_view line)>;
 
 /// Replaces the sink (stderr at first); an empty function restores stderr. Returns the previous one.
 ///
-/// Lines logged before go to the previous sink, and it is no longer in use when this returns; a sink that does not
-/// return within 5 s is left behind in its call (and so must what it refers to). Any thread.
+/// Earlier lines go to the previous sink, which is no longer in use when this returns. A sink that does not return
+/// within 5 s is abandoned in its call, so it and everything that it refers to must stay alive. Any thread.
 HORUS_API LogSink set_log_sink(LogSink sink);
-/// Lines below this level are dropped. Default: info; HORUS_LOG=debug|info|warning|error in the environment overrides.
+/// Lines below this level are dropped. Default: info; HORUS_LOG=debug|info|warning|error in the environment overrides
+/// it.
 HORUS_API void set_log_level(LogLevel level) noexcept;
-/// Never waits; about 0.1 µs, and a system call only to wake the log's thread from its sleep. At most 64 KiB of a line
-/// are kept. Any thread.
+/// Never waits. It takes about 0.1 µs, and makes a system call only to wake the log's thread. At most 64 KiB of a
+/// line are kept. Any thread.
 HORUS_API void log_line(LogLevel level, std::string_view line) noexcept;
 
 inline void log_info(std::string_view line) noexcept { log_line(LogLevel::info, line); }
 inline void log_warning(std::string_view line) noexcept { log_line(LogLevel::warning, line); }
 inline void log_error(std::string_view line) noexcept { log_line(LogLevel::error, line); }
 
-/// Waits until every line that was logged before has been taken by the sink or the descriptor, at most `limit`; false
-/// when time was over. The log does it by itself, for 100 ms in all, at exit(), std::terminate and failed assertions;
-/// a program that calls _exit() or execve() does it before. Any thread; in signal handlers too, once a line was logged.
+/// Waits until the sink or the descriptor has taken every earlier line, at most `limit`; false when the time was up.
+/// The log flushes by itself, for 100 ms in all, at exit(), std::terminate and failed assertions. A program that
+/// calls _exit() or execve() must flush before. Any thread; signal handlers too, once a line was logged.
 HORUS_API bool flush_log(Duration limit = std::chrono::milliseconds(100)) noexcept;
 /// Lines that were dropped because they came faster than they could be written.
 HORUS_API std::uint64_t lost_log_lines() noexcept;
 
 namespace detail {
 
-/// While it lives, lines of this thread are handed over before log_line() returns: a simulator's, which has no use for
-/// a second thread, and whose lines must come in the same order every time.
+/// While it lives, lines of this thread are handed over before log_line() returns. It is for a simulator, which needs
+/// no second thread and whose lines must come in the same order every time.
 class HORUS_API LogAtOnce {
  public:
   LogAtOnce() noexcept;

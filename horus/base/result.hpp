@@ -13,8 +13,9 @@ namespace horus {
 
 /// A value of type T, or an Error.
 ///
-/// Semantics: test with `if (result)`; then `*result`, `result->` and `value()` are the value, `error()` the failure.
-/// `value()` of a failed Result throws its Error; `*` and `->` of one abort the program (a bug in the caller).
+/// Semantics: test with `if (result)`. Then `*result`, `result->` and `value()` give the value, `error()` the
+/// failure. `value()` of a failed Result throws its Error; `*` and `->` of one abort the program (a bug in the
+/// caller).
 /// Thread safety: as any plain value.
 template <class T = void>
 class [[nodiscard("it may hold an error: test it, or say or_throw()")]] Result {
@@ -26,7 +27,7 @@ class [[nodiscard("it may hold an error: test it, or say or_throw()")]] Result {
     std::construct_at(&value_, std::move(value));
   }
   Result(Error error) noexcept : ok_(false) { std::construct_at(&error_, std::move(error)); }
-  /// A value that is made where it stays: `Result<T>(std::in_place, arguments…)`.
+  /// Constructs the value in place: `Result<T>(std::in_place, arguments…)`.
   template <class... Arguments>
   explicit Result(std::in_place_t, Arguments&&... arguments) : ok_(true) {
     std::construct_at(&value_, std::forward<Arguments>(arguments)...);
@@ -72,7 +73,7 @@ class [[nodiscard("it may hold an error: test it, or say or_throw()")]] Result {
   T&& value() && { return std::move(throwing()); }
   T value_or(T fallback) && { return ok_ ? std::move(value_) : std::move(fallback); }
 
-  /// The value; a failure is thrown as horus::Error. At a node's boundary that counts as an expected failure.
+  /// The value; a failure is thrown as horus::Error. In a node's tick that counts as an expected failure.
   T or_throw() && { return std::move(throwing()); }
 
   [[nodiscard]] const Error& error() const {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Aggregator<T>: runs named tasks side by side and gathers what they give, or why they did not.
-// One reactor's thread. It owns its running tasks and the results that nobody has taken.
+// Aggregator<T>: runs named tasks side by side and gathers their results, or the reasons for their failures. One
+// reactor's thread. It owns its running tasks and the results that have not been taken.
 #pragma once
 
 #include <algorithm>
@@ -36,7 +36,8 @@ struct AggregatedValue<Result<T>> {
 
 }  // namespace detail
 
-/// What an Aggregator has gathered, by the tasks' names. `V` is the tasks' T, or the U of a Result<U>; std::monostate for void.
+/// The results of an Aggregator, by the tasks' names. `V` is the tasks' T, or the U of a Result<U>; std::monostate
+/// for void.
 template <class V>
 struct Aggregated {
   std::map<std::string, V> values;
@@ -51,20 +52,21 @@ struct Aggregated {
 struct AggregatorStatistics {
   std::uint64_t added = 0;
   std::uint64_t succeeded = 0;
-  std::uint64_t failed = 0;    ///< threw, or gave a failed Result; cancelled ones too
-  std::uint64_t timeouts = 0;  ///< results() that gave only a part
+  std::uint64_t failed = 0;    ///< tasks that threw or gave a failed Result, cancelled ones included
+  std::uint64_t timeouts = 0;  ///< calls of results() that returned only a part
   std::size_t running = 0;
   std::size_t held = 0;        ///< outcomes that have not been taken
-  std::size_t high_water = 0;  ///< of running and held together
+  std::size_t high_water = 0;  ///< the most tasks that were running or held at a time
 };
 
 /// Gathers the results of tasks under their names: the answers of several services, the parts of a start-up check.
 ///
-/// Semantics: `add` starts a task through the ready list. A task that fails stops no other. Taking results empties the
-/// aggregator of them: each outcome is given once, and its name is free again. Close it before it dies, as a Scope is joined:
-/// one that dies with running tasks ends the program with their names.
-/// Errors: `add` throws Error: EEXIST (the name is in use), EINVAL (it is empty), EAGAIN (`limit` tasks run or wait to be
-/// taken), kChannelClosed. The constructor throws Error(EINVAL) for a limit of 0, `results` for a timeout below 0.
+/// Semantics: `add` starts a task through the ready list. A failed task stops no other. Taking results removes them:
+/// each outcome is given once, and its name is free again. Close the aggregator before it is destroyed, as you join a
+/// Scope: destroying one with running tasks ends the program with their names.
+/// Errors: `add` throws Error: EEXIST (the name is in use), EINVAL (it is empty), EAGAIN (`limit` tasks run or wait
+/// to be taken), kChannelClosed. The constructor throws Error(EINVAL) for a limit of 0, `results` for a timeout below
+/// 0.
 /// Thread safety: one reactor's thread.
 /// Example: examples/aggregator.
 template <class T>
@@ -97,7 +99,7 @@ class Aggregator {
     ++statistics_.added;
     statistics_.high_water = std::max(statistics_.high_water, running_.size() + held());
   }
-  /// The same for a coroutine lambda, which is kept, captures included, until its task has ended.
+  /// The same for a coroutine lambda. It is kept, with its captures, until its task has ended.
   template <class F>
     requires std::is_same_v<std::invoke_result_t<F&>, Task<T>>
   void add(std::string name, F lambda) {
@@ -106,8 +108,9 @@ class Aggregator {
 
   /// True when no task runs; also when none was ever added.
   [[nodiscard]] bool all_completed() const noexcept { return running_.empty(); }
-  /// Waits until every task has ended, at most `timeout`, and takes the results so far; what still runs goes on, and is named
-  /// in `pending`. Throws Error(ECANCELED) when the waiting task is asked to stop; nothing is taken then.
+  /// Waits until every task has ended, at most `timeout`, and takes the results so far. Tasks that still run
+  /// continue, and are named in `pending`. Throws Error(ECANCELED) when the waiting task is asked to stop; nothing is
+  /// taken then.
   [[nodiscard]] Task<Results> results(Duration timeout = Duration::max()) {
     if (timeout < Duration::zero()) throw Error(EINVAL, "wait for results", name_ + " (a timeout below 0)");
     return wait_and_take(timeout);
@@ -120,11 +123,11 @@ class Aggregator {
   }
   /// Drops the results that have not been taken; running tasks go on.
   void clear() { held_ = Results(); }
-  /// Asks every running task to stop. They end as failures, unless they have their value already.
+  /// Asks every running task to stop. It then ends as a failure, unless it already has its value.
   void cancel() noexcept {
     for (auto& [name, running] : running_) running.handle.cancel();
   }
-  /// Refuses further tasks, stops the running ones and waits for them. What they gave can still be taken.
+  /// Refuses further tasks, stops the running ones and waits for them. Their results can still be taken.
   [[nodiscard]] Task<> close() {
     closed_ = true;
     scope_.cancel();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// BatchProcessor<T>: collects items and hands them on in batches, when there are enough or the first has waited long enough.
-// One reactor's thread. It owns the items until a batch is handed on, one timer, and the task that hands on.
+// BatchProcessor<T>: collects items and processes them in batches, when a batch is full or its first item has waited
+// long enough. One reactor's thread. It owns the items until a batch is processed, one timer, and the processing
+// task.
 #pragma once
 
 #include <algorithm>
@@ -32,8 +33,8 @@ namespace horus {
 struct BatchProcessorOptions {
   std::string name = "batches";  ///< for errors and the log
   std::size_t batch_size = 100;  ///< 1 or more
-  Duration flush_interval =
-      std::chrono::seconds(1);     ///< how long the first item waits; Duration::max(): for the others
+  /// How long the first item waits for others; Duration::max(): until the batch is full.
+  Duration flush_interval = std::chrono::seconds(1);
   std::size_t max_pending = 1000;  ///< items that are collected or being processed; batch_size or more
   std::size_t max_waiters = 256;   ///< tasks that may wait in add()
 };
@@ -43,25 +44,26 @@ struct BatchProcessorStatistics {
   std::uint64_t added = 0;
   std::uint64_t processed = 0;
   std::uint64_t failed = 0;   ///< items of batches that failed
-  std::uint64_t dropped = 0;  ///< items that a stopped close() left
+  std::uint64_t dropped = 0;  ///< items left by a close() that was asked to stop
   std::uint64_t refused = 0;  ///< items that found no room, waited in vain, or came after close()
   std::size_t pending = 0;    ///< collected or being processed
   std::size_t pending_high_water = 0;
-  std::uint64_t batches = 0;  ///< that were processed
+  std::uint64_t batches = 0;  ///< batches that were processed
   std::uint64_t failed_batches = 0;
-  std::uint64_t full_batches = 0;  ///< handed on because there were enough items
+  std::uint64_t full_batches = 0;  ///< batches that were processed because they were full
   std::string last_error;          ///< of the last batch that failed
 };
 
-/// Collects items for a function that is cheaper for many than for one: a database, a file, a radio.
+/// Collects items for a function that costs less for many items at once: a database, a file, a radio.
 ///
-/// Semantics: a batch is handed on when there are `batch_size` items, when its first item is `flush_interval` old, by `flush()`
-/// and by `close()`. One batch at a time, in the order of addition; meanwhile items collect, up to `max_pending`, and then
-/// `add` waits. A batch that fails is counted, logged, and not tried again: `process` knows better whether that is wise.
-/// Close it before it dies, as a Scope is joined: one that dies while a batch is being processed ends the program.
-/// Errors: the constructor throws Error(EINVAL) for sizes that cannot be. `add`: EAGAIN (`max_waiters` wait already),
-/// kChannelClosed, ECANCELED. `flush`, `close`: what the last batch that failed meanwhile gave, rethrown when it was no
-/// horus::Error.
+/// Semantics: a batch is processed when there are `batch_size` items, when its first item is `flush_interval` old, by
+/// `flush()` and by `close()`. One batch is processed at a time, in the order of addition. Meanwhile items collect,
+/// up to `max_pending`; then `add` waits. A failed batch is counted, logged, and not tried again: only `process`
+/// knows whether a retry is wise. Close the processor before it is destroyed, as you join a Scope: destroying one
+/// while a batch is processed ends the program.
+/// Errors: the constructor throws Error(EINVAL) for invalid sizes. `add`: EAGAIN (`max_waiters` wait already),
+/// kChannelClosed, ECANCELED. `flush`, `close`: the error of the last batch that failed meanwhile, rethrown when it
+/// was no horus::Error.
 /// Thread safety: one reactor's thread.
 /// Example: examples/batch_processor.
 template <class T>
@@ -111,7 +113,7 @@ class BatchProcessor {
     collect(std::move(item));
     co_return Result<>();
   }
-  /// Adds an item if there is room now. False when there is none, or the processor is closed.
+  /// Adds an item if there is room now. False when there is no room, or the processor is closed.
   [[nodiscard]] bool try_add(T item) {
     if (!room_.try_acquire()) {
       ++statistics_.refused;
@@ -120,7 +122,7 @@ class BatchProcessor {
     collect(std::move(item));
     return true;
   }
-  /// Hands on everything that was added so far, and waits until it has been processed.
+  /// Processes all items added so far, and waits until that is done.
   [[nodiscard]] Task<Result<>> flush() {
     const std::uint64_t failed_before = statistics_.failed_batches;
     const std::uint64_t dropped_before = statistics_.dropped;
@@ -140,8 +142,8 @@ class BatchProcessor {
     if (statistics_.failed_batches > failed_before) co_return last_failure_.or_rethrow();
     co_return Result<>();
   }
-  /// Refuses further items, hands on what there is, and waits for it. A close() that is asked to stop stops the running
-  /// batch, awaits it, and drops the rest: ECANCELED.
+  /// Refuses further items, processes the collected ones, and waits for that. A close() that is asked to stop stops
+  /// the running batch, awaits it, and drops the rest: ECANCELED.
   [[nodiscard]] Task<Result<>> close() {
     room_.close();
     auto flushing = flush();

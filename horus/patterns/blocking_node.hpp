@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// BlockingNode<R>: a node for drivers that block. Its work runs on a thread pool, its results come to the loop.
+// BlockingNode<R>: a node for drivers that block. Its work runs on a thread pool; its results arrive on the loop.
 // work() runs on a thread of the pool, everything else on the scheduler's thread, which owns the node.
 #pragma once
 
@@ -18,24 +18,26 @@ namespace horus {
 
 /// A snapshot of a BlockingNode: counts since its construction. Skipped ticks are in Scheduler::statistics().
 struct BlockingNodeStatistics {
-  std::uint64_t calls = 0;    ///< handed to the pool
-  std::uint64_t results = 0;  ///< calls that gave one
+  std::uint64_t calls = 0;    ///< calls handed to the pool
+  std::uint64_t results = 0;  ///< calls that gave a result
   std::uint64_t failed = 0;   ///< calls that threw, gave an Error, or found the pool's queue full
   bool in_flight = false;
-  std::int64_t in_flight_ns =
-      0;  ///< how long the present call has taken so far: a driver that hangs shows here
-  std::int64_t longest_call_ns = 0;  ///< of those that ended, the wait for a thread included
+  /// How long the present call has taken so far: a driver that hangs shows here.
+  std::int64_t in_flight_ns = 0;
+  std::int64_t longest_call_ns = 0;  ///< of the calls that ended, the wait for a thread included
 };
 
-/// A node whose `work()` may block: it holds up neither the loop nor another node.
+/// A node whose `work()` may block; it delays neither the loop nor another node.
 ///
-/// Semantics: a tick hands `work()` to the pool, and `on_result()` receives its result on the loop. One call at a time: a tick
-/// while one is in flight is skipped (`skipped_in_flight`). Without a rate the next call follows at once, for drivers that
-/// block until there is data. A call cannot be interrupted: the shutdown waits for one that runs as it does for a tick, and
-/// takes back one that has not started.
-/// Errors: what `work()` throws or gives as Error, and what `on_result()` throws, is a failed tick; `on_error()` is called with it.
-/// Thread safety: `work()` runs on another thread, one call at a time, with what was written before it visible: while
-/// `stats().in_flight`, touch nothing that it uses. Everything else: the scheduler's thread.
+/// Semantics: a tick hands `work()` to the pool, and `on_result()` receives its result on the loop. One call runs at
+/// a time: a tick that comes meanwhile is skipped (`skipped_in_flight`). Without a rate the next call follows at
+/// once, for drivers that block until there is data. A call cannot be interrupted: the shutdown waits for a running
+/// call as it does for a tick, and takes back one that has not started.
+/// Errors: an exception or Error from `work()`, or an exception from `on_result()`, is a failed tick; `on_error()`
+/// receives it.
+/// Thread safety: `work()` runs on another thread, one call at a time; it sees everything that was written before the
+/// call. While `stats().in_flight`, do not touch data that it uses. Everything else belongs to the scheduler's
+/// thread.
 /// Example:
 /// ```
 /// class Lidar : public horus::BlockingNode<Scan> {
@@ -56,13 +58,14 @@ class BlockingNode : public Node {
   }
 
  protected:
-  /// A driver that may hang for long takes a thread of `pool` with it: give it a pool of its own, which must outlive it.
+  /// A driver that hangs occupies a thread of `pool`. For such a driver use a separate pool, which must outlive the
+  /// node.
   explicit BlockingNode(std::string name = {}, io::ThreadPool& pool = io::ThreadPool::standard())
       : Node(std::move(name)), pool_(pool) {}
 
-  /// On a thread of the pool.
+  /// The blocking work. Called on a thread of the pool.
   virtual Result<R> work() = 0;
-  /// On the loop, with what work() gave.
+  /// Receives the result of work(). Called on the loop.
   virtual void on_result(R result) = 0;
 
  private:

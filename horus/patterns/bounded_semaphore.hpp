@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A semaphore with a limit on its waiters and an end: what pools and bounded buffers count their places with.
-// One thread. Waiters belong to the frames that wait.
+// A semaphore that limits the number of its waiters and can be closed: pools and bounded buffers count their places
+// with it. One thread. Waiters belong to the frames that wait.
 #pragma once
 
 #include <horus/base/compiler.hpp>
@@ -16,11 +16,11 @@
 
 namespace horus::detail {
 
-/// Permits, first come, first served; at most `max_waiters` wait for one.
+/// Permits, first come, first served; at most `max_waiters` tasks wait.
 ///
-/// Semantics: a permit that reached a waiter is its own, even when it is asked to stop before it runs again: give it back.
-/// `close()` ends all waits; the destructor closes.
-/// Errors of acquire(): EAGAIN (as many wait as may), kChannelClosed, ECANCELED.
+/// Semantics: a waiter that has received a permit owns it, even when it is asked to stop before it runs again, and
+/// must return it. `close()` ends all waits; the destructor closes.
+/// Errors of acquire(): EAGAIN (`max_waiters` tasks wait already), kChannelClosed, ECANCELED.
 /// Thread safety: one thread.
 class BoundedSemaphore {
  public:

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// ConnectionPool<T>: a few connections that many tasks share, each one task's own while it holds the lease.
-// One reactor's thread. Pool, leases and running acquire() calls share the connections' home; the last one frees it.
+// ConnectionPool<T>: a few connections that many tasks share; a task has one to itself while it holds the lease. One
+// reactor's thread. Pool, leases and running acquire() calls share the ownership of the connections; the last one
+// frees them.
 #pragma once
 
 #include <algorithm>
@@ -25,36 +26,36 @@ namespace horus {
 struct ConnectionPoolOptions {
   std::string name = "connections";  ///< for errors
   std::size_t max_connections = 8;   ///< 1 or more; open at once, idle ones included
-  std::size_t max_waiters = 256;     ///< tasks that may wait for one
+  std::size_t max_waiters = 256;     ///< tasks that may wait for a connection
 };
 
 /// A snapshot of a ConnectionPool. The counts are since its construction.
 struct ConnectionPoolStatistics {
   std::size_t idle = 0;    ///< open and not lent
-  std::size_t leased = 0;  ///< lent, or being made or checked for a borrower
+  std::size_t leased = 0;  ///< lent, or being opened or checked for a borrower
   std::size_t waiting = 0;
   std::size_t waiting_high_water = 0;
   std::uint64_t acquired = 0;  ///< leases given
   std::uint64_t created = 0;   ///< connections that the factory made
-  std::uint64_t reused = 0;    ///< leases of a connection that was there
+  std::uint64_t reused = 0;    ///< leases of an existing connection
   std::uint64_t failed_creations = 0;
-  std::uint64_t failed_checks = 0;  ///< connections dropped because they were no longer well
-  std::uint64_t discarded = 0;      ///< connections that a lease gave up
-  std::uint64_t refused = 0;        ///< too many were waiting, or the pool was closed
+  std::uint64_t failed_checks = 0;  ///< connections dropped because their health check failed
+  std::uint64_t discarded = 0;      ///< connections that their leases discarded
+  std::uint64_t refused = 0;        ///< calls refused because too many were waiting, or the pool was closed
   std::uint64_t timeouts = 0;
   std::uint64_t cancelled = 0;  ///< acquire() calls that were asked to stop
 };
 
 /// Lends connections: `auto lease = (co_await pool.acquire(1s)).or_throw();  co_await lease->query(…);`
 ///
-/// Semantics: connections are made when they are needed, by `factory`, and kept when their lease ends; the one used last is
-/// lent first. Before it is lent again `check` may look at it: a broken one is dropped, and the next one tried or a
-/// new one made. Waiters are served first come, first served. A call that is stopped or late gives its place to the next.
-/// A health check that is stopped half-way drops its connection. `close()` ends all waits and closes idle connections, leased
-/// ones when their lease ends; the destructor closes.
-/// Errors: the constructor throws Error(EINVAL) for an empty factory and for 0 connections. `acquire`: what the factory gave,
-/// EAGAIN (`max_waiters` wait already), ETIMEDOUT, kChannelClosed (the pool was closed), ECANCELED. Exceptions of the factory
-/// that are no horus::Error are rethrown; a check that throws has found its connection broken.
+/// Semantics: `factory` opens connections when they are needed, and they are kept when their lease ends; the last one
+/// used is lent first. `check` may test a connection before it is lent again: a broken one is dropped, and the next
+/// one is tried or a new one opened. Waiters are served first come, first served. A call that is stopped or late
+/// gives its place to the next. A health check that is stopped half-way drops its connection. `close()` ends all
+/// waits and closes idle connections, and leased ones when their lease ends; the destructor closes.
+/// Errors: the constructor throws Error(EINVAL) for an empty factory and for 0 connections. `acquire`: the factory's
+/// error, EAGAIN (`max_waiters` wait already), ETIMEDOUT, kChannelClosed (the pool was closed), ECANCELED. An
+/// exception of the factory that is no horus::Error is rethrown; a check that throws counts as a broken connection.
 /// Thread safety: one reactor's thread. What `factory` and `check` refer to must live as long as calls run.
 /// Example: examples/connection_pool.
 template <class T>
@@ -66,7 +67,7 @@ class ConnectionPool {
   using Factory = std::function<Task<Result<Connection>>()>;
   using HealthCheck = std::function<Task<bool>(T&)>;
 
-  /// A connection that is the holder's own until the lease dies or is moved away.
+  /// A connection that belongs to the holder until the lease is destroyed or moved away.
   class [[nodiscard]] Lease {
    public:
     Lease() noexcept = default;
@@ -82,11 +83,11 @@ class ConnectionPool {
     explicit operator bool() const noexcept { return connection_ != nullptr; }
     T& operator*() const noexcept { return checked(); }
     T* operator->() const noexcept { return &checked(); }
-    /// Gives the connection back now.
+    /// Returns the connection now.
     void release() noexcept {
       if (core_ != nullptr) std::exchange(core_, nullptr)->give_back(std::move(connection_));
     }
-    /// Drops the connection instead: it is broken, or in a state that no other user should meet.
+    /// Drops the connection instead, because it is broken or in a state that no other user should get.
     void discard() noexcept {
       if (core_ == nullptr) return;
       ++core_->statistics.discarded;
@@ -118,11 +119,11 @@ class ConnectionPool {
   ConnectionPool& operator=(const ConnectionPool&) = delete;
   ~ConnectionPool() { close(); }
 
-  /// A connection within `timeout`, which covers the wait for a place, the check and the making.
+  /// A connection within `timeout`, which covers the wait for a place, the check and the opening.
   [[nodiscard]] Task<Result<Lease>> acquire(Duration timeout = Duration::max()) {
     return acquire_from(core_, timeout);
   }
-  /// Ends all waits with kChannelClosed and lends nothing more.
+  /// Ends all waits with kChannelClosed and lends no more connections.
   void close() noexcept {
     core_->places.close();
     core_->idle.clear();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What went wrong with one item among many, and a log that a flood of failures cannot fill. One thread.
+// The failure of one item among many, and a log that a flood of failures cannot fill. One thread.
 #pragma once
 
 #include <cstdint>
@@ -13,10 +13,10 @@
 
 namespace horus {
 
-/// The failure of one item, batch or task: in words, and as it was thrown. A failed Result is kept as its Error.
+/// The failure of one item, batch or task: as text, and as the exception. A failed Result is kept as its Error.
 struct HORUS_API Failure {
   std::string text;              ///< one line for a person
-  std::exception_ptr exception;  ///< what was thrown
+  std::exception_ptr exception;  ///< the exception
   int code = 0;  ///< errno or Condition of a horus::Error; 0: another exception, which is a bug
 
   Failure() = default;

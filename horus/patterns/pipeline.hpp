@@ -25,16 +25,17 @@
 
 namespace horus {
 
-/// What a pipeline does about an item that failed. Either way it is counted and logged.
+/// How a pipeline reacts to a failed item. In either case the failure is counted and logged.
 enum class OnFailure : std::uint8_t {
-  skip,  ///< the next item
-  stop,  ///< the whole pipeline stops, and run() gives the failure
+  skip,  ///< the pipeline continues with the next item
+  stop,  ///< the whole pipeline stops, and run() returns the failure
 };
 
 struct StageOptions {
-  std::size_t workers = 1;  ///< items in work at once, 1 to 1024; with more than one their order may change
-  std::size_t queue_depth =
-      16;  ///< items that wait before the stage, 1 or more; a Channel given by from() has its own
+  /// Items processed at once, 1 to 1024; with more than one worker their order may change.
+  std::size_t workers = 1;
+  /// How many items may wait before the stage, 1 or more; a Channel given by from() has its own capacity.
+  std::size_t queue_depth = 16;
   OnFailure on_failure = OnFailure::skip;
 };
 
@@ -45,12 +46,12 @@ struct StageStatistics {
   std::size_t queue_depth = 0;  ///< items that wait before it now; 0 for a source
   std::size_t queue_limit = 0;
   std::size_t queue_high_water = 0;
-  std::uint64_t received = 0;  ///< a source: items that it gave
+  std::uint64_t received = 0;  ///< for a source: items that it produced
   std::uint64_t processed = 0;
   std::uint64_t failed = 0;
   std::uint64_t cancelled = 0;    ///< in work when the pipeline was stopped
-  std::uint64_t filtered = 0;     ///< processed, with nothing to hand on
-  std::uint64_t undelivered = 0;  ///< processed, and the next stage took no more
+  std::uint64_t filtered = 0;     ///< items that were processed and produced nothing to pass on
+  std::uint64_t undelivered = 0;  ///< items that were processed when the next stage accepted no more
   std::size_t in_work = 0;
   std::string last_error;
 };
@@ -254,18 +255,18 @@ class Stage final : public StageBase, public Outlet<Out> {
 
 }  // namespace detail
 
-/// The open end of a pipeline that is being built: what comes out of it is a T. Each end is used once.
+/// The open end of a pipeline under construction, from which values of type T come. Use each end once.
 template <class T>
 class [[nodiscard("end it with sink() or into()")]] Flow {
  public:
-  /// Appends a stage: `function(T)` gives a Task of an Out, a Result<Out>, or an std::optional of one (nothing: the item ends
-  /// here). Gives the flow of Out.
+  /// Appends a stage: `function(T)` returns a Task of an Out, a Result<Out>, or an std::optional of one (nothing: the
+  /// item ends here). Returns the flow of Out.
   template <class F>
   auto stage(std::string name, F function, StageOptions options = {});
-  /// Ends the flow: `function(T)` gives a Task<> or a Task<Result<>>.
+  /// Ends the flow: `function(T)` returns a Task<> or a Task<Result<>>.
   template <class F>
   void sink(std::string name, F function, StageOptions options = {});
-  /// Ends the flow in a channel of the user's, which is closed after the last item and must outlive run().
+  /// Ends the flow in the user's channel. It is closed after the last item, and must outlive run().
   void into(Channel<T>& channel);
 
  private:
@@ -285,13 +286,13 @@ class [[nodiscard("end it with sink() or into()")]] Flow {
 
 /// Stages joined by bounded queues.
 ///
-/// Semantics: `run()` works until every source has ended and all their items are through, and joins every worker. A full
-/// queue makes the stage before it wait (back-pressure). The end of a stage's input closes the queue behind it (end of
-/// stream). A stage whose successor takes no more ends with its next item, and so on up to the sources and to senders into a
-/// channel of from().
-/// Errors: a mistake in the structure throws Error(EINVAL) where it is made, run() one for a flow that ends nowhere. What a
-/// function throws or gives as Error is that item's failure: see OnFailure. `run`: the failure that stopped it (rethrown when
-/// it is no horus::Error), ECANCELED.
+/// Semantics: `run()` works until every source has ended and all their items are through, and joins every worker. A
+/// full queue makes the stage before it wait (back-pressure). When the input of a stage ends, the stage closes the
+/// queue behind it (end of stream). A stage whose successor accepts no more ends with its next item, and so on up to
+/// the sources and to senders into a channel of from().
+/// Errors: a mistake in the structure throws Error(EINVAL) at the call that makes it; run() throws one for a flow
+/// that ends nowhere. An exception or Error from a function is the failure of that item: see OnFailure. `run`: the
+/// failure that stopped it (rethrown when it is no horus::Error), ECANCELED.
 /// Thread safety: one reactor's thread.
 /// Example:
 /// ```
@@ -308,7 +309,8 @@ class HORUS_API Pipeline {
   Pipeline& operator=(const Pipeline&) = delete;
   ~Pipeline();
 
-  /// A producer: `function()` gives a Task of an std::optional<T>, or of a Result of one; nothing is the end of the stream.
+  /// A producer: `function()` returns a Task of an std::optional<T>, or of a Result of one; an empty optional ends
+  /// the stream.
   template <class F>
   auto source(std::string name, F function, OnFailure on_failure = OnFailure::stop) {
     static_assert(detail::StageOutput<detail::StageReturned<F>>::optional,
@@ -322,18 +324,18 @@ class HORUS_API Pipeline {
     add(std::move(stage));
     return Flow<Out>(*this, outlet, nullptr);
   }
-  /// Items that somebody sends into a channel of the user's, until it is closed. It must outlive run(); when nobody takes
-  /// items any more, run() closes it.
+  /// Takes items from the user's channel until it is closed. The channel must outlive run(). When the pipeline
+  /// accepts no more items, run() closes it.
   template <class T>
   Flow<T> from(Channel<T>& channel) {
     return Flow<T>(*this, nullptr, &channel);
   }
 
-  /// Runs it, once. Asked to stop, it stops all workers and awaits them.
+  /// Runs the pipeline; call it once. When it is asked to stop, it stops all workers and awaits them.
   [[nodiscard]] Task<Result<>> run();
 
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
-  /// One entry for each stage, in the order in which they were added. Also while it runs.
+  /// One entry for each stage, in the order in which they were added. It may be called during the run.
   [[nodiscard]] std::vector<StageStatistics> stats() const;
 
  private:

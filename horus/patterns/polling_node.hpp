@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// PollingNode<T>: a node that asks a source again and again, and hands on what it gives, with a back-off while it gives nothing.
+// PollingNode<T>: a node that polls a source and passes on its items, with a back-off while the source has none.
 // The scheduler's thread, which owns the node.
 #pragma once
 
@@ -18,7 +18,7 @@
 namespace horus {
 
 /// How long a PollingNode pauses after a poll that gave nothing: `first_pause`, then twice as long each time, up to
-/// `longest_pause`; from the beginning again once something came.
+/// `longest_pause`. After an item it starts again with `first_pause`.
 struct PollingOptions {
   Duration first_pause = std::chrono::milliseconds(1);
   Duration longest_pause = std::chrono::milliseconds(100);
@@ -30,14 +30,15 @@ struct PollingNodeStatistics {
   std::uint64_t items = 0;   ///< polls that gave something
   std::uint64_t empty = 0;   ///< polls that gave nothing
   std::uint64_t failed = 0;  ///< polls that threw
-  Duration pause{0};         ///< the present one; 0 after a poll that gave something
+  Duration pause{0};         ///< the present pause; 0 after a poll that gave something
 };
 
 /// A node for sources that must be polled: a register, another program's queue, a web service.
 ///
-/// Semantics: event-driven, so give it no rate. One poll at a time: `poll()`, then `on_item()` for what came, and at once the
-/// next poll; nothing came: a pause that doubles. What either throws is a failed tick, after which the scheduler pauses.
-/// Errors: the constructor throws Error(EINVAL) for pauses that cannot be.
+/// Semantics: event-driven, so give it no rate. One poll runs at a time: `poll()`, then `on_item()` with the item,
+/// and at once the next poll. When a poll gives nothing, the node pauses; the pause doubles each time. An exception
+/// of either is a failed tick, after which the scheduler pauses the node.
+/// Errors: the constructor throws Error(EINVAL) for invalid pauses.
 /// Thread safety: the scheduler's thread.
 /// Example:
 /// ```
@@ -60,7 +61,7 @@ class PollingNode : public Node {
     }
   }
 
-  /// Asks once. Nothing: there is nothing now.
+  /// Polls once. An empty result means that there is nothing now.
   virtual Task<std::optional<T>> poll() = 0;
   virtual Task<> on_item(T item) = 0;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// RateLimiter: so many per second, and no more than so many at once (a token bucket).
+// RateLimiter: limits the rate of calls and the size of a burst (a token bucket).
 // One reactor's thread. Waiters belong to the frames that wait; the limiter owns one timer.
 #pragma once
 
@@ -19,22 +19,24 @@ namespace horus {
 
 /// A snapshot of a RateLimiter: counts since its construction.
 struct RateLimiterStatistics {
-  std::uint64_t granted = 0;    ///< calls that got their tokens
-  std::uint64_t tokens = 0;     ///< tokens that they got
-  std::uint64_t refused = 0;    ///< allow() that gave false, acquire() that found too many waiting
+  std::uint64_t granted = 0;  ///< calls that got their tokens
+  std::uint64_t tokens = 0;   ///< tokens that they got
+  /// Calls of allow() that gave false, and of acquire() that found too many waiters.
+  std::uint64_t refused = 0;
   std::uint64_t cancelled = 0;  ///< waiters that were asked to stop
   std::size_t waiting = 0;      ///< waiters now
   std::size_t waiting_high_water = 0;
-  std::int64_t longest_wait_ns = 0;  ///< of a waiter that got its tokens
+  std::int64_t longest_wait_ns = 0;  ///< the longest wait of a call that got its tokens
 };
 
 /// A token bucket: it fills with `rate` tokens per second up to `burst`, is full at first, and every call takes some.
 ///
-/// Semantics: waiters are served first come, first served, and `allow()` overtakes none. A waiter that is asked to stop has
-/// taken nothing. The clock is the reactor's, so time is virtual in simulation. Destruction ends the waits (kChannelClosed).
-/// Errors: the constructor throws Error(EINVAL) for a rate that is not above 0 up to 1 GHz, for a burst of 0, and for a bucket
-/// that takes more than 30 years to fill; all calls do for more tokens than the bucket holds. `acquire`: EAGAIN
-/// (`max_waiters` wait already), ECANCELED, kChannelClosed.
+/// Semantics: waiters are served first come, first served, and `allow()` does not overtake them. A waiter that is
+/// asked to stop has taken nothing. The clock is the reactor's, so time is virtual in simulation. Destruction ends
+/// the waits (kChannelClosed).
+/// Errors: the constructor throws Error(EINVAL) for a rate that is not above 0 and up to 1 GHz, for a burst of 0, and
+/// for a bucket that takes more than 30 years to fill. All calls throw it when they ask for more tokens than the
+/// bucket holds. `acquire`: EAGAIN (`max_waiters` wait already), ECANCELED, kChannelClosed.
 /// Thread safety: one reactor's thread.
 /// Example: `horus::RateLimiter limit(10_hz, 3);  auto granted = co_await limit.acquire();`
 /// Source: the bucket as one instant, "full again at": the generic cell rate algorithm, ITU-T I.371.
@@ -77,7 +79,7 @@ class HORUS_API RateLimiter {
 
   /// Takes `tokens` if they are there and nobody waits.
   [[nodiscard]] bool allow(std::uint64_t tokens = 1);
-  /// How long acquire(tokens) would wait now, behind those that wait already.
+  /// How long acquire(tokens) would wait now, behind the present waiters.
   [[nodiscard]] Duration wait_time(std::uint64_t tokens = 1) const;
   /// Takes `tokens`, waiting for them: `auto granted = co_await limit.acquire();`, a Result<>.
   [[nodiscard]] AcquireAwaiter acquire(std::uint64_t tokens = 1);

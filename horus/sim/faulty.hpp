@@ -14,19 +14,19 @@
 
 namespace horus::sim {
 
-/// What goes wrong, once. Plain data.
+/// One injected fault. Plain data.
 struct Injection {
-  std::uint64_t nth = 1;         ///< which of the operations that match, from 1; 0: none
-  int opcode = -1;               ///< IORING_OP_…; -1: every operation but closes and cancellations
-  int error = 0;                 ///< the errno it ends with, without having been tried; 0: none
+  std::uint64_t nth = 1;         ///< which of the matching operations, from 1; 0: none
+  int opcode = -1;               ///< IORING_OP_…; -1: every operation except closes and cancellations
+  int error = 0;                 ///< the errno it fails with, without being tried; 0: none
   std::uint32_t shorten_to = 0;  ///< the most bytes it is asked to move; 0: all of them
-  Duration delay{0};             ///< how long its completion is kept back
+  Duration delay{0};             ///< how long its completion is delayed
 
   /// "recv:3:ECONNRESET" · "write:1:short=1" · "any:2:delay=10ms": kind, number, what. EINVAL with what was expected.
   static HORUS_API Result<Injection> parse(const std::string& text);
 };
 
-/// What an injection came to. Plain data.
+/// The result of an injection. Plain data.
 struct InjectionRecord {
   std::uint64_t matched = 0;  ///< operations of the kind so far
   bool fired = false;
@@ -34,8 +34,8 @@ struct InjectionRecord {
 
 /// Puts faults between a reactor and `real`: `Reactor(make_faulty_backend(…), config)`. `record` must outlive it.
 ///
-/// Semantics: an operation that fails is never seen by the kernel. Multishot operations end with the error. All else
-/// is as on `real`.
+/// Semantics: the kernel never sees an operation that fails. Multishot operations end with the error. Everything else
+/// passes through to `real`.
 /// Thread safety: the reactor's thread.
 /// Example: tests/sim/faulty_test.cpp.
 HORUS_API io::Backend make_faulty_backend(io::Backend real, const Injection& injection,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A program of a simulated world, played by a coroutine: what a child process runs. Plain values; the world's thread.
+// A program of a simulated world, which a child process runs. A coroutine plays it. Plain values; the world's thread.
 #pragma once
 
 #include <functional>
@@ -12,8 +12,8 @@
 
 namespace horus::sim {
 
-/// What a program is started with. Its standard streams are wherever the parent's Redirects lead; closing one early is
-/// how a program hangs up.
+/// The start of a program. Its standard streams lead wherever the parent's Redirects say. To hang up, the program
+/// closes one of them early.
 struct Launch {
   Launch() {}
 
@@ -25,7 +25,8 @@ struct Launch {
   io::PipeWriter err;
 };
 
-/// Plays a program; gives its exit code. It is a process like any other: horus::io and horus::now() are its own.
+/// Plays a program and gives its exit code. It is a process like any other: it has a horus::io and a horus::now() of
+/// its own.
 using Program = std::function<Task<int>(Launch)>;
 
 }  // namespace horus::sim

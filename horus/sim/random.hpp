@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Random numbers that a seed determines, the same on every compiler and machine: integers only, no <random>.
-// Plain values; one thread. Draw at most one number per statement: the order of two draws in one is the compiler's.
+// Plain values; one thread. Draw at most one number per statement: in a statement with two draws, the compiler
+// chooses their order.
 #pragma once
 
 #include <cstdint>
@@ -47,13 +48,13 @@ class Random {
   }
   /// True in `times` of `out_of` cases.
   constexpr bool chance(std::uint64_t times, std::uint64_t out_of) noexcept { return below(out_of) < times; }
-  /// Between the two, both included.
+  /// A number between the two, both included.
   constexpr Duration between(Duration low, Duration high) noexcept {
     if (high <= low) return low;
     return low +
            Duration(static_cast<std::int64_t>(below(static_cast<std::uint64_t>((high - low).count()) + 1)));
   }
-  /// A generator of its own for one purpose: drawing from one does not disturb the others.
+  /// An independent generator for one purpose: drawing from one does not disturb the others.
   [[nodiscard]] constexpr Random derived(std::string_view purpose) const noexcept {
     std::uint64_t hash = 0xCBF29CE484222325U ^ state_[0];
     for (const char c : purpose) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3U;
@@ -64,7 +65,7 @@ class Random {
   std::uint64_t state_[4]{};
 };
 
-/// How long something takes: drawn anew each time. Plain data.
+/// How long something takes; a new value is drawn each time. Plain data.
 class Distribution {
  public:
   constexpr Distribution(Duration always) noexcept
@@ -72,7 +73,7 @@ class Distribution {
   [[nodiscard]] static constexpr Distribution uniform(Duration low, Duration high) noexcept {
     return {low, high, Duration::zero()};
   }
-  /// Around `mean`, never below zero and at most six deviations away.
+  /// A normal distribution around `mean`, never below zero and at most six deviations away.
   [[nodiscard]] static constexpr Distribution normal(Duration mean, Duration deviation) noexcept {
     return {mean, mean, deviation};
   }
@@ -99,7 +100,7 @@ class Distribution {
   Duration deviation_{0};
 };
 
-/// `normal(4ms, 1ms)`, `uniform(1ms, 3ms)`: what `World::cost` and latencies take.
+/// `normal(4ms, 1ms)`, `uniform(1ms, 3ms)`: for `World::cost` and latencies.
 [[nodiscard]] constexpr Distribution normal(Duration mean, Duration deviation) noexcept {
   return Distribution::normal(mean, deviation);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A ring of its own between a reactor and a real one: it sees each entry and each completion, and may
-// change them, keep them back or swallow them. One thread, the reactor's.
+// A ring between a reactor and a real ring. It sees each entry and each completion, and may change, delay or swallow
+// them. One thread, the reactor's.
 #pragma once
 
 #include <cstdint>
@@ -12,10 +12,10 @@
 
 namespace horus::sim {
 
-/// Base of what injects faults and of what checks.
+/// The base of fault injectors and checkers.
 ///
-/// Semantics: as the real ring, when nothing is overridden. Completions that find the reactor's ring full stay where
-/// they are.
+/// Semantics: without overrides it behaves like the real ring. Completions that find the reactor's ring full stay
+/// where they are.
 class HORUS_API RelayRing : public io::ForwardingRing {
  public:
   explicit RelayRing(std::shared_ptr<io::Ring> real);
@@ -31,16 +31,17 @@ class HORUS_API RelayRing : public io::ForwardingRing {
   };
   static_assert(sizeof(Completion) == sizeof(io_uring_cqe));
 
-  /// An entry on its way down, once; it may be changed.
+  /// Called once for each entry on its way down; it may change the entry.
   virtual void submitting(io_uring_sqe& entry) noexcept;
-  /// Completions on their way up, of one look at the real ring. What it leaves in `batch` goes to the reactor.
+  /// Called for the completions that one look at the real ring has found. Those that it leaves in `batch` go to the
+  /// reactor.
   virtual void completing(std::vector<Completion>& batch) noexcept;
-  /// When something that is kept back is due (the clock's now_ns(); kNever: nothing is). The reactor is told that completions wait
-  /// outside its ring.
+  /// When a delayed entry or completion is due (the clock's now_ns(); kNever: none). The reactor is told that
+  /// completions wait outside its ring.
   [[nodiscard]] virtual std::int64_t next_due() const noexcept;
-  /// Completions wait outside the real ring: not all that has ended has been seen.
+  /// True while completions wait outside the real ring, so that some ended operations have not been reported yet.
   [[nodiscard]] bool behind() const noexcept { return behind_; }
-  /// Gives the real ring an entry of our own; false when its ring is full.
+  /// Gives the real ring an entry of the relay's own; false when the ring is full.
   bool submit_own(const io_uring_sqe& entry) noexcept;
 
  private:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// AsyncStream<T>: a coroutine that gives many values over time (accepted connections, lines, ticks). Its body is a chain
-// of its own: a consumer that gives up waiting leaves it alone. One thread.
+// AsyncStream<T>: a coroutine that produces many values over time (accepted connections, lines, ticks). Its body is a
+// chain of its own, so a consumer that stops waiting does not disturb it. One thread.
 #pragma once
 
 #include <horus/base/compiler.hpp>
@@ -48,14 +48,14 @@ class HORUS_API StreamBody : public PromiseBase, public Chain {
   [[nodiscard]] std::string_view label() const noexcept override { return "stream"; }
   std::coroutine_handle<> finished() noexcept override { return std::noop_coroutine(); }
 
-  /// Runs `body` until it first suspends. True when it has something to give by then.
+  /// Runs `body` until it first suspends. True when it has produced something by then.
   bool start(std::coroutine_handle<> body) noexcept;
-  /// The stream was dropped: frees `body` now, or as soon as what it awaits has ended. No line of the body itself runs
-  /// any more.
+  /// The stream was dropped. Frees `body` now, or as soon as its pending operation has ended. No further line of the
+  /// body runs.
   void drop(std::coroutine_handle<> body) noexcept;
   /// The consumer has stopped waiting.
   void leave() noexcept;
-  /// What runs next when the body has got somewhere.
+  /// The coroutine to run next when the body has progressed.
   std::coroutine_handle<> arrived() noexcept;
 
   std::exception_ptr failure;
@@ -92,7 +92,7 @@ class HORUS_API StreamWaiter : public Waiter {
   bool gave_up_ = false;
 };
 
-/// Waits until a body that works has got somewhere; a request to stop does not reach it.
+/// Waits until a working body has progressed; a request to stop does not interrupt this wait.
 class HORUS_API StreamEnd : public Waiter {
  public:
   explicit StreamEnd(StreamBody& body) noexcept : Waiter(&kKind), body_(body) {}
@@ -111,15 +111,16 @@ class HORUS_API StreamEnd : public Waiter {
 
 }  // namespace detail
 
-/// A lazy sequence of T: its body begins with the first `next()`, and rests between two values until the next one is
+/// A lazy sequence of T: its body starts with the first `next()`, and pauses after each value until the next one is
 /// asked for.
 ///
-/// Semantics: `co_yield` hands one value over; the end of the body ends the stream (nullopt); what the body throws
-/// comes out of `next()`. A consumer that is asked to stop, or whose time is up, stops waiting and leaves the body
-/// alone: what the body brings meanwhile is kept for the following `next()`, so nothing is lost.
-/// Dropping a stream asks what its body awaits to end and frees the frame then, without running another line of the
-/// body; a value that was not taken is destroyed. Where an operation of the body uses memory of the consumer,
-/// `co_await stream.close()` first: it waits for that end.
+/// Semantics: `co_yield` hands one value over; the end of the body ends the stream (nullopt); an exception of the
+/// body comes out of `next()`. A consumer that is asked to stop, or whose time is up, stops waiting without
+/// disturbing the body. A value that the body produces meanwhile is kept for the following `next()`, so nothing is
+/// lost.
+/// Dropping a stream cancels the pending operation of its body and then frees the frame, without running another line
+/// of the body; a value that was not taken is destroyed. When an operation of the body uses memory of the consumer,
+/// call `co_await stream.close()` first: it waits until the operation has ended.
 /// Errors: Error(ECANCELED) for a consumer that is asked to stop, thrown by `next()`; a stream of Results gives it as
 /// a failed Result. Two tasks that wait for one stream at a time end the program with a message.
 /// Thread safety: one thread.
@@ -185,8 +186,8 @@ class [[nodiscard]] AsyncStream {
     return NextAwaiter{body_};
   }
 
-  /// Ends the stream: asks the body to stop and waits until it has come to its next value or its end, which is dropped.
-  /// Not interrupted by a request to stop.
+  /// Ends the stream: asks the body to stop and waits until it has reached its next value, which is dropped, or its
+  /// end. A request to stop does not interrupt this wait.
   [[nodiscard]] Task<> close() {
     const Handle body = std::exchange(body_, nullptr);
     if (!body) co_return;

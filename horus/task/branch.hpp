@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What when_all, when_any and with_timeout share: a coroutine that waits for several chains at once.
+// The common base of when_all, when_any and with_timeout: a coroutine that waits for several chains at once.
 #pragma once
 
 #include <horus/base/compiler.hpp>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// How suspended coroutines hang together: promise → parent promise → … → Chain, and the one Waiter that the chain
-// is suspended at. Cancellation walks down (Chain → leaf Waiter), stack dumps walk up (leaf → parents).
-// Everything here belongs to one thread at a time.
+// How suspended coroutines are linked: promise → parent promise → … → Chain, and the one Waiter at which the chain is
+// suspended. Cancellation walks down (Chain → leaf Waiter), stack dumps walk up (leaf → parents). Everything here
+// belongs to one thread at a time.
 #pragma once
 
 #include <horus/base/compiler.hpp>
@@ -28,10 +28,10 @@ class Chain;
 class PromiseBase;
 struct Waiter;
 
-/// What every awaiter of one type has in common.
+/// The common properties of all awaiters of one type.
 struct WaitKind {
   const char* name;                  ///< "recv", "event": what a stack dump prints
-  void (*cancel)(Waiter&) noexcept;  ///< asks it to end soon; never resumes inline
+  void (*cancel)(Waiter&) noexcept;  ///< asks the wait to end soon; never resumes inline
   void (*describe)(const Waiter&,
                    std::string& line) = nullptr;  ///< appends details, for example the descriptor
   /// Visits the chains that this waiter waits for (joins only).
@@ -59,11 +59,11 @@ struct Waiter : Ready {
   void unsuspend() noexcept;
 };
 
-/// An account of the time that chains run and of what they wait for: a node's, for its tick and all branches of it. The
-/// loop's thread.
+/// Records how long chains run and which operations they wait for: for a node's tick and all its branches. The loop's
+/// thread.
 class ExecutionAccount {
  public:
-  /// `chain` goes on; it waited since chain.wait().since_ns.
+  /// `chain` continues; it has waited since chain.wait().since_ns.
   virtual void resumed(const Chain& chain, std::int64_t now_ns) noexcept = 0;
   /// A stretch of running has ended.
   virtual void ran(std::int64_t begin_ns, std::int64_t end_ns) noexcept = 0;
@@ -72,7 +72,7 @@ class ExecutionAccount {
   ~ExecutionAccount() = default;
 };
 
-/// What a chain with an account waits for, or waited for last.
+/// The present or last wait of a chain with an account.
 struct WaitRecord {
   const WaitKind* kind = nullptr;          ///< null: it has not waited
   const PromiseBase* innermost = nullptr;  ///< whose `where` is the place; alive while the chain waits
@@ -88,22 +88,22 @@ class HORUS_API Chain : public ListHook<RootTag> {
     if (detail::thread_state.suspended == this) detail::thread_state.suspended = nullptr;
   }
 
-  /// Asks the chain to stop: its current wait ends with ECANCELED where that is still possible, and so does every
-  /// later one. Data that has already arrived is delivered. Idempotent. Owner thread only.
+  /// Asks the chain to stop: its current wait ends with ECANCELED if it can still be cancelled, and so does every
+  /// later wait. Data that has already arrived is delivered. Idempotent. Owner thread only.
   void request_stop() noexcept {
     if (stop_requested_) return;
     stop_requested_ = true;
     if (leaf_ != nullptr) leaf_->kind->cancel(*leaf_);
   }
   [[nodiscard]] bool stop_requested() const noexcept { return stop_requested_; }
-  /// What it waits for; null while it runs, is ready to run, or has ended.
+  /// The operation that it waits for; null while it runs, is ready to run, or has ended.
   [[nodiscard]] const Waiter* leaf() const noexcept { return leaf_; }
   [[nodiscard]] virtual std::string name() const { return std::string(label()); }
-  /// The same without a copy, perhaps shorter: a signal handler asks too. As long as the chain lives.
+  /// The chain's name without a copy, perhaps shortened, for signal handlers. Valid as long as the chain lives.
   [[nodiscard]] virtual std::string_view label() const noexcept { return "task"; }
-  /// Null: no account is kept.
+  /// The chain's account; null: none is kept.
   [[nodiscard]] ExecutionAccount* execution_account() const noexcept { return account_; }
-  /// Branches of a join charge the account of the chain that waits for them.
+  /// Branches of a join are charged to the account of the chain that waits for them.
   void charge_to(ExecutionAccount* account) noexcept { account_ = account; }
   [[nodiscard]] const WaitRecord& wait() const noexcept { return wait_; }
   /// The stretch in which a chain with an account was suspended ended at `now_ns`. Called by the code that resumed it.
@@ -111,7 +111,7 @@ class HORUS_API Chain : public ListHook<RootTag> {
     if (Chain* chain = std::exchange(detail::thread_state.suspended, nullptr)) chain->wait_.since_ns = now_ns;
   }
 
-  /// The root coroutine has ended and is suspended for the last time. Returns what runs next.
+  /// The root coroutine has ended and is suspended for the last time. Returns the coroutine to run next.
   virtual std::coroutine_handle<> finished() noexcept = 0;
 
  protected:
@@ -205,17 +205,17 @@ inline void Waiter::make_ready() noexcept {
 
 namespace detail {
 
-/// Makes `chain` show up in dump_tasks() of this thread until it is unlinked.
+/// Includes `chain` in dump_tasks() of this thread until it is unlinked.
 inline void list_root(Chain& chain) noexcept {
   if (thread_state.roots != nullptr) thread_state.roots->push_back(chain);
 }
 
 }  // namespace detail
 
-/// Every suspended chain of this thread, with the operation it waits for and the source line of each await on the
-/// way, one task per paragraph. For logs and people.
+/// Every suspended chain of this thread, with the operation it waits for and the source line of each await up to its
+/// root, one task per paragraph. For logs and people.
 HORUS_API std::string dump_tasks();
-/// One chain of the same.
+/// The same for one chain.
 HORUS_API std::string dump_chain(const Chain& chain);
 
 }  // namespace horus

@@ -20,14 +20,14 @@ namespace horus {
 
 /// A bounded first-in first-out queue of T with awaitable ends.
 ///
-/// Semantics: `close()` refuses further sends (kChannelClosed); what is queued is still received, then receivers get
-/// kChannelClosed. A value is delivered exactly once or stays queued: a receiver that is cancelled before a value
+/// Semantics: after `close()`, sends fail (kChannelClosed). Queued values are still received; then receivers get
+/// kChannelClosed. A value is delivered exactly once or stays queued: a receiver that is cancelled before a value has
 /// reached it takes nothing.
 /// Thread safety: one thread.
 template <class T>
 class Channel {
  public:
-  /// `capacity` ≥ 1 values are queued before senders wait.
+  /// Senders wait when `capacity` values are queued; at least 1.
   explicit Channel(std::size_t capacity) : capacity_(capacity) {
     HORUS_ASSERT(capacity > 0, "a Channel needs a capacity of at least 1");
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Waiting for things that other coroutines of the same thread do: Event, Semaphore, Mutex, yield, stop requests.
-// None of them is thread-safe: across threads use Reactor::post.
+// Waiting for other coroutines of the same thread: Event, Semaphore, Mutex, yield, stop requests. None of them is
+// thread-safe: across threads use Reactor::post.
 #pragma once
 
 #include <horus/base/compiler.hpp>
@@ -54,7 +54,8 @@ using WaiterQueue = IntrusiveList<QueuedWaiter, QueueTag>;
 
 }  // namespace detail
 
-/// A flag that coroutines wait for. `set()` wakes all of them, through the ready list; it stays set until `reset()`.
+/// A flag that coroutines wait for. `set()` wakes all waiters, through the ready list; the flag stays set until
+/// `reset()`.
 class Event {
  public:
   struct Awaiter : detail::QueuedWaiter {
@@ -89,7 +90,7 @@ class Event {
   bool set_ = false;
 };
 
-/// Counts permits. First come, first served.
+/// Counts permits. Waiters are served first come, first served.
 class Semaphore {
  public:
   explicit Semaphore(std::size_t permits) noexcept : permits_(permits) {}
@@ -146,7 +147,7 @@ class Semaphore {
 /// One coroutine at a time, across awaits. `auto lock = co_await mutex.lock();`
 class Mutex {
  public:
-  /// Holds the mutex until it dies or `unlock()`.
+  /// Holds the mutex until it is destroyed, or until `unlock()`.
   class [[nodiscard]] Lock {
    public:
     explicit Lock(Mutex& mutex) noexcept : mutex_(&mutex) {}
@@ -214,7 +215,8 @@ struct StopQuery {
 /// Lets every other ready coroutine run first. Never fails.
 [[nodiscard]] inline detail::YieldAwaiter yield() noexcept { return {}; }
 
-/// `co_await horus::stop_requested()`: was this task asked to stop? For loops that compute without awaiting.
+/// `co_await horus::stop_requested()` is true when this task was asked to stop. For loops that compute without
+/// awaiting.
 [[nodiscard]] inline detail::StopQuery stop_requested() noexcept { return {}; }
 
 }  // namespace horus

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Driving coroutines without a reactor: for programs and tests that wait for nothing outside the process.
+// Driving coroutines without a reactor, for programs and tests that wait for nothing outside the process.
 #pragma once
 
 #include <exception>
@@ -11,7 +11,7 @@
 
 namespace horus {
 
-/// Makes this thread able to run coroutines while it lives: a ready list and a list of roots, no reactor.
+/// While it lives, this thread can run coroutines without a reactor: it has a ready list and a list of roots.
 class HORUS_API ReadyScope {
  public:
   ReadyScope() noexcept;
@@ -19,7 +19,7 @@ class HORUS_API ReadyScope {
   ReadyScope& operator=(const ReadyScope&) = delete;
   ~ReadyScope();
 
-  /// Resumes whatever is ready until nothing is. Returns the number of resumptions.
+  /// Resumes ready coroutines until none is left. Returns the number of resumptions.
   std::size_t run_until_idle() noexcept;
 
  private:
@@ -29,7 +29,7 @@ class HORUS_API ReadyScope {
   IntrusiveList<Chain, RootTag>* previous_roots_;
 };
 
-/// The chain of a task that somebody drives from outside any coroutine.
+/// The chain of a task that code outside any coroutine drives.
 template <class T>
 class RootChain final : public Chain {
  public:
@@ -45,7 +45,7 @@ class RootChain final : public Chain {
     task_.start(*this);
   }
   [[nodiscard]] bool done() const noexcept { return done_; }
-  /// The value of a task that is done(); rethrows what it threw.
+  /// The value of a task that is done(); rethrows its exception.
   T take() { return task_.outcome().take(); }
   [[nodiscard]] std::string_view label() const noexcept override { return name_; }
   std::coroutine_handle<> finished() noexcept override {
@@ -60,8 +60,8 @@ class RootChain final : public Chain {
   bool done_ = false;
 };
 
-/// Runs a task to its end on this thread, with nothing but a ready list: every await must end by the work of other
-/// coroutines. A task that still waits when nothing is ready has deadlocked, and ends the program with its dump.
+/// Runs a task to its end on this thread, with nothing but a ready list: only other coroutines can end its awaits.
+/// When the task still waits and nothing is ready, it has deadlocked, and the program ends with a dump of it.
 template <class T>
 T sync_await(Task<T> task) {
   ReadyScope ready;

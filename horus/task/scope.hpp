@@ -24,16 +24,18 @@ namespace horus {
 class Scope;
 struct JoinTag;
 
-/// Where a spawned task stands. A task that ended with a failed Result counts as rejected, one that failed with
-/// ECANCELED after it was asked to stop as cancelled.
+/// The state of a spawned task. A task that ended with a failed Result counts as rejected; one that failed with
+/// ECANCELED after it was asked to stop counts as cancelled.
 enum class TaskState : std::uint8_t { pending, running, resolved, rejected, cancelled };
 
 HORUS_API const char* to_string(TaskState state) noexcept;
 
-/// What a scope does about a failed task whose handle was dropped.
+/// How a scope reacts to a failed task whose handle was dropped.
 enum class Failures : std::uint8_t {
-  stop_all,  ///< an exception: the other tasks are asked to stop, and join() rethrows the first one
-  log,       ///< an exception or a failed Result: one line with the task's name in the log; the others go on
+  /// After an exception the other tasks are asked to stop, and join() rethrows the first exception.
+  stop_all,
+  /// An exception or a failed Result is one line with the task's name in the log; the others go on.
+  log,
 };
 
 namespace detail {
@@ -148,11 +150,11 @@ class Spawned {
   [[nodiscard]] TaskState state() const noexcept {
     return task_ == nullptr ? TaskState::pending : task_->state();
   }
-  /// Asks the task to stop; it is over when `done()`.
+  /// Asks the task to stop; it has ended when `done()` is true.
   void cancel() noexcept {
     if (task_ != nullptr && !task_->done()) task_->request_stop();
   }
-  /// The value of a task that is done(); rethrows what it threw. Leaves the handle empty.
+  /// The value of a task that is done(); rethrows its exception. Leaves the handle empty.
   T take() {
     HORUS_ASSERT(done(), "Spawned::take() before the task is done");
     auto task = std::exchange(task_, nullptr);
@@ -195,8 +197,8 @@ class Spawned {
     Spawned& spawned_;
     int refused_ = 0;  // errno
   };
-  /// Waits for the end and takes the value; only one task can do so. Cancelling the waiter does not cancel the task:
-  /// Error(ECANCELED). Error(EBUSY): another task waits for it already.
+  /// Waits for the end and takes the value; only one task can do so. Cancelling the waiter does not cancel the task.
+  /// Errors: Error(ECANCELED) for a cancelled waiter; Error(EBUSY) when another task waits for it already.
   Awaiter operator co_await() noexcept {
     HORUS_ASSERT(task_ != nullptr, "co_await of an empty Spawned handle");
     return Awaiter(*this);
@@ -214,11 +216,11 @@ class Spawned {
 
 /// Runs tasks side by side and waits for all of them.
 ///
-/// Semantics: `spawn` starts through the ready list, never inline. When a task without a handle throws, the others
-/// are asked to stop and `join()` rethrows. A scope must be joined before it dies; one that dies with running tasks
-/// ends the program with their names, unless an exception passes it: then they are cancelled and awaited on the spot, and
-/// the exception goes on. `with_scope` does all this by itself. A server whose connections must not end
-/// each other takes `Scope("connections", Failures::log)`.
+/// Semantics: `spawn` starts a task through the ready list, never inline. When a task without a handle throws, the
+/// others are asked to stop and `join()` rethrows its exception. Join a scope before it is destroyed. Destroying one
+/// with running tasks ends the program with their names, unless an exception is propagating: then the tasks are
+/// cancelled and awaited on the spot, and the exception continues. `with_scope` does all this by itself. A server
+/// whose connections must not end each other uses `Scope("connections", Failures::log)`.
 /// Thread safety: one thread.
 /// Example:
 /// ```
@@ -235,7 +237,7 @@ class HORUS_API Scope {
   Scope(const Scope&) = delete;
   Scope& operator=(const Scope&) = delete;
   ~Scope();
-  /// What its tasks wait for, for a person.
+  /// The operations that its tasks wait for, as text for a person.
   [[nodiscard]] std::string dump() const;
   /// The account that its tasks are charged to from now on; null: none.
   void charge_to(ExecutionAccount* account) noexcept { account_ = account; }
@@ -248,17 +250,17 @@ class HORUS_API Scope {
     add(*spawned);
     return Spawned<T>(spawned);
   }
-  /// The same for a coroutine lambda, which is kept, captures included, until its task has ended.
+  /// The same for a coroutine lambda. It is kept, with its captures, until its task has ended.
   template <class F>
     requires detail::is_task<std::invoke_result_t<F&>>
   auto spawn(F lambda, std::string name = {}) {
     return spawn(detail::with_captures(std::move(lambda)), std::move(name));
   }
-  /// Asks every running task to stop; later spawns are asked at once, until reset().
+  /// Asks every running task to stop; tasks spawned later are asked at once, until reset().
   void cancel() noexcept;
-  /// The same, and shielded work is asked to stop as well: its time is over.
+  /// The same, and asks shielded work to stop as well, because its time is up.
   void stop_shielded() noexcept;
-  /// After a join: tasks may be spawned afresh.
+  /// After a join: allows tasks to be spawned again.
   void reset() noexcept { stopping_ = false; }
   [[nodiscard]] std::size_t running() const noexcept { return running_; }
 
@@ -282,9 +284,9 @@ class HORUS_API Scope {
     Scope& scope_;
     std::exception_ptr failure_;
   };
-  /// Waits until every task has ended; rethrows the first failure that had no handle. When the joining chain is
-  /// asked to stop, so are the tasks, and the join still waits for them. Several tasks may join: all of them get the
-  /// failure.
+  /// Waits until every task has ended; rethrows the first failure that had no handle. When the joining chain is asked
+  /// to stop, the tasks are asked too, and the join still waits for them. Several tasks may join: each of them gets
+  /// the failure.
   JoinAwaiter join() noexcept { return JoinAwaiter(*this); }
 
  private:
@@ -318,8 +320,8 @@ Task<> run_body(Body& body, Scope& scope, bool& completed) {
 
 }  // namespace detail
 
-/// Runs `body(scope)` and everything it spawns, and waits for all of it. The first failure of the body or of a task
-/// whose handle was dropped stops the rest and is rethrown. Returns the body's value.
+/// Runs `body(scope)` and every task that it spawns, and waits for all of them. The first failure of the body, or of
+/// a task whose handle was dropped, stops the rest and is rethrown. Returns the body's value.
 template <class Body, class T = typename std::invoke_result_t<Body&, Scope&>::value_type>
 Task<T> with_scope(Body body, std::string name = "scope") {
   Scope scope(std::move(name));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// shield: runs a task that a stop request does not reach, for clean-up that must finish.
+// shield: runs a task that a stop request does not reach, for clean-up that must complete.
 #pragma once
 
 #include <horus/base/compiler.hpp>
@@ -61,13 +61,14 @@ class ShieldAwaiter : public Waiter {
   Shielded branch_;
 };
 
-/// Asks `chain` to stop, and what it has shielded too. The chain's thread.
+/// Asks `chain` and the work that it has shielded to stop. The chain's thread.
 HORUS_API void stop_shielded(Chain& chain) noexcept;
 
 }  // namespace detail
 
-/// Runs `task` to its end even when the awaiting task is asked to stop meanwhile, or was before. What the task awaits
-/// is not cancelled, so keep it short and bounded: an emergency stop grants it 100 ms. `co_await horus::shield(file.close());`
+/// Runs `task` to its end even when the awaiting task is asked to stop meanwhile, or was asked before. The operations
+/// of `task` are not cancelled, so keep it short and bounded: an emergency stop grants it 100 ms. `co_await
+/// horus::shield(file.close());`
 template <class T>
 [[nodiscard]] auto shield(Task<T> task) {
   return detail::ShieldAwaiter<T>(std::move(task));

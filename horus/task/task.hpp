@@ -113,11 +113,11 @@ class TaskPromise<void> final : public TaskPromiseBase {
 
 }  // namespace detail
 
-/// A lazy coroutine: it starts when it is awaited (or spawned), and returns one T, or rethrows what it threw.
+/// A lazy coroutine: it starts when it is awaited (or spawned), and returns one T or rethrows its exception.
 ///
-/// Semantics: move-only; awaited once; destroying one that has not started frees it without running it. A child
-/// that ends without suspending resumes its parent without growing the stack, on every supported compiler; a
-/// recursion of tasks uses stack like a recursion of functions.
+/// Semantics: move-only; awaited once; destroying one that has not started frees it without running it. A child that
+/// ends without suspending resumes its parent without growing the stack, on every supported compiler. Recursive tasks
+/// use stack like recursive functions.
 /// Thread safety: belongs to the thread that awaits it.
 /// Example: `Task<int> answer() { co_return 42; }  …  int n = co_await answer();`
 template <class T = void>
@@ -178,7 +178,7 @@ class [[nodiscard("a Task does nothing until it is awaited or spawned")]] Task {
     prepare(chain);
     coroutine_.resume();
   }
-  /// The same in two steps, for a start through the ready list.
+  /// The same in two steps, to start through the ready list.
   std::coroutine_handle<> prepare(Chain& chain) noexcept {
     HORUS_ASSERT(coroutine_ != nullptr, "start of an empty task");
     coroutine_.promise().chain = &chain;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a thread that runs coroutines keeps: its ready list, its recycled frames, its current reactor.
+// The state of a thread that runs coroutines: its ready list, its recycled frames, its current reactor.
 // Owned by the thread; only the counts of frames are read from elsewhere.
 #pragma once
 
@@ -23,15 +23,15 @@ namespace io {
 class Reactor;
 }
 
-/// A coroutine that may run now. Lives in whatever made it ready (usually an awaiter in its frame).
+/// A coroutine that may run now. It lives in the object that made it ready (usually an awaiter in its frame).
 struct Ready {
   Ready* next_ready = nullptr;
   std::coroutine_handle<> handle;
   PromiseBase* promise = nullptr;  ///< of the coroutine; null when that is not a Horus coroutine
 };
 
-/// First-in first-out list of coroutines that may run now. Single thread. Bounded by what is alive: each element
-/// lives in a suspended frame.
+/// First-in first-out list of coroutines that may run now. Single thread. The number of live frames bounds it,
+/// because each element lives in a suspended frame.
 class ReadyList {
  public:
   void push(Ready& ready) noexcept {
@@ -48,7 +48,7 @@ class ReadyList {
     return first;
   }
   [[nodiscard]] bool empty() const noexcept { return head_ == nullptr; }
-  /// The first of those that wait for their turn that `wanted(ready)` accepts; null: none.
+  /// The first waiting element for which `wanted(ready)` is true; null: none.
   template <class Predicate>
   [[nodiscard]] Ready* find(Predicate&& wanted) const {
     Ready* ready = head_;

@@ -106,7 +106,7 @@ class WhenAllVectorAwaiter : public Join {
 
 }  // namespace detail
 
-/// Runs all tasks concurrently; returns a tuple of their values, `std::monostate` for a void one.
+/// Runs all tasks concurrently; returns a tuple of their values, `std::monostate` for a void task.
 ///
 /// Semantics: the branches start in order on this stack. When one throws, the others are asked to stop and awaited,
 /// then the first exception is rethrown. A cancelled when_all cancels every branch and awaits it.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// when_any: a race. The first success wins; the losers are asked to stop and awaited, and what they still
-// delivered is kept.
+// when_any: a race. The first success wins. The losers are asked to stop and awaited, and values that they still
+// deliver are kept.
 #pragma once
 
 #include <horus/base/compiler.hpp>
@@ -179,12 +179,12 @@ class WhenAnyVectorAwaiter : public RaceJoin {
 
 }  // namespace detail
 
-/// Races tasks. The winner is the first that ends without an exception, a failed Result or the end of a stream (an empty
-/// optional): a loop that races the `next()` of several streams goes on until all of them have ended.
+/// Races tasks. The winner is the first that ends without an exception, a failed Result or the end of a stream (an
+/// empty optional). So a loop that races the `next()` of several streams goes on until all of them have ended.
 ///
-/// Semantics: the losers are asked to stop *and awaited*, so nothing of theirs outlives the race, and a loser whose
-/// data had already arrived keeps it in its outcome: look there before you drop it. When every branch fails,
-/// `all_failed()` and each outcome says why; nothing is thrown.
+/// Semantics: the losers are asked to stop *and awaited*, so nothing of theirs outlives the race. A loser whose data
+/// had already arrived keeps it in its outcome: look there before you drop it. When every branch fails,
+/// `all_failed()` is true and each outcome gives the reason; nothing is thrown.
 /// Example: `auto race = co_await horus::when_any(from_gps(), from_odometry());`
 template <class... Ts>
 [[nodiscard]] auto when_any(Task<Ts>... tasks) {
