@@ -88,7 +88,7 @@ class Source {
         ++observed_.refused;
       }
       check();
-      if (number_ % 8 == 0) co_await horus::sleep(5ms);
+      if (number_ % 8 == 0) co_await horus::sleep(10ms);
     }
     while (true) {
       co_await horus::sleep(100ms);
