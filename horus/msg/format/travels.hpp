@@ -60,48 +60,64 @@ struct OnlyAPointer {
     requires(kPoints<U>)
   operator U() const noexcept;  // NOLINT(google-explicit-constructor): that is its purpose
 };
-template <std::size_t>
 struct Anything {  // a field; an element of a C array
   template <class U>
   operator U() const noexcept;  // NOLINT(google-explicit-constructor)
 };
-template <std::size_t>
 struct AnyScalar {  // and so one after the other of a nested struct or array
   template <class U>
     requires(std::is_scalar_v<U>)
+  operator U() const noexcept;  // NOLINT(google-explicit-constructor)
+};
+template <class Value>
+struct ButNoPointer {
+  template <class U>
+    requires(!kPoints<U> && std::is_convertible_v<Value, U>)
   operator U() const noexcept;  // NOLINT(google-explicit-constructor)
 };
 
 inline constexpr std::size_t kMostFieldsLookedAt = 64;
 
 enum class Probe : std::uint8_t { fields, whole_fields, scalars };
+template <class Value, std::size_t>
+using Each = Value;
 
-/// 0: it has fewer than these fields. 1: it has. 2: and the next one takes a pointer.
-template <class T, Probe probe, std::size_t... I>
-constexpr int probe_field(std::index_sequence<I...> /*before*/) {
-  if constexpr (probe == Probe::fields) {
-    if constexpr (requires { T{Anything<I>{}..., OnlyAPointer{}}; }) return 2;
-    return requires { T{Anything<I>{}...}; } ? 1 : 0;
-  } else if constexpr (probe == Probe::whole_fields) {
-    if constexpr (requires { T{{Anything<I>{}}..., OnlyAPointer{}}; }) return 2;
-    return requires { T{{Anything<I>{}}...}; } ? 1 : 0;
+/// True when the first fields take these values, and the next one, where it is asked for, the last.
+template <class T, Probe probe, class Value, class... Last, std::size_t... I>
+constexpr bool takes(std::index_sequence<I...> /*first*/) {
+  if constexpr (probe == Probe::whole_fields) {
+    return requires { T{{Each<Value, I>{}}..., Last{}...}; };
   } else {
-    if constexpr (requires { T{AnyScalar<I>{}..., OnlyAPointer{}}; }) return 2;
-    return requires { T{AnyScalar<I>{}...}; } ? 1 : 0;
+    return requires { T{Each<Value, I>{}..., Last{}...}; };
   }
 }
 
-template <class T, Probe probe, std::size_t N = 0>
-constexpr bool has_pointer() {
-  if constexpr (N >= kMostFieldsLookedAt) {
-    return false;
+/// How many fields take a value, at most `limit`. What takes `good` of them but not `bad` takes none from there on, so few
+/// numbers need to be tried: the compiler looks at each field of each try.
+template <class T, Probe probe, class Value, std::size_t limit, std::size_t good = 0,
+          std::size_t bad = limit + 1>
+constexpr std::size_t fields_taken() {
+  if constexpr (good + 1 == bad) {
+    return good;
   } else {
-    constexpr int found = probe_field<T, probe>(std::make_index_sequence<N>());
-    if constexpr (found == 1) {
-      return has_pointer<T, probe, N + 1>();
+    constexpr std::size_t kTwice = good == 0 ? 1 : 2 * good;
+    constexpr std::size_t kTry = bad <= limit ? (good + bad) / 2 : kTwice < limit ? kTwice : limit;
+    if constexpr (takes<T, probe, Value>(std::make_index_sequence<kTry>())) {
+      return fields_taken<T, probe, Value, limit, kTry, bad>();
     } else {
-      return found == 2;
+      return fields_taken<T, probe, Value, limit, good, kTry>();
     }
+  }
+}
+
+template <class T, Probe probe>
+constexpr bool has_pointer() {
+  using Value = std::conditional_t<probe == Probe::scalars, AnyScalar, Anything>;
+  if constexpr (!takes<T, probe, Value>(std::make_index_sequence<0>())) {  // a reference, which must be given
+    return takes<T, probe, Value, OnlyAPointer>(std::make_index_sequence<0>());
+  } else {
+    constexpr std::make_index_sequence<fields_taken<T, probe, Value, kMostFieldsLookedAt - 1>()> kTaken;
+    return !takes<T, probe, ButNoPointer<Value>>(kTaken) || takes<T, probe, Value, OnlyAPointer>(kTaken);
   }
 }
 

@@ -71,46 +71,49 @@ struct OnlyScalar {
   operator U() const noexcept;  // NOLINT(google-explicit-constructor): that is its purpose
 };
 
-template <class T, std::size_t... I>
-constexpr bool has_scalars(std::index_sequence<I...> /*these*/) {
-  return requires { T{AnyScalar<I>{}...}; };
-}
-template <class T, std::size_t... I>
-constexpr bool has_more(std::index_sequence<I...> /*than these*/) {
-  return requires { T{AnyScalar<I>{}..., Anything<0>{}}; };
-}
 template <class T, Scalar kind, std::size_t... I>
-constexpr Scalar scalar_after(std::index_sequence<I...> before) {
-  if constexpr (kind == Scalar::other) {
-    return kind;
-  } else if constexpr (requires { T{AnyScalar<I>{}..., OnlyScalar<kind>{}}; }) {
+constexpr bool has_after(std::index_sequence<I...> /*before*/) {
+  return requires { T{Each<AnyScalar, I>{}..., OnlyScalar<kind>{}}; };
+}
+template <class T, std::size_t N, Scalar kind = Scalar{}>
+constexpr Scalar search_scalar() {
+  if constexpr (kind == Scalar::other || has_after<T, kind>(std::make_index_sequence<N>())) {
     return kind;
   } else {
-    return scalar_after<T, static_cast<Scalar>(static_cast<std::uint8_t>(kind) + 1)>(before);
+    return search_scalar<T, N, static_cast<Scalar>(static_cast<std::uint8_t>(kind) + 1)>();
   }
 }
-
-/// Gives true when those are all that there are.
-template <class T, std::size_t N = 0>
-bool list_scalars(std::vector<Scalar>& values) {
-  if constexpr (!std::is_aggregate_v<T> || N >= kMostFieldsLookedAt) {
-    return false;
-  } else if constexpr (has_scalars<T>(std::make_index_sequence<N + 1>())) {
-    values.push_back(scalar_after<T, Scalar{}>(std::make_index_sequence<N>()));
-    return list_scalars<T, N + 1>(values);
+/// The kind of value N. In an array it is that of the value before.
+template <class T, std::size_t N>
+constexpr Scalar scalar_at() {
+  if constexpr (N == 0) {
+    return search_scalar<T, 0>();
+  } else if constexpr (constexpr Scalar kBefore = scalar_at<T, N - 1>();
+                       kBefore != Scalar::other && has_after<T, kBefore>(std::make_index_sequence<N>())) {
+    return kBefore;
   } else {
-    return !has_more<T>(std::make_index_sequence<N>());
+    return search_scalar<T, N>();
   }
 }
 
 /// "f64[3], i32", with ", ..." where there is more that cannot be seen; empty when there is nothing.
 HORUS_API std::string name_scalars(const std::vector<Scalar>& values, bool all);
 
+template <class T, std::size_t... I>
+std::string name_fields(std::index_sequence<I...> taken) {
+  constexpr bool kAll =
+      sizeof...(I) < kMostFieldsLookedAt && !takes<T, Probe::scalars, AnyScalar, Anything>(taken);
+  return name_scalars({scalar_at<T, I>()...}, kAll);
+}
+
 template <class T>
 std::string undescribed_fields() {
-  std::vector<Scalar> values;
-  const bool all = list_scalars<T>(values);
-  return name_scalars(values, all);
+  if constexpr (std::is_aggregate_v<T>) {
+    return name_fields<T>(
+        std::make_index_sequence<fields_taken<T, Probe::scalars, AnyScalar, kMostFieldsLookedAt>()>());
+  } else {
+    return name_scalars({}, false);
+  }
 }
 
 }  // namespace horus::detail
