@@ -4,7 +4,6 @@
 // the machine forbids it, as Docker's default seccomp profile does, is skipped instead of failed: exit
 // code 77. HORUS_IO=sim gives every reactor a simulated world; HORUS_FAULT=recv:3:ECONNRESET makes one
 // operation go wrong.
-#define DOCTEST_CONFIG_IMPLEMENT
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>

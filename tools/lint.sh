@@ -71,6 +71,7 @@ run layers python3 tools/check_layers.py
 run determinism python3 tools/check_determinism.py
 run seam python3 tools/check_seam.py
 run coroutines python3 tools/check_coroutines.py
+run weight python3 tools/check_weight.py
 run spdx python3 tools/check_spdx.py
 run commands python3 tools/check_commands.py
 run documents python3 tools/check_documents.py

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prepare files for clang-tidy: print what to check, and write the compile commands for it.
 
-The library's sources are joined into a few units, because most of the time goes into the headers that all of them
-read. Other files stay alone. What the build directory does not compile is left out.
+The sources of the library, of the Python module and of the program are joined into a few units each, because most of
+the time goes into the headers that all of them read. Tests and examples stay alone: each has names of its own. What the
+build directory does not compile is left out.
 """
 
 import argparse
@@ -13,14 +14,18 @@ import pathlib
 import shlex
 
 
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+SOURCES_OF_A_UNIT = 9  # at least, where there are more units than one
+
+
 def without_output(command):
-    """The command with neither its output files nor its source."""
+    """The command with neither its output files nor its source, nor a precompiled header that nobody has built."""
     words = shlex.split(command)
     kept, skip = [], 0
     for word in words:
         if skip:
             skip -= 1
-        elif word in ("-o", "-MF", "-MQ", "-c"):
+        elif word in ("-o", "-MF", "-MQ", "-c", "-include-pch"):
             skip = 1
         elif word not in ("-MD", "ccache"):
             kept.append(word)
@@ -37,19 +42,20 @@ def main():
 
     known = {}
     for entry in json.loads((arguments.build / "compile_commands.json").read_text(encoding="utf-8")):
-        known[(pathlib.Path(entry["directory"]) / entry["file"]).resolve()] = entry
+        known.setdefault((pathlib.Path(entry["directory"]) / entry["file"]).resolve(), entry)  # tests name some once more
     wanted = [path for path in (file.resolve() for file in arguments.files) if path in known]
 
     groups = {}  # sources by the command that compiles them
     for path in wanted:
         entry = known[path]
-        key = (entry["directory"], tuple(without_output(entry["command"])))
+        alone = None if ROOT / "horus" in path.parents else path
+        key = (entry["directory"], tuple(without_output(entry["command"])), alone)
         groups.setdefault(key, []).append(path)
 
     arguments.output.mkdir(parents=True, exist_ok=True)
     commands = []
-    for (directory, words), paths in groups.items():
-        count = min(arguments.units, len(paths))
+    for (directory, words, _), paths in groups.items():
+        count = max(1, min(arguments.units, len(paths) // SOURCES_OF_A_UNIT))
         for unit in range(count):
             part = paths[unit * len(paths) // count:(unit + 1) * len(paths) // count]
             source = part[0]

@@ -17,6 +17,7 @@
 #include <fmt/format.h>
 
 #include <horus/base/log.hpp>
+#include <horus/io/bytes.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/io/time.hpp>
 #include <horus/task/event.hpp>

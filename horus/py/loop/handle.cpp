@@ -172,7 +172,7 @@ int visit(PyObject* self, visitproc visit, void* arg) {
   return 0;
 }
 
-int clear(PyObject* self) {
+int clear_handle(PyObject* self) {
   forget_callback(as_handle(self));
   return 0;
 }
@@ -249,7 +249,7 @@ bool add_handles(PyObject* module) {
       {Py_tp_getset, members},
       {Py_tp_members, weakly_referable},
       {Py_tp_traverse, slot(&visit)},
-      {Py_tp_clear, slot(&clear)},
+      {Py_tp_clear, slot(&clear_handle)},
       {0, nullptr},
   };
   PyType_Slot timer_slots[] = {
@@ -260,7 +260,7 @@ bool add_handles(PyObject* module) {
       {Py_tp_getset, timer_members},
       {Py_tp_members, weakly_referable},
       {Py_tp_traverse, slot(&visit)},
-      {Py_tp_clear, slot(&clear)},
+      {Py_tp_clear, slot(&clear_handle)},
       {Py_tp_richcompare, slot(&compare)},
       {Py_tp_hash, slot(&hash)},
       {0, nullptr},

@@ -585,7 +585,7 @@ void drop_loop(PyObject* object) {
 }
 
 // Operations that use memory are the reactor's, and keep their loop alive.
-int traverse(PyObject* object, visitproc visit, void* arg) {
+int traverse_loop(PyObject* object, visitproc visit, void* arg) {
   Py_VISIT(Py_TYPE(object));
   LoopCore* self = LoopCore::from(object);
   Py_VISIT(self->host);
@@ -603,7 +603,7 @@ int traverse(PyObject* object, visitproc visit, void* arg) {
   return state.watches.visit(visit, arg);
 }
 
-int clear(PyObject* object) {
+int clear_loop(PyObject* object) {
   LoopCore* self = LoopCore::from(object);
   if (self->state == nullptr) return 0;
   forget_waits(*self->state);
@@ -769,8 +769,8 @@ bool add_loop(PyObject* module) {
       {Py_tp_doc, const_cast<char*>("The C++ half of horus.EventLoop.")},
       {Py_tp_new, slot(&new_loop)},
       {Py_tp_dealloc, slot(&drop_loop)},
-      {Py_tp_traverse, slot(&traverse)},
-      {Py_tp_clear, slot(&clear)},
+      {Py_tp_traverse, slot(&traverse_loop)},
+      {Py_tp_clear, slot(&clear_loop)},
       {Py_tp_methods, loop_methods},
       {0, nullptr},
   };
