@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Horus: nodes with ticks on a real-time scheduler, from Python. docs/python.md tells the whole
-story.
+"""Horus: nodes with ticks on a real-time scheduler, from Python. docs/python.md describes
+everything.
 
     import horus
 

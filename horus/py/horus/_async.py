@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""AsyncNode and AsyncScheduler: nodes whose ticks are coroutines of asyncio, on one thread. The
-scheduler shares Horus' own loop's reactor; on another loop it attaches one."""
+"""AsyncNode and AsyncScheduler: nodes whose ticks are asyncio coroutines, on one thread. On Horus'
+own loop the scheduler shares the loop's reactor; on another loop it attaches one."""
 
 import asyncio
 import inspect
@@ -15,14 +15,13 @@ from horus._scheduler import N, Scheduler, _seconds
 class AsyncNode(Node):
     """A node whose tick awaits: `async def tick_async(self)`.
 
-    Without a rate it is event-driven: the next tick starts when the last one has ended. With one,
-    grid points that come while a tick is in flight are skipped (`overrun`). Nobody else waits for a
-    tick that awaits. A deadline with on_miss="cancel", the watchdog and the end of the run cancel
-    the tick's task. `init()` and `shutdown()` may be async too.
-    """
+    Without a rate it is event-driven: the next tick starts when the last one has ended. With a
+    rate, grid points that come while a tick is in flight are skipped (`overrun`). A tick that
+    awaits delays no other node. A deadline with on_miss="cancel", the watchdog and the end of the
+    run cancel the tick's task. `init()` and `shutdown()` may be async too."""
 
     async def tick_async(self) -> Any:
-        """Once per release."""
+        """Runs once per release."""
         raise NotImplementedError(f"{type(self).__name__} has no tick_async()")
 
     async def send_async(self, topic: str, message: Any) -> bool:
@@ -30,8 +29,8 @@ class AsyncNode(Node):
         return self.send(topic, message)
 
     async def recv_async(self, topic: str, timeout: Optional[float] = None) -> Any:
-        """Waits for a message. One waiter per topic. Errors: TimeoutError after `timeout`
-        seconds."""
+        """Waits for a message. Only one task may wait per topic. Errors: TimeoutError after
+        `timeout` seconds."""
         inbox = self._inbox(topic)
         loop = asyncio.get_running_loop()
         come = asyncio.Event()
@@ -174,9 +173,9 @@ class AsyncScheduler(Scheduler):
         return self.add(node, priority, **options)
 
     async def run_async(self, duration: Optional[float] = None) -> None:
-        """Runs until stop() or for `duration` seconds, then every node's shutdown(). Cancelling it
-        does the same, and then raises CancelledError; so does Ctrl-C under asyncio.run(). Errors:
-        as Scheduler.run()."""
+        """Runs until stop() or for `duration` seconds, then calls every node's shutdown().
+        Cancelling it does the same and then raises CancelledError; so does Ctrl-C under
+        asyncio.run(). Errors: as Scheduler.run()."""
         seconds = _seconds(duration)
         async with Reactor.attach() as reactor:
             loop = asyncio.get_running_loop()

@@ -59,14 +59,13 @@ def _text(doc: str) -> "_Setting[str]":
 
 
 class SchedulerConfig:
-    """How a scheduler runs: a preset, and what differs from it.
+    """Settings of a scheduler: a preset, and the settings that differ from it.
 
         SchedulerConfig(tick_rate=100.0, circuit_breaker=True, deadline_monitoring=True)
         SchedulerConfig.low_latency()
 
     Errors: TypeError for an unknown keyword or a wrong type, ValueError out of range,
-    AttributeError for a setting that does not exist.
-    """
+    AttributeError for a setting that does not exist."""
 
     tick_rate = _number(0.001, 100_000, "Hz", "Hz of nodes that set no rate.")
     policy = _text("Who starts first at one instant: priority, rate_monotonic, edf.")
@@ -139,7 +138,7 @@ class SchedulerConfig:
 
     @classmethod
     def realtime(cls) -> "SchedulerConfig":
-        """1000 Hz, spin, locked memory and SCHED_FIFO where permitted; what is refused is said."""
+        """1000 Hz, spin, locked memory and SCHED_FIFO where permitted; refusals are logged."""
         return cls("realtime")
 
     @property

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that are awaited. On Horus' own loop, and where a Reactor is attached, through the ring; on
-any other loop through asyncio's threads."""
+"""Files that are awaited: through the ring on Horus' own loop and where a Reactor is attached,
+through asyncio's threads on any other loop."""
 
 import asyncio
 import codecs
@@ -120,12 +120,13 @@ def _io() -> Any:
 
 
 class File:
-    """An open file, from `horus.open()`. It has a position; reads and writes there take turns.
+    """An open file, from `horus.open()`. It has one position; reads and writes at the position take
+    turns.
 
-    In binary mode ("rb") it moves bytes, in text mode ("r") str. The descriptor of a pipe or a
-    terminal does not block (O_NONBLOCK). Errors: OSError and its subclasses, io.UnsupportedOperation
-    for what the mode does not allow; ValueError after close(). The loop that opened it.
-    """
+    In binary mode ("rb") it reads and writes bytes, in text mode ("r") str. The descriptor of a
+    pipe or a terminal does not block (O_NONBLOCK). Errors: OSError and its subclasses,
+    io.UnsupportedOperation for an operation that the mode does not allow; ValueError after close().
+    Use it on the loop that opened it."""
 
     def __init__(
         self,
@@ -158,8 +159,8 @@ class File:
     # --- Reading
 
     async def read(self, size: int = -1) -> Any:
-        """At most `size` bytes from the position on, in text mode as many characters as open()'s; the
-        whole rest with -1. b"" or "" behind the end."""
+        """Reads at most `size` bytes from the position, in text mode as many characters as open()
+        would; with -1 the whole rest. b"" or "" at the end."""
         self._check_readable()
         if self._busy:
             await self._turn()
@@ -201,7 +202,7 @@ class File:
             self._next_turn()
 
     async def readline(self) -> Any:
-        """Up to and with the next newline; without one at the end, b"" or "" behind it."""
+        """The next line with its newline. A last line may have none; b"" or "" after it."""
         self._check_readable()
         if self._busy:
             await self._turn()
@@ -220,7 +221,8 @@ class File:
             yield line
 
     def pread(self, size: int, offset: int) -> Awaitable[bytes]:
-        """At most `size` bytes from `offset` on, whatever the position; for many readers at once."""
+        """Reads at most `size` bytes from `offset`, whatever the position; several tasks may call
+        it at once."""
         _check.integer("offset", offset, 0, 2**63 - 1)
         read: Awaitable[bytes] = self._io._read(self._descriptor(), size, offset)
         return read
@@ -228,8 +230,8 @@ class File:
     # --- Writing
 
     async def write(self, data: Any) -> int:
-        """Writes all of it, and gives its size in bytes, in text mode in characters; behind the end in
-        mode "a"."""
+        """Writes everything at the position, in mode "a" at the end. Returns the size in bytes, in
+        text mode in characters."""
         self._check_writable()
         if self._text is not None and not isinstance(data, str):
             raise TypeError(f"text mode writes a str, not {type(data).__name__}")
@@ -261,20 +263,20 @@ class File:
         return count
 
     def pwrite(self, data: Any, offset: int) -> Awaitable[int]:
-        """Writes at `offset`, whatever the position; gives the number of bytes written, which may be
-        less on a full disk."""
+        """Writes at `offset`, whatever the position; returns the number of bytes written, which may
+        be less on a full disk."""
         _check.integer("offset", offset, 0, 2**63 - 1)
         write: Awaitable[int] = self._io._write(self._descriptor(), data, offset)
         return write
 
     async def sync(self, only_data: bool = False) -> None:
-        """Returns when what was written is on the disk: fsync, or fdatasync."""
+        """Returns when all written data is on the disk: fsync, or fdatasync."""
         await self._io._sync(self._descriptor(), only_data)
 
     # --- The rest
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Moves the position, in bytes from the beginning, the position or the end; gives it."""
+        """Moves the position, in bytes from the beginning, the position or the end; returns it."""
         if not self._seekable:
             raise OSError(errno.ESPIPE, os.strerror(errno.ESPIPE), self.name)
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self.tell()}.get(whence)
@@ -296,7 +298,7 @@ class File:
         return self._offset - ahead
 
     def size(self) -> int:
-        """Of the file, in bytes."""
+        """The size of the file, in bytes."""
         return os.fstat(self._descriptor()).st_size
 
     def fileno(self) -> int:
@@ -305,11 +307,12 @@ class File:
 
     @property
     def closed(self) -> bool:
-        """After close()."""
+        """True after close()."""
         return self._fd < 0
 
     async def close(self) -> None:
-        """Closes it; nothing the second time. Operations under way end first: await them before."""
+        """Closes the file; a second call does nothing. It waits for operations under way: await
+        them before."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             await self._io._close(fd)
@@ -495,14 +498,15 @@ def open(  # noqa: A001 (the name of what it replaces)
     newline: Optional[str] = None,
     permissions: int = 0o666,
 ) -> _Opening:
-    """Opens a file: `file = await horus.open(path)`, or `async with horus.open(path, "rb") as file:`.
+    """Opens a file: `file = await horus.open(path)`, or `async with horus.open(path, "rb") as
+    file:`.
 
-    mode: "r", "w", "a" or "x", with "+" for both ways, with "b" for bytes. errors, newline: as
-    open()'s; every line ends with "\\n" unless newline says otherwise. permissions: of a file that is
-    made, minus the umask. Reads that the page cache has take no thread and no task switch. A FIFO
-    waits for its other end, until it is cancelled. Errors: OSError and its subclasses when it is
-    awaited; ValueError for an unknown mode or newline; LookupError for an unknown encoding.
-    """
+    mode: "r", "w", "a" or "x", with "+" for both directions, with "b" for bytes. errors, newline:
+    as for open(); every line ends with "\n" unless newline says otherwise. permissions: those of a
+    newly made file, less the umask. Reads from the page cache take no thread and no task switch.
+    Opening a FIFO waits for its other end, until it is cancelled. Errors: OSError and its
+    subclasses when it is awaited; ValueError for an unknown mode or newline; LookupError for an
+    unknown encoding."""
     letters = mode.replace("b", "", 1).replace("t", "", 1).replace("+", "", 1)
     if letters not in _FLAGS or ("b" in mode and "t" in mode):
         raise ValueError(f'mode is "r", "w", "a" or "x", with "+" or "b", not {mode!r}')

@@ -83,28 +83,27 @@ class _Message(_core.Slot):
 
 class View(_Message):
     """A received message in the memory where its publisher wrote it: nothing was copied. It is a
-    read-only buffer (`memoryview(view)`, `numpy.frombuffer(view.tail, ...)`), and stays what it is
-    until it is released, or nobody has it any more. A subscriber holds at most 8 of a publisher.
+    read-only buffer (`memoryview(view)`, `numpy.frombuffer(view.tail, ...)`). Its contents stay
+    unchanged until it is released, or no reference to it is left. A subscriber may hold at most 8
+    views of a publisher's messages.
 
         with subscriber.recv_view() as view:
             show(view.head.width, numpy.frombuffer(view.tail, numpy.uint8))
 
-    `head` is a copy, of NumPy's types a view. Any thread.
-    """
+    `head` is a copy; for NumPy's types it is a view. Any thread."""
 
 
 class Loan(_Message):
-    """Memory to write a message into, where its subscribers read it. From Publisher.loan(); what
-    Publisher.publish() has taken is nobody's to write any more.
+    """Memory for a message, which its subscribers read in place. From Publisher.loan(); after
+    Publisher.publish() nothing may write to it.
 
         loan = publisher.loan(width * height * 3)
         loan.head.width = width
         camera.read_into(loan.tail)
         publisher.publish(loan)
 
-    `head` and `tail` show the memory itself, and hold it: let go of them before publish(). One
-    that is not published is released when nobody has it. One thread at a time.
-    """
+    `head` and `tail` refer to the memory itself and hold it: drop them before publish(). An
+    unpublished loan is released when no reference to it is left. One thread at a time."""
 
 
 class _Port:
@@ -138,12 +137,12 @@ class Publisher(_Port, Generic[M]):
 
     def send(self, message: M) -> bool:
         """Sends a copy; never waits. True when it was handed over; False when `max_queued` messages
-        or 64 MiB wait already, which counts among the hub's send_failures. What a subscriber has no
-        room for is dropped by that subscriber's `overflow`; without subscribers it goes nowhere.
+        or 64 MiB wait already, which counts in the hub's send_failures. When a subscriber has no
+        room, its `overflow` decides which message is dropped; without subscribers the message goes
+        nowhere.
 
-        Errors: TypeError for what is not of the topic's type, ValueError for what does not fit,
-        RuntimeError when it is closed.
-        """
+        Errors: TypeError for an object that is not of the topic's type, ValueError for a value that
+        does not fit, RuntimeError when the publisher is closed."""
         if self._codec.raw:
             return bool(self._out.send_raw(*self._codec.encode(message)))
         return bool(self._out.send(message))
@@ -161,8 +160,8 @@ class Publisher(_Port, Generic[M]):
             self._out.send_wait(message, limit)
 
     async def send_wait_async(self, message: M, timeout: Optional[float] = None) -> None:
-        """As send_wait(), on the asyncio loop that runs. A task that is cancelled has sent nothing,
-        unless it had done so just before. Errors: those of send_wait()."""
+        """As send_wait(), on the running asyncio loop. A cancelled task has sent nothing, unless it
+        had already sent the message just before. Errors: those of send_wait()."""
         limit = _timeout(timeout)
         wakeup = _core.Wakeup()
         if self._codec.raw:
@@ -174,11 +173,11 @@ class Publisher(_Port, Generic[M]):
         patient.finish()
 
     def loan(self, elements: int = 0) -> Loan:
-        """Memory for a message with so many elements in its tail (bytes of bytes and str); its head
-        has the type's default values. Waits for the thread of the hubs, some 20 µs: worth it from
-        about 100 KiB on. Errors: RuntimeError when 8 loans are out, or it is closed; ValueError for
-        more than `max_bytes`; TypeError for types that are not used in place; OSError when the machine
-        has no memory for it."""
+        """Memory for a message with the given number of elements in its tail (bytes for bytes and
+        str); its head has the type's default values. It waits for the thread of the hubs, some 20
+        µs, and pays off from about 100 KiB on. Errors: RuntimeError when 8 loans are out, or the
+        publisher is closed; ValueError for more than `max_bytes`; TypeError for types that are not
+        used in place; OSError when the machine has no memory for it."""
         in_place = _in_place(self._codec)
         loan = self._out.loan(Loan, _check.integer("elements", elements, 0, _MOST_BYTES))
         loan._in_place = in_place
@@ -188,14 +187,14 @@ class Publisher(_Port, Generic[M]):
         return loan  # type: ignore[no-any-return]
 
     def shrink(self, loan: Loan, elements: int) -> None:
-        """Makes a loan's tail shorter: what is known only when it has been written. Errors:
+        """Makes a loan's tail shorter, for a length that is known only after writing. Errors:
         BufferError while something refers to its memory; ValueError for more elements."""
         self._out.shrink(loan, _check.integer("elements", elements, 0, _MOST_BYTES))
 
     def publish(self, loan: Loan) -> bool:
-        """Sends what was written, without a copy; never waits. False as send(): it is given back
-        then. Errors: BufferError while something refers to its memory; ValueError for another
-        publisher's, or one that was published already; RuntimeError when it is closed."""
+        """Sends a loan without a copy; never waits. False as for send(); the loan is released then.
+        Errors: BufferError while something refers to its memory; ValueError for a loan of another
+        publisher, or one that was published already; RuntimeError when the publisher is closed."""
         return bool(self._out.publish(loan))
 
     @property
@@ -209,17 +208,17 @@ class Publisher(_Port, Generic[M]):
         return self.subscribers > 0
 
     def close(self) -> None:
-        """Ends it; what was sent before is still published. Any thread."""
+        """Closes the publisher; earlier messages are still published. Any thread."""
         self._out.close()
 
 
 class Subscriber(_Port, Generic[M]):
-    """Receives a topic's messages. Made by Hub.subscribe(). Any thread, several too: each message
-    goes to one of them. `async for message in subscriber` on any asyncio loop, until it is closed.
+    """Receives a topic's messages. Made by Hub.subscribe(). Any thread, also several at a time:
+    each message goes to one of them. `async for message in subscriber` works on any asyncio loop,
+    until the subscriber is closed.
 
-    A message is a copy and yours. One that is not understood (a peer that sends nonsense) is
-    skipped, logged to `horus.hub`, and counted by missed() and the hub's recv_failures.
-    """
+    A message is a copy that you own. A message that cannot be decoded (a peer that sends malformed
+    data) is skipped, logged to `horus.hub`, and counted by missed() and the hub's recv_failures."""
 
     _in: Any
     _codec: Codec
@@ -264,11 +263,11 @@ class Subscriber(_Port, Generic[M]):
     def latest(self, default: D) -> Union[M, D]: ...
 
     def latest(self, default: Any = None) -> Any:
-        """The newest message that came, again and again; `default` before the first, while it is
-        older than the subscriber's `stale_after`, and while its publisher is muted (isolated,
-        emergency stop) or has gone, unless the subscriber has `keep_in_emergency`: then the newest
-        of the other publishers is given. Those that were queued before it count as received.
-        Errors: RuntimeError when it is closed."""
+        """The newest message; every call gives it again. `default` before the first message, while
+        it is older than the subscriber's `stale_after`, and while its publisher is muted (isolated,
+        emergency stop) or has gone, unless the subscriber has `keep_in_emergency`. In these cases
+        the newest message of the other publishers is given, if there is one. Older queued messages
+        count as received. Errors: RuntimeError when the subscriber is closed."""
         message = self._in.latest(_NOTHING)
         if message is _NOTHING:
             self._newest = (_NOTHING, None)
@@ -281,8 +280,8 @@ class Subscriber(_Port, Generic[M]):
         return newest[1]
 
     def recv_view(self, timeout: Optional[float] = None) -> View:
-        """As recv(), in place: nothing is copied. Errors: those of recv(); RuntimeError when 8 views
-        of a publisher's messages are held; TypeError for types that are not used in place."""
+        """As recv(), but in place: nothing is copied. Errors: those of recv(); RuntimeError when 8
+        views of a publisher's messages are held; TypeError for types that are not used in place."""
         in_place = _in_place(self._codec)
         return self._as_view(self._in.recv_view(View, _timeout(timeout)), in_place)
 
@@ -308,7 +307,7 @@ class Subscriber(_Port, Generic[M]):
         return bool(self._in.has_message())
 
     def missed(self) -> int:
-        """Messages that were lost on the way here."""
+        """Messages lost on the way to this subscriber."""
         return int(self._in.missed())
 
     @property
@@ -322,8 +321,8 @@ class Subscriber(_Port, Generic[M]):
         return self.publishers > 0
 
     async def recv_async(self, timeout: Optional[float] = None) -> M:
-        """Waits for the next message on the asyncio loop that runs. A task that is cancelled takes
-        none. Errors: those of recv()."""
+        """Waits for the next message on the running asyncio loop. A cancelled task takes no
+        message. Errors: those of recv()."""
         message: M = await self._next(self._in.take, timeout)
         return self._codec.decode(message) if self._codec.raw else message  # type: ignore[arg-type, no-any-return]
 
@@ -368,8 +367,8 @@ class Subscriber(_Port, Generic[M]):
             raise
 
     def close(self) -> None:
-        """Ends it. Whoever waits on another thread gets RuntimeError, `async for` ends. Any
-        thread."""
+        """Closes the subscriber. A waiting call on another thread raises RuntimeError, and `async
+        for` ends. Any thread."""
         self._in.close()
 
 
@@ -390,8 +389,8 @@ def _tell(come: "asyncio.Future[None]") -> None:
 
 
 class Link(Publisher[M], Subscriber[M]):
-    """One end of a connection between exactly two hubs, both ways, apart from all topics. Made by
-    Hub.create_link(). Any thread, any asyncio loop."""
+    """One end of a connection between exactly two hubs, in both directions, separate from all
+    topics. Made by Hub.create_link(). Any thread, any asyncio loop."""
 
     def __init__(self, name: str, peer: str, out: Any, in_: Any, codec: Codec) -> None:
         self.name = name
@@ -401,7 +400,8 @@ class Link(Publisher[M], Subscriber[M]):
 
     @property
     def connected(self) -> bool:
-        """Whether the peer's end is there, both ways: what is sent before goes nowhere."""
+        """Whether the peer's end is connected in both directions; messages sent before that go
+        nowhere."""
         return self.subscribers > 0 and self.publishers > 0
 
     def close(self) -> None:
@@ -417,14 +417,15 @@ class Hub:
         link = hub.create_link("sensor_data", "remote_hub")
         link.send({"temperature": 21.5})
 
-    `Hub(name)` reaches what was made through it; the other ways to make one reach further. Any
-    thread, nodes too. It is closed by close(), a `with` block, when nobody has it or a port of it
-    any more, and when the program ends. A forked child has no hubs: RuntimeError.
+    `Hub(name)` reaches the ports made through it; the hubs of the other constructors reach further.
+    Any thread may use it, and so may nodes. It is closed by close(), at the end of a `with` block,
+    when no reference to it or its ports is left, and when the program ends. A forked child has no
+    hubs: RuntimeError.
 
-    `type` of a topic or link: None (None, bool, int, float, str, bytes, lists, tuples, dicts), bytes,
-    str, a ctypes.Structure (horus.messages has ready ones), a dataclass of fixed fields, or a
-    structured NumPy dtype. Both ends must agree, and where they have one, so must C++.
-    """
+    `type` of a topic or link: None (None, bool, int, float, str, bytes, lists, tuples, dicts),
+    bytes, str, a ctypes.Structure (horus.messages has ready-made ones), a dataclass of fixed
+    fields, or a structured NumPy dtype. Both ends must name the same type, also when one of them is
+    written in C++."""
 
     _core: Any
 
@@ -438,28 +439,29 @@ class Hub:
 
     @classmethod
     def tcp(cls, address: str, name: str, **options: Any) -> "Hub":
-        """A hub that meets the one that names the same address, whichever starts first, and those
-        of `peers`. docs/hub.toml has every option: role, peers, insecure, max_message_bytes, …,
-        handshake_limit_ms, idle_limit_ms, retry_first_ms, retry_most_ms, linger_ms.
+        """A hub that connects to the hub that names the same address, whichever of the two starts
+        first, and to those of `peers`. docs/hub.toml has every option: role, peers, insecure,
+        max_message_bytes, …, handshake_limit_ms, idle_limit_ms, retry_first_ms, retry_most_ms,
+        linger_ms.
 
-        Errors: ValueError for an address or option out of range, TypeError for an unknown one,
+        Errors: ValueError for an address or option out of range, TypeError for an unknown option,
         PermissionError for an address that other machines reach without `insecure`, OSError when it
-        must listen and cannot.
-        """
+        must listen and cannot."""
         _check.text("address", address)
         return cls._new(_core.Hub.tcp(address, _check.text("name", name), options))
 
     @classmethod
     def shm(cls, name: str, **options: Any) -> "Hub":
-        """A hub that meets those of the same name in this user's processes on this machine, through
-        shared memory. Options: directory, max_peers, handshake_limit_ms, idle_limit_ms. Errors:
-        PermissionError when the directory belongs to somebody else; TypeError, ValueError, OSError."""
+        """A hub that connects to the hubs of the same name in this user's processes on this
+        machine, through shared memory. Options: directory, max_peers, handshake_limit_ms,
+        idle_limit_ms. Errors: PermissionError when the directory belongs to another user;
+        TypeError, ValueError, OSError."""
         return cls._new(_core.Hub.shm(_check.text("name", name), options))
 
     @classmethod
     def global_hub(cls, name: str, **options: Any) -> "Hub":
-        """The hub of that name, as shm() makes it, of this process and of all others: the same one
-        each time, until it is closed."""
+        """The hub of that name that this process and all others share, as shm() makes it. Every
+        call gives the same hub, until it is closed."""
         _check.text("name", name)
         with _globals_lock:
             known = _globals.get(name)
@@ -523,15 +525,14 @@ class Hub:
         max_bytes: Optional[int] = None,
         max_queued: int = 1024,
     ) -> Link[Any]:
-        """This hub's end of a link with the hub named `peer`, which makes the other.
+        """This hub's end of a link with the hub named `peer`, which makes the other end.
 
         depth: messages queued here, 1 to 65536. overflow: drop_oldest, latest, drop_newest.
-        stale_after, keep_in_emergency: as for subscribe(). max_bytes: of a message, 1 to 64 MiB; without it 1 MiB, or
-        the type's size. max_queued: messages under way to the peer, 2 to 1048576, its depth
-        included.
-        Errors: TypeError for a type that cannot travel, or that the link has not; ValueError;
-        RuntimeError when the hub is closed.
-        """
+        stale_after, keep_in_emergency: as for subscribe(). max_bytes: the limit for one message, 1
+        to 64 MiB; by default 1 MiB, or the type's size. max_queued: messages under way to the peer,
+        2 to 1048576, its depth included.
+        Errors: TypeError for a type that cannot be sent, or that differs from the link's;
+        ValueError; RuntimeError when the hub is closed."""
         codec = codec_of(type)
         receiving = _receiving(depth, overflow, stale_after, keep_in_emergency)
         sending = _sending(max_bytes, max_queued)
@@ -567,8 +568,8 @@ class Hub:
         max_bytes: Optional[int] = None,
         max_queued: int = 1024,
     ) -> Publisher[Any]:
-        """A publisher of `topic`. max_queued: of all its subscribers' queues together. Errors: as
-        create_link()."""
+        """A publisher of `topic`. max_queued: messages in the queues of all its subscribers
+        together. Errors: as create_link()."""
         codec = codec_of(type)
         sending = _sending(max_bytes, max_queued)
         out = self._core.advertise(_check.text("topic", topic), codec.format, *sending)
@@ -610,11 +611,11 @@ class Hub:
     ) -> Subscriber[Any]:
         """A subscriber to `topic`, with a queue of `depth` messages for each publisher.
 
-        stale_after: seconds, above 0; latest() gives nothing while its newest message is older:
-        its publisher has died, is frozen or is silent. None: no limit. keep_in_emergency: latest()
-        keeps its message when the publisher is muted (isolated, emergency stop) or has gone, as a
-        map or parameters should. recv() and try_recv() give every message, however old. Errors: as
-        create_link()."""
+        stale_after: seconds, above 0. latest() gives nothing while its newest message is older,
+        because its publisher has died, is frozen or is silent. None: no limit. keep_in_emergency:
+        latest() keeps its message when the publisher is muted (isolated, emergency stop) or has
+        gone; use it for maps and parameters. recv() and try_recv() give every message, however old.
+        Errors: as create_link()."""
         codec = codec_of(type)
         receiving = _receiving(depth, overflow, stale_after, keep_in_emergency)
         in_ = self._core.subscribe(_check.text("topic", topic), codec.format, *receiving)
@@ -624,13 +625,13 @@ class Hub:
 
     @property
     def name(self) -> str:
-        """What others call it."""
+        """The hub's name, as other hubs see it."""
         return self._name
 
     @property
     def address(self) -> str:
-        """Where others reach it, with the port that the kernel chose; "" where there is no such
-        place."""
+        """The address where others reach it, with the port that the kernel chose; "" without
+        one."""
         return str(self._core.address)
 
     @property
@@ -639,9 +640,9 @@ class Hub:
         return bool(self._core.closed())
 
     def get_metrics(self) -> Dict[str, Any]:
-        """The account of all its ports, those that are gone included: messages_sent,
-        messages_received, bytes_sent, bytes_received, send_failures, recv_failures (what
-        subscribers lost or did not understand), dropped (what publishers' subscribers lost), queued,
+        """The counters of all its ports, former ones included: messages_sent, messages_received,
+        bytes_sent, bytes_received, send_failures, recv_failures (messages that subscribers lost or
+        could not decode), dropped (messages that the publishers' subscribers lost), queued,
         publishers, subscribers, and latency, a histogram in nanoseconds."""
         return dict(self._core.metrics())
 
@@ -651,8 +652,8 @@ class Hub:
         return dict(self._core.connection_state())
 
     def close(self) -> None:
-        """Closes its links, publishers and subscribers, and itself. What was sent is still
-        delivered, within `linger_ms`. Again: nothing."""
+        """Closes the hub with its links, publishers and subscribers. Sent messages are still
+        delivered, within `linger_ms`. A second call does nothing."""
         self._core.close()
 
     def __enter__(self) -> "Hub":

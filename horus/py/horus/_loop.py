@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """EventLoop: asyncio on Horus' reactor. Its callbacks, timers, sockets and watched descriptors are
-C++; what is left is asyncio's own, inherited."""
+C++; the rest is inherited from asyncio."""
 
 import asyncio
 import ssl
@@ -44,11 +44,10 @@ class _StreamTransport(_core.TransportCore, _SelectorTransport):  # type: ignore
 class EventLoop(_core.LoopCore, _SelectorEventLoop):  # type: ignore[misc]
     """An asyncio event loop that waits in io_uring, or in epoll where that is forbidden.
 
-    Use it as any other: `asyncio.Runner(loop_factory=horus.new_event_loop)`, from Python 3.12 on
+    Use it like any other: `asyncio.Runner(loop_factory=horus.new_event_loop)`, from Python 3.12 on
     `asyncio.run(main(), loop_factory=horus.new_event_loop)`, or `horus.run(main())`. It may run on
-    one thread after another, not on two at a time; call_soon_threadsafe() may be called on any.
-    Errors: RuntimeError in a child process after fork().
-    """
+    one thread after another, not on two at a time; any thread may call call_soon_threadsafe().
+    Errors: RuntimeError in a child process after fork()."""
 
     def __init__(self) -> None:
         super().__init__(_driven.Turns(self))
@@ -57,7 +56,7 @@ class EventLoop(_core.LoopCore, _SelectorEventLoop):  # type: ignore[misc]
     # --- Running
 
     def run_forever(self) -> None:
-        """Until stop()."""
+        """Runs until stop()."""
         before = self._set_until_stopped(True)
         interrupts = Interrupts(self)
         try:
@@ -69,8 +68,8 @@ class EventLoop(_core.LoopCore, _SelectorEventLoop):  # type: ignore[misc]
                 self._leave_thread()
 
     def close(self) -> None:
-        """Cancels the operations that are under way and waits for their ends. Errors: RuntimeError
-        while it runs."""
+        """Cancels operations under way and waits until they have ended. Errors: RuntimeError while
+        it runs."""
         if self.is_running():
             raise RuntimeError("Cannot close a running event loop")
         if self.is_closed():
@@ -110,7 +109,7 @@ class EventLoop(_core.LoopCore, _SelectorEventLoop):  # type: ignore[misc]
             super()._close_self_pipe()
 
     def add_signal_handler(self, sig: int, callback: Any, *args: Any) -> None:
-        """Calls it in the loop when the signal has come. Main thread only."""
+        """Calls the callback in the loop when the signal has arrived. Main thread only."""
         self._check_closed()
         if self._ssock is None:
             super()._make_self_pipe()
@@ -210,7 +209,7 @@ def _swap_current_task(loop: EventLoop, task: Any) -> Any:
 
 
 def new_event_loop() -> EventLoop:
-    """A new EventLoop, for whatever takes a loop factory."""
+    """A new EventLoop, for functions that take a loop factory."""
     return EventLoop()
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Node: what users derive from, or make from a function. The scheduler calls it on the thread that
-runs; `send` and `recv` are free of threads."""
+"""Node: the base class of users' nodes; a function can become one too. The scheduler calls a node
+on the thread that runs; any thread may call `send` and `recv`."""
 
 import inspect
 import logging
@@ -55,22 +55,22 @@ def _class_name(node: Any) -> str:
 class Node:
     """A unit of work that the scheduler calls at a rate.
 
-    Derive from it and write `tick()`, or give a function, which takes the node: `Node("blink",
+    Derive from it and write `tick()`, or pass a function that takes the node: `Node("blink",
     tick=blink, rate=2)`.
 
-    `init()` runs once before the first tick, `shutdown()` once at the end, `on_error(error)` after
-    a failed tick with what it raised, `enter_safe_state()` at an emergency stop or when the
-    watchdog gives the node up: put the hardware into a safe state there and wait for nothing. That
-    hook needs the interpreter, so a tick that holds it (a C call that does not release the GIL)
-    delays it; hooks that must not wait belong in C++.
+    `init()` runs once before the first tick, `shutdown()` once at the end. `on_error(error)` runs
+    after a failed tick, with the exception that it raised. `enter_safe_state()` runs at an
+    emergency stop, or when the watchdog isolates the node: put the hardware into a safe state
+    there, and wait for nothing. This hook needs the interpreter, so a tick that holds the GIL (a C
+    call that does not release it) delays the hook; write hooks that must not wait in C++.
 
-    A tick that raises is a failed tick: counted, and logged with its traceback as `horus.<name>`,
-    at most once a second.
+    A tick that raises is a failed tick: it is counted, and logged with its traceback as
+    `horus.<name>`, at most once a second.
 
-    `rate` is in Hz, above 0 to 100 000; without one the scheduler's `tick_rate` holds. `subs` names
-    topics to subscribe to from the start, `pubs` those that it sends, for the reader.
-    Errors: TypeError and ValueError for wrong arguments.
-    """
+    `rate` is in Hz, above 0 to 100 000; without one the scheduler's `tick_rate` applies. `subs`
+    names topics to subscribe to from the start. `pubs` names the topics that the node sends, for
+    readers of the code.
+    Errors: TypeError and ValueError for wrong arguments."""
 
     _horus: _State
 
@@ -120,22 +120,23 @@ class Node:
     # --- What users write
 
     def init(self) -> Any:
-        """Once before the first tick. What it raises ends the run, unless the node restarts."""
+        """Runs once before the first tick. An exception ends the run, unless the node restarts."""
         return self._call("init")
 
     def tick(self) -> Any:
-        """Once per release. Must return soon: everybody else on this scheduler waits."""
+        """Runs once per release. It must return soon, because all other nodes of this scheduler
+        wait."""
         return self._call("tick")
 
     def shutdown(self) -> Any:
-        """Once at the end, nodes in reverse order, also after Ctrl-C."""
+        """Runs once at the end, nodes in reverse order, also after Ctrl-C."""
         return self._call("shutdown")
 
     def enter_safe_state(self) -> Any:
-        """At an emergency stop. May run on another thread while a tick hangs."""
+        """Runs at an emergency stop, perhaps on another thread while a tick hangs."""
 
     def on_error(self, error: BaseException) -> Any:
-        """After a failed tick."""
+        """Runs after a failed tick."""
         if "on_error" in self._horus.functions:
             self._horus.functions["on_error"](self, error)
 
@@ -143,7 +144,7 @@ class Node:
 
     @property
     def name(self) -> str:
-        """Given, or the class's in snake_case; the scheduler appends _2, _3 to repeats."""
+        """The given name, or the class's in snake_case; repeated names get _2, _3 appended."""
         return self._horus.name or _class_name(self)
 
     @name.setter
@@ -165,23 +166,21 @@ class Node:
         )
 
     def send(self, topic: str, message: Any) -> bool:
-        """Hands the object itself to every node that has subscribed to `topic`. Never blocks. Any
+        """Passes the object itself to every node that has subscribed to `topic`. Never blocks. Any
         thread.
 
         False when a subscriber with overflow="drop_newest" had no room, while the node's watchdog
-        has isolated it, and during an emergency stop, when nothing is sent but by
-        enter_safe_state() and by nodes with keep_in_emergency.
-        RuntimeError before the node is in a scheduler.
-        """
+        has isolated it, and during an emergency stop. (Then only enter_safe_state() and nodes with
+        keep_in_emergency can send.) RuntimeError before the node is in a scheduler."""
         return self._board().send(self, _check.text("topic", topic), message)
 
     def recv(self, topic: str, default: Any = None) -> Any:
-        """The oldest message that waits, else `default`. The first call subscribes, unless `subs`
-        or connect() did."""
+        """The oldest waiting message, else `default`. The first call subscribes, unless `subs` or
+        connect() did."""
         return self._inbox(topic).take(default)
 
     def recv_all(self, topic: str) -> List[Any]:
-        """Everything that waits, the oldest first."""
+        """All waiting messages, the oldest first."""
         return self._inbox(topic).take_all()
 
     def has_msg(self, topic: str) -> bool:
@@ -195,10 +194,10 @@ class Node:
         overflow: str = "drop_oldest",
         keep_in_emergency: bool = False,
     ) -> None:
-        """A queue of `depth` messages, 1 to 65536. Full, it loses its oldest ("drop_oldest"), all
-        but the newest ("latest") or what comes ("drop_newest"). Called again, it changes the queue
-        that there is. An emergency stop holds it and its reset empties it, unless
-        `keep_in_emergency` (a map, parameters)."""
+        """Subscribes with a queue of `depth` messages, 1 to 65536. A full queue loses its oldest
+        message ("drop_oldest"), all but the newest ("latest") or the new one ("drop_newest"). A
+        second call changes the existing queue. An emergency stop holds the queue, and the reset
+        empties it unless `keep_in_emergency` is set (a map, parameters)."""
         Inbox(depth, overflow)  # checks them
         _check.text("topic", topic)
         keeps = _check.flag("keep_in_emergency", keep_in_emergency)

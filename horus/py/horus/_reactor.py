@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reactor: Horus' operations in an asyncio loop that is somebody else's."""
+"""Reactor: Horus' operations in another asyncio loop."""
 
 import asyncio
 import itertools
@@ -81,7 +81,7 @@ class Reactor:
 
     @classmethod
     def attach(cls) -> "Reactor":
-        """To the loop in which the `async with` block runs."""
+        """Attaches to the loop in which the `async with` block runs."""
         return cls()
 
     async def __aenter__(self) -> "Reactor":
@@ -110,17 +110,18 @@ class Reactor:
     def __exit__(self, *_: Any) -> None: ...
 
     def sock_recv(self, sock: Any, nbytes: int) -> Coroutine[Any, Any, bytes]:
-        """At most so many bytes from a non-blocking socket, b"" at the end."""
+        """Receives at most `nbytes` bytes from a non-blocking socket, b"" at the end."""
         begun: Coroutine[Any, Any, bytes] = self._begun(self._in_use().sock_recv(sock, nbytes))
         return begun
 
     def sock_recv_into(self, sock: Any, buffer: Any) -> Coroutine[Any, Any, int]:
-        """The number of bytes that came; the buffer is held until it has ended."""
+        """Receives into a buffer and returns the number of bytes; the buffer is held until the call
+        has ended."""
         begun: Coroutine[Any, Any, int] = self._begun(self._in_use().sock_recv_into(sock, buffer))
         return begun
 
     def sock_sendall(self, sock: Any, data: Any) -> Coroutine[Any, Any, None]:
-        """Sends all of it; the buffer is held until it has ended."""
+        """Sends everything; the buffer is held until the call has ended."""
         begun: Coroutine[Any, Any, None] = self._begun(self._in_use().sock_sendall(sock, data))
         return begun
 

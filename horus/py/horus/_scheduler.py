@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scheduler: runs nodes on the thread that calls run(). The other methods may be called from any
-thread and from signal handlers, while it runs or before."""
+"""Scheduler: runs nodes on the thread that calls run(). Any thread and any signal handler may call
+the other methods, before or during a run."""
 
 import asyncio
 import atexit
@@ -97,10 +97,10 @@ def _seconds(duration: Optional[float]) -> Optional[float]:
 
 
 class Scheduler:
-    """Releases nodes at their rates, keeps account of them, and stops them in order.
+    """Releases nodes at their rates, keeps statistics of them, and stops them in order.
 
-    `config`: a SchedulerConfig, or the path of a TOML or YAML file; the standard preset without
-    one. As a context manager it closes itself.
+    `config`: a SchedulerConfig, or the path of a TOML or YAML file; without it the standard preset.
+    As a context manager it closes itself.
 
         scheduler = horus.Scheduler(horus.SchedulerConfig.high_performance())
         scheduler.add(Camera(), priority=1)
@@ -143,24 +143,24 @@ class Scheduler:
         restart_for_ever: Optional[bool] = None,
         keep_in_emergency: bool = False,
     ) -> N:
-        """Adds a node, before the run, and gives it back.
+        """Adds a node before the run, and returns it.
 
-        priority: 0 first, 100 without one. rate: Hz, above 0 to 100 000. deadline_ms (grid point to
+        priority: 0 first; default 100. rate: Hz, above 0 to 100 000. deadline_ms (grid point to
         end) and budget_ms (execution): 0 to 10 000, 0: none. watchdog_ms: 10 to 60 000, at least 3
         periods. on_miss, on_budget: warn, skip, degrade, cancel (deadlines of AsyncNodes only),
-        safe_mode, stop. overrun: skip, queue, cancel. keep_in_emergency: it only looks, and ticks
-        on and sends during an emergency stop.
+        safe_mode, stop. overrun: skip, queue, cancel. keep_in_emergency: the node only observes,
+        and keeps ticking and sending during an emergency stop.
 
-        auto_restart: a node that fails again and again begins a new life, shutdown() and init(). Each
-        of the following says auto_restart too, and wins over the scheduler's setting. The pause
-        before it is restart_delay_ms, doubling up to restart_longest_delay_ms. After max_restarts,
-        and restart_within_ms after the first failure, the node stays stopped; with restart_for_ever
-        it never does, for a device that is unplugged and comes back. A critical node that is not
-        back within 3 x its watchdog (3 s without one) trips the emergency stop then, and the
-        restarts go on after the reset.
+        auto_restart: a node that fails again and again is restarted with shutdown() and init().
+        Each of the following settings implies auto_restart, and overrides the scheduler's setting.
+        The pause before a restart is restart_delay_ms, doubling up to restart_longest_delay_ms.
+        After max_restarts, and restart_within_ms after the first failure, the node stays stopped;
+        with restart_for_ever it never does, for a device that is unplugged and comes back. A
+        critical node that is not back within 3 x its watchdog (3 s without one) trips the emergency
+        stop, and the restarts continue after the reset.
 
-        Errors: TypeError, ValueError (also for a name that is taken), RuntimeError while it runs.
-        """
+        Errors: TypeError, ValueError (also for a name that is taken), RuntimeError while it
+        runs."""
         self._core.check_building("add()")
         kept: Any = node
         if isinstance(node, _core.NodeBase):
@@ -226,9 +226,10 @@ class Scheduler:
         return node
 
     def connect(self, source: str, out: str, target: str, into: str) -> None:
-        """What `source` sends as `out` reaches what `target` receives as `into`; that then hears
-        only what is connected to it. Nodes by their names. Errors: ValueError for a node that is
-        not there, TypeError when only one of them is a node of C++: those meet on a hub."""
+        """Connects the topic `out` of `source` with the topic `into` of `target`, which then
+        receives only from topics connected to it. Nodes are given by name. Errors: ValueError for
+        an unknown node, TypeError when only one of the two is a C++ node: such nodes meet on a
+        hub."""
         source_node, target_node = self._node(source), self._node(target)
         of_cpp = [isinstance(node, CppNode) for node in (source_node, target_node)]
         if all(of_cpp):
@@ -244,50 +245,51 @@ class Scheduler:
         )
 
     def use_hub(self, hub: _hub.Hub) -> None:
-        """Where the topics of nodes written in C++ meet others, Python's on the same hub among them.
-        Before the run. Topics of Python nodes (send, recv) stay in the scheduler, where objects go by
-        reference. Errors: RuntimeError when the hub is closed or the scheduler runs."""
+        """Sets the hub in which the topics of C++ nodes meet others, among them Python's on the
+        same hub. Call it before the run. Topics of Python nodes (send, recv) stay in the scheduler,
+        where objects are passed by reference. Errors: RuntimeError when the hub is closed or the
+        scheduler runs."""
         self._core.use_hub(hub._core)
 
     # --- Running
 
     def run(self, duration: Optional[float] = None) -> None:
-        """Runs until stop(), Ctrl-C, SIGTERM, or for `duration` seconds; then every node's
+        """Runs until stop(), Ctrl-C, SIGTERM, or for `duration` seconds. Then it calls every node's
         shutdown(), in reverse order.
 
-        Ctrl-C raises KeyboardInterrupt, after the shutdown; it also interrupts a tick that takes
-        long. A second one calls every enter_safe_state() and interrupts the shutdown() that runs.
-        Signal handlers of your own run as usual; they may call stop(). When a node's init() raises,
-        and it does not restart, run() raises that. Errors: RuntimeError when the scheduler cannot
-        start, one runs on this thread, or the end took longer than its limits.
-        """
+        Ctrl-C raises KeyboardInterrupt after the shutdown; it also interrupts a tick that takes
+        long. A second Ctrl-C calls every enter_safe_state() and interrupts the running shutdown().
+        Your own signal handlers run as usual; they may call stop(). When a node's init() raises,
+        and the node does not restart, run() raises that exception. Errors: RuntimeError when the
+        scheduler cannot start, when one already runs on this thread, or when the end took longer
+        than its limits."""
         with _Running(self), _Signals(self.stop) as signals:
             result = self._core.run(_seconds(duration), signals.fd, signals.heard)
         self._finish(result)
 
     def tick_once(self) -> None:
-        """Starts the nodes where that has not been done, ticks each once, in order, and waits for
+        """Starts the nodes if that has not been done, ticks each once, in order, and waits for
         them. run() or close() shuts them down, on the same thread. Errors: as run()."""
         self._finish(self._core.tick_once())
 
     def close(self) -> None:
-        """Shuts down what tick_once() has started; nothing else."""
+        """Shuts down the nodes that tick_once() has started; it does nothing else."""
         self._finish(self._core.close())
 
     def stop(self) -> None:
-        """Ends the run gracefully. Any thread, any signal handler; before a run it ends that run at
-        once."""
+        """Ends the run gracefully. Any thread, any signal handler. Before a run, it makes that run
+        end at once."""
         self._core.stop()
 
     def emergency_stop(self) -> None:
-        """Nothing acts until reset_emergency_stop(): no node is released but those with
-        keep_in_emergency, what they send goes nowhere, and every enter_safe_state() is called by
+        """Stops all action until reset_emergency_stop(): only nodes with keep_in_emergency are
+        released, messages of the others go nowhere, and every enter_safe_state() is called by
         priority."""
         self._core.emergency_stop()
 
     def reset_emergency_stop(self) -> None:
-        """Releases nodes again, by hand only. What was sent to them meanwhile is gone: nothing that
-        was commanded during the stop is carried out."""
+        """Releases nodes again; only this call does. Messages sent to them meanwhile are dropped,
+        so no command given during the stop is carried out."""
         self._board.reset(self._core.reset_emergency_stop)
 
     @property
@@ -298,26 +300,27 @@ class Scheduler:
     # --- One node; ValueError names those that there are
 
     def pause(self, name: str) -> None:
-        """Does not release it any more."""
+        """The node is no longer released."""
         self._core.pause(_check.text("name", name))
 
     def resume(self, name: str) -> None:
-        """Releases it again. Its queues have kept what came, but those with overflow="latest"."""
+        """Releases the node again. Its queues have kept messages that arrived meanwhile, except
+        those with overflow="latest"."""
         node = self._node(name)
         if isinstance(node, Node):
             self._board.forget_latest(node)
         self._core.resume(name)
 
     def restart(self, name: str) -> None:
-        """shutdown(), then init(). Before the run: nothing."""
+        """Calls the node's shutdown(), then init(). Before the run it does nothing."""
         self._core.restart(_check.text("name", name))
 
     def open_circuit(self, name: str) -> None:
-        """Keeps it from ticking until reset_circuit()."""
+        """Keeps the node from ticking until reset_circuit()."""
         self._core.open_circuit(_check.text("name", name))
 
     def reset_circuit(self, name: str) -> None:
-        """Closes its circuit breaker and forgets its failures."""
+        """Closes the node's circuit breaker and forgets its failures."""
         self._core.reset_circuit(_check.text("name", name))
 
     def set_node_deadline(self, name: str, deadline_ms: Optional[float]) -> None:
@@ -343,14 +346,14 @@ class Scheduler:
         return [node.name for node in self._nodes]
 
     def get_node_stats(self, name: str) -> Dict[str, Any]:
-        """The account of one node, docs/python.md has its keys; ValueError when there is none of
-        that name."""
+        """The statistics of one node; docs/python.md lists the keys. ValueError for an unknown
+        name."""
         stats = self._core.statistics(self._node(name).name)
         assert stats is not None
         return self._with_messages(stats)
 
     def get_all_nodes(self) -> List[Dict[str, Any]]:
-        """The accounts of all nodes, in the order of addition."""
+        """The statistics of all nodes, in the order of addition."""
         return [self._with_messages(node) for node in self._core.all_statistics()]
 
     def status(self) -> str:
@@ -474,9 +477,9 @@ def run(
 
 
 def run(*nodes: Any, duration: Optional[float] = None, config: ConfigLike = None) -> Any:
-    """Runs these nodes together: a Scheduler (an AsyncScheduler where one of them is an AsyncNode),
-    add() and run(). With a coroutine instead of nodes: asyncio.run() on Horus' own event loop, and
-    its value."""
+    """Runs these nodes together: it makes a Scheduler (an AsyncScheduler if one of them is an
+    AsyncNode), adds them and runs it. With a coroutine instead of nodes, it works like
+    asyncio.run() on Horus' own event loop, and returns the coroutine's value."""
     from horus._async import AsyncNode, AsyncScheduler
     from horus._loop import new_event_loop
 
@@ -510,6 +513,6 @@ def run(*nodes: Any, duration: Optional[float] = None, config: ConfigLike = None
 
 
 def set_log_level(level: int) -> None:
-    """Lines of Horus itself on stderr, from this level of `logging` on: logging.WARNING. Default:
-    INFO, or HORUS_LOG."""
+    """Sets the lowest level of Horus' own lines on stderr, as in `logging`: logging.WARNING.
+    Default: INFO, or HORUS_LOG."""
     _core.set_log_level(_check.integer("level", level, 0, 100))

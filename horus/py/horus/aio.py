@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The helpers of horus_async_helpers for coroutines: nothing blocks, what must wait is awaited, on
-any asyncio loop.
+"""The helpers of horus_async_helpers for coroutines: they never block, and they await on any
+asyncio loop.
 
 Every class is bounded, has get_stats() with plain numbers, and belongs to the loop in which it is
-used; none may be used from other threads. Durations are seconds.
-"""
+used; other threads must not use it. Durations are seconds."""
 
 import asyncio
 import contextlib
@@ -83,7 +82,7 @@ class RateLimiter:
         pass
 
     def get_stats(self) -> Dict[str, float]:
-        """Calls that were allowed, that wait, and that are free."""
+        """The numbers of allowed, waiting and free calls."""
         return {"allowed": self._allowed, "waiting": self._waiting, "available": self._tokens}
 
 
@@ -118,9 +117,9 @@ class ConnectionPool:
         self._shut = False
 
     async def acquire(self, timeout: Optional[float] = None) -> Any:
-        """A connection; give it back with release(). Errors: TimeoutError after `timeout` seconds;
-        RuntimeError when `max_waiting` wait already, or after shutdown(); what create_connection()
-        raises."""
+        """A connection; return it with release(). Errors: TimeoutError after `timeout` seconds;
+        RuntimeError when `max_waiting` wait already, or after shutdown(); the exceptions of
+        create_connection()."""
         self._check_open()
         if self._waiting >= self.max_waiting:
             raise RuntimeError(f"{self.max_waiting} tasks wait for a connection; slow down")
@@ -140,8 +139,8 @@ class ConnectionPool:
         return connection
 
     async def release(self, connection: Any, good: bool = True) -> None:
-        """Gives one back; with good=False it is closed. Errors: ValueError for one that is not in
-        use."""
+        """Returns a connection; with good=False it is closed. Errors: ValueError for a connection
+        that is not in use."""
         if id(connection) not in self._used:
             raise ValueError("this connection is not in use: release() it once, after acquire()")
         self._used.discard(id(connection))
@@ -167,12 +166,13 @@ class ConnectionPool:
             await self.release(connection, good)
 
     async def execute(self, operation: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """operation(connection, *args, **kwargs), which may be async, and its value."""
+        """Calls operation(connection, *args, **kwargs), which may be async, and returns its
+        value."""
         async with self.connection() as connection:
             return await _value(operation(connection, *args, **kwargs))
 
     async def shutdown(self) -> None:
-        """Closes what is idle now and what is in use when it comes back."""
+        """Closes idle connections now, and connections in use when they are released."""
         self._shut = True
         while self._idle:
             await self._close(self._idle.pop())
@@ -260,7 +260,7 @@ class BatchProcessor:
             self._changed.notify_all()
 
     def add_nowait(self, item: Any) -> bool:
-        """Adds an item at once; False when the oldest had to go for it."""
+        """Adds an item at once; False when the oldest item was dropped for it."""
         dropped = len(self.buffer) >= self.max_buffered
         if dropped:
             self.buffer.popleft()
@@ -271,7 +271,7 @@ class BatchProcessor:
         return not dropped
 
     async def close(self) -> None:
-        """No more items; what waits is still given."""
+        """Refuses further items; waiting items are still given."""
         self._closed = True
         await self._notify()
 
@@ -331,8 +331,9 @@ class AsyncHelper:
         self._pending = self._completed = self._failed = self._submitted = 0
 
     async def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """function(*args, **kwargs) in its turn, and its value. A plain function runs in a thread.
-        Errors: RuntimeError when `max_pending` are under way; what the function raises."""
+        """Calls function(*args, **kwargs) in its turn and returns its value. A plain function runs
+        in a thread. Errors: RuntimeError when `max_pending` calls are under way; the exceptions of
+        the function."""
         _check.function("function", function)
         if self._pending >= self.max_pending:
             raise RuntimeError(f"{self.max_pending} operations are under way; slow down")
@@ -371,8 +372,8 @@ class AsyncAggregator:
         self._added = 0
 
     def add(self, operation_id: Hashable, awaitable: Awaitable[Any]) -> None:
-        """Starts it. Errors: ValueError for a name that is there, RuntimeError beyond
-        `max_operations`, TypeError for what cannot be awaited."""
+        """Starts an awaitable. Errors: ValueError for a name that is in use, RuntimeError beyond
+        `max_operations`, TypeError for an object that cannot be awaited."""
         if operation_id in self.futures:
             raise ValueError(f"operation {operation_id!r} is there already; clear() begins anew")
         if len(self.futures) >= self.max_operations:
@@ -381,7 +382,7 @@ class AsyncAggregator:
         self._added += 1
 
     def all_completed(self) -> bool:
-        """Whether every one has ended, well or not."""
+        """Whether every operation has ended, successfully or not."""
         return all(future.done() for future in self.futures.values())
 
     async def get_all_results(
@@ -394,13 +395,14 @@ class AsyncAggregator:
         return {name: self._outcome(f) for name, f in self.futures.items() if f.done()}
 
     def clear(self) -> None:
-        """Cancels what is under way and forgets all."""
+        """Cancels running operations and forgets all of them."""
         for future in self.futures.values():
             future.cancel()
         self.futures.clear()
 
     def get_stats(self) -> Dict[str, int]:
-        """Of those that are there: pending, completed, failed; `added`: since the beginning."""
+        """The numbers of pending, completed and failed operations; `added` counts from the
+        start."""
         outcomes = [self._outcome(future) for future in self.futures.values() if future.done()]
         failed = sum(error is not None for _, error in outcomes)
         return {

@@ -149,7 +149,7 @@ class Point(Message):
 
 
 class Vector3(Message):
-    """A direction with a length; its unit is that of the field that holds it."""
+    """A direction with a length; the field that holds it gives the unit."""
 
     _horus_name_ = "horus::messages::Vector3"
     _fields_ = [("x", c_double), ("y", c_double), ("z", c_double)]
@@ -159,7 +159,7 @@ class Vector3(Message):
 
 
 class Quaternion(Message):
-    """A rotation; of length 1. The default does not turn."""
+    """A rotation, of length 1. The default is no rotation."""
 
     _horus_name_ = "horus::messages::Quaternion"
     _fields_ = [("x", c_double), ("y", c_double), ("z", c_double), ("w", c_double)]
@@ -207,7 +207,7 @@ class TwistWithCovariance(Message):
 
 
 class Odometry(Message):
-    """Where a robot believes to be, and how it moves."""
+    """A robot's estimate of where it is and how it moves."""
 
     _horus_name_ = "horus::messages::Odometry"
     _fields_ = [
@@ -305,7 +305,7 @@ class LaserScan(Message):
 
     @property
     def intensities(self) -> Any:
-        """In the device's own unit; empty when it measures none."""
+        """In the device's own unit; empty when the device measures none."""
         return self.tail[self.beams : 2 * self.beams]
 
 
