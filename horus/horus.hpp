@@ -32,6 +32,7 @@
 #include <horus/io/udp.hpp>
 #include <horus/io/unix.hpp>
 #include <horus/io/unix_datagram.hpp>
+#include <horus/io/watch.hpp>
 #include <horus/msg/hub.hpp>
 #include <horus/msg/messages.hpp>
 #include <horus/patterns/aggregator.hpp>

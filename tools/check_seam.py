@@ -19,12 +19,12 @@ FILLS = {
 # What asks the kernel for something that differs from run to run, or changes something outside of the process.
 CALLS = """
     accept accept4 access bind chmod close connect creat dup dup2 dup3 epoll_create1 epoll_ctl epoll_wait eventfd execve
-    faccessat fallocate fcntl fdatasync fork fstat fsync ftruncate getenv geteuid getpeername getpid getrandom getsockname
-    getsockopt gettid getuid inotify_add_watch inotify_init1 ioctl isatty kill link linkat listen lstat memfd_create mkdir
-    mkdirat mkfifo open openat pidfd_open pipe pipe2 poll ppoll pread preadv preadv2 pwrite pwritev pwritev2 raise read
-    readlink readv recv recvfrom recvmsg rename renameat2 rmdir send sendmsg sendto setsockopt shutdown signalfd sigqueue
-    socket socketpair stat statfs statx symlink symlinkat syscall timerfd_create timerfd_settime truncate uname unlink
-    unlinkat waitid waitpid write writev
+    faccessat fallocate fcntl fdatasync fork fstat fsync ftruncate getenv geteuid getpeername getpid getrandom
+    getsockname getsockopt gettid getuid inotify_add_watch inotify_init1 inotify_rm_watch ioctl isatty kill link linkat
+    listen lstat memfd_create mkdir mkdirat mkfifo open openat pidfd_open pipe pipe2 poll ppoll pread preadv preadv2
+    pwrite pwritev pwritev2 raise read readlink readv recv recvfrom recvmsg rename renameat2 rmdir send sendmsg sendto
+    setsockopt shutdown signalfd sigqueue socket socketpair stat statfs statx symlink symlinkat syscall timerfd_create
+    timerfd_settime truncate uname unlink unlinkat waitid waitpid write writev
 """.split()
 CALL = re.compile(r"(?<![\w>:])::(" + "|".join(CALLS) + r")\(")
 

@@ -142,6 +142,7 @@ class ForwardingSystem : public System {
   int watch_folder(int watch, const char* path, std::uint32_t events) noexcept override {
     return real_->watch_folder(watch, path, events);
   }
+  int unwatch_folder(int watch, int number) noexcept override { return real_->unwatch_folder(watch, number); }
   int make_memory(const char* name) noexcept override { return real_->make_memory(name); }
   int kernel_file(int fd) noexcept override { return real_->kernel_file(fd); }
   int list_directory(int fd, void* buffer, std::size_t size) noexcept override {

@@ -176,6 +176,9 @@ int System::make_watch() noexcept {
 int System::watch_folder(int watch, const char* path, std::uint32_t events) noexcept {
   return or_errno(::inotify_add_watch(watch, path, events | IN_ONLYDIR));
 }
+int System::unwatch_folder(int watch, int number) noexcept {
+  return or_errno(::inotify_rm_watch(watch, number));
+}
 int System::make_memory(const char* name) noexcept {
   return or_errno(above_standard(::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING)));
 }

@@ -108,6 +108,7 @@ class HORUS_API System {
   virtual int make_watch() noexcept;                                   ///< inotify_init1(2), IN_NONBLOCK
   /// inotify_add_watch(2), of a folder.
   virtual int watch_folder(int watch, const char* path, std::uint32_t events) noexcept;
+  virtual int unwatch_folder(int watch, int number) noexcept;  ///< inotify_rm_watch(2)
   /// memfd_create(2), with sealing.
   virtual int make_memory(const char* name) noexcept;
   /// The kernel's file behind memory, for as long as `fd` is open: what fcntl(2) and mmap(2) take. -EBADF: `fd` is no

@@ -2,10 +2,7 @@
 #include <horus/msg/shm/shm_hints.hpp>
 
 #include <algorithm>
-#include <array>
 #include <utility>
-
-#include <sys/inotify.h>
 
 #include <horus/io/poll.hpp>
 #include <horus/io/seam/system.hpp>
@@ -46,9 +43,8 @@ void DirectoryHints::ask(const std::weak_ptr<void>& owner, const std::shared_ptr
 
 // A directory that was made anew needs a watch of its own; one that is watched already keeps the one it has.
 void DirectoryHints::watch(const std::string& directory) {
-  if (instance_ < 0) return;
-  static_cast<void>(io::System::here().watch_folder(instance_, directory.c_str(),
-                                                    IN_MOVED_TO | IN_DELETE | IN_DELETE_SELF));
+  if (inotify_ == nullptr) return;
+  static_cast<void>(inotify_->add(io::System::here(), directory, IN_MOVED_TO | IN_DELETE | IN_DELETE_SELF));
 }
 
 void DirectoryHints::tell_all() {
@@ -66,14 +62,14 @@ void DirectoryHints::tell_all() {
 }
 
 Task<> DirectoryHints::serve(std::shared_ptr<DirectoryHints> self) {
-  io::Descriptor instance;
+  io::detail::Inotify inotify;
   {
     const std::lock_guard lock(self->mutex_);
-    if (self->instance_ >= 0) co_return;
-    const int made = io::System::here().make_watch();
-    if (made < 0) co_return;  // the user has no more: everybody looks by himself
-    instance = io::Descriptor(made);
-    self->instance_ = instance.get();
+    if (self->inotify_ != nullptr) co_return;
+    auto opened = io::detail::Inotify::open();
+    if (!opened) co_return;  // the user has no more: everybody looks by himself
+    inotify = *std::move(opened);
+    self->inotify_ = &inotify;
     for (const std::string& directory : self->directories_) self->watch(directory);
   }
   struct Serving {
@@ -83,16 +79,14 @@ Task<> DirectoryHints::serve(std::shared_ptr<DirectoryHints> self) {
     Serving& operator=(const Serving&) = delete;
     ~Serving() {
       const std::lock_guard lock(hints.mutex_);
-      hints.instance_ = -1;
+      hints.inotify_ = nullptr;
     }
   };
   const Serving serving(*self);
   while (true) {
-    auto ready = co_await io::wait_readable(instance.get());
+    auto ready = co_await io::wait_readable(inotify.fd());
     if (!ready) co_return;
-    alignas(inotify_event) std::array<char, 4096> events;
-    while (io::System::here().read(instance.get(), events.data(), events.size()) > 0) {
-    }
+    inotify.drain();
     self->tell_all();
   }
 }

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include <horus/io/descriptor.hpp>
+#include <horus/io/file/inotify.hpp>
 #include <horus/io/loop/lookout.hpp>
 #include <horus/task/task.hpp>
 
@@ -39,7 +39,7 @@ class DirectoryHints {
   void tell_all();
 
   std::mutex mutex_;
-  int instance_ = -1;  // while somebody serves
+  io::detail::Inotify* inotify_ = nullptr;  // while somebody serves
   std::set<std::string> directories_;
   std::vector<Listener> listeners_;
 };

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include <fcntl.h>
+#include <sys/inotify.h>
 
 #include <horus/sim/files/file_system.hpp>
 
@@ -72,10 +73,12 @@ int FileSystem::put(std::string_view path, std::string_view data) {
   if (!place.inode) {
     place.inode = make(S_IFREG | 0644, 0);
     place.inode->links = 1;
-    place.parent->entries[place.name] = place.inode;
+    enter(place, place.inode);
   }
   if (!place.inode->is_file()) return -EISDIR;
   place.inode->data = Contents(data);
+  tell_of(*place.inode, IN_MODIFY);
+  tell_of(*place.inode, IN_CLOSE_WRITE);
   const auto settle = [](auto& self, Inode& inode) -> void {
     sync(inode);
     for (const auto& [name, child] : inode.entries) self(self, *child);

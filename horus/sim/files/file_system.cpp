@@ -115,13 +115,13 @@ int FileSystem::open(Engine& engine, const std::shared_ptr<Inode>& directory, st
     if ((flags & O_DIRECTORY) != 0) return -EINVAL;
     place.inode = make(S_IFREG | (mode & 07777), now_ns);
     place.inode->links = 1;
-    place.parent->entries[place.name] = place.inode;
+    enter(place, place.inode);
   } else {
     if (fresh) return -EEXIST;
     if (place.inode->is_link()) return -ELOOP;
     if (place.inode->is_directory() && (writes || create)) return -EISDIR;
     if (!place.inode->is_directory() && (flags & O_DIRECTORY) != 0) return -ENOTDIR;
-    if (place.inode->is_file() && (flags & O_TRUNC) != 0 && writes) place.inode->data.resize(0);
+    if (place.inode->is_file() && (flags & O_TRUNC) != 0 && writes) truncate(*place.inode, 0);
   }
   opened = std::make_shared<OpenFile>(engine, place.inode, flags);
   return 0;
@@ -186,17 +186,46 @@ int FileSystem::watch(FolderWatch& watch, std::string_view path, std::uint32_t e
   return watch.add(*place.inode, events);
 }
 
-void FileSystem::tell(Inode& folder, std::uint32_t event, std::string_view name) {
+namespace {
+
+std::uint32_t kind_bit(const Inode& inode) noexcept { return inode.is_directory() ? IN_ISDIR : 0U; }
+
+}  // namespace
+
+// A new name in a directory.
+void FileSystem::enter(const Place& place, std::shared_ptr<Inode> inode) {
+  inode->folder = place.parent;
+  inode->name = place.name;
+  tell(*place.parent, IN_CREATE | kind_bit(*inode), place.name);
+  place.parent->entries[place.name] = std::move(inode);
+}
+
+void FileSystem::tell(const Inode& folder, std::uint32_t event, std::string_view name, std::uint32_t cookie) {
   for (const auto& watch : folder.watches) {
-    if (const auto alive = watch.lock()) alive->happened(folder, event, name);
+    if (const auto alive = watch.lock()) alive->happened(folder, event, name, cookie);
   }
+}
+
+void FileSystem::tell_of(const Inode& inode, std::uint32_t event) {
+  if (const auto folder = inode.folder.lock()) tell(*folder, event | kind_bit(inode), inode.name);
 }
 
 // With all that is below it, the innermost first.
 void FileSystem::tell_gone(Inode& parent, const std::string& name, Inode& inode) {
   for (const auto& [below, entry] : inode.entries) tell_gone(inode, below, *entry);
   if (inode.is_directory()) tell(inode, IN_DELETE_SELF, {});
-  tell(parent, IN_DELETE, name);
+  if (inode.folder.lock().get() == &parent && inode.name == name) inode.folder.reset();
+  tell(parent, IN_DELETE | kind_bit(inode), name);
+}
+
+// `inode` has another name.
+void FileSystem::tell_moved(const Place& from, const Place& to, Inode& inode) {
+  inode.folder = to.parent;
+  inode.name = to.name;
+  const std::uint32_t cookie = ++last_cookie_;
+  tell(*from.parent, IN_MOVED_FROM | kind_bit(inode), from.name, cookie);
+  tell(*to.parent, IN_MOVED_TO | kind_bit(inode), to.name, cookie);
+  if (inode.is_directory()) tell(inode, IN_MOVE_SELF, {});
 }
 
 int FileSystem::rename(std::string_view from, std::string_view to, unsigned flags) {
@@ -210,6 +239,8 @@ int FileSystem::rename(std::string_view from, std::string_view to, unsigned flag
     if (!target.inode) return -ENOENT;
     source.parent->entries[source.name] = target.inode;
     target.parent->entries[target.name] = source.inode;
+    tell_moved(source, target, *source.inode);
+    tell_moved(target, source, *target.inode);
     return 0;
   }
   if (target.inode) {
@@ -223,8 +254,9 @@ int FileSystem::rename(std::string_view from, std::string_view to, unsigned flag
   const auto moving = source.inode;
   source.parent->entries.erase(source.name);
   target.parent->entries[target.name] = moving;
-  tell(*source.parent, IN_MOVED_FROM, source.name);
-  tell(*target.parent, IN_MOVED_TO, target.name);
+  if (target.inode) target.inode->folder.reset();
+  tell_moved(source, target, *moving);
+  if (target.inode && target.inode->is_directory()) tell(*target.inode, IN_DELETE_SELF, {});
   return 0;
 }
 
@@ -235,7 +267,7 @@ int FileSystem::make_directory(std::string_view path, mode_t mode, std::int64_t 
   if (place.inode) return -EEXIST;
   auto made = make(S_IFDIR | (mode & 07777), now_ns);
   made->links = 1;
-  place.parent->entries[place.name] = std::move(made);
+  enter(place, std::move(made));
   return 0;
 }
 
@@ -246,7 +278,7 @@ int FileSystem::make_node(std::string_view path, mode_t mode, std::int64_t now_n
   auto made = make(mode, now_ns);
   made->links = 1;
   number = made->number;
-  place.parent->entries[place.name] = std::move(made);
+  enter(place, std::move(made));
   return 0;
 }
 
@@ -259,7 +291,7 @@ int FileSystem::make_link(std::string_view existing, std::string_view path) {
   if (const int result = walk(nullptr, path, false, place); result < 0) return result;
   if (place.inode) return -EEXIST;
   ++source.inode->links;
-  place.parent->entries[place.name] = source.inode;
+  enter(place, source.inode);
   return 0;
 }
 
@@ -271,7 +303,7 @@ int FileSystem::make_symbolic_link(std::string_view target, std::string_view pat
   auto made = make(S_IFLNK | 0777, now_ns);
   made->links = 1;
   made->target = target;
-  place.parent->entries[place.name] = std::move(made);
+  enter(place, std::move(made));
   return 0;
 }
 
@@ -296,7 +328,13 @@ int FileSystem::change_mode(std::string_view path, mode_t mode) {
   if (const int result = walk(nullptr, path, true, place); result < 0) return result;
   if (!place.inode) return -ENOENT;
   place.inode->mode = (place.inode->mode & S_IFMT) | (mode & 07777);
+  tell_of(*place.inode, IN_ATTRIB);
   return 0;
+}
+
+void FileSystem::truncate(Inode& file, std::uint64_t size) {
+  file.data.resize(size);
+  tell_of(file, IN_MODIFY);
 }
 
 }  // namespace horus::sim::detail

@@ -36,6 +36,9 @@ struct Inode {
   std::map<std::string, std::shared_ptr<Inode>> entries;  // of a directory
   std::weak_ptr<FifoChannel> fifo;                        // of a FIFO that somebody has open
   std::vector<std::weak_ptr<FolderWatch>> watches;        // of a directory
+  // Where it is, for whoever watches that directory; of several hard links the newest. Null: it was unlinked.
+  std::weak_ptr<Inode> folder;
+  std::string name;
   // What a power cut leaves.
   Contents durable_data;
   std::map<std::string, std::shared_ptr<Inode>> durable_entries;
@@ -61,6 +64,7 @@ class OpenFile final : public Object {
   ssize_t write_at(const iovec* parts, std::size_t count, std::int64_t offset, std::int64_t now_ns);
   /// As getdents64.
   int list(void* buffer, std::size_t size);
+  void closed() override;
 
  private:
   [[nodiscard]] bool misaligned(const iovec* parts, std::size_t count, std::uint64_t offset) const noexcept;
@@ -95,8 +99,11 @@ class FileSystem {
   /// As root: only running a file that nobody may run is denied.
   int access(std::string_view path, int mode);
   int change_mode(std::string_view path, mode_t mode);
+  static void truncate(Inode& file, std::uint64_t size);
   /// inotify_add_watch: -ENOTDIR for what is no directory.
   int watch(FolderWatch& watch, std::string_view path, std::uint32_t events);
+  /// Tells those who watch its directory what happened to a file: IN_MODIFY, IN_CLOSE_WRITE, IN_ATTRIB.
+  static void tell_of(const Inode& inode, std::uint32_t event);
   /// What fsync does for a file or directory.
   static void sync(Inode& inode);
 
@@ -118,12 +125,15 @@ class FileSystem {
            int depth = 0);
   std::shared_ptr<Inode> make(mode_t mode, std::int64_t now_ns);
   void make_devices();
-  static void tell(Inode& folder, std::uint32_t event, std::string_view name);
+  static void enter(const Place& place, std::shared_ptr<Inode> inode);
+  static void tell(const Inode& folder, std::uint32_t event, std::string_view name, std::uint32_t cookie = 0);
   static void tell_gone(Inode& parent, const std::string& name, Inode& inode);
+  void tell_moved(const Place& from, const Place& to, Inode& inode);
   void cut_power(Inode& inode, Random& random);
 
   std::shared_ptr<Inode> root_;
   std::uint64_t next_number_ = 2;
+  std::uint32_t last_cookie_ = 0;  // of what was renamed
 };
 
 }  // namespace horus::sim::detail

@@ -42,24 +42,32 @@ int FolderWatch::add(Inode& folder, std::uint32_t events) {
   return last_number_;
 }
 
-void FolderWatch::happened(const Inode& folder, std::uint32_t event, std::string_view name) {
+int FolderWatch::remove(int number) {
+  if (std::erase_if(watched_, [&](const Watched& one) { return one.number == number; }) == 0) return -EINVAL;
+  put(number, IN_IGNORED, {}, 0);
+  return 0;
+}
+
+void FolderWatch::happened(const Inode& folder, std::uint32_t event, std::string_view name,
+                           std::uint32_t cookie) {
   const auto known = std::find_if(watched_.begin(), watched_.end(),
                                   [&](const Watched& one) { return one.inode == folder.number; });
   if (known == watched_.end()) return;
   const int number = known->number;
-  if ((known->events & event) != 0) put(number, event, name);
+  if ((known->events & event & IN_ALL_EVENTS) != 0) put(number, event, name, cookie);
   if (event != IN_DELETE_SELF) return;
   watched_.erase(known);
-  put(number, IN_IGNORED, {});
+  put(number, IN_IGNORED, {}, 0);
 }
 
 // One that repeats the last one that nobody has read is left out.
-void FolderWatch::put(int number, std::uint32_t event, std::string_view name) {
+void FolderWatch::put(int number, std::uint32_t event, std::string_view name, std::uint32_t cookie) {
   if (events_.size() > kMostEvents) return;
   inotify_event head{};
   head.wd = events_.size() < kMostEvents ? number : -1;
   head.mask = events_.size() < kMostEvents ? event : static_cast<std::uint32_t>(IN_Q_OVERFLOW);
   if (head.wd < 0) name = {};
+  head.cookie = head.wd < 0 ? 0 : cookie;
   head.len =
       static_cast<std::uint32_t>(name.empty() ? 0 : (name.size() + sizeof head) / sizeof head * sizeof head);
   std::string one(sizeof head + head.len, '\0');

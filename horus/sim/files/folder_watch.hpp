@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// inotify of the simulated kernel: what happens to the entries of folders. It knows IN_MOVED_FROM, IN_MOVED_TO, IN_DELETE and
-// IN_DELETE_SELF. One thread, the world's. Descriptors share it; folders only know of it.
+// inotify of the simulated kernel: what happens to folders and to their entries. It knows IN_CREATE, IN_MOVED_FROM, IN_MOVED_TO,
+// IN_DELETE, IN_MODIFY, IN_CLOSE_WRITE, IN_ATTRIB, IN_MOVE_SELF and IN_DELETE_SELF; what was unlinked is heard of no more
+// (IN_EXCL_UNLINK). One thread, the world's. Descriptors share it; folders only know of it.
 #pragma once
 
 #include <horus/base/compiler.hpp>
@@ -26,7 +27,9 @@ class FolderWatch final : public Object {
 
   /// Gives the watch's number: of a folder that is watched already the one that it has.
   int add(Inode& folder, std::uint32_t events);
-  void happened(const Inode& folder, std::uint32_t event, std::string_view name);
+  /// inotify_rm_watch: 0, or -EINVAL for a number that there is not.
+  int remove(int number);
+  void happened(const Inode& folder, std::uint32_t event, std::string_view name, std::uint32_t cookie);
 
  private:
   struct Watched {
@@ -34,7 +37,7 @@ class FolderWatch final : public Object {
     int number;
     std::uint32_t events;
   };
-  void put(int number, std::uint32_t event, std::string_view name);
+  void put(int number, std::uint32_t event, std::string_view name, std::uint32_t cookie);
 
   std::vector<Watched> watched_;
   std::deque<std::string> events_;  // as read(2) gives them

@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/epoll.h>
+#include <sys/inotify.h>
 
 #include <horus/sim/files/file_system.hpp>
 
@@ -74,7 +75,12 @@ ssize_t OpenFile::write_at(const iovec* parts, std::size_t count, std::int64_t o
   }
   if (offset < 0) position_ = at;
   inode_->changed_ns = now_ns;
+  if (size > 0) FileSystem::tell_of(*inode_, IN_MODIFY);
   return static_cast<ssize_t>(size);
+}
+
+void OpenFile::closed() {
+  if ((flags_ & O_ACCMODE) != O_RDONLY && inode_->is_file()) FileSystem::tell_of(*inode_, IN_CLOSE_WRITE);
 }
 
 int OpenFile::list(void* buffer, std::size_t size) {

@@ -146,7 +146,7 @@ int SimSystem::truncate(int fd, std::int64_t size) noexcept {
   auto* file = dynamic_cast<OpenFile*>(kernel_.find(fd));
   if (file == nullptr || size < 0) return kernel_.find(fd) == nullptr ? -EBADF : -EINVAL;
   if (!file->inode()->is_file()) return -EINVAL;
-  file->inode()->data.resize(static_cast<std::uint64_t>(size));
+  FileSystem::truncate(*file->inode(), static_cast<std::uint64_t>(size));
   return 0;
 }
 void SimSystem::remove_tree(const char* path) noexcept { context_.host().disk.remove_tree(path); }

@@ -115,6 +115,7 @@ class SimSystem final : public io::System {
   ssize_t read(int fd, void* data, std::size_t size) noexcept override;
   int make_watch() noexcept override;
   int watch_folder(int watch, const char* path, std::uint32_t events) noexcept override;
+  int unwatch_folder(int watch, int number) noexcept override;
   int make_memory(const char* name) noexcept override;
   int kernel_file(int fd) noexcept override;
   void close(int fd) noexcept override;

@@ -74,6 +74,11 @@ int SimSystem::watch_folder(int watch, const char* path, std::uint32_t events) n
   return kernel_.is_cut_off() ? -EIO : context_.host().disk.watch(*folders, path, events);
 }
 
+int SimSystem::unwatch_folder(int watch, int number) noexcept {
+  auto* folders = dynamic_cast<FolderWatch*>(kernel_.find(watch));
+  return folders == nullptr ? -EINVAL : folders->remove(number);
+}
+
 // Its pages are the real kernel's; its descriptor is the world's.
 int SimSystem::make_memory(const char* name) noexcept {
   if (!kernel_.has_room()) return -EMFILE;
