@@ -3,14 +3,17 @@
 // A socket belongs to the thread that opened it; the caller's buffers must live until the awaited call has ended.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include <sys/uio.h>
 
+#include <horus/base/clock.hpp>
 #include <horus/base/export.hpp>
 #include <horus/base/result.hpp>
 #include <horus/io/address.hpp>
@@ -30,6 +33,35 @@ struct Datagram {
   Address from;            ///< the sender
 };
 
+/// What the kernel says about a datagram beside its bytes and its sender; what UdpOptions did not ask for stays as it is
+/// here.
+struct DatagramDetails : Datagram {
+  /// When the machine received it, by wall_clock_ns(); 0: not asked for (UdpOptions::timestamps).
+  std::int64_t received_ns = 0;
+  Address to;                 ///< the address that it was sent to; its port is 0 (UdpOptions::packet_info)
+  unsigned interface = 0;     ///< the index of the interface through which it came (UdpOptions::packet_info)
+  std::uint32_t dropped = 0;  ///< datagrams lost for want of room before it (UdpOptions::count_drops)
+  int traffic_class = -1;     ///< 0 to 255: TOS of IPv4, traffic class of IPv6 (UdpOptions::header_fields)
+  int ttl = -1;               ///< hops that it had left: TTL, hop limit (UdpOptions::header_fields)
+};
+
+/// How one datagram is to be sent; what is not set is as ever.
+struct SendDetails {
+  SendDetails() {}
+  Address from;  ///< an address of this machine, as DatagramDetails::to has it; its port does not matter
+  unsigned interface = 0;  ///< the index of an interface; 0: the routing table's choice
+  int traffic_class = -1;  ///< 0 to 255
+  int ttl = -1;            ///< 1 to 255
+};
+
+/// The number of an interface ("eth0"). Errors: ENODEV. Source: if_nametoindex(3).
+HORUS_API Result<unsigned> interface_index(const std::string& name);
+/// Its name. Errors: ENXIO. Source: if_indextoname(3).
+HORUS_API Result<std::string> interface_name(unsigned index);
+
+/// How long `send_timed` waits for the time: milliseconds, and a datagram that is thrown away on its way has none.
+inline constexpr Duration kTransmitTimeLimit = std::chrono::seconds(1);
+
 /// Settings before the bind.
 struct UdpOptions {
   UdpOptions() {}
@@ -38,6 +70,49 @@ struct UdpOptions {
   bool broadcast = false;      ///< may send to broadcast addresses; EACCES without it
   bool only_v6 = false;        ///< an IPv6 socket that takes no IPv4-mapped peers
   int receive_buffer = 0;      ///< bytes, SO_RCVBUF; 0: the system's default
+  // What recv_detailed() gives.
+  bool timestamps = false;     ///< when each datagram was received (SO_TIMESTAMPNS)
+  bool packet_info = false;    ///< where it was sent to, and through which interface it came (IP_PKTINFO)
+  bool count_drops = false;    ///< how many were lost for want of room (SO_RXQ_OVFL)
+  bool header_fields = false;  ///< its traffic class and what is left of its TTL (IP_RECVTOS, IP_RECVTTL)
+  // Of all that is sent. -1: the system's default.
+  int traffic_class = -1;  ///< 0 to 255; 184 is DSCP "expedited forwarding" (IP_TOS, IPV6_TCLASS)
+  int ttl = -1;            ///< 1 to 255, of what is sent to one receiver (IP_TTL, IPV6_UNICAST_HOPS)
+  int priority = -1;  ///< in this machine's queues: 0 to 6; EPERM above without CAP_NET_ADMIN (SO_PRIORITY)
+
+  /// All four of them.
+  UdpOptions& with_details() & {
+    timestamps = packet_info = count_drops = header_fields = true;
+    return *this;
+  }
+  [[nodiscard]] UdpOptions with_details() && {
+    timestamps = packet_info = count_drops = header_fields = true;
+    return *this;
+  }
+  UdpOptions& with_traffic_class(int value) & {
+    traffic_class = value;
+    return *this;
+  }
+  [[nodiscard]] UdpOptions with_traffic_class(int value) && {
+    traffic_class = value;
+    return *this;
+  }
+  UdpOptions& with_ttl(int value) & {
+    ttl = value;
+    return *this;
+  }
+  [[nodiscard]] UdpOptions with_ttl(int value) && {
+    ttl = value;
+    return *this;
+  }
+  UdpOptions& with_priority(int value) & {
+    priority = value;
+    return *this;
+  }
+  [[nodiscard]] UdpOptions with_priority(int value) && {
+    priority = value;
+    return *this;
+  }
 
   UdpOptions& with_reuse_address() & {
     reuse_address = true;
@@ -137,6 +212,8 @@ struct SendDatagram : OperationAwaiter<SendDatagram> {
 /// stays usable. To keep the order, receive in one task at a time.
 /// Errors: values. EADDRINUSE, EACCES (broadcast without the option), EMSGSIZE (too long for the path), ECONNREFUSED,
 /// ECANCELED when the task is asked to stop.
+/// Details: receive times, addresses, interfaces, lost datagrams, TTL and traffic class come with `with_details()` and
+/// `recv_detailed`. The cost of `recv` and `recv_from` stays the same.
 /// Thread safety: the thread that opened it. An operation on another thread ends the program with a message. To move
 /// a socket, use release() and a new UdpSocket.
 /// Example:
@@ -183,6 +260,20 @@ class HORUS_API UdpSocket {
   /// The same, for connected sockets: `from` is the peer.
   [[nodiscard]] detail::ReceiveDatagram recv(MutableBytes buffer) noexcept { return recv_from(buffer); }
 
+  /// Waits for one datagram, and gives with it what the socket's UdpOptions ask for.
+  /// Errors: those of recv_from; EMSGSIZE when the kernel had more to say than there is room for, which a socket that was
+  /// set up elsewhere can do: the datagram is lost then. EIO: what it says makes no sense.
+  [[nodiscard]] Task<Result<DatagramDetails>> recv_detailed(MutableBytes buffer);
+  /// Sends one datagram as `details` say; without `to` to the peer of a connected socket.
+  /// Errors: those of send_to; EINVAL for numbers out of range; EINVAL or ENETUNREACH for a `from` that is none of this
+  /// machine's; ENODEV.
+  [[nodiscard]] Task<Result<std::size_t>> send_detailed(Bytes bytes, Address to, SendDetails details = {});
+  /// The same, and gives the time at which the kernel handed the datagram to the network driver, by wall_clock_ns(): what
+  /// clocks are compared with. One at a time per socket.
+  /// Errors: those of send_detailed; EBUSY; ETIMEDOUT when there is no time within kTransmitTimeLimit: the driver does not
+  /// tell, or a queue threw the datagram away. Source: SOF_TIMESTAMPING_TX_SOFTWARE (kernel.org, timestamping).
+  [[nodiscard]] Task<Result<std::int64_t>> send_timed(Bytes bytes, Address to = {}, SendDetails details = {});
+
   /// Receives datagrams to the multicast `group` through `interface` ("eth0"; empty: the routing table's choice).
   Result<> join(const Address& group, const std::string& interface = {});
   Result<> leave(const Address& group, const std::string& interface = {});
@@ -210,8 +301,12 @@ class HORUS_API UdpSocket {
   Result<> set(int level, int option, const void* value, socklen_t size, const char* operation);
   Result<> membership(int option, const Address& group, const std::string& interface, const char* operation);
 
+  struct TransmitTimes;
+  static Task<Result<std::int64_t>> send_with_time(std::shared_ptr<TransmitTimes> times, int fd, int family,
+                                                   Bytes bytes, Address to, SendDetails details);
   Descriptor descriptor_;
   int family_ = AF_UNSPEC;
+  std::shared_ptr<TransmitTimes> transmit_times_;  // made by the first send_timed
   detail::OwnerThread owner_;
 };
 

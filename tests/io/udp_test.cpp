@@ -2,18 +2,31 @@
 #include <horus/io/udp.hpp>
 
 #include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
+
+#include <linux/time_types.h>
+#include <netinet/in.h>
 
 #include <doctest/doctest.h>
 
+#include <horus/io/stream/control_data.hpp>
+#include <horus/io/stream/udp_details.hpp>
 #include <horus/io/time.hpp>
+
+#include "../support/real_kernel.hpp"
 
 using horus::Result;
 using horus::Task;
 using horus::io::Address;
 using horus::io::Datagram;
+using horus::io::DatagramDetails;
+using horus::io::SendDetails;
 using horus::io::UdpOptions;
 using horus::io::UdpSocket;
 using namespace horus::literals;
@@ -280,4 +293,366 @@ TEST_CASE("destroying a socket ends its pending receive, and a cancelled receive
   };
   io::run(body());
   CHECK(horus::live_frames() == 0);
+}
+
+// --- What the kernel says beside the bytes ----------------------------------------------------------------------------
+
+namespace {
+
+constexpr std::int64_t kMinute_ns = 60'000'000'000;
+
+// `local`: of both sockets.
+Task<> detailed(const char* local, const char* host) {
+  auto options = UdpOptions().with_details().with_traffic_class(0x28).with_ttl(17);
+  auto server = UdpSocket::bind(local, options).or_throw();
+  auto client = UdpSocket::bind(local, options).or_throw();
+  const Address there = server.local_address().or_throw();
+  const std::int64_t before = horus::wall_clock_ns();
+  auto sent = co_await client.send_to("hello", there);
+  CHECK(sent.ok());
+  Buffer buffer;
+  auto got = co_await server.recv_detailed(buffer);
+  REQUIRE(got.ok());
+  CHECK(text(buffer, *got) == "hello");
+  CHECK_FALSE(got->truncated);
+  CHECK(got->from == client.local_address().or_throw());
+  CHECK(got->received_ns >= before);
+  CHECK(got->received_ns <= horus::wall_clock_ns());
+  CHECK(got->to.host() == host);
+  CHECK(got->interface == 1);
+  CHECK(got->dropped == 0);
+  CHECK(got->traffic_class == 0x28);
+  CHECK(got->ttl == 17);
+  // One datagram otherwise than the socket's options say; answered from the address that it was sent to.
+  SendDetails details;
+  details.traffic_class = 0xb8;
+  details.ttl = 3;
+  details.from = got->to;
+  details.interface = got->interface;
+  auto answered = co_await server.send_detailed("HELLO", got->from, details);
+  REQUIRE(answered.ok());
+  CHECK(*answered == 5);
+  auto cut = co_await client.recv_detailed(std::span(buffer).first(2));
+  REQUIRE(cut.ok());
+  CHECK(cut->truncated);
+  CHECK(cut->size == 2);
+  CHECK(cut->from == there);
+  CHECK(cut->traffic_class == 0xb8);
+  CHECK(cut->ttl == 3);
+}
+
+}  // namespace
+
+TEST_CASE("a detailed receive tells time, destination, interface, traffic class and TTL over IPv4") {
+  io::run(detailed("127.0.0.1:0", "127.0.0.1"));
+  CHECK(horus::live_frames() == 0);
+}
+
+TEST_CASE("a detailed receive tells time, destination, interface, traffic class and TTL over IPv6") {
+  io::run(detailed("[::1]:0", "::1"));
+  CHECK(horus::live_frames() == 0);
+}
+
+TEST_CASE("a socket of both IP versions has the details of IPv4 datagrams too") {
+  NEEDS_REAL_KERNEL("IPv4-mapped addresses");
+  auto body = []() -> Task<> {
+    auto both = UdpSocket::bind("[::]:0", UdpOptions().with_details().with_traffic_class(0x48).with_ttl(9))
+                    .or_throw();
+    auto client =
+        UdpSocket::bind("127.0.0.1:0", UdpOptions().with_details().with_traffic_class(0x28)).or_throw();
+    const auto port = both.local_address().or_throw().port();
+    auto sent = co_await client.send_to("x", Address::loopback_v4(port));
+    CHECK(sent.ok());
+    Buffer buffer;
+    auto got = co_await both.recv_detailed(buffer);
+    REQUIRE(got.ok());
+    CHECK(got->to.host() == "::ffff:127.0.0.1");
+    CHECK(got->traffic_class == 0x28);
+    CHECK(got->ttl == 64);
+    SendDetails details;
+    details.ttl = 5;
+    details.from = got->to;
+    auto answered = co_await both.send_detailed("y", got->from, details);
+    REQUIRE(answered.ok());
+    auto answer = co_await client.recv_detailed(buffer);
+    REQUIRE(answer.ok());
+    CHECK(answer->traffic_class == 0x48);
+    CHECK(answer->ttl == 5);
+    auto connecting = both.connect_to(got->from);
+    (co_await connecting).or_throw();
+    details.from = Address();
+    details.traffic_class = 0x30;
+    auto again = co_await both.send_detailed("z", {}, details);
+    REQUIRE(again.ok());
+    auto third = co_await client.recv_detailed(buffer);
+    REQUIRE(third.ok());
+    CHECK(third->traffic_class == 0x30);
+  };
+  io::run(body());
+}
+
+TEST_CASE("without options a detailed receive is a receive") {
+  auto body = []() -> Task<> {
+    auto a = UdpSocket::bind("127.0.0.1:0").or_throw();
+    auto sent = co_await a.send_to("x", a.local_address().or_throw());
+    CHECK(sent.ok());
+    Buffer buffer;
+    auto got = co_await a.recv_detailed(buffer);
+    REQUIRE(got.ok());
+    CHECK(text(buffer, *got) == "x");
+    CHECK(got->received_ns == 0);
+    CHECK(got->to.family() == AF_UNSPEC);
+    CHECK(got->interface == 0);
+    CHECK(got->ttl == -1);
+    CHECK(got->traffic_class == -1);
+  };
+  io::run(body());
+}
+
+TEST_CASE("datagrams that found no room are counted, and told with those that come later") {
+  auto body = []() -> Task<> {
+    UdpOptions options;
+    options.count_drops = true;
+    options.receive_buffer = 4096;
+    auto socket = UdpSocket::bind("127.0.0.1:0", options).or_throw();
+    const Address here = socket.local_address().or_throw();
+    auto sender = UdpSocket::bind("127.0.0.1:0").or_throw();
+    const std::string kilobyte(1024, 'x');
+    constexpr std::uint32_t kSent = 400;
+    for (std::uint32_t i = 0; i < kSent; ++i) (co_await sender.send_to(kilobyte, here)).or_throw();
+    co_await horus::sleep(10ms);  // in a world they are on their way
+    Buffer buffer;
+    std::uint32_t received = 0;
+    std::uint32_t dropped = 0;
+    while (true) {
+      auto got = co_await horus::with_timeout(20ms, socket.recv_detailed(buffer));
+      if (!got) break;
+      dropped = got->dropped;
+      ++received;
+    }
+    (co_await sender.send_to("after", here)).or_throw();
+    auto got = co_await socket.recv_detailed(buffer);
+    REQUIRE(got.ok());
+    CHECK(text(buffer, *got) == "after");
+    CHECK(got->dropped > 0);
+    CHECK(got->dropped == kSent - received);
+    CHECK(dropped <= got->dropped);
+  };
+  io::run(body());
+}
+
+TEST_CASE("a detailed receive is cancelled, and ended by a close, as every receive") {
+  auto body = []() -> Task<> {
+    auto socket = UdpSocket::bind("127.0.0.1:0", UdpOptions().with_details()).or_throw();
+    Buffer buffer;
+    auto late = co_await horus::with_timeout(2ms, socket.recv_detailed(buffer));
+    CHECK(late.code() == ETIMEDOUT);
+    horus::Scope scope;
+    int code = 0;
+    auto wait = [](Task<Result<DatagramDetails>> receiving, int& ended) -> Task<> {
+      auto got = co_await receiving;
+      ended = got.code();
+    };
+    auto waiting = scope.spawn(wait(socket.recv_detailed(buffer), code), "waits");
+    co_await horus::sleep(1ms);
+    auto closing = socket.close();
+    (co_await closing).or_throw();
+    co_await scope.join();
+    CHECK(code == ECANCELED);
+  };
+  io::run(body());
+  CHECK(horus::live_frames() == 0);
+}
+
+TEST_CASE("numbers out of range and foreign addresses are refused before or by the kernel, with a reason") {
+  auto body = []() -> Task<> {
+    for (const auto& [traffic_class, ttl, priority] :
+         {std::array{256, -1, -1}, {-2, -1, -1}, {-1, 0, -1}, {-1, 256, -1}, {-1, -1, -2}}) {
+      UdpOptions options;
+      options.traffic_class = traffic_class;
+      options.ttl = ttl;
+      options.priority = priority;
+      auto refused = UdpSocket::bind("127.0.0.1:0", options);
+      CHECK(refused.code() == EINVAL);
+    }
+    auto socket = UdpSocket::bind("127.0.0.1:0").or_throw();
+    const Address here = socket.local_address().or_throw();
+    SendDetails details;
+    details.ttl = 0;
+    auto no_hops = co_await socket.send_detailed("x", here, details);
+    CHECK(no_hops.code() == EINVAL);
+    CHECK(no_hops.error().message().find("ttl is 1 to 255") != std::string::npos);
+    details = SendDetails();
+    details.from = Address::parse("[::1]:0").or_throw();
+    auto other_version = co_await socket.send_detailed("x", here, details);
+    CHECK(other_version.code() == EINVAL);
+    details.from = Address::parse("192.0.2.77:0").or_throw();
+    auto foreign = co_await socket.send_detailed("x", here, details);
+    CHECK((foreign.code() == EINVAL || foreign.code() == ENETUNREACH));  // by the kernel's version
+    details = SendDetails();
+    details.interface = 4711;
+    auto nowhere = co_await socket.send_detailed("x", here, details);
+    CHECK_FALSE(nowhere.ok());
+    auto unconnected = co_await socket.send_detailed("x", {}, SendDetails());
+    CHECK(unconnected.code() == EDESTADDRREQ);
+    CHECK(io::interface_index("lo").or_throw() == 1);
+    CHECK(io::interface_name(1).or_throw() == "lo");
+    CHECK(io::interface_index("nothing0").code() == ENODEV);
+    CHECK(io::interface_name(4711).code() == ENXIO);
+  };
+  io::run(body());
+}
+
+TEST_CASE("control data that did not fit are an error that says so, and the next datagram is whole") {
+  auto body = []() -> Task<> {
+    auto socket = UdpSocket::bind("127.0.0.1:0", UdpOptions().with_details()).or_throw();
+    const Address here = socket.local_address().or_throw();
+    for (int i = 0; i < 2; ++i) (co_await socket.send_to("x", here)).or_throw();
+    Buffer buffer;
+    auto receiving = io::detail::receive_detailed(socket.fd(), buffer, 40);
+    auto cut = co_await receiving;
+    CHECK(cut.code() == EMSGSIZE);
+    CHECK(cut.error().message().find("control data did not fit") != std::string::npos);
+    auto whole = co_await socket.recv_detailed(buffer);
+    REQUIRE(whole.ok());
+    CHECK(whole->ttl == 64);
+  };
+  io::run(body());
+}
+
+TEST_CASE("hostile lengths and times in control data are refused, and nothing is read beyond its end") {
+  std::vector<char> control(CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(in_pktinfo)));
+  io::detail::ControlWriter writer(control.data(), control.size());
+  REQUIRE(writer.put(IPPROTO_IP, IP_TTL, 7));
+  REQUIRE(writer.put(IPPROTO_IP, IP_PKTINFO, in_pktinfo{}));
+  CHECK_FALSE(writer.put(IPPROTO_IP, IP_TTL, 7));
+  CHECK(writer.used() == control.size());
+  const auto reads = [](std::vector<char> bytes) {  // a copy of its own size: the sanitizer sees its end
+    msghdr message{};
+    message.msg_control = bytes.data();
+    message.msg_controllen = bytes.size();
+    io::DatagramDetails details;
+    io::detail::TransmitTime time;
+    const bool one = io::detail::read_details(message, details);
+    const bool other = io::detail::read_transmit_time(message, time);
+    return one && other;
+  };
+  CHECK(reads(control));
+  CHECK(reads({}));
+  for (std::size_t size = 1; size < control.size(); ++size) {
+    CAPTURE(size);
+    const bool whole = size >= CMSG_LEN(sizeof(int)) && size <= CMSG_SPACE(sizeof(int));
+    const bool both = size >= CMSG_SPACE(sizeof(int)) + CMSG_LEN(sizeof(in_pktinfo));
+    CHECK(reads({control.begin(), control.begin() + static_cast<std::ptrdiff_t>(size)}) == (whole || both));
+  }
+  for (const std::size_t length :
+       {std::size_t{0}, std::size_t{1}, CMSG_LEN(0) - 1, control.size() + 1, SIZE_MAX}) {
+    CAPTURE(length);
+    std::vector<char> hostile = control;
+    std::memcpy(hostile.data() + offsetof(cmsghdr, cmsg_len), &length, sizeof length);
+    REQUIRE_FALSE(reads(hostile));
+  }
+  const auto time_of = [&](std::int64_t seconds, std::int64_t nanoseconds) {
+    std::vector<char> bytes(CMSG_SPACE(sizeof(__kernel_timespec)));
+    io::detail::ControlWriter out(bytes.data(), bytes.size());
+    out.put(SOL_SOCKET, SO_TIMESTAMPNS_NEW, __kernel_timespec{seconds, nanoseconds});
+    return reads(bytes);
+  };
+  CHECK(time_of(0, 0));
+  CHECK(time_of(1'900'000'000, 999'999'999));
+  CHECK_FALSE(time_of(-1, 0));
+  CHECK_FALSE(time_of(INT64_MAX, 0));
+  CHECK_FALSE(time_of(0, -1));
+  CHECK_FALSE(time_of(0, 1'000'000'000));
+}
+
+TEST_CASE("a timed send gives the time at which the datagram left, again and again") {
+  for (const char* local : {"127.0.0.1:0", "[::1]:0"}) {
+    CAPTURE(local);
+    auto body = [&]() -> Task<> {
+      auto server = UdpSocket::bind(local, UdpOptions().with_details()).or_throw();
+      auto client = UdpSocket::bind(local).or_throw();
+      const Address there = server.local_address().or_throw();
+      Buffer buffer;
+      std::int64_t last = horus::wall_clock_ns();
+      for (int i = 0; i < 20; ++i) {
+        auto sent = co_await client.send_timed("x", there);
+        REQUIRE(sent.ok());
+        CHECK(*sent >= last);
+        last = *sent;
+        auto plain = co_await client.send_to("without a time", there);
+        CHECK(plain.ok());
+        auto got = co_await server.recv_detailed(buffer);
+        REQUIRE(got.ok());
+        CHECK(got->received_ns >= *sent);
+        CHECK(got->received_ns - *sent < kMinute_ns);
+        auto second = co_await server.recv_detailed(buffer);
+        CHECK(second.ok());
+      }
+      auto connecting = client.connect_to(there);
+      (co_await connecting).or_throw();
+      auto connected = co_await client.send_timed("x");
+      CHECK(connected.ok());
+    };
+    io::run(body());
+  }
+  CHECK(horus::live_frames() == 0);
+}
+
+TEST_CASE("a receive that waits is not disturbed by the transmit times of its socket") {
+  auto body = []() -> Task<> {
+    auto peer = UdpSocket::bind("127.0.0.1:0").or_throw();
+    auto socket = UdpSocket::bind("127.0.0.1:0").or_throw();
+    const Address there = peer.local_address().or_throw();
+    const Address here = socket.local_address().or_throw();
+    Buffer buffer;
+    Buffer other;
+    for (int i = 0; i < 50; ++i) {
+      horus::Scope scope;
+      std::string got;
+      auto wait = [](UdpSocket& one, Buffer& room, std::string& bytes) -> Task<> {
+        auto datagram = co_await one.recv_from(room);
+        bytes = datagram ? std::string(text(room, *datagram)) : datagram.error().message();
+      };
+      auto waiting = scope.spawn(wait(socket, buffer, got), "waits");
+      co_await horus::sleep(100us);
+      for (int k = 0; k < 3; ++k) {
+        auto sent = co_await socket.send_timed("x", there);
+        CHECK(sent.ok());
+        auto arrived = co_await peer.recv_from(other);
+        CHECK(arrived.ok());
+      }
+      CHECK(got.empty());
+      auto answer = co_await peer.send_to("answer", here);
+      CHECK(answer.ok());
+      co_await scope.join();
+      CHECK(got == "answer");
+    }
+  };
+  io::run(body());
+}
+
+TEST_CASE("transmit times that nobody waited for are not taken for those of later sends") {
+  auto body = []() -> Task<> {
+    auto peer = UdpSocket::bind("127.0.0.1:0").or_throw();
+    const Address there = peer.local_address().or_throw();
+    auto socket = UdpSocket::bind("127.0.0.1:0").or_throw();
+    auto first = co_await socket.send_timed("x", there);
+    REQUIRE(first.ok());
+    // Stopped behind its send: its time lies in the error queue, and nobody takes it.
+    auto stopped = co_await horus::with_timeout(0ns, socket.send_timed("stopped", there));
+    REQUIRE(stopped.code() == ETIMEDOUT);
+    Buffer buffer;
+    for (const std::string_view text_sent : {"x", "stopped"}) {
+      auto got = co_await peer.recv_from(buffer);
+      REQUIRE(got.ok());
+      CHECK(text(buffer, *got) == text_sent);
+    }
+    co_await horus::sleep(2ms);
+    const std::int64_t before = horus::wall_clock_ns();
+    auto second = co_await socket.send_timed("x", there);
+    REQUIRE(second.ok());
+    CHECK(*second >= before);
+  };
+  io::run(body());
 }

@@ -192,7 +192,9 @@ Interpreter::Outcome Interpreter::send(const io_uring_sqe& entry, std::uint32_t&
 
 Interpreter::Outcome Interpreter::message(const io_uring_sqe& entry, std::uint32_t& done) noexcept {
   const bool sending = entry.opcode == IORING_OP_SENDMSG;
-  const std::uint32_t event = sending ? EPOLLOUT : EPOLLIN;
+  // As the kernel does: bytes to receive are no news for who reads the error queue.
+  const bool errors = !sending && (entry.msg_flags & MSG_ERRQUEUE) != 0;
+  const std::uint32_t event = sending ? EPOLLOUT : errors ? EPOLLERR : EPOLLIN;
   if ((entry.ioprio & ~IORING_RECVSEND_POLL_FIRST) != 0) return ended(-EINVAL);
   auto& whole = *pointer<msghdr>(entry.addr);
   const auto flags = static_cast<int>(entry.msg_flags);

@@ -45,14 +45,31 @@ Result<Address> address_of(int fd, int (System::*ask)(int, sockaddr*, socklen_t*
   return address;
 }
 
-Result<unsigned> interface_index(const std::string& interface, const char* operation) {
+// 0 for no name.
+Result<unsigned> interface_or_any(const std::string& interface, const char* operation) {
   if (interface.empty()) return 0U;
   const unsigned index = ::if_nametoindex(interface.c_str());
   if (index == 0) return Error(ENODEV, operation, fmt::format("interface \"{}\"", interface));
   return index;
 }
 
+bool is_option(int value, int least, int most) noexcept {
+  return value == -1 || (value >= least && value <= most);
+}
+
 }  // namespace
+
+Result<unsigned> interface_index(const std::string& name) {
+  if (name.empty()) return Error(ENODEV, "if_nametoindex", "interface \"\"");
+  return interface_or_any(name, "if_nametoindex");
+}
+
+Result<std::string> interface_name(unsigned index) {
+  char name[IF_NAMESIZE];
+  if (::if_indextoname(index, name) == nullptr)
+    return Error(errno, "if_indextoname", fmt::format("interface {}", index));
+  return std::string(name);
+}
 
 std::string detail::describe_datagram_socket(int fd) {
   auto where = address_of(fd, &System::peer_address, "");
@@ -73,18 +90,37 @@ Result<UdpSocket> UdpSocket::open(int family, const UdpOptions& options) {
   const int fd = system().socket(family, SOCK_DGRAM, 0);
   if (fd < 0) return Error(-fd, "open a UDP socket");
   UdpSocket socket(Descriptor(fd), family);
+  if (!is_option(options.traffic_class, 0, 255) || !is_option(options.ttl, 1, 255) || options.priority < -1)
+    return Error(EINVAL, "open a UDP socket",
+                 "(traffic_class is 0 to 255, ttl is 1 to 255, priority is 0 or more)");
   struct Option {
     bool wanted;
     int level;
     int name;
     int value;
   };
+  const bool v6 = family == AF_INET6;
+  const bool v4 = !v6 || !options.only_v6;  // what comes from, and goes to, IPv4-mapped addresses
+  // The priority behind the traffic class, which sets one too.
   for (const Option& option :
        {Option{options.reuse_address, SOL_SOCKET, SO_REUSEADDR, 1},
         Option{options.reuse_port, SOL_SOCKET, SO_REUSEPORT, 1},
         Option{options.broadcast, SOL_SOCKET, SO_BROADCAST, 1},
-        Option{family == AF_INET6, IPPROTO_IPV6, IPV6_V6ONLY, options.only_v6 ? 1 : 0},
-        Option{options.receive_buffer > 0, SOL_SOCKET, SO_RCVBUF, options.receive_buffer}}) {
+        Option{v6, IPPROTO_IPV6, IPV6_V6ONLY, options.only_v6 ? 1 : 0},
+        Option{options.receive_buffer > 0, SOL_SOCKET, SO_RCVBUF, options.receive_buffer},
+        Option{options.timestamps, SOL_SOCKET, SO_TIMESTAMPNS_NEW, 1},
+        Option{options.count_drops, SOL_SOCKET, SO_RXQ_OVFL, 1},
+        Option{options.packet_info && !v6, IPPROTO_IP, IP_PKTINFO, 1},
+        Option{options.packet_info && v6, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1},
+        Option{options.header_fields && v4, IPPROTO_IP, IP_RECVTOS, 1},
+        Option{options.header_fields && v4, IPPROTO_IP, IP_RECVTTL, 1},
+        Option{options.header_fields && v6, IPPROTO_IPV6, IPV6_RECVTCLASS, 1},
+        Option{options.header_fields && v6, IPPROTO_IPV6, IPV6_RECVHOPLIMIT, 1},
+        Option{options.traffic_class >= 0 && v4, IPPROTO_IP, IP_TOS, options.traffic_class},
+        Option{options.traffic_class >= 0 && v6, IPPROTO_IPV6, IPV6_TCLASS, options.traffic_class},
+        Option{options.ttl > 0 && v4, IPPROTO_IP, IP_TTL, options.ttl},
+        Option{options.ttl > 0 && v6, IPPROTO_IPV6, IPV6_UNICAST_HOPS, options.ttl},
+        Option{options.priority >= 0, SOL_SOCKET, SO_PRIORITY, options.priority}}) {
     if (!option.wanted) continue;
     auto set = socket.set(option.level, option.name, &option.value, sizeof option.value, "open a UDP socket");
     if (!set) return set.error();
@@ -141,7 +177,7 @@ Result<> UdpSocket::membership(int option, const Address& group, const std::stri
     return Error(EAFNOSUPPORT, operation,
                  fmt::format("{} (the socket is of the other IP version)", group.to_string()));
   }
-  auto index = interface_index(interface, operation);
+  auto index = interface_or_any(interface, operation);
   if (!index) return index.error();
   group_req request{};
   request.gr_interface = *index;
@@ -161,7 +197,7 @@ Result<> UdpSocket::leave(const Address& group, const std::string& interface) {
 
 Result<> UdpSocket::set_multicast_interface(const std::string& interface) {
   constexpr const char* kOperation = "set the multicast interface";
-  auto index = interface_index(interface, kOperation);
+  auto index = interface_or_any(interface, kOperation);
   if (!index) return index.error();
   if (family_ == AF_INET6) return set(IPPROTO_IPV6, IPV6_MULTICAST_IF, &*index, sizeof *index, kOperation);
   ip_mreqn request{};

@@ -82,6 +82,8 @@ class Object : public std::enable_shared_from_this<Object> {
   /// Descriptors that travel with a message (SCM_RIGHTS). What cannot carry any drops them.
   virtual ssize_t send_with(const msghdr& message, int flags, std::vector<Held>&& rights);
   virtual ssize_t receive_with(msghdr& message, int flags, std::vector<Held>& rights);
+  /// Its receive() fills the message's control data and says how much; what others say there counts for nothing.
+  [[nodiscard]] virtual bool writes_control() const noexcept { return false; }
   /// What it receives and sends may be cut anywhere.
   [[nodiscard]] virtual bool is_byte_stream() const noexcept { return false; }
   /// What its operations give and take, for the checks at the seam. Null where the bytes of several senders mix, and

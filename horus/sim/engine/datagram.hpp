@@ -31,6 +31,7 @@ class DatagramSocket final : public Object {
   int connect_result() override { return -std::exchange(error_, 0); }
   int set_option(int level, int option, const void* value, socklen_t size) override;
   int get_option(int level, int option, void* value, socklen_t* size) override;
+  [[nodiscard]] bool writes_control() const noexcept override { return true; }
   [[nodiscard]] const io::Address* local() const noexcept override { return &local_; }
   [[nodiscard]] const io::Address* peer() const noexcept override { return connected_ ? &peer_ : nullptr; }
 
@@ -38,6 +39,23 @@ class DatagramSocket final : public Object {
   struct Datagram {
     std::string data;
     io::Address from;
+    io::Address to;
+    int traffic_class = 0;
+    int ttl = 0;
+    std::int64_t arrived_ns = 0;
+    std::uint32_t dropped = 0;  // by its receiver before it
+  };
+  // What one message says about itself in its control data.
+  struct Sending {
+    io::Address from;  // AF_UNSPEC: as ever
+    unsigned interface = 0;
+    int traffic_class = 0;
+    int ttl = 0;
+    bool timed = false;  // a transmit time is wanted
+  };
+  struct TransmitTime {
+    std::uint32_t number;
+    std::int64_t at_ns;
   };
   // A multicast group that it has joined, on one interface (0: on any).
   struct Membership {
@@ -48,7 +66,12 @@ class DatagramSocket final : public Object {
   int change_membership(bool join, const void* value, socklen_t size);
   [[nodiscard]] bool is_member(const std::string& group) const;
   [[nodiscard]] bool on_loopback() const;
-  void dispatch(Host& target, const io::Address& to, const std::string& data, const io::Address& from);
+  int read_control(const msghdr& message, const io::Address& to, Sending& sending) const;
+  int check_route(const io::Address& to, const Sending& sending) const;
+  ssize_t receive_error(msghdr& message);
+  void give_details(msghdr& message, const Datagram& datagram) const;
+  void keep_transmit_time();
+  void dispatch(Host& target, const Datagram& datagram);
   void deliver(Datagram datagram) noexcept;
   void refused(Host& from) noexcept;
 
@@ -64,6 +87,9 @@ class DatagramSocket final : public Object {
   std::int64_t last_local_arrival_ = 0;  // what stays on one host stays in order
   std::deque<Datagram> queue_;
   std::size_t queued_bytes_ = 0;
+  std::uint32_t dropped_ = 0;
+  std::deque<TransmitTime> times_;  // the error queue
+  std::uint32_t timed_ = 0;         // datagrams that were to have a transmit time
 };
 
 }  // namespace horus::sim::detail

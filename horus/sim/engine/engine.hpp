@@ -26,6 +26,8 @@ class UnixSocket;
 
 /// How long a lost segment waits to be sent again.
 inline constexpr std::int64_t kRetransmit_ns = 200'000'000;
+/// The time of day at which worlds begin: 1 January 2030, 12:00 UTC.
+inline constexpr std::int64_t kWorldBegins_ns = 1'893'499'200'000'000'000;
 
 /// A machine of the simulated network: one address, its ports.
 struct Host {

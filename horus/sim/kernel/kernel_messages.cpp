@@ -49,7 +49,7 @@ ssize_t SimProvider::receive_message(int fd, msghdr& message, int flags) noexcep
   const ssize_t result = object->receive_with(message, flags, rights);
   message.msg_iov = whole;
   if (result < 0) return moved("receive", fd, result);  // the caller's room stays what it was
-  message.msg_controllen = 0;
+  if (!object->writes_control()) message.msg_controllen = 0;
   if (!rights.empty()) message.msg_flags |= give_rights(message, rights, room);
   return moved("receive", fd, result);
 }

@@ -17,13 +17,6 @@
 #include <horus/sim/kernel/sim_backend.hpp>
 
 namespace horus::sim::detail {
-namespace {
-
-// The world begins on 1 January 2030, 12:00 UTC.
-constexpr std::int64_t kWorldBegins_ns = 1'893'499'200'000'000'000;
-
-}  // namespace
-
 std::int64_t SimClock::wall_clock_ns() noexcept { return kWorldBegins_ns + context_.now(); }
 
 // --- Children ---------------------------------------------------------------------------------------------------------
