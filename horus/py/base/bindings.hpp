@@ -24,6 +24,7 @@ void bind_errors(py::module_& module);
 void bind_config(py::module_& module);
 void bind_scheduler(py::module_& module);
 void bind_interface(py::module_& module);
+void bind_io(py::module_& module);
 void bind_hubs(py::module_& module);
 
 /// The hub behind a _core.Hub. Throws std::runtime_error when it is closed.

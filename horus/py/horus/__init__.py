@@ -20,6 +20,7 @@ from horus._config import RobotPreset, SchedulerConfig
 from horus._files import File
 from horus._files import open  # noqa: F401 (not in __all__)
 from horus._hub import Hub, Link, Loan, Publisher, Subscriber, View
+from horus._io import Datagram, UdpSocket, Watch, WatchEvent
 from horus._loop import EventLoop, new_event_loop
 from horus._node import Node
 from horus._reactor import Reactor
@@ -44,6 +45,7 @@ __version__: str = _core.version
 __all__ = [
     "AsyncNode",
     "AsyncScheduler",
+    "Datagram",
     "EventLoop",
     "File",
     "Hub",
@@ -56,7 +58,10 @@ __all__ = [
     "Scheduler",
     "SchedulerConfig",
     "Subscriber",
+    "UdpSocket",
     "View",
+    "Watch",
+    "WatchEvent",
     "aio",
     "messages",
     "new_event_loop",
