@@ -33,19 +33,19 @@ struct Datagram {
   Address from;            ///< the sender
 };
 
-/// What the kernel says about a datagram beside its bytes and its sender; what UdpOptions did not ask for stays as it is
-/// here.
+/// The kernel's details about a datagram, in addition to its bytes and its sender. Details that UdpOptions did not
+/// request keep their default values.
 struct DatagramDetails : Datagram {
-  /// When the machine received it, by wall_clock_ns(); 0: not asked for (UdpOptions::timestamps).
+  /// When the machine received it, by wall_clock_ns(); 0: not requested (UdpOptions::timestamps).
   std::int64_t received_ns = 0;
   Address to;                 ///< the address that it was sent to; its port is 0 (UdpOptions::packet_info)
   unsigned interface = 0;     ///< the index of the interface through which it came (UdpOptions::packet_info)
-  std::uint32_t dropped = 0;  ///< datagrams lost for want of room before it (UdpOptions::count_drops)
+  std::uint32_t dropped = 0;  ///< datagrams lost before it for lack of room (UdpOptions::count_drops)
   int traffic_class = -1;     ///< 0 to 255: TOS of IPv4, traffic class of IPv6 (UdpOptions::header_fields)
-  int ttl = -1;               ///< hops that it had left: TTL, hop limit (UdpOptions::header_fields)
+  int ttl = -1;               ///< the hops that remained: TTL, hop limit (UdpOptions::header_fields)
 };
 
-/// How one datagram is to be sent; what is not set is as ever.
+/// How to send one datagram. Fields that are not set have no effect.
 struct SendDetails {
   SendDetails() {}
   Address from;  ///< an address of this machine, as DatagramDetails::to has it; its port does not matter
@@ -56,10 +56,10 @@ struct SendDetails {
 
 /// The number of an interface ("eth0"). Errors: ENODEV. Source: if_nametoindex(3).
 HORUS_API Result<unsigned> interface_index(const std::string& name);
-/// Its name. Errors: ENXIO. Source: if_indextoname(3).
+/// The name of an interface. Errors: ENXIO. Source: if_indextoname(3).
 HORUS_API Result<std::string> interface_name(unsigned index);
 
-/// How long `send_timed` waits for the time: milliseconds, and a datagram that is thrown away on its way has none.
+/// How long `send_timed` waits for the time. It takes milliseconds; a datagram that a queue discards gets none.
 inline constexpr Duration kTransmitTimeLimit = std::chrono::seconds(1);
 
 /// Settings before the bind.
@@ -70,17 +70,17 @@ struct UdpOptions {
   bool broadcast = false;      ///< may send to broadcast addresses; EACCES without it
   bool only_v6 = false;        ///< an IPv6 socket that takes no IPv4-mapped peers
   int receive_buffer = 0;      ///< bytes, SO_RCVBUF; 0: the system's default
-  // What recv_detailed() gives.
-  bool timestamps = false;     ///< when each datagram was received (SO_TIMESTAMPNS)
-  bool packet_info = false;    ///< where it was sent to, and through which interface it came (IP_PKTINFO)
-  bool count_drops = false;    ///< how many were lost for want of room (SO_RXQ_OVFL)
-  bool header_fields = false;  ///< its traffic class and what is left of its TTL (IP_RECVTOS, IP_RECVTTL)
-  // Of all that is sent. -1: the system's default.
+  // The details that recv_detailed() gives.
+  bool timestamps = false;     ///< the time at which each datagram was received (SO_TIMESTAMPNS)
+  bool packet_info = false;    ///< its destination, and the interface through which it came (IP_PKTINFO)
+  bool count_drops = false;    ///< how many were lost for lack of room (SO_RXQ_OVFL)
+  bool header_fields = false;  ///< its traffic class and its remaining TTL (IP_RECVTOS, IP_RECVTTL)
+  // For all datagrams sent. -1: the system's default.
   int traffic_class = -1;  ///< 0 to 255; 184 is DSCP "expedited forwarding" (IP_TOS, IPV6_TCLASS)
-  int ttl = -1;            ///< 1 to 255, of what is sent to one receiver (IP_TTL, IPV6_UNICAST_HOPS)
+  int ttl = -1;            ///< 1 to 255, for datagrams to one receiver (IP_TTL, IPV6_UNICAST_HOPS)
   int priority = -1;  ///< in this machine's queues: 0 to 6; EPERM above without CAP_NET_ADMIN (SO_PRIORITY)
 
-  /// All four of them.
+  /// Requests all four details of recv_detailed().
   UdpOptions& with_details() & {
     timestamps = packet_info = count_drops = header_fields = true;
     return *this;
@@ -260,18 +260,18 @@ class HORUS_API UdpSocket {
   /// The same, for connected sockets: `from` is the peer.
   [[nodiscard]] detail::ReceiveDatagram recv(MutableBytes buffer) noexcept { return recv_from(buffer); }
 
-  /// Waits for one datagram, and gives with it what the socket's UdpOptions ask for.
-  /// Errors: those of recv_from; EMSGSIZE when the kernel had more to say than there is room for, which a socket that was
-  /// set up elsewhere can do: the datagram is lost then. EIO: what it says makes no sense.
+  /// Waits for one datagram, and gives it with the details that the socket's UdpOptions request.
+  /// Errors: those of recv_from; EMSGSIZE when the kernel's details need more room than there is, which is possible for
+  /// a socket that was set up elsewhere: the datagram is lost then. EIO when the details are malformed.
   [[nodiscard]] Task<Result<DatagramDetails>> recv_detailed(MutableBytes buffer);
-  /// Sends one datagram as `details` say; without `to` to the peer of a connected socket.
-  /// Errors: those of send_to; EINVAL for numbers out of range; EINVAL or ENETUNREACH for a `from` that is none of this
-  /// machine's; ENODEV.
+  /// Sends one datagram as `details` say; without `to`, to the peer of a connected socket.
+  /// Errors: those of send_to; EINVAL for numbers out of range; EINVAL or ENETUNREACH for a `from` that is no address
+  /// of this machine; ENODEV.
   [[nodiscard]] Task<Result<std::size_t>> send_detailed(Bytes bytes, Address to, SendDetails details = {});
-  /// The same, and gives the time at which the kernel handed the datagram to the network driver, by wall_clock_ns(): what
-  /// clocks are compared with. One at a time per socket.
-  /// Errors: those of send_detailed; EBUSY; ETIMEDOUT when there is no time within kTransmitTimeLimit: the driver does not
-  /// tell, or a queue threw the datagram away. Source: SOF_TIMESTAMPING_TX_SOFTWARE (kernel.org, timestamping).
+  /// The same, and gives the time at which the kernel passed the datagram to the network driver, by wall_clock_ns(), for
+  /// comparing clocks. One call at a time per socket.
+  /// Errors: those of send_detailed; EBUSY; ETIMEDOUT when no time comes within kTransmitTimeLimit: the driver does not
+  /// report it, or a queue discarded the datagram. Source: SOF_TIMESTAMPING_TX_SOFTWARE (kernel.org, timestamping).
   [[nodiscard]] Task<Result<std::int64_t>> send_timed(Bytes bytes, Address to = {}, SendDetails details = {});
 
   /// Receives datagrams to the multicast `group` through `interface` ("eth0"; empty: the routing table's choice).

@@ -189,7 +189,7 @@ void take_signal() {
   }
   struct sigaction now{};
   if (::sigaction(number, nullptr, &now) != 0 || (now.sa_handler != SIG_DFL && now.sa_handler != SIG_IGN)) {
-    log_warning(fmt::format("HORUS_DUMP_SIGNAL: the program uses {} itself; take another one", wish));
+    log_warning(fmt::format("HORUS_DUMP_SIGNAL: the program uses {} itself; choose another signal", wish));
     return;
   }
   static_cast<void>(horus::detail::prepare_stacks());

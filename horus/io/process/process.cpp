@@ -92,7 +92,7 @@ struct Reaper : CompletionHandler {
   static void take(int pidfd, pid_t pid) noexcept {
     const auto status = reap(pidfd, false);
     if (status && !status->has_value()) {
-      log_warning(fmt::format("process {} did not end on SIGKILL; it is left to itself", pid));
+      log_warning(fmt::format("process {} did not end after SIGKILL; Horus no longer waits for it", pid));
     }
   }
 };

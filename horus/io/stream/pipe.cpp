@@ -71,9 +71,9 @@ Result<Pipe> make_pipe() {
 
 Result<> PipeReader::set_room(std::size_t bytes) {
   Reactor* reactor = Reactor::current();
-  if (!is_open() || reactor == nullptr) return Error(EBADF, "make room in", "a pipe that is not open");
+  if (!is_open() || reactor == nullptr) return Error(EBADF, "set the capacity of", "a pipe that is not open");
   const int result = reactor->system().set_pipe_room(fd(), bytes);
-  if (result < 0) return Error(-result, "make room in", name());
+  if (result < 0) return Error(-result, "set the capacity of", name());
   return {};
 }
 

@@ -180,7 +180,8 @@ Result<ShmSession::OurBell> ShmSession::bell_for(const Owner& owner) {
     if (bell.source->waker() == waker) return bell;
   }
   if (bells_.size() >= shm::kMaxBells)
-    return Error(EMFILE, "make a bell", "(one for each reactor; more reactors than a peer takes)");
+    return Error(EMFILE, "make a wake-up descriptor",
+                 "(one for each reactor; more reactors than a peer accepts)");
   auto source = WakeSource::create(waker);
   if (!source) return source.error();
   OurBell bell{static_cast<std::uint32_t>(bells_.size()), *source};

@@ -47,7 +47,7 @@ Result<std::shared_ptr<WakeSource>> WakeSource::create(std::shared_ptr<io::Waker
   int ends[2];
   io::System& host = io::System::here();
   const int made = host.socket_pair(ends, AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK);
-  if (made < 0) return Error(-made, "make a bell");
+  if (made < 0) return Error(-made, "make a wake-up descriptor");
   auto source = std::make_shared<WakeSource>(ends[0], ends[1], host.world_process(), std::move(waker));
   source->waker_->hand_over([source] {
     if (!source->closed_.load(std::memory_order_relaxed))

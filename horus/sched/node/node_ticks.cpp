@@ -293,7 +293,7 @@ void NodeRecord::miss(bool budget, std::int64_t now, std::int64_t took_ns) noexc
       break;
     case Miss::degrade:
       if (divider_.missed() && logs())
-        log_warning(fmt::format("{}: slowed down to {:g} Hz, for {} misses in a row", node_name_,
+        log_warning(fmt::format("{}: slowed down to {:g} Hz after {} misses in a row", node_name_,
                                 settings.rate.hz / divider_.divisor(), RateDivider::kMissesToSlow));
       break;
     case Miss::cancel:

@@ -66,7 +66,7 @@ ServiceNotifier::ServiceNotifier() {
                      ? io::Address::unix_path(name)
                      : Result<io::Address>(Error(EAFNOSUPPORT, "NOTIFY_SOCKET", std::string(name)));
   if (!address) {
-    log_warning(fmt::format("the service manager will hear nothing: {}", address.error().message()));
+    log_warning(fmt::format("the service manager gets no notifications: {}", address.error().message()));
     return;
   }
   address_ = *address;
@@ -125,8 +125,8 @@ void ServiceNotifier::send_owed(std::string_view further) {
 
 void ServiceNotifier::complain(int error) {
   if (std::exchange(complained_, true)) return;
-  log_warning(fmt::format("the service manager does not hear us at {}: {}", address_.to_string(),
-                          describe_code(error)));
+  log_warning(
+      fmt::format("cannot notify the service manager at {}: {}", address_.to_string(), describe_code(error)));
 }
 
 }  // namespace horus
