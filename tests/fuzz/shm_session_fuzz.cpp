@@ -2,6 +2,7 @@
 // A whole session over shared memory against a peer that says anything, hands over any descriptor, and scribbles over the
 // memory that it shares. The hub must neither crash nor stop: a publisher and a subscriber of it are used all the while.
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -46,9 +47,12 @@ struct Victim {
 
   Victim() {
     static_cast<void>(horus::set_log_sink([](horus::LogLevel, std::string_view) {}));
+    Stranger::patience = std::chrono::minutes(5);  // a hub that hangs is what libFuzzer's own limit is for
     if (::mkdtemp(directory.data()) == nullptr) std::abort();
     reactor.run([this]() -> Task<> {
-      hub = horus::Hub::shm("rover", horus::ShmOptions().with_directory(directory)).or_throw();
+      auto options = horus::ShmOptions().with_directory(directory);
+      options.handshake_limit = Stranger::patience;
+      hub = horus::Hub::shm("rover", options).or_throw();
       out = hub->advertise<Number>("a2b");
       in = hub->subscribe<Number>("b2a");
       for (const auto& entry : std::filesystem::directory_iterator(directory)) socket = entry.path();

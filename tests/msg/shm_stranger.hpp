@@ -2,6 +2,7 @@
 // A peer that speaks the protocol of hubs on shared memory word by word, and may say anything. One thread.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <optional>
 #include <span>
@@ -64,7 +65,10 @@ class Stranger {
   horus::Task<bool> give(horus::msg::shm::Frame frame, int descriptor) {
     return say(std::move(frame), std::vector<int>(1, descriptor));
   }
-  /// The next frame; nothing when the other end has closed, or says nothing for a second.
+  /// How long it waits for the other end to say something. Longer where the machine may be busy with other things.
+  static inline horus::Duration patience = std::chrono::seconds(1);
+
+  /// The next frame; nothing when the other end has closed, or says nothing for that long.
   horus::Task<std::optional<horus::msg::shm::Frame>> hear() {
     while (true) {
       if (received_.size() >= 4) {
@@ -77,7 +81,7 @@ class Stranger {
           co_return std::move(frame->frame);
         }
       }
-      auto receiving = horus::with_timeout(std::chrono::seconds(1), receive());
+      auto receiving = horus::with_timeout(patience, receive());
       auto came = co_await receiving;
       closed_ = closed_ || (!came && !came.error().timed_out());
       if (!came) co_return std::nullopt;
