@@ -418,6 +418,38 @@ TEST_SUITE("msg/shm_hostile") {
     });
   }
 
+  TEST_CASE(
+      "a subscriber whose connection ends before it has its queue is gone, although its program lives on") {
+    CapturedLog log;
+    horus::io::run([&]() -> Task<> {
+      Scene scene;
+      const bool met = co_await eventually([&] { return scene.out.subscribers() == 1; });
+      REQUIRE(met);
+      {
+        std::array<int, 2> ends{};
+        REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) == 0);
+        const Descriptor near(ends[0]), far(ends[1]);
+        Stranger stranger = co_await Stranger::connect(scene.socket);
+        const bool let_in = co_await stranger.introduce("rover");
+        REQUIRE(let_in);
+        auto published = co_await stranger.hear_of<shm::Publishes>();
+        REQUIRE(published.has_value());
+        static_cast<void>(co_await stranger.give(shm::BellIs(), far.get()));
+        shm::Subscribe subscribe;
+        subscribe.publisher = published->publisher;
+        subscribe.request = 1;
+        subscribe.depth = subscribe.max_held = 16;
+        static_cast<void>(co_await stranger.say(subscribe));
+        const bool served = co_await eventually([&] { return scene.out.subscribers() == 2; });
+        CHECK(served);
+      }  // the answer is still unread
+      const bool gone = co_await eventually([&] { return scene.out.subscribers() == 1; }, 5s);
+      CHECK(gone);
+      const bool well = co_await scene.all_is_well();
+      CHECK(well);
+    });
+  }
+
   TEST_CASE("a peer that only said hello gives its place up to one that comes") {
     CapturedLog log;
     horus::io::run([&]() -> Task<> {

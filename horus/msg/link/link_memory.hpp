@@ -29,7 +29,9 @@ struct LinkState {
   std::atomic<std::uint32_t> subscriber_closed;               // 1: takes no more; 2: and holds no slot either
   std::atomic<std::uint32_t>
       subscriber_polls;  // looks all the time; makes a far barrier before it does not any more
-  std::atomic<std::uint32_t> subscriber_admits;             // far barriers
+  std::atomic<std::uint32_t> subscriber_admits;  // far barriers
+  std::atomic<std::uint32_t>
+      claimed;  // another process's: 1: by the subscriber; 2: by the publisher, whose session ended
   alignas(128) std::atomic<std::uint32_t> publisher_waits;  // wants to be woken for the next free place
   std::atomic<std::uint32_t> publisher_closed;              // 1: sends no more; 2: died
   std::atomic<std::uint32_t> publisher_admits;              // far barriers

@@ -32,6 +32,12 @@ bool ServedLink::let_go() const noexcept {
   return memory.state->subscriber_closed.load(std::memory_order_acquire) > 1;
 }
 
+// Against Arriving::claim(): one of the two comes first.
+bool ServedLink::was_never_taken() const noexcept {
+  std::uint32_t nobody = 0;
+  return memory.state->claimed.compare_exchange_strong(nobody, 2, std::memory_order_acq_rel);
+}
+
 void tell_publishers(const std::vector<ServedLink>& links) {
   std::map<std::shared_ptr<io::Waker>, std::vector<std::weak_ptr<Outbox>>> outboxes;
   for (const ServedLink& link : links) {

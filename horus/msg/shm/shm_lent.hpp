@@ -38,6 +38,8 @@ struct ServedLink {
   /// It takes nothing more, and holds nothing: for one whose process has gone.
   void forget() const noexcept;
   [[nodiscard]] bool let_go() const noexcept;
+  /// The subscriber never heard of the link, and will not: nobody else lets go of it.
+  [[nodiscard]] bool was_never_taken() const noexcept;
 };
 
 /// Has the publishers of `links` look at them, each on its own thread.

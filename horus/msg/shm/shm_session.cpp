@@ -320,7 +320,7 @@ void ShmSession::end_serving(bool lives_on) {
   std::vector<ServedLink> ended = std::exchange(serving_, {});
   std::vector<ServedLink> lent;
   for (const ServedLink& link : ended) {
-    if (lives_on && !link.let_go() && transport_.lent().admit(link)) {
+    if (lives_on && !link.was_never_taken() && !link.let_go() && transport_.lent().admit(link)) {
       link.end();
       lent.push_back(link);
     } else {
@@ -338,7 +338,8 @@ void ShmSession::end_subscriptions() noexcept {
   }
   for (const OurBell& bell : std::exchange(bells_, {})) bell.source->close();
   requests_.clear();
-  arriving_.clear();
+  for (const auto& [request, link] : std::exchange(arriving_, {}))
+    link.refuse();  // nobody else lets go of it
 }
 
 bool ShmSession::is_idle(std::int64_t now) const noexcept {

@@ -93,6 +93,8 @@ class ShmSession : public std::enable_shared_from_this<ShmSession> {
     std::shared_ptr<SlotTable> slots;
     std::shared_ptr<Bell> bell;
 
+    /// From here on the publisher waits until we let go. False: it has given up.
+    [[nodiscard]] bool claim() const noexcept;
     /// Nothing came of it.
     void refuse() const noexcept;
   };

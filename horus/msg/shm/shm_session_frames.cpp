@@ -454,7 +454,8 @@ Result<> ShmSession::on(const shm::Connected& frame) {
   auto memory = Mapping::part(links->second.whole, frame.link_at, shape.bytes());
   if (!memory) return memory.error();
   Arriving link{LinkMemory::over(std::move(*memory), shape), nullptr, bell->second};
-  if (inbox == nullptr) {  // withdrawn meanwhile
+  if (!link.claim()) return {};  // the session has ended at the other end
+  if (inbox == nullptr) {        // withdrawn meanwhile
     link.refuse();
     if (request != requests_.end()) requests_.erase(request);
     return {};
@@ -514,6 +515,11 @@ Result<> ShmSession::on(const shm::Slots& frame) {
   receiving_.erase(received);
   lack_addresses(frame.request, mapped.error());
   return {};
+}
+
+bool ShmSession::Arriving::claim() const noexcept {
+  std::uint32_t nobody = 0;
+  return memory.state->claimed.compare_exchange_strong(nobody, 1, std::memory_order_acq_rel);
 }
 
 void ShmSession::Arriving::refuse() const noexcept {
