@@ -2,6 +2,8 @@
 // Control data of messages (cmsg(3)): written piece by piece, and read without believing a length in it. Any thread. Internal.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
