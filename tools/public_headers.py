@@ -14,6 +14,7 @@ import sys
 ROOTS = [
     "horus.hpp",
     "absl.hpp",
+    "msg/description.hpp",
     "sim/alone.hpp",
     "sim/campaign.hpp",
     "sim/faulty.hpp",

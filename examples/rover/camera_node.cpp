@@ -96,7 +96,7 @@ void CameraNode::publish(const PpmHeader& header, std::span<const uint8_t> pixel
   image.height = header.height;
   image.step = static_cast<uint32_t>(pixels.size() / header.height);
   image.is_bigendian = 1;
-  horus::messages::set_text(image.encoding, header.largest_sample > 255 ? "rgb16" : "rgb8");
+  image.encoding.set(header.largest_sample > 255 ? "rgb16" : "rgb8");
   std::ranges::copy(pixels, loan->tail().begin());
   pictures_.publish(std::move(*loan));
 }

@@ -40,7 +40,7 @@ class Watcher : public horus::Node {
       const std::uint64_t sum = std::accumulate(pixels.begin(), pixels.end(), std::uint64_t{0});
       auto text = fmt::format(
           "picture {}: {}x{} {}, brightness {:.0f}; at most {:.0f} us old, {} missed, {} rovers died\n",
-          seen_, picture->width, picture->height, horus::messages::text(picture->encoding),
+          seen_, picture->width, picture->height, picture->encoding.view(),
           pixels.empty() ? 0.0 : static_cast<double>(sum) / static_cast<double>(pixels.size()),
           static_cast<double>(std::exchange(oldest_ns_, 0)) / 1e3, pictures_.missed(),
           pictures_.metrics().publishers_died);

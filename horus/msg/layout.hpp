@@ -14,17 +14,11 @@
 #include <vector>
 
 #include <horus/base/export.hpp>
+#include <horus/msg/fields.hpp>
 #include <horus/msg/format/travels.hpp>
 #include <horus/msg/format/undescribed.hpp>
 
 namespace horus {
-
-/// One field of a described message.
-struct Field {
-  const char* name;
-  std::string type;    ///< "f64", "u8[16]", "{f64 x f64 y}"
-  std::size_t offset;  ///< bytes from the start of the message
-};
 
 /// The shape of a message type. A message is a head of fixed size and, for some types, a tail of equal elements.
 struct HORUS_API Layout {
@@ -54,10 +48,36 @@ std::string type_name() {
   return tidy_type_name(__PRETTY_FUNCTION__);
 }
 
+/// What HORUS_MESSAGE's function gives: whose fields it has listed. A derived struct finds its base's function.
 template <class T>
-concept Described = requires { horus_describe(static_cast<const T*>(nullptr)); };
+struct FieldsOf {};
 
-HORUS_API std::string join_fields(std::span<const Field> fields);
+/// Looks at no field.
+struct NoVisitor {
+  template <class F>
+  void field(const char* name, std::size_t offset);
+};
+
+template <class T>
+concept Described = requires(NoVisitor& visit) { horus_describe(static_cast<const T*>(nullptr), visit); };
+
+/// Writes fields as `Layout::fields` has them.
+struct HORUS_API FieldWriter {
+  std::string line;
+
+  template <class F>
+  void field(const char* name, std::size_t offset);
+
+ private:
+  void add(std::string_view type, const char* name, std::size_t offset);
+};
+
+template <class T>
+std::string described_fields() {
+  FieldWriter writer;
+  horus_describe(static_cast<const T*>(nullptr), writer);
+  return std::move(writer.line);
+}
 
 template <class T>
 std::string type_code() {
@@ -73,6 +93,12 @@ std::string type_code() {
     return (std::is_signed_v<T> ? "i" : "u") + std::to_string(8 * sizeof(T));
   } else if constexpr (std::is_floating_point_v<T>) {
     return "f" + std::to_string(8 * sizeof(T));
+  } else if constexpr (std::is_same_v<T, Stamp>) {
+    return "i64";
+  } else if constexpr (kTextBytes<T> > 0) {
+    return "char[" + std::to_string(kTextBytes<T>) + "]";
+  } else if constexpr (kSequenceLength<T> > 0) {
+    return type_code<typename T::Value>() + "[<=" + std::to_string(kSequenceLength<T>) + "]";
   } else if constexpr (std::is_array_v<T>) {
     return type_code<std::remove_extent_t<T>>() + "[" + std::to_string(std::extent_v<T>) + "]";
   } else if constexpr (requires {
@@ -81,7 +107,7 @@ std::string type_code() {
                        }) {
     return type_code<typename T::value_type>() + "[" + std::to_string(std::tuple_size<T>::value) + "]";
   } else if constexpr (Described<T>) {
-    return "{" + join_fields(horus_describe(static_cast<const T*>(nullptr))) + "}";
+    return "{" + described_fields<T>() + "}";
   } else if constexpr (std::is_aggregate_v<T>) {
     const std::string fields = undescribed_fields<T>();
     return fields.empty() ? "bytes[" + std::to_string(sizeof(T)) + "]" : "{" + fields + "}";
@@ -90,14 +116,15 @@ std::string type_code() {
   }
 }
 
-}  // namespace detail
-
-namespace detail {
+template <class F>
+void FieldWriter::field(const char* name, std::size_t offset) {
+  add(type_code<F>(), name, offset);
+}
 
 template <class T>
 std::string fields_of() {
   if constexpr (Described<T>) {
-    return join_fields(horus_describe(static_cast<const T*>(nullptr)));
+    return described_fields<T>();
   } else {
     return undescribed_fields<T>();
   }
@@ -188,32 +215,68 @@ const Layout& layout_of() {
 
 // --- HORUS_MESSAGE ---------------------------------------------------------------------------------------------------
 
+namespace horus::detail {
+
+inline constexpr std::size_t kMostFields = 64;
+
+/// Of a macro's list, as text: names do not contain commas.
+constexpr std::size_t count_names(std::string_view list) {
+  return static_cast<std::size_t>(std::count(list.begin(), list.end(), ',')) + 1;
+}
+
+}  // namespace horus::detail
+
+// 85 repetitions: more than kMostFields.
 #define HORUS_DETAIL_EXPAND(...) \
   HORUS_DETAIL_EXPAND1(HORUS_DETAIL_EXPAND1(HORUS_DETAIL_EXPAND1(HORUS_DETAIL_EXPAND1(__VA_ARGS__))))
 #define HORUS_DETAIL_EXPAND1(...) \
   HORUS_DETAIL_EXPAND2(HORUS_DETAIL_EXPAND2(HORUS_DETAIL_EXPAND2(HORUS_DETAIL_EXPAND2(__VA_ARGS__))))
-#define HORUS_DETAIL_EXPAND2(...) __VA_ARGS__
+#define HORUS_DETAIL_EXPAND2(...) \
+  HORUS_DETAIL_EXPAND3(HORUS_DETAIL_EXPAND3(HORUS_DETAIL_EXPAND3(HORUS_DETAIL_EXPAND3(__VA_ARGS__))))
+#define HORUS_DETAIL_EXPAND3(...) __VA_ARGS__
 #define HORUS_DETAIL_PARENTHESES ()
-#define HORUS_DETAIL_FIELDS(type, field, ...)                                                         \
-  ::horus::Field{#field, ::horus::detail::type_code<decltype(type::field)>(), offsetof(type, field)}, \
-      __VA_OPT__(HORUS_DETAIL_FIELDS_AGAIN HORUS_DETAIL_PARENTHESES(type, __VA_ARGS__))
-#define HORUS_DETAIL_CHECKS(type, field, ...)                                                        \
-  static_assert(                                                                                     \
-      ::horus::detail::kFieldTravels<decltype(type::field)>,                                         \
-      "a message travels as plain bytes; " #type "::" #field                                         \
-      " holds a pointer, a reference, a view or something that cannot be copied as bytes: use a "    \
-      "number, std::array, horus::messages::Text<N> for short text, or a tail (docs/messaging.md)"); \
+#define HORUS_DETAIL_FIELDS(type, name, ...)                               \
+  visit.template field<decltype(type::name)>(#name, offsetof(type, name)); \
+  __VA_OPT__(HORUS_DETAIL_FIELDS_AGAIN HORUS_DETAIL_PARENTHESES(type, __VA_ARGS__))
+#define HORUS_DETAIL_FIELDS_AGAIN() HORUS_DETAIL_FIELDS
+#define HORUS_DETAIL_CHECKS(type, field, ...)                                                       \
+  static_assert(                                                                                    \
+      ::horus::detail::kFieldTravels<decltype(type::field)>,                                        \
+      "a message travels as plain bytes; " #type "::" #field                                        \
+      " holds a pointer, a reference, a view or something that cannot be copied as bytes: use a "   \
+      "number, std::array, horus::Text<N> for short text, horus::Sequence<T, N> for a short list, " \
+      "or a tail (docs/messaging.md)");                                                             \
   __VA_OPT__(HORUS_DETAIL_CHECKS_AGAIN HORUS_DETAIL_PARENTHESES(type, __VA_ARGS__))
 #define HORUS_DETAIL_CHECKS_AGAIN() HORUS_DETAIL_CHECKS
-#define HORUS_DETAIL_FIELDS_AGAIN() HORUS_DETAIL_FIELDS
+#define HORUS_DETAIL_CONSTANTS(type, name, ...) \
+  visit.constant(#name, type::name);            \
+  __VA_OPT__(HORUS_DETAIL_CONSTANTS_AGAIN HORUS_DETAIL_PARENTHESES(type, __VA_ARGS__))
+#define HORUS_DETAIL_CONSTANTS_AGAIN() HORUS_DETAIL_CONSTANTS
+#define HORUS_DETAIL_LIMIT(macro, type, ...)                                                \
+  static_assert(::horus::detail::count_names(#__VA_ARGS__) <= ::horus::detail::kMostFields, \
+                macro " takes at most 64 names: put some of the fields of " #type           \
+                      " into a struct "                                                     \
+                      "of their own")
 
 /// Describes a message's fields, so that a type mismatch names them and tools can read the message. Write it next to
-/// the struct, in its namespace: `HORUS_MESSAGE(WheelSpeeds, stamp_ns, left, right)`. At most 20 fields; a nested
+/// the struct, in its namespace: `HORUS_MESSAGE(WheelSpeeds, stamp_ns, left, right)`. At most 64 fields; a nested
 /// struct counts as one.
-#define HORUS_MESSAGE(type, ...)                                          \
-  HORUS_DETAIL_EXPAND(HORUS_DETAIL_CHECKS(type, __VA_ARGS__))             \
-  template <int = 0>                                                      \
-  std::vector<::horus::Field> horus_describe(const type*) {               \
-    return {HORUS_DETAIL_EXPAND(HORUS_DETAIL_FIELDS(type, __VA_ARGS__))}; \
-  }                                                                       \
+#define HORUS_MESSAGE(type, ...)                                                \
+  HORUS_DETAIL_LIMIT("HORUS_MESSAGE", type, __VA_ARGS__);                       \
+  HORUS_DETAIL_EXPAND(HORUS_DETAIL_CHECKS(type, __VA_ARGS__))                   \
+  template <class Visitor>                                                      \
+  ::horus::detail::FieldsOf<type> horus_describe(const type*, Visitor& visit) { \
+    HORUS_DETAIL_EXPAND(HORUS_DETAIL_FIELDS(type, __VA_ARGS__))                 \
+    return {};                                                                  \
+  }                                                                             \
   static_assert(true, "a semicolon ends HORUS_MESSAGE")
+
+/// Names an enumeration's constants, so that tools show "drive" instead of 1; beside the enumeration, in its namespace:
+/// `HORUS_ENUM(Mode, idle, drive, dock)`. At most 64. It changes nothing about which programs understand each other.
+#define HORUS_ENUM(type, ...)                                      \
+  HORUS_DETAIL_LIMIT("HORUS_ENUM", type, __VA_ARGS__);             \
+  template <class Visitor>                                         \
+  void horus_enumerate(const type*, Visitor& visit) {              \
+    HORUS_DETAIL_EXPAND(HORUS_DETAIL_CONSTANTS(type, __VA_ARGS__)) \
+  }                                                                \
+  static_assert(true, "a semicolon ends HORUS_ENUM")

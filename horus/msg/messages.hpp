@@ -11,30 +11,15 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <span>
 #include <string_view>
 
+#include <horus/msg/about.hpp>
 #include <horus/msg/layout.hpp>
 
 namespace horus::messages {
 
-/// Short text inside a message: its bytes, then zeroes. The text may fill the whole array.
-template <std::size_t N>
-using Text = std::array<char, N>;
-
-template <std::size_t N>
-[[nodiscard]] constexpr std::string_view text(const Text<N>& field) noexcept {
-  const auto end = std::find(field.begin(), field.end(), '\0');
-  return {field.data(), static_cast<std::size_t>(end - field.begin())};
-}
-/// False when the text was too long and was cut.
-template <std::size_t N>
-constexpr bool set_text(Text<N>& field, std::string_view value) noexcept {
-  field.fill('\0');
-  std::copy_n(value.begin(), std::min(value.size(), N), field.begin());
-  return value.size() <= N;
-}
+using horus::Text;
 
 /// When and in which frame something was measured.
 struct Header {
@@ -42,29 +27,38 @@ struct Header {
   std::int64_t stamp_ns = 0;
   Text<32> frame_id{};  ///< "base_link"
 
-  [[nodiscard]] constexpr std::string_view frame() const noexcept { return text(frame_id); }
+  [[nodiscard]] constexpr std::string_view frame() const noexcept { return frame_id.view(); }
   /// False when the name was cut to 32 bytes.
-  constexpr bool set_frame(std::string_view name) noexcept { return set_text(frame_id, name); }
+  constexpr bool set_frame(std::string_view name) noexcept { return frame_id.set(name); }
 };
 HORUS_MESSAGE(Header, stamp_ns, frame_id);
+inline void horus_about(About& about, const Header* /*type*/) {
+  about.ros("std_msgs/msg/Header");
+  about.field("stamp_ns").stamp().ros("stamp");
+}
 
 /// A place, metres.
 struct Point {
   double x = 0, y = 0, z = 0;
 };
 HORUS_MESSAGE(Point, x, y, z);
+inline void horus_about(About& about, const Point* /*type*/) { about.ros("geometry_msgs/msg/Point"); }
 
 /// A direction with a length; the field that holds it gives the unit.
 struct Vector3 {
   double x = 0, y = 0, z = 0;
 };
 HORUS_MESSAGE(Vector3, x, y, z);
+inline void horus_about(About& about, const Vector3* /*type*/) { about.ros("geometry_msgs/msg/Vector3"); }
 
 /// A rotation, of length 1. The default is no rotation.
 struct Quaternion {
   double x = 0, y = 0, z = 0, w = 1;
 };
 HORUS_MESSAGE(Quaternion, x, y, z, w);
+inline void horus_about(About& about, const Quaternion* /*type*/) {
+  about.ros("geometry_msgs/msg/Quaternion");
+}
 
 /// Place and orientation of a body in a frame.
 struct Pose {
@@ -72,6 +66,7 @@ struct Pose {
   Quaternion orientation;
 };
 HORUS_MESSAGE(Pose, position, orientation);
+inline void horus_about(About& about, const Pose* /*type*/) { about.ros("geometry_msgs/msg/Pose"); }
 
 /// Velocity of a body: also the usual command to a base ("cmd_vel").
 struct Twist {
@@ -79,6 +74,7 @@ struct Twist {
   Vector3 angular;  ///< rad/s, about x, y and z
 };
 HORUS_MESSAGE(Twist, linear, angular);
+inline void horus_about(About& about, const Twist* /*type*/) { about.ros("geometry_msgs/msg/Twist"); }
 
 /// Row-major 6 × 6 over x, y, z, and rotation about x, y, z.
 struct PoseWithCovariance {
@@ -86,6 +82,9 @@ struct PoseWithCovariance {
   std::array<double, 36> covariance{};  ///< m², rad²
 };
 HORUS_MESSAGE(PoseWithCovariance, pose, covariance);
+inline void horus_about(About& about, const PoseWithCovariance* /*type*/) {
+  about.ros("geometry_msgs/msg/PoseWithCovariance");
+}
 
 /// Row-major 6 × 6 over linear x, y, z and angular x, y, z.
 struct TwistWithCovariance {
@@ -93,6 +92,9 @@ struct TwistWithCovariance {
   std::array<double, 36> covariance{};  ///< (m/s)², (rad/s)²
 };
 HORUS_MESSAGE(TwistWithCovariance, twist, covariance);
+inline void horus_about(About& about, const TwistWithCovariance* /*type*/) {
+  about.ros("geometry_msgs/msg/TwistWithCovariance");
+}
 
 /// A robot's estimate of where it is and how it moves.
 struct Odometry {
@@ -102,6 +104,7 @@ struct Odometry {
   TwistWithCovariance twist;
 };
 HORUS_MESSAGE(Odometry, header, child_frame_id, pose, twist);
+inline void horus_about(About& about, const Odometry* /*type*/) { about.ros("nav_msgs/msg/Odometry"); }
 
 /// An inertial measurement unit. Covariances are row-major 3 × 3 about x, y, z; all zero: unknown. A first element of
 /// -1 means that the device does not measure that quantity.
@@ -116,6 +119,7 @@ struct Imu {
 };
 HORUS_MESSAGE(Imu, header, orientation, orientation_covariance, angular_velocity, angular_velocity_covariance,
               linear_acceleration, linear_acceleration_covariance);
+inline void horus_about(About& about, const Imu* /*type*/) { about.ros("sensor_msgs/msg/Imu"); }
 
 /// One joint of a JointState. NaN where a quantity is not known.
 struct Joint {
@@ -161,6 +165,7 @@ HORUS_MESSAGE(LaserScan, header, angle_min, angle_max, angle_increment, time_inc
               range_max, beams);
 
 enum class PowerSupplyStatus : std::uint8_t { unknown, charging, discharging, not_charging, full };
+HORUS_ENUM(PowerSupplyStatus, unknown, charging, discharging, not_charging, full);
 enum class PowerSupplyHealth : std::uint8_t {
   unknown,
   good,
@@ -172,7 +177,10 @@ enum class PowerSupplyHealth : std::uint8_t {
   watchdog_timer_expire,
   safety_timer_expire,
 };
+HORUS_ENUM(PowerSupplyHealth, unknown, good, overheat, dead, overvoltage, unspecified_failure, cold,
+           watchdog_timer_expire, safety_timer_expire);
 enum class PowerSupplyTechnology : std::uint8_t { unknown, nimh, lion, lipo, life, nicd, limn };
+HORUS_ENUM(PowerSupplyTechnology, unknown, nimh, lion, lipo, life, nicd, limn);
 
 /// A battery. NaN where a quantity is not measured.
 struct BatteryState {
@@ -199,8 +207,14 @@ HORUS_MESSAGE(BatteryState, header, voltage, temperature, current, charge, capac
               percentage, power_supply_status, power_supply_health, power_supply_technology, present,
               cell_voltage_count, cell_temperature_count, cell_voltage, cell_temperature, location,
               serial_number);
+inline void horus_about(About& about, const BatteryState* /*type*/) {
+  about.ros("sensor_msgs/msg/BatteryState");
+  about.field("cell_voltage").counted_by("cell_voltage_count").unit("V");
+  about.field("cell_temperature").counted_by("cell_temperature_count").unit("°C");
+}
 
 enum class NavSatFixStatus : std::int16_t { no_fix = -1, fix = 0, sbas_fix = 1, gbas_fix = 2 };
+HORUS_ENUM(NavSatFixStatus, no_fix, fix, sbas_fix, gbas_fix);
 
 /// How a satellite fix was obtained.
 struct NavSatStatus {
@@ -212,6 +226,7 @@ struct NavSatStatus {
 HORUS_MESSAGE(NavSatStatus, status, service);
 
 enum class CovarianceType : std::uint32_t { unknown, approximated, diagonal_known, known };
+HORUS_ENUM(CovarianceType, unknown, approximated, diagonal_known, known);
 
 /// A position from a satellite navigation receiver, on the WGS 84 ellipsoid.
 struct NavSatFix {

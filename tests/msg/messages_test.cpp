@@ -69,15 +69,15 @@ TEST_SUITE("msg/messages") {
     CHECK(header.set_frame("a frame with a long name"));
     CHECK(header.set_frame("base_link"));
     CHECK(header.frame() == "base_link");
-    CHECK(header.frame_id[9] == '\0');
-    CHECK(header.frame_id[20] == '\0');  // nothing is left of the name before
+    CHECK(header.frame_id.bytes[9] == '\0');
+    CHECK(header.frame_id.bytes[20] == '\0');  // nothing is left of the name before
     CHECK(header.set_frame(std::string(32, 'x')));
     CHECK(header.frame() == std::string(32, 'x'));
     CHECK_FALSE(header.set_frame(std::string(33, 'y')));
     CHECK(header.frame() == std::string(32, 'y'));
     Image image;
-    CHECK(set_text(image.encoding, "rgb8"));
-    CHECK(text(image.encoding) == "rgb8");
+    CHECK(image.encoding.set("rgb8"));
+    CHECK(image.encoding == "rgb8");
   }
 
   TEST_CASE("a scan has ranges and intensities, whatever its head claims") {

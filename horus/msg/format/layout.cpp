@@ -68,13 +68,9 @@ std::string tidy_type_name(std::string_view pretty) {
   return name;
 }
 
-std::string join_fields(std::span<const Field> fields) {
-  std::string line;
-  for (const Field& field : fields) {
-    if (!line.empty()) line += ", ";
-    line += fmt::format("{} {} @{}", field.type, field.name, field.offset);
-  }
-  return line;
+void FieldWriter::add(std::string_view type, const char* name, std::size_t offset) {
+  if (!line.empty()) line += ", ";
+  line += fmt::format("{} {} @{}", type, name, offset);
 }
 
 std::string name_scalars(const std::vector<Scalar>& values, bool all) {

@@ -141,12 +141,12 @@ constexpr bool travels() {
     static_assert(
         std::is_trivially_copyable_v<T>,
         "a message travels as plain bytes, and this type cannot be copied as such: use numbers, std::array, "
-        "horus::messages::Text<N> for short text, and a tail for what varies in length (docs/messaging.md); "
+        "horus::Text<N> for short text, and a tail for what varies in length (docs/messaging.md); "
         "std::string, std::vector, smart pointers and virtual functions cannot be inside a message");
     static_assert(
         !holds_pointer<T>(),
         "a message holds a pointer or a view, which means nothing in another process: use a number, "
-        "std::array, horus::messages::Text<N> for short text, or a tail for what varies in length "
+        "std::array, horus::Text<N> for short text, or a tail for what varies in length "
         "(docs/messaging.md)");
     static_assert(
         !std::is_trivially_copyable_v<T> || std::is_copy_assignable_v<T>,
