@@ -11,6 +11,7 @@
 #include <horus/base/log.hpp>
 #include <horus/base/quiet_log.hpp>
 #include <horus/task/blocking_join.hpp>
+#include <horus/task/cancellation.hpp>
 #include <horus/task/log_clock.hpp>
 #include <horus/task/shield.hpp>
 
@@ -26,20 +27,6 @@ const char* to_string(TaskState state) noexcept {
   }
   return "?";
 }
-
-namespace {
-
-bool is_cancellation(const std::exception_ptr& exception) noexcept {
-  try {
-    std::rethrow_exception(exception);
-  } catch (const Error& error) {
-    return error.cancelled();
-  } catch (...) {
-    return false;
-  }
-}
-
-}  // namespace
 
 namespace detail {
 

@@ -268,14 +268,4 @@ std::string in_ms(std::int64_t ns) {
   return ms < 100 ? fmt::format("{:.3g} ms", ms) : fmt::format("{:.0f} ms", ms);
 }
 
-bool is_cancellation(const std::exception_ptr& failure) {
-  try {
-    std::rethrow_exception(failure);
-  } catch (const Error& error) {
-    return error.cancelled();
-  } catch (...) {
-    return false;
-  }
-}
-
 }  // namespace horus::detail

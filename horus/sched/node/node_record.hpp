@@ -24,6 +24,7 @@
 #include <horus/sched/restart_policy.hpp>
 #include <horus/sched/statistics.hpp>
 #include <horus/sched/timeline.hpp>
+#include <horus/task/cancellation.hpp>
 #include <horus/task/chain.hpp>
 #include <horus/task/event.hpp>
 #include <horus/task/scope.hpp>
@@ -265,6 +266,5 @@ std::string describe_wait(const Chain& chain);
 bool describe_failure(const std::exception_ptr& failure, std::string& line);
 /// "12.3 ms".
 std::string in_ms(std::int64_t ns);
-bool is_cancellation(const std::exception_ptr& failure);
 
 }  // namespace horus::detail
