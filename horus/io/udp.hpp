@@ -48,7 +48,9 @@ struct DatagramDetails : Datagram {
 /// How to send one datagram. Fields that are not set have no effect.
 struct SendDetails {
   SendDetails() {}
-  Address from;  ///< an address of this machine, as DatagramDetails::to has it; its port does not matter
+  /// An address of this machine; its port does not matter. DatagramDetails::to is one unless the datagram was a broadcast or
+  /// a multicast: leave this empty in the answer to such a one.
+  Address from;
   unsigned interface = 0;  ///< the index of an interface; 0: the routing table's choice
   int traffic_class = -1;  ///< 0 to 255
   int ttl = -1;            ///< 1 to 255

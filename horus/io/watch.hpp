@@ -71,11 +71,11 @@ struct WatchOptions {
 /// `written` and `moved` both mean that the file is complete. A symbolic link is a name too; its target is not watched.
 /// Events come in the kernel's order; equal ones in a row may be merged. They begin with the call that adds the watch, so
 /// read the contents after it. The kernel queues fs.inotify.max_queued_events events (16384); then `overflow` stands for
-/// the rest. A renamed name waits up to 2 ms until its new name is known. Changes that other machines make on a network
-/// drive are not reported.
+/// the rest, also for `gone`: add the folders again. The last event waits up to 2 ms where it is half a rename. Changes
+/// that other machines make on a network drive are not reported.
 /// Errors: values. ENOENT, ENOTDIR, EACCES for a folder; ENOSPC (fs.inotify.max_user_watches), EMFILE
 /// (fs.inotify.max_user_instances, or descriptors): the message says which. ECANCELED when the task is asked to stop;
-/// no event is lost. EBUSY when another task waits already. kEndOfStream when no watch is left.
+/// no event is lost. EBUSY when another task waits already. kEndOfStream when no watch is left. EBADF after a move.
 /// Thread safety: the thread that made it. Destroying it ends a wait with ECANCELED.
 /// Example:
 /// ```

@@ -3,6 +3,8 @@
 // values that lie in the message itself; one thread each.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
 #include <algorithm>
 #include <array>
 #include <compare>

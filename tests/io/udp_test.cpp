@@ -378,9 +378,17 @@ TEST_CASE("a socket of both IP versions has the details of IPv4 datagrams too") 
     REQUIRE(answer.ok());
     CHECK(answer->traffic_class == 0x48);
     CHECK(answer->ttl == 5);
+    SendDetails through;
+    through.interface = horus::io::interface_index("lo").or_throw();
+    auto outward = co_await both.send_detailed("w", got->from, through);
+    REQUIRE(outward.ok());
+    auto arrived = co_await client.recv_detailed(buffer);
+    REQUIRE(arrived.ok());
+    CHECK(arrived->interface == through.interface);
     auto connecting = both.connect_to(got->from);
     (co_await connecting).or_throw();
     details.from = Address();
+    details.interface = through.interface;
     details.traffic_class = 0x30;
     auto again = co_await both.send_detailed("z", {}, details);
     REQUIRE(again.ok());

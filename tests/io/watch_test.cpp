@@ -218,6 +218,73 @@ TEST_CASE("the end of a watched folder is told, and then nothing is watched any 
   });
 }
 
+TEST_CASE(
+    "names of no interest that are renamed away hold up nothing, and a lone half of a rename holds up only "
+    "itself") {
+  const Folder folder;
+  const Folder elsewhere;
+  run([&]() -> Task<> {
+    auto watch = (co_await Watch::file(folder / "config")).or_throw();
+    for (int i = 0; i < 10; ++i) {
+      co_await write(folder / "other");
+      co_await rename(folder / "other", elsewhere / "other");
+    }
+    co_await write(folder / "config");
+    // Without a wait between them.
+    const auto next = [&] {
+      for (int i = 0; i < 20; ++i) {
+        if (auto event = watch.try_next()) return told(event->value());
+      }
+      return std::string("nothing");
+    };
+    CHECK(next() == "created config");
+    CHECK(next() == "written config");
+    co_await rename(folder / "config", elsewhere / "config");
+    co_await write(folder / "config");
+    CHECK(next() == "removed config");
+    CHECK(next() == "created config");
+  });
+}
+
+TEST_CASE(
+    "a folder that was renamed and added again by its new name is watched on, after the end of the old one") {
+  const Folder folder;
+  run([&]() -> Task<> {
+    (co_await fs::create_directory(folder / "a")).or_throw();
+    auto watch = (co_await Watch::folder(folder / "a")).or_throw();
+    co_await write(folder / "a/first");
+    co_await rename(folder / "a", folder / "b");
+    (co_await watch.add_folder(folder / "b")).or_throw();
+    co_await write(folder / "b/second");
+    const Told all = co_await take(watch, 4);
+    CHECK(all == Told{"created first", "written first", "gone", "created second"});
+    auto last = (co_await watch.next()).or_throw();
+    CHECK(told(last) == "written second");
+    CHECK(last.path() == folder / "b/second");
+    (co_await watch.close()).or_throw();
+    (co_await fs::remove_all(folder / "b")).or_throw();
+  });
+}
+
+TEST_CASE("a watch that was moved from says so") {
+  const Folder folder;
+  run([&]() -> Task<> {
+    auto watch = (co_await Watch::folder(folder.path)).or_throw();
+    const Watch moved = std::move(watch);
+    // NOLINTBEGIN(bugprone-use-after-move): that is what is looked at
+    CHECK(watch.try_next()->error().code() == EBADF);
+    const auto next = co_await watch.next();
+    CHECK(next.error().code() == EBADF);
+    const auto ready = co_await watch.ready();
+    CHECK(ready.error().code() == EBADF);
+    const auto added = co_await watch.add_folder(folder.path);
+    CHECK(added.error().code() == EBADF);
+    const auto closed = co_await watch.close();
+    CHECK(closed.error().code() == EBADF);
+    // NOLINTEND(bugprone-use-after-move)
+  });
+}
+
 TEST_CASE("a folder that is not there, and a path without a name, are errors that name it") {
   const Folder folder;
   run([&]() -> Task<> {

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <deque>
 #include <map>
+#include <memory>
 #include <set>
 #include <utility>
 
@@ -20,6 +21,7 @@ namespace horus::io::fs {
 namespace {
 
 constexpr const char* kOperation = "watch";
+constexpr int kRenameReads = 64;
 constexpr std::size_t kMostKept = 4096;  // changes that were read and not yet told
 // rename(2) says both names, one right behind the other; only a reader that comes between them waits.
 constexpr Duration kPairWait = std::chrono::milliseconds(2);
@@ -31,6 +33,8 @@ std::string without_slashes(std::string path) {
   while (path.size() > 1 && path.back() == '/') path.pop_back();
   return path;
 }
+
+Error moved_from() { return Error(EBADF, kOperation, "(this Watch was moved from)"); }
 
 Result<int> add_now(System* system, const detail::Inotify* inotify, std::string folder,
                     std::uint32_t events) {
@@ -61,6 +65,8 @@ struct Watch::State {
     std::string folder;
     bool whole = false;
     std::set<std::string> names;
+    // The same folder was renamed and added again by its new name, before `gone` of its old one was told.
+    std::unique_ptr<Place> renamed;
     [[nodiscard]] bool wants(const std::string& name) const { return whole || names.contains(name); }
   };
 
@@ -69,6 +75,7 @@ struct Watch::State {
   std::map<int, Place> places;
   std::deque<detail::Change> changes;  // read and not yet told
   std::int64_t pair_until_ns = 0;      // how long the first of them waits for its other half; 0: it does not
+  detail::Change renamed_away;         // the last one that did not wait: its other half may still come
   bool waiting = false;
   bool closed = false;
   detail::OwnerThread owner;
@@ -83,7 +90,7 @@ struct Watch::State {
   std::optional<WatchEvent> take();
   std::optional<Result<WatchEvent>> try_next();
   std::optional<WatchEvent> take_gone(const detail::Change& change);
-  std::optional<WatchEvent> take_moved(std::string name, bool is_folder);
+  [[nodiscard]] bool is_renamed(int watch);
   // The first change is a name that was renamed away.
   enum class Pair : std::uint8_t { here, elsewhere, waits };
   Pair find_pair(std::deque<detail::Change>::iterator& other);
@@ -95,9 +102,25 @@ std::optional<WatchEvent> Watch::State::take_gone(const detail::Change& change) 
   WatchEvent event;
   event.kind = WatchEvent::Kind::gone;
   event.folder = std::move(place->second.folder);
+  if ((change.mask & IN_MOVE_SELF) != 0 && place->second.renamed != nullptr) {
+    const std::unique_ptr<Place> renamed = std::move(place->second.renamed);
+    place->second = std::move(*renamed);
+    return event;
+  }
   places.erase(place);
   if ((change.mask & IN_MOVE_SELF) != 0) inotify.remove(change.watch);  // it lives on under another name
   return event;
+}
+
+// Whether a watched folder has another name by now, which nobody was told.
+bool Watch::State::is_renamed(int watch) {
+  for (int reads = 0; reads < kRenameReads && changes.size() < kMostKept; ++reads) {
+    const auto more = inotify.read(changes);
+    if (!more || !*more) break;
+  }
+  return std::any_of(changes.begin(), changes.end(), [&](const detail::Change& change) {
+    return change.watch == watch && (change.mask & IN_MOVE_SELF) != 0;
+  });
 }
 
 Watch::State::Pair Watch::State::find_pair(std::deque<detail::Change>::iterator& other) {
@@ -106,6 +129,8 @@ Watch::State::Pair Watch::State::find_pair(std::deque<detail::Change>::iterator&
     return (change.mask & IN_MOVED_TO) != 0 && change.cookie == from.cookie;
   });
   if (other != changes.end()) return other->watch == from.watch ? Pair::here : Pair::elsewhere;
+  // What lies behind it is not its other half; and nobody waits for names of no interest.
+  if (changes.size() > 1 || !places.at(from.watch).wants(from.name)) return Pair::elsewhere;
   if (pair_until_ns == 0) pair_until_ns = now_ns() + kPairWait.count();
   return now_ns() < pair_until_ns && changes.size() < kMostKept ? Pair::waits : Pair::elsewhere;
 }
@@ -139,6 +164,7 @@ std::optional<WatchEvent> Watch::State::take() {
       if (pair == Pair::waits) return std::nullopt;
       pair_until_ns = 0;
       event.kind = Kind::removed;
+      if (pair != Pair::here) renamed_away = changes.front();
       event.name = std::move(changes.front().name);
       if (pair == Pair::here) {
         if (place.wants(other->name)) {
@@ -155,6 +181,9 @@ std::optional<WatchEvent> Watch::State::take() {
                    : (mask & IN_CLOSE_WRITE) != 0 ? Kind::written
                    : (mask & IN_MODIFY) != 0      ? Kind::modified
                                                   : Kind::attributes;
+      if (event.kind == Kind::moved && renamed_away.watch == changes.front().watch &&
+          renamed_away.cookie == changes.front().cookie)
+        event.from = renamed_away.name;
       event.name = std::move(changes.front().name);
       changes.pop_front();
     }
@@ -178,6 +207,8 @@ Watch::~Watch() {
 }
 
 Task<Result<>> Watch::add(std::shared_ptr<State> state, std::string path, bool whole) {
+  if (state == nullptr) co_return moved_from();
+  state->owner.check("fs::Watch");
   if (state->closed) co_return state->closed_error();
   std::string folder = path;
   std::string name;
@@ -202,12 +233,17 @@ Task<Result<>> Watch::add(std::shared_ptr<State> state, std::string path, bool w
     number = state->inotify.add(system, folder, state->events);
   }
   if (!number) co_return number.error();
-  State::Place& place = state->places[*number];
-  if (place.folder.empty()) place.folder = std::move(folder);
+  State::Place* place = &state->places[*number];
+  if (place->folder.empty()) place->folder = folder;
+  if (place->folder != folder && state->is_renamed(*number)) {
+    if (place->renamed == nullptr) place->renamed = std::make_unique<State::Place>();
+    place = place->renamed.get();
+    if (place->folder.empty()) place->folder = std::move(folder);
+  }
   if (whole) {
-    place.whole = true;
+    place->whole = true;
   } else {
-    place.names.insert(std::move(name));
+    place->names.insert(std::move(name));
   }
   co_return Result<>();
 }
@@ -232,14 +268,8 @@ Task<Result<Watch>> Watch::folder(std::string path, WatchOptions options) {
 Task<Result<Watch>> Watch::file(std::string path, WatchOptions options) {
   return make(std::move(path), false, options);
 }
-Task<Result<>> Watch::add_folder(std::string path) {
-  state_->owner.check("fs::Watch");
-  return add(state_, std::move(path), true);
-}
-Task<Result<>> Watch::add_file(std::string path) {
-  state_->owner.check("fs::Watch");
-  return add(state_, std::move(path), false);
-}
+Task<Result<>> Watch::add_folder(std::string path) { return add(state_, std::move(path), true); }
+Task<Result<>> Watch::add_file(std::string path) { return add(state_, std::move(path), false); }
 
 // At most one read: what is of no interest may come as fast as it can be read.
 std::optional<Result<WatchEvent>> Watch::State::try_next() {
@@ -253,9 +283,13 @@ std::optional<Result<WatchEvent>> Watch::State::try_next() {
   return std::nullopt;
 }
 
-std::optional<Result<WatchEvent>> Watch::try_next() { return state_->try_next(); }
+std::optional<Result<WatchEvent>> Watch::try_next() {
+  if (state_ == nullptr) return moved_from();
+  return state_->try_next();
+}
 
 Task<Result<>> Watch::wait(std::shared_ptr<State> state) {
+  if (state == nullptr) co_return moved_from();
   state->owner.check("fs::Watch");
   if (state->closed) co_return state->closed_error();
   if (state->places.empty() || (!state->changes.empty() && state->pair_until_ns == 0)) co_return Result<>();
@@ -284,6 +318,7 @@ Task<Result<>> Watch::wait(std::shared_ptr<State> state) {
 }
 
 Task<Result<WatchEvent>> Watch::next_of(std::shared_ptr<State> state) {
+  if (state == nullptr) co_return moved_from();
   while (true) {
     auto event = state->try_next();
     if (event) co_return *std::move(event);
@@ -303,6 +338,7 @@ Task<Result<>> refuse_close() { co_return Error(EBADF, "close"); }
 }  // namespace
 
 Task<Result<>> Watch::close() {
+  if (state_ == nullptr) return refuse_close();
   state_->owner.check("fs::Watch");
   if (std::exchange(state_->closed, true)) return refuse_close();
   return io::close(state_->inotify.release());

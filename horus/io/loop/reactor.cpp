@@ -14,6 +14,7 @@
 
 #include <horus/base/counter.hpp>
 #include <horus/base/log.hpp>
+#include <horus/io/base/owner_thread.hpp>
 #include <horus/io/base/turn.hpp>
 #include <horus/io/dump_all.hpp>
 #include <horus/io/loop/closer.hpp>
@@ -66,13 +67,24 @@ const ReactorConfig& checked(const ReactorConfig& config) {
   return config;
 }
 
+// A maker may have forgotten a part.
+Backend complete(Backend backend) {
+  const char* const missing = backend.ring == nullptr     ? "Ring"
+                              : backend.clock == nullptr  ? "Clock"
+                              : backend.system == nullptr ? "System"
+                                                          : nullptr;
+  if (missing != nullptr)
+    throw Error(EINVAL, "make a reactor", fmt::format("(its backend has no {})", missing));
+  return backend;
+}
+
 }  // namespace
 
 Reactor::Reactor(const ReactorConfig& config) : Reactor(make_backend(checked(config)).or_throw(), config) {}
 
 Reactor::Reactor(Backend backend, const ReactorConfig& config)
     : config_(checked(config)),
-      backend_(std::move(backend)),
+      backend_(complete(std::move(backend))),
       ring_(backend_.ring.get()),
       clock_(backend_.clock.get()),
       system_(backend_.system.get()),

@@ -146,7 +146,8 @@ bool put_details(ControlWriter& control, const SendDetails& details, int family,
   if (details.traffic_class < -1 || details.traffic_class > 255) return false;
   if (details.ttl != -1 && (details.ttl < 1 || details.ttl > 255)) return false;
   bool fits = true;
-  if ((source || details.interface != 0) && family == AF_INET) {
+  // To an IPv4 peer of an IPv6 socket an interface alone goes as IPv4 takes it.
+  if ((source || details.interface != 0) && (family == AF_INET || (v4 && !source))) {
     in_pktinfo info{};
     info.ipi_ifindex = static_cast<int>(details.interface);
     if (source) info.ipi_spec_dst = reinterpret_cast<const sockaddr_in*>(details.from.data())->sin_addr;
@@ -171,7 +172,8 @@ Task<Result<std::size_t>> send_one(int fd, int family, Bytes bytes, Address to, 
   const bool named = to.family() != AF_UNSPEC;
   const auto target = [&] { return named ? to.to_string() : describe_datagram_socket(fd); };
   Address peer = to;
-  if (!named && family == AF_INET6 && (details.traffic_class >= 0 || details.ttl >= 0)) {
+  if (!named && family == AF_INET6 &&
+      (details.traffic_class >= 0 || details.ttl >= 0 || details.interface != 0)) {
     socklen_t size = Address::capacity;
     if (System::here().peer_address(fd, peer.room(), &size) == 0) peer.set_size(size);
   }

@@ -3,6 +3,8 @@
 // Internal.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
 #include <string_view>
 
 namespace horus::msg {
