@@ -4,7 +4,7 @@ Horus' own loop, or where a Reactor is attached; on the loop that made them."""
 
 import os
 import socket
-from typing import Any, AsyncIterator, NamedTuple, Optional, Tuple, Union
+from typing import Any, AsyncIterator, NamedTuple, Optional, Self, Tuple, Union
 
 from horus import _check, _core
 
@@ -34,7 +34,29 @@ class WatchEvent(NamedTuple):
         return os.path.join(self.folder, self.name) if self.name else self.folder
 
 
-class Watch:
+class _Closable:
+    """What is closed once, also at the end of an `async with`."""
+
+    _core: Any
+
+    @property
+    def closed(self) -> bool:
+        """After close()."""
+        closed: bool = self._core.closed
+        return closed
+
+    async def close(self) -> None:
+        """Ends it; a task that waits gets a ValueError. Nothing the second time."""
+        await self._core.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_error: Any) -> None:
+        await self.close()
+
+
+class Watch(_Closable):
     """A watch of folders and files.
 
     async with await horus.Watch.file("/etc/robot.toml") as watch:
@@ -97,22 +119,6 @@ class Watch:
                 return
             yield event
 
-    @property
-    def closed(self) -> bool:
-        """After close()."""
-        closed: bool = self._core.closed
-        return closed
-
-    async def close(self) -> None:
-        """Ends it; a task that waits gets a ValueError. Nothing the second time."""
-        await self._core.close()
-
-    async def __aenter__(self) -> "Watch":
-        return self
-
-    async def __aexit__(self, *_error: Any) -> None:
-        await self.close()
-
 
 class Datagram(NamedTuple):
     """One datagram, and what the kernel says about it."""
@@ -135,7 +141,7 @@ def _text(address: Address) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-class UdpSocket:
+class UdpSocket(_Closable):
     """A UDP socket whose datagrams come with what the kernel knows about them.
 
     async with await horus.UdpSocket.bind("0.0.0.0:9000") as udp:
@@ -265,19 +271,3 @@ class UdpSocket:
     def fileno(self) -> int:
         """The descriptor; -1 after close()."""
         return self._core.fileno()  # type: ignore[no-any-return]
-
-    @property
-    def closed(self) -> bool:
-        """After close()."""
-        closed: bool = self._core.closed
-        return closed
-
-    async def close(self) -> None:
-        """Ends it; a task that waits gets a ValueError. Nothing the second time."""
-        await self._core.close()
-
-    async def __aenter__(self) -> "UdpSocket":
-        return self
-
-    async def __aexit__(self, *_error: Any) -> None:
-        await self.close()
