@@ -269,8 +269,16 @@ void finish() noexcept {
 void finish_sink() noexcept {
   finish();
   Outlet& out = outlet();
-  const std::lock_guard lock(out.mutex);
-  if (!out.held && out.sink != nullptr) out.retired = new Retired{std::move(out.sink), out.retired};
+  std::unique_lock lock(out.mutex);
+  if (out.sink == nullptr) return;
+  out.retired = new Retired{std::move(out.sink), out.retired};
+  if (handing_over) return;  // the sink itself ends the program
+  // Another thread's line, or the last look for one.
+  const std::int64_t began = monotonic_ns();
+  ++out.waiting;
+  out.idle.wait_for(lock, Duration(std::max<std::int64_t>(end_left_ns.load(), 0)), [&] { return !out.held; });
+  --out.waiting;
+  end_left_ns.fetch_sub(monotonic_ns() - began);
 }
 
 // Of the library itself: behind the destructors of the program's static objects.

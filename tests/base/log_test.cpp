@@ -57,17 +57,17 @@ void silence() { ::dup2(::open("/dev/null", O_WRONLY | O_CLOEXEC), STDOUT_FILENO
 struct Ended {
   int status;
   std::string output;
-  double seconds;
 };
 
-// A child whose standard error is `error` (-1: a pipe that is read); it runs `body` and returns from main.
+// A child whose standard error is `error` (-1: a pipe that is read); it runs `body` and returns from main. One that never
+// ends is killed.
 Ended child(const std::function<void()>& body, int error = -1) {
   int ends[2];
   REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
-  const std::int64_t began = horus::monotonic_ns();
   const pid_t pid = ::fork();
   REQUIRE(pid >= 0);
   if (pid == 0) {
+    ::alarm(30);
     ::dup2(error < 0 ? ends[1] : error, STDERR_FILENO);
     ::close(ends[1]);
     silence();
@@ -83,7 +83,6 @@ Ended child(const std::function<void()>& body, int error = -1) {
     ended.output.append(buffer, static_cast<std::size_t>(got));
   ::close(ends[0]);
   ::waitpid(pid, &ended.status, 0);
-  ended.seconds = static_cast<double>(horus::monotonic_ns() - began) / 1e9;
   return ended;
 }
 
@@ -196,11 +195,16 @@ TEST_CASE("a sink that does not return keeps nobody who logs, and what was lost 
   });
   horus::log_info("first");
   eventually([&] { return door.waiting.load() == 1; });
-  const std::int64_t began = horus::monotonic_ns();
+  std::thread rescuer([&] {
+    const std::int64_t end = horus::monotonic_ns() + 20'000'000'000;
+    while (!door.open.load() && horus::monotonic_ns() < end) std::this_thread::sleep_for(1ms);
+    door.open.store(true);
+  });
   for (std::uint64_t i = 0; i < kLines; ++i) horus::log_info(fmt::format("line {}", i));
-  CHECK(horus::monotonic_ns() - began < 2'000'000'000);
+  CHECK_FALSE(door.open.load());  // nobody waited for it
   CHECK_FALSE(horus::flush_log(5ms));
   door.open.store(true);
+  rescuer.join();
   CHECK(horus::flush_log(10s));
   horus::set_log_sink(std::move(before));
   const std::uint64_t lost = horus::lost_log_lines() - lost_before;
@@ -261,7 +265,6 @@ TEST_CASE("a terminal that nobody reads keeps no program from working, nor from 
       terminal.slave);
   CHECK(WIFEXITED(ended.status));
   CHECK(WEXITSTATUS(ended.status) == 0);
-  CHECK(ended.seconds < 5);
 }
 
 TEST_CASE("the last lines of a program are written: at its end, at terminate, at a failed assertion") {
@@ -292,7 +295,6 @@ TEST_CASE("a failed assertion is told although a sink never returns") {
   });
   CHECK(WTERMSIG(failed.status) == SIGABRT);
   CHECK(failed.output.find("numbers are odd") != std::string::npos);
-  CHECK(failed.seconds < 5);
 }
 
 TEST_CASE("lines of static objects that die at the end go to stderr, not to a sink that may be dead") {
@@ -304,6 +306,25 @@ TEST_CASE("lines of static objects that die at the end go to stderr, not to a si
       static_cast<void>(!::write(STDERR_FILENO, text.data(), text.size()));
     });
     horus::log_info("early");
+  });
+  CHECK(ended.output == "sink: early\nhorus: late\n");
+}
+
+TEST_CASE("a sink that is in a call when the program ends gets none of the lines that come after it") {
+  const Ended ended = child([] {
+    static Door door;
+    std::atexit([] {
+      door.open.store(true);
+      horus::log_info("late");
+      static_cast<void>(horus::flush_log(10s));
+    });
+    horus::set_log_sink([](horus::LogLevel, std::string_view line) {
+      door.pass();
+      const std::string text = fmt::format("sink: {}\n", line);
+      static_cast<void>(!::write(STDERR_FILENO, text.data(), text.size()));
+    });
+    horus::log_info("early");
+    while (door.waiting.load() == 0) std::this_thread::sleep_for(1ms);
   });
   CHECK(ended.output == "sink: early\nhorus: late\n");
 }
@@ -342,7 +363,10 @@ TEST_CASE("a thread that hands its lines over at once sees them before the call 
     const horus::detail::LogAtOnce at_once;
     for (int i = 0; i < 10'000; ++i) {
       horus::log_info(std::to_string(i));
-      REQUIRE(lines.size() == static_cast<std::size_t>(i) + (i < 2 ? 1 : 2));
+      const std::size_t own = static_cast<std::size_t>(i) + 1;
+      const std::size_t from_the_sink = i < 2 ? 0 : 1;
+      if (i != 2) REQUIRE(lines.size() == own + from_the_sink);
+      if (i == 2) REQUIRE(lines.size() >= own);  // the log's thread may have taken this one
     }
   }
   horus::set_log_sink(std::move(before));
