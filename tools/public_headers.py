@@ -15,6 +15,7 @@ ROOTS = [
     "horus.hpp",
     "absl.hpp",
     "msg/description.hpp",
+    "msg/tap.hpp",
     "sim/alone.hpp",
     "sim/campaign.hpp",
     "sim/faulty.hpp",

@@ -76,7 +76,8 @@ Result<std::shared_ptr<Outbox>> Outbox::create(std::string topic, const Layout& 
     return invalid(fmt::format("max_loans {}; 1 to {}", options.max_loans, AdvertiseOptions::kMaxLoans));
   const auto stride = static_cast<std::uint32_t>((std::max<std::size_t>(most, 1) + 63) / 64 * 64);
   const bool is_inline = LinkShape::of(layout, 1, Overflow::latest, 1).inline_bytes != 0;
-  const std::uint32_t slots = (is_inline ? 0 : options.max_queued) + options.max_loans + 1;  // one for send()
+  const std::uint32_t queued = is_inline ? 0 : options.max_queued + kObserverSlots;
+  const std::uint32_t slots = queued + options.max_loans + 1;  // one for send()
   std::shared_ptr<Mapping> word;
   if (shared != nullptr) {
     auto memory = shared->take(PublisherWord::kBytes);
@@ -239,11 +240,13 @@ void Outbox::end_link(std::size_t index) noexcept {
   const std::lock_guard lock(mutex_);
   const std::shared_ptr<Outlet> link = links_[index];
   links_.erase(links_.begin() + static_cast<std::ptrdiff_t>(index));
-  const Outlet::Account account = link->account();
-  ended_.sent += account.sent;
-  ended_.delivered += account.delivered;
-  ended_.dropped += account.dropped + account.queued + account.in_flight;
-  reserved_ -= link->reserved;
+  if (!link->observes()) {
+    const Outlet::Account account = link->account();
+    ended_.sent += account.sent;
+    ended_.delivered += account.delivered;
+    ended_.dropped += account.dropped + account.queued + account.in_flight;
+  }
+  account_of(*link) -= link->reserved;
   link->abandon([this](std::uint32_t slot) { pool_.drop_user(slot); });
   pool_.lower(needed());
   surplus_ = true;
@@ -282,10 +285,19 @@ Result<> Outbox::has_places(std::uint32_t messages) {
   return places;
 }
 
+Result<> Outbox::fits(const Outlet& outlet) const {
+  if (!outlet.observes()) return fits(outlet.reserved);
+  if (is_inline_ || outlet.reserved <= kObserverSlots - observed_) return {};
+  return Error(ENOBUFS, "connect an observer", topic_ + " (close another one)");
+}
+
 Result<> Outbox::attach(std::shared_ptr<Outlet> outlet) {
-  if (auto places = has_places(outlet->reserved); !places) return places;
+  if (!outlet->observes()) {
+    if (auto places = has_places(outlet->reserved); !places) return places;
+  }
   const std::lock_guard lock(mutex_);
-  if (auto places = fits(outlet->reserved); !places) return places;
+  if (auto places = fits(*outlet); !places) return places;
+  std::uint32_t& account = account_of(*outlet);
   const std::uint32_t more = outlet->reserved;
   const std::uint64_t known = pool_.table()->last_serial();
   fresh_.push_back(std::move(outlet));
@@ -293,7 +305,7 @@ Result<> Outbox::attach(std::shared_ptr<Outlet> outlet) {
     fresh_.pop_back();
     return reserved.error().on("connect a subscriber", topic_);
   }
-  reserved_ += more;
+  account += more;
   changed_.store(true, std::memory_order_release);
   if (pool_.table()->last_serial() == known) return {};
   std::erase_if(memory_bells_, [](const auto& bell) { return bell.expired(); });
@@ -330,7 +342,8 @@ bool Outbox::some_subscriber_left() const noexcept {
 bool Outbox::has_room() {
   if (changed_.load(std::memory_order_acquire)) adopt();
   return std::all_of(links_.begin(), links_.end(), [](const auto& link) {
-    return link->subscriber_closed() || link->has_room() || link->peer_silent.load(std::memory_order_relaxed);
+    return link->observes() || link->subscriber_closed() || link->has_room() ||
+           link->peer_silent.load(std::memory_order_relaxed);
   });
 }
 
@@ -344,7 +357,9 @@ bool Outbox::passes_over_somebody() const noexcept {
 
 void Outbox::ask_for_room() noexcept {
   bool far = false;
-  for (const auto& link : links_) far = link->ask_for_room() || far;
+  for (const auto& link : links_) {
+    if (!link->observes()) far = link->ask_for_room() || far;
+  }
   if (far) static_cast<void>(far_barrier());
 }
 
@@ -446,7 +461,7 @@ bool Outbox::distribute(const void* message, std::int64_t stamp_ns) noexcept {
     if (link->subscriber_closed()) [[unlikely]] {
       some_closed_ = true;
     } else if (!link->send(message, stamp_ns)) [[unlikely]] {
-      all = false;
+      all = all && link->observes();
     }
   }
   return end_message(all);
@@ -461,7 +476,7 @@ bool Outbox::distribute(const SlotMessage& message) noexcept {
     }
     std::uint32_t victim = SlotPool::kNone;
     if (!link->push(message, victim)) {
-      all = false;
+      all = all && link->observes();
       continue;
     }
     if (victim != SlotPool::kNone) pool_.drop_user(victim);
@@ -546,8 +561,10 @@ PublisherMetrics Outbox::metrics() const {
   metrics.published = published_.load(std::memory_order_relaxed);
   metrics.bytes = metrics.published * layout_.head_bytes + tail_bytes_.load(std::memory_order_relaxed);
   metrics.send_failures = failures_.load(std::memory_order_relaxed);
-  metrics.subscribers = static_cast<std::uint32_t>(links_.size() + fresh_.size());
+  for (const auto& link : fresh_) metrics.subscribers += link->observes() ? 0 : 1;
   for (const auto& link : links_) {
+    if (link->observes()) continue;
+    ++metrics.subscribers;
     const Outlet::Account account = link->account();
     metrics.sent += account.sent;
     metrics.delivered += account.delivered;

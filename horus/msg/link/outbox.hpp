@@ -107,6 +107,8 @@ class HORUS_API Outbox final : public std::enable_shared_from_this<Outbox> {
   /// Copies a message: the head of `layout.head_bytes`, and its tail. Off the owner's thread it goes through the
   /// reactor's mailbox, and false means that the mailbox was full. Throws Error(EMSGSIZE).
   bool send(const void* head, const void* tail, std::size_t tail_bytes);
+  /// Slots beyond `max_queued`, for all observers together.
+  static constexpr std::uint32_t kObserverSlots = 256;
   /// Whether a subscriber may queue and hold so many. Errors: ENOBUFS when all subscribers together may queue more than
   /// `max_queued`.
   Result<> has_places(std::uint32_t messages);
@@ -166,6 +168,10 @@ class HORUS_API Outbox final : public std::enable_shared_from_this<Outbox> {
   bool distribute(const void* message, std::int64_t stamp_ns) noexcept;
   bool distribute(const SlotMessage& message) noexcept;
   [[nodiscard]] Result<> fits(std::uint32_t messages) const;  // under the lock
+  [[nodiscard]] Result<> fits(const Outlet& outlet) const;    // the same
+  [[nodiscard]] std::uint32_t& account_of(const Outlet& outlet) noexcept {
+    return outlet.observes() ? observed_ : reserved_;
+  }
   void adopt();
   void close_links() noexcept;
   void collect() noexcept;
@@ -204,6 +210,7 @@ class HORUS_API Outbox final : public std::enable_shared_from_this<Outbox> {
   std::vector<std::shared_ptr<Outlet>> links_;
   std::vector<std::shared_ptr<Outlet>> fresh_;
   std::uint32_t reserved_ = 0;  // slots promised to links
+  std::uint32_t observed_ = 0;  // slots promised to observers
   std::vector<std::weak_ptr<Bell>> memory_bells_;
   PublisherMetrics ended_;  // of links that are gone
 };

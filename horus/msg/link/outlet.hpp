@@ -51,6 +51,12 @@ class FarEnd {
   std::shared_ptr<Bell> publisher_;
 };
 
+/// Who is at a link's other end.
+enum class Role : std::uint8_t {
+  subscriber,
+  observer,  ///< reads along: never counted, never waited for, takes no place from a subscriber
+};
+
 /// Where a publisher puts messages for one subscriber.
 class Outlet {
  public:
@@ -104,6 +110,7 @@ class Outlet {
   }
   /// Asks to be woken when there is room; then comes a far barrier, if this says so, and another look.
   [[nodiscard]] bool ask_for_room() noexcept;
+  [[nodiscard]] bool observes() const noexcept { return role == Role::observer; }
   [[nodiscard]] bool subscriber_closed() const noexcept {
     return memory_.state->subscriber_closed.load(std::memory_order_acquire) != 0;
   }
@@ -133,6 +140,7 @@ class Outlet {
   std::shared_ptr<FarEnd> far_end;  ///< of a subscriber that stands for one elsewhere
   std::uint32_t reserved = 0;       ///< slots of the publisher's budget
   bool is_far = false;              ///< its subscriber is in another process
+  Role role = Role::subscriber;
   /// Its process does not answer: nobody waits for the room that it would make. Any thread.
   std::atomic<bool> peer_silent{false};
 

@@ -65,7 +65,8 @@ bool meet(const PortInfo& out, const PortInfo& in) noexcept {
          (out.pair == 0 || out.pair != in.pair);
 }
 
-Result<> connect_here(Outbox& outbox, const std::shared_ptr<Inbox>& inbox, std::shared_ptr<FarEnd> far_end) {
+Result<> connect_here(Outbox& outbox, const std::shared_ptr<Inbox>& inbox, std::shared_ptr<FarEnd> far_end,
+                      Role role) {
   const bool neighbours = inbox->bell() == nullptr && outbox.owner() == inbox->owner();
   const std::shared_ptr<SlotTable>& slots = outbox.pool().table();
   const LinkShape shape =
@@ -83,6 +84,7 @@ Result<> connect_here(Outbox& outbox, const std::shared_ptr<Inbox>& inbox, std::
   if (far_end != nullptr) far_end->belong_to(link, outbox.bell());
   outlet->far_end = std::move(far_end);
   outlet->reserved = shape.depth + inbox->options().max_held;
+  outlet->role = role;
   if (auto attached = outbox.attach(std::move(outlet)); !attached) {
     inlet->let_go();
     return attached;
@@ -181,6 +183,23 @@ void HubCore::settle(Port& port) {
     throw Error(EINVAL, "open topic", std::string(connected.error().target()));
   }
   all.ports.push_back(&port);
+}
+
+void HubCore::visit_publishers(const std::function<void(const PortInfo&)>& visit) {
+  Everyone& all = everyone();
+  const std::lock_guard lock(all.mutex);
+  for (const Port* port : all.ports) {
+    if (port->info_.direction == Direction::out) visit(port->info_);
+  }
+}
+
+std::shared_ptr<Outbox> HubCore::publisher(std::uint64_t id) {
+  Everyone& all = everyone();
+  const std::lock_guard lock(all.mutex);
+  for (const Port* port : all.ports) {
+    if (port->info_.id == id) return port->shared_outbox();
+  }
+  return nullptr;
 }
 
 namespace {

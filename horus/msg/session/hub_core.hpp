@@ -2,6 +2,8 @@
 // A hub without its face: its open ports, its transports, its account. Any thread.
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -57,6 +59,11 @@ class HORUS_API HubCore : public std::enable_shared_from_this<HubCore> {
   /// What publishers' messages are in where other processes can read them; null without such a transport. For its
   /// maker.
   [[nodiscard]] const std::shared_ptr<Arena>& memory() const noexcept { return memory_; }
+  /// Each open publisher of this process, in the order in which they were opened; `visit` must open and close none. Any
+  /// thread.
+  static void visit_publishers(const std::function<void(const PortInfo&)>& visit);
+  /// Null when none with that PortInfo::id is open. Any thread.
+  [[nodiscard]] static std::shared_ptr<Outbox> publisher(std::uint64_t id);
   /// Those that work.
   [[nodiscard]] std::vector<std::shared_ptr<Transport>> transports() const;
 

@@ -58,6 +58,6 @@ using TransportMaker = std::function<Result<std::shared_ptr<Transport>>(HubCore&
 /// Connects two ports of this process. `far_end`: the inbox takes messages for another process, which settles the
 /// account later. Errors: those of Outbox::attach; ENOMEM. Any thread.
 HORUS_API Result<> connect_here(Outbox& outbox, const std::shared_ptr<Inbox>& inbox,
-                                std::shared_ptr<FarEnd> far_end = nullptr);
+                                std::shared_ptr<FarEnd> far_end = nullptr, Role role = Role::subscriber);
 
 }  // namespace horus::msg
