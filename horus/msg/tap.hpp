@@ -13,6 +13,7 @@
 
 #include <horus/base/export.hpp>
 #include <horus/base/result.hpp>
+#include <horus/msg/description.hpp>
 #include <horus/msg/layout.hpp>
 
 namespace horus {
@@ -24,6 +25,8 @@ struct PublishedTopic {
   std::string hub;   ///< name of its hub
   std::string peer;  ///< of a link: name of the hub at the other end; else empty
   Layout layout;     ///< of its messages
+  const Description* description =
+      nullptr;  ///< of them; null when nobody in this process has compiled the type in
 };
 
 /// All of them, in the order in which they were opened. In a simulated world those of the calling process. Any thread.

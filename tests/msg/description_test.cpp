@@ -9,6 +9,7 @@
 
 #include <doctest/doctest.h>
 
+#include <horus/msg/hub.hpp>
 #include <horus/msg/messages.hpp>
 
 namespace rover {
@@ -257,6 +258,10 @@ TEST_SUITE("msg/description") {
     CHECK(problem_of<rover::Misnamed>().find("rover::Misnamed: horus_about names a field \"sped\", which "
                                              "HORUS_MESSAGE does not list (it lists "
                                              "speed)") != std::string::npos);
+    // Whoever wants to send such messages is told at once.
+    horus::Hub hub;
+    CHECK_THROWS_WITH_AS(hub.advertise<rover::Misnamed>("speed"), doctest::Contains("sped"), horus::Error);
+    CHECK_THROWS_WITH_AS(hub.subscribe<rover::Misnamed>("speed"), doctest::Contains("sped"), horus::Error);
     CHECK(problem_of<rover::Tailless>().find("names a tail, and the struct has no") != std::string::npos);
     CHECK(problem_of<rover::Miscounted>().find("must be a std::uint32_t") != std::string::npos);
     CHECK(problem_of<rover::Unlikely>().find("no name of a ROS message") != std::string::npos);

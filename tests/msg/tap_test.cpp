@@ -73,6 +73,7 @@ TEST_SUITE("msg/tap") {
       CHECK(topics[0].topic == "imu");
       CHECK(topics[0].hub == "front");
       CHECK(topics[0].layout.hash == horus::layout_of<Reading>().hash);
+      CHECK(topics[0].description == &horus::describe<Reading>());
       CHECK(topics[1].topic == "scan");
       CHECK(topics[1].publisher != topics[0].publisher);
       scan.reset();

@@ -11,6 +11,7 @@
 #include <horus/base/assert.hpp>
 #include <horus/base/export.hpp>
 #include <horus/base/result.hpp>
+#include <horus/msg/description.hpp>
 #include <horus/msg/layout.hpp>
 #include <horus/msg/link/inbox.hpp>
 #include <horus/msg/link/outbox.hpp>
@@ -29,9 +30,10 @@ struct PortInfo {
   Direction direction = Direction::out;
   std::string topic;
   const Layout* layout = nullptr;
-  std::string hub;    ///< name of the hub that it belongs to
-  bool link = false;  ///< point to point: it meets only ports of links
-  std::string peer;   ///< of a link: name of the hub at the other end
+  const Description* description = nullptr;  ///< null where no program here was compiled with the type
+  std::string hub;                           ///< name of the hub that it belongs to
+  bool link = false;                         ///< point to point: it meets only ports of links
+  std::string peer;                          ///< of a link: name of the hub at the other end
   std::uint64_t pair =
       0;  ///< of a link: the same for both directions of one end, which do not meet; 0: elsewhere
   SubscribeOptions subscribe;         // of Direction::in
@@ -100,6 +102,7 @@ std::shared_ptr<Port> out_port(std::string topic, const AdvertiseOptions& option
   info.direction = Direction::out;
   info.topic = std::move(topic);
   info.layout = &layout_of<T>();
+  info.description = &describe<T>();
   info.link = !peer.empty();
   info.peer = std::move(peer);
   info.pair = pair;
@@ -113,6 +116,7 @@ std::shared_ptr<Port> in_port(std::string topic, const SubscribeOptions& options
   info.direction = Direction::in;
   info.topic = std::move(topic);
   info.layout = &layout_of<T>();
+  info.description = &describe<T>();
   info.link = !peer.empty();
   info.peer = std::move(peer);
   info.pair = pair;

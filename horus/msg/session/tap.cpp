@@ -62,7 +62,7 @@ std::vector<PublishedTopic> published_topics() {
   const std::uint64_t process = io::System::here().world_process();
   msg::HubCore::visit_publishers([&](const msg::PortInfo& info) {
     if (info.origin == nullptr && info.process == process)
-      topics.push_back({info.id, info.topic, info.hub, info.peer, *info.layout});
+      topics.push_back({info.id, info.topic, info.hub, info.peer, *info.layout, info.description});
   });
   return topics;
 }
