@@ -35,6 +35,7 @@
 #include <horus/io/watch.hpp>
 #include <horus/msg/hub.hpp>
 #include <horus/msg/messages.hpp>
+#include <horus/msg/ros.hpp>
 #include <horus/patterns/aggregator.hpp>
 #include <horus/patterns/batch_processor.hpp>
 #include <horus/patterns/blocking_node.hpp>

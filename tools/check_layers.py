@@ -26,7 +26,7 @@ BELOW = {
 # The rooms of a layer, lowest first.
 ROOMS = {
     "io": ["base", "seam", "loop", "stream", "file", "process"],
-    "msg": ["format", "link", "session", "shm", "tcp", "hub"],
+    "msg": ["format", "codec", "link", "session", "shm", "tcp", "hub"],
     "sched": ["data", "node", "run", "report"],
     "sim": ["base", "files", "engine", "kernel", "world", "campaign"],
     "py": ["base", "loop", "hub", "sched", "package"],

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// Ready messages whose fields ROS has in another shape: JointState, LaserScan, NavSatFix, Image, PointCloud. Pure functions;
+// any thread. Internal.
+#pragma once
+
+#include <horus/base/compiler.hpp>
+
+#include <horus/base/export.hpp>
+#include <horus/msg/description.hpp>
+
+namespace horus::msg {
+
+struct ReadyMessage {
+  const Description& (*described)();  ///< as it lies in memory
+  const Description& (*schema)();     ///< as ROS has it: for names and types alone
+};
+
+/// Null: the message has its own fields in ROS, too.
+HORUS_API const ReadyMessage* find_ready_message(const Description& description);
+
+}  // namespace horus::msg
