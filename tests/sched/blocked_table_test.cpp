@@ -66,7 +66,7 @@ struct Robot {
   class Motor : public horus::PlainNode {
    public:
     explicit Motor(Robot& robot) : robot_(robot) {}
-    void tick() override {}
+    void tick() override { robot_.ticks.fetch_add(1); }
     void enter_safe_state() noexcept override {
       if (robot_.safe_ns.exchange(horus::monotonic_ns()) == 0)
         static_cast<void>(::write(robot_.pipe, "S", 1));
@@ -78,7 +78,7 @@ struct Robot {
   // Beside the run: has it begin to block, and says when it does.
   void wait_for_block() {
     if (place == Place::hook || place == Place::last_shutdown) {
-      std::this_thread::sleep_for(100ms);  // the run has begun
+      while (ticks == 0) std::this_thread::sleep_for(1ms);  // the run has begun
       if (place == Place::hook) scheduler.emergency_stop();
       if (place == Place::last_shutdown) scheduler.stop();
     }
@@ -88,6 +88,7 @@ struct Robot {
   int pipe;
   Gate gate{1h};  // until the process ends
   std::atomic<std::int64_t> safe_ns{0};
+  std::atomic<int> ticks{0};
   Scheduler scheduler;
 };
 

@@ -157,10 +157,13 @@ TEST_CASE("the second SIGTERM ends a process whose loop is blocked") {
     horus::set_log_sink([](horus::LogLevel, std::string_view) {});
     Scheduler scheduler;
     static std::atomic<int> safe_states{0};
+    static std::atomic<bool> blocks{false};
     class Stubborn : public PlainNode {
      public:
       void tick() override {
-        if (ticks_++ == 1) std::this_thread::sleep_for(20s);
+        if (ticks_++ != 1) return;
+        blocks.store(true);
+        std::this_thread::sleep_for(20s);
       }
       void enter_safe_state() noexcept override { safe_states.fetch_add(1); }
       int ticks_ = 0;
@@ -170,8 +173,8 @@ TEST_CASE("the second SIGTERM ends a process whose loop is blocked") {
       sigset_t all;
       ::sigfillset(&all);
       ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
-      std::this_thread::sleep_for(
-          100ms);  // the tick has begun; a signal that comes earlier is handled by the loop
+      // A signal that comes earlier is handled by the loop.
+      while (!blocks.load()) std::this_thread::sleep_for(1ms);
       while (true) {
         ::kill(::getpid(), SIGTERM);
         std::this_thread::sleep_for(100ms);

@@ -70,6 +70,7 @@ std::string all_of(const CapturedLog& log) {
 }
 
 struct Safe {
+  std::atomic<int> ticks{0};
   std::atomic<std::int64_t> at_ns{0};
   std::atomic<int> calls{0};
   std::function<void()> also;
@@ -78,7 +79,7 @@ struct Safe {
 class Motor : public PlainNode {
  public:
   explicit Motor(Safe& safe) : safe_(safe) {}
-  void tick() override {}
+  void tick() override { safe_.ticks.fetch_add(1); }
   void enter_safe_state() noexcept override {
     std::int64_t not_yet = 0;
     safe_.at_ns.compare_exchange_strong(not_yet, horus::monotonic_ns());
@@ -102,7 +103,7 @@ struct Robot {
   int run(const std::function<void()>& beside, horus::Duration limit = 30s) {
     std::thread other([&] {
       if (place == Place::hook) {
-        std::this_thread::sleep_for(50ms);  // the run has begun
+        CHECK(comes_true([&] { return safe.ticks > 0; }));  // the run has begun
         scheduler.emergency_stop();
       }
       CHECK(comes_true([&] { return gate.blocks(); }));
@@ -271,7 +272,7 @@ TEST_CASE("hooks that hang hold up neither the hooks behind them nor the end") {
   scheduler.add<Motor>(third).rate(100_hz).priority(2);
   std::atomic<std::int64_t> stopped_ns{0};
   std::thread other([&] {
-    std::this_thread::sleep_for(50ms);
+    CHECK(comes_true([&] { return third.ticks > 0; }));
     stopped_ns = horus::monotonic_ns();
     scheduler.emergency_stop();
     CHECK(comes_true([&] { return third.calls.load() >= 1; }));
