@@ -12,6 +12,7 @@
 #include <horus/io/tcp.hpp>
 #include <horus/io/time.hpp>
 #include <horus/msg/hub.hpp>
+#include <horus/msg/tcp/seen_messages.hpp>
 #include <horus/msg/tcp/wire.hpp>
 #include <horus/task/scope.hpp>
 
@@ -117,6 +118,31 @@ TEST_SUITE("msg/tcp_share") {
       }
       co_await cable.end();
     });
+  }
+
+  TEST_CASE(
+      "what is known of messages from one connection to the next is bounded, and nobody drives out another") {
+    using horus::msg::SeenMessages;
+    SeenMessages seen;
+    const std::uint64_t rover = UINT64_MAX / 2;
+    seen.remember({rover, 1, 1}, 7);
+    seen.remember({rover, 1, 1}, 8);
+    CHECK(seen.size() == 1);
+    for (std::uint64_t publisher = 0; publisher < 2 * SeenMessages::kPairs; ++publisher)
+      seen.remember({UINT64_MAX, publisher, 1}, publisher);
+    CHECK(seen.size() == SeenMessages::kPairs);
+    CHECK(seen.seen_of({rover, 1, 1}) == 8);
+    CHECK(seen.seen_of({UINT64_MAX, 2 * SeenMessages::kPairs - 1, 1}) == 2 * SeenMessages::kPairs - 1);
+    // One that starts again and again.
+    for (std::uint64_t life = 1; life < SeenMessages::kInstances; ++life) seen.remember({life, 1, 1}, life);
+    CHECK(seen.seen_of({rover, 1, 1}) == std::nullopt);
+    seen.remember({1000, 1, 2}, 1000);
+    CHECK(seen.seen_of({UINT64_MAX, 2 * SeenMessages::kPairs - 1, 1}) == std::nullopt);
+    CHECK(seen.seen_of({1, 1, 1}) == 1);
+    seen.forget({1000, 1, 2});
+    CHECK(seen.size() == SeenMessages::kInstances - 1);
+    seen.forget_subscriber(1);
+    CHECK(seen.size() == 0);
   }
 
   TEST_CASE("a publisher's state is known to its subscribers on TCP: while it is muted, latest() is empty") {

@@ -317,6 +317,8 @@ Result<> Outbox::attach(std::shared_ptr<Outlet> outlet) {
 
 void Outbox::tell_of_memory(const std::shared_ptr<Bell>& bell) {
   const std::lock_guard lock(mutex_);
+  std::erase_if(memory_bells_,
+                [](const auto& known) { return known.expired(); });  // of sessions that have ended
   const auto is_known = [&](const auto& known) { return known.lock() == bell; };
   if (std::none_of(memory_bells_.begin(), memory_bells_.end(), is_known)) memory_bells_.push_back(bell);
 }

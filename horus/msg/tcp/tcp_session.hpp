@@ -15,6 +15,7 @@
 #include <horus/io/bytes.hpp>
 #include <horus/msg/session/port.hpp>
 #include <horus/msg/session/session_stream.hpp>
+#include <horus/msg/tcp/seen_messages.hpp>
 #include <horus/msg/tcp/tcp_receive_channel.hpp>
 #include <horus/msg/tcp/tcp_send_channel.hpp>
 #include <horus/msg/tcp/wire.hpp>
@@ -26,14 +27,6 @@
 namespace horus::msg {
 
 using LocalPorts = std::map<std::uint64_t, LocalPort>;
-
-/// One publisher of one hub, and one subscriber of ours, across connections.
-struct PairOfPorts {
-  std::uint64_t instance = 0;
-  std::uint64_t publisher = 0;
-  std::uint64_t subscriber = 0;
-  friend auto operator<=>(const PairOfPorts&, const PairOfPorts&) = default;
-};
 
 /// Who has sessions.
 class SessionOwner {

@@ -194,7 +194,7 @@ void TcpTransport::settle_port(LocalPort port) {
 
 void TcpTransport::remove_port(const PortInfo& port) {
   ports_.erase(port.id);
-  std::erase_if(seen_, [&](const auto& entry) { return entry.first.subscriber == port.id; });
+  seen_.forget_subscriber(port.id);
   for (const Connection& connection : connections_) connection.session->port_closed(port);
 }
 

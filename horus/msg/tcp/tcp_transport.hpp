@@ -105,8 +105,7 @@ class TcpTransport final : public Transport,
   std::int64_t last_refusal_ns_ = INT64_MIN / 2;
   LocalPorts ports_;
   const std::shared_ptr<InboundBudget> inbound_;  // what messages of all peers have taken
-  std::map<PairOfPorts, std::uint64_t>
-      seen_;                // messages that subscribers know of, from connection to connection
+  SeenMessages seen_;
   Scope* scope_ = nullptr;  // of run()
   Event session_ended_;
   Event stop_;

@@ -14,9 +14,8 @@ namespace horus::msg {
 namespace {
 
 constexpr std::size_t kFailuresKept = 8;
-constexpr std::size_t kProblemsKept = 8;       // of one peer
-constexpr std::size_t kLongestProblem = 4096;  // bytes
-constexpr std::size_t kPairsKept = 4096;       // of subscribers and publishers, from connection to connection
+constexpr std::size_t kProblemsKept = 8;                    // of one peer
+constexpr std::size_t kLongestProblem = 4096;               // bytes
 constexpr Duration kUnusedAfter = std::chrono::seconds(2);  // its place may be given to another
 constexpr Duration kSilentAfter = std::chrono::milliseconds(200);
 constexpr std::size_t kProblemsTold = 1024;                  // each once; then no more
@@ -78,12 +77,11 @@ void TcpTransport::withdraw_complaint(TcpSession& session, const std::string& wo
 }
 
 void TcpTransport::remember_seen(const PairOfPorts& pair, std::optional<std::uint64_t> seen) {
-  if (!seen) {
-    seen_.erase(pair);
-    return;
+  if (seen) {
+    seen_.remember(pair, *seen);
+  } else {
+    seen_.forget(pair);
   }
-  if (seen_.size() >= kPairsKept && !seen_.contains(pair)) seen_.erase(seen_.begin());
-  seen_[pair] = *seen;
 }
 
 std::optional<std::uint64_t> TcpTransport::seen_of(const PairOfPorts& pair) const {
@@ -92,8 +90,7 @@ std::optional<std::uint64_t> TcpTransport::seen_of(const PairOfPorts& pair) cons
     if (!connection.admitted || !connection.session->failed()) continue;
     if (const auto seen = connection.session->seen_here(pair)) return seen;
   }
-  const auto found = seen_.find(pair);
-  return found == seen_.end() ? std::nullopt : std::optional(found->second);
+  return seen_.seen_of(pair);
 }
 
 // One that has not said who it is after a while, or that has wanted nothing since it did.
