@@ -137,7 +137,7 @@ class Lister {
     const Type& from = all_.types[index];
     const std::size_t place = made_.size();
     const std::string wanted = name_of(from);
-    const std::string name = unused(made_, wanted, [](const RosType& one) { return one.name; });
+    std::string name = unused(made_, wanted, [](const RosType& one) { return one.name; });
     made_.push_back({name, {}});
     made_of_[index] = name;
     std::vector<RosField> fields;
