@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -17,6 +18,10 @@
 #include <horus/msg/layout.hpp>
 
 namespace horus {
+
+namespace msg {
+class Outbox;
+}
 
 /// A publisher that is open in this process.
 struct PublishedTopic {
@@ -80,9 +85,38 @@ class HORUS_API Tap {
   [[nodiscard]] const PublishedTopic& topic() const noexcept;
 
  private:
+  friend class TapFeed;
   struct State;
   explicit Tap(std::unique_ptr<State> state) noexcept;
+  static Result<Tap> open(msg::Outbox& outbox, PublishedTopic topic, const TapOptions& options);
   std::unique_ptr<State> state_;
+};
+
+/// Taps every publisher of this process from its first message on: those that are open, and those that will be.
+///
+/// Semantics: the tap of a publisher is made when the publisher is opened, before it can send; take() hands over those that
+/// were made since the last call. In a simulated world it sees the publishers of the process that made it.
+/// Thread safety: take() by one thread at a time. `wanted` is called on the threads that open publishers, under a lock: it
+/// must be quick, and open, close and send nothing.
+class HORUS_API TapFeed {
+ public:
+  using Wanted = std::function<bool(const PublishedTopic& topic)>;
+
+  /// Of the publishers for which `wanted` says so; without it of all.
+  explicit TapFeed(Wanted wanted = {}, const TapOptions& options = TapOptions());
+  TapFeed(const TapFeed&) = delete;
+  TapFeed& operator=(const TapFeed&) = delete;
+  ~TapFeed();
+
+  struct Taken {
+    std::vector<Tap> taps;
+    std::vector<Error> problems;  ///< of publishers that could not be tapped, as from Tap::open
+  };
+  [[nodiscard]] Taken take();
+
+ private:
+  class Watch;
+  std::shared_ptr<Watch> watch_;
 };
 
 }  // namespace horus

@@ -208,6 +208,48 @@ TEST_SUITE("msg/tap") {
     });
   }
 
+  TEST_CASE("a feed taps each publisher from its first message on, open before it or after") {
+    horus::io::run([]() -> Task<> {
+      Hub hub;
+      auto before = hub.advertise<Reading>("before");
+      horus::TapFeed feed([](const PublishedTopic& topic) { return topic.topic != "unwanted"; });
+      before.send({.number = 1});
+      auto after = hub.advertise<Reading>("after");
+      after.send({.number = 2});
+      auto unwanted = hub.advertise<Reading>("unwanted");
+      {
+        auto short_lived = hub.advertise<Reading>("short");
+        short_lived.send({.number = 3});
+      }
+      auto taken = feed.take();
+      CHECK(taken.problems.empty());
+      REQUIRE(taken.taps.size() == 3);
+      CHECK(taken.taps[0].topic().topic == "before");
+      for (std::int64_t i = 0; i < 3; ++i)
+        CHECK(take_all(taken.taps[static_cast<std::size_t>(i)]) == std::vector<std::int64_t>{i + 1});
+      CHECK(taken.taps[2].ended());
+      CHECK_FALSE(taken.taps[1].ended());
+      CHECK(feed.take().taps.empty());
+      co_return;
+    });
+  }
+
+  TEST_CASE("what a feed cannot tap is told, and the publisher is none the worse") {
+    horus::io::run([]() -> Task<> {
+      Hub hub;
+      auto out = hub.advertise<Scan>("scan", AdvertiseOptions().with_max_queued(2).with_max_bytes(64));
+      std::vector<Tap> taps;
+      for (int i = 0; i < 8; ++i) taps.push_back(tap("scan"));
+      horus::TapFeed feed;
+      auto taken = feed.take();
+      CHECK(taken.taps.empty());
+      REQUIRE(taken.problems.size() == 1);
+      CHECK(taken.problems[0].code() == ENOBUFS);
+      CHECK(out.send({.number = 1}, {}));
+      co_return;
+    });
+  }
+
   TEST_CASE(
       "a thread without a reactor taps a publisher of another one, and every message is taken or missed") {
     constexpr std::int64_t kMessages = 200'000;

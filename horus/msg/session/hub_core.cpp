@@ -23,6 +23,7 @@ constexpr std::size_t kLongestName = 255;
 struct Everyone {
   std::mutex mutex;
   std::vector<Port*> ports;
+  std::vector<std::weak_ptr<PublisherWatch>> watches;
 };
 Everyone& everyone() {
   static auto* all =
@@ -183,6 +184,11 @@ void HubCore::settle(Port& port) {
     throw Error(EINVAL, "open topic", std::string(connected.error().target()));
   }
   all.ports.push_back(&port);
+  if (info.direction == Direction::in) return;
+  std::erase_if(all.watches, [](const auto& watch) { return watch.expired(); });
+  for (const auto& weak : all.watches) {
+    if (const auto watch = weak.lock()) watch->opened(info, *port.outbox_);
+  }
 }
 
 void HubCore::visit_publishers(const std::function<void(const PortInfo&)>& visit) {
@@ -190,6 +196,15 @@ void HubCore::visit_publishers(const std::function<void(const PortInfo&)>& visit
   const std::lock_guard lock(all.mutex);
   for (const Port* port : all.ports) {
     if (port->info_.direction == Direction::out) visit(port->info_);
+  }
+}
+
+void HubCore::watch_publishers(const std::shared_ptr<PublisherWatch>& watch) {
+  Everyone& all = everyone();
+  const std::lock_guard lock(all.mutex);
+  all.watches.push_back(watch);
+  for (const Port* port : all.ports) {
+    if (port->info_.direction == Direction::out) watch->opened(port->info_, *port->outbox_);
   }
 }
 

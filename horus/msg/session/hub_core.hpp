@@ -40,6 +40,13 @@ namespace msg {
 
 class Arena;
 
+/// Hears of each publisher of this process. Called on any thread, under the lock of all ports: opens, closes and sends nothing.
+class PublisherWatch {
+ public:
+  virtual ~PublisherWatch() = default;
+  virtual void opened(const PortInfo& info, Outbox& outbox) noexcept = 0;
+};
+
 class HORUS_API HubCore : public std::enable_shared_from_this<HubCore> {
  public:
   explicit HubCore(std::string name) : name_(std::move(name)) {}
@@ -62,6 +69,8 @@ class HORUS_API HubCore : public std::enable_shared_from_this<HubCore> {
   /// Each open publisher of this process, in the order in which they were opened; `visit` must open and close none. Any
   /// thread.
   static void visit_publishers(const std::function<void(const PortInfo&)>& visit);
+  /// It hears of the publishers that are open now, and of each further one before that can send, until it is gone. Any thread.
+  static void watch_publishers(const std::shared_ptr<PublisherWatch>& watch);
   /// Null when none with that PortInfo::id is open. Any thread.
   [[nodiscard]] static std::shared_ptr<Outbox> publisher(std::uint64_t id);
   /// Those that work.

@@ -4,9 +4,12 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <mutex>
+#include <new>
 #include <utility>
 
 #include <horus/base/assert.hpp>
+#include <horus/base/log.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/msg/link/inbox.hpp>
 #include <horus/msg/link/outbox.hpp>
@@ -30,6 +33,15 @@ SubscribeOptions options_for(const msg::Outbox& outbox, const TapOptions& option
   const std::size_t most = outbox.is_inline() ? TapOptions::kMostMessages : TapOptions::kMostSlots - kHeld;
   const std::size_t depth = std::clamp<std::size_t>(options.max_bytes / each, 2, most);
   return SubscribeOptions().with_depth(static_cast<std::uint32_t>(depth)).with_max_held(kHeld);
+}
+
+// A remote publisher's deputy is tapped where its publisher is.
+bool is_seen(const msg::PortInfo& info, std::uint64_t process) noexcept {
+  return info.origin == nullptr && info.process == process;
+}
+
+PublishedTopic topic_of(const msg::PortInfo& info) {
+  return {info.id, info.topic, info.hub, info.peer, *info.layout, info.description};
 }
 
 }  // namespace
@@ -61,8 +73,7 @@ std::vector<PublishedTopic> published_topics() {
   std::vector<PublishedTopic> topics;
   const std::uint64_t process = io::System::here().world_process();
   msg::HubCore::visit_publishers([&](const msg::PortInfo& info) {
-    if (info.origin == nullptr && info.process == process)
-      topics.push_back({info.id, info.topic, info.hub, info.peer, *info.layout, info.description});
+    if (is_seen(info, process)) topics.push_back(topic_of(info));
   });
   return topics;
 }
@@ -70,13 +81,17 @@ std::vector<PublishedTopic> published_topics() {
 Result<Tap> Tap::open(const PublishedTopic& topic, const TapOptions& options) {
   const std::shared_ptr<msg::Outbox> outbox = msg::HubCore::publisher(topic.publisher);
   if (outbox == nullptr) return Error(ENOENT, "tap", topic.topic + " (its publisher has gone)");
+  return open(*outbox, topic, options);
+}
+
+Result<Tap> Tap::open(msg::Outbox& outbox, PublishedTopic topic, const TapOptions& options) {
   auto state = std::make_unique<State>();
-  state->topic = topic;
-  state->outbox = outbox;
-  state->inbox = std::make_shared<msg::Inbox>(outbox->topic(), outbox->layout(),
-                                              options_for(*outbox, options), std::make_shared<NoBell>());
-  auto connected = msg::connect_here(*outbox, state->inbox, nullptr, msg::Role::observer);
-  if (!connected) return connected.error().on("tap", topic.topic);
+  state->topic = std::move(topic);
+  state->outbox = outbox.weak_from_this();
+  state->inbox = std::make_shared<msg::Inbox>(outbox.topic(), outbox.layout(), options_for(outbox, options),
+                                              std::make_shared<NoBell>());
+  auto connected = msg::connect_here(outbox, state->inbox, nullptr, msg::Role::observer);
+  if (!connected) return connected.error().on("tap", state->topic.topic);
   return Tap(std::move(state));
 }
 
@@ -108,5 +123,47 @@ bool Tap::ended() {
 }
 
 const PublishedTopic& Tap::topic() const noexcept { return state_->topic; }
+
+class TapFeed::Watch final : public msg::PublisherWatch {
+ public:
+  Watch(Wanted wanted, const TapOptions& options) : wanted_(std::move(wanted)), options_(options) {}
+
+  void opened(const msg::PortInfo& info, msg::Outbox& outbox) noexcept override {
+    if (!is_seen(info, process_)) return;
+    try {
+      PublishedTopic topic = topic_of(info);
+      if (wanted_ && !wanted_(topic)) return;
+      auto tap = Tap::open(outbox, std::move(topic), options_);
+      const std::lock_guard lock(mutex_);
+      if (tap) {
+        made_.taps.push_back(std::move(*tap));
+      } else {
+        made_.problems.push_back(tap.error());
+      }
+    } catch (const std::bad_alloc&) {
+      log_error("no memory for a tap of topic " + info.topic);
+    }
+  }
+  Taken take() {
+    const std::lock_guard lock(mutex_);
+    return std::exchange(made_, {});
+  }
+
+ private:
+  const Wanted wanted_;
+  const TapOptions options_;
+  const std::uint64_t process_ = io::System::here().world_process();
+  std::mutex mutex_;
+  Taken made_;
+};
+
+TapFeed::TapFeed(Wanted wanted, const TapOptions& options)
+    : watch_(std::make_shared<Watch>(std::move(wanted), options)) {
+  msg::HubCore::watch_publishers(watch_);
+}
+
+TapFeed::~TapFeed() = default;
+
+TapFeed::Taken TapFeed::take() { return watch_->take(); }
 
 }  // namespace horus
