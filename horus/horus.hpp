@@ -33,6 +33,7 @@
 #include <horus/io/unix.hpp>
 #include <horus/io/unix_datagram.hpp>
 #include <horus/io/watch.hpp>
+#include <horus/msg/cdr.hpp>
 #include <horus/msg/hub.hpp>
 #include <horus/msg/messages.hpp>
 #include <horus/msg/ros.hpp>

@@ -5,7 +5,12 @@
 
 #include <horus/base/compiler.hpp>
 
+#include <cstddef>
+#include <span>
+#include <vector>
+
 #include <horus/base/export.hpp>
+#include <horus/msg/codec/cdr_stream.hpp>
 #include <horus/msg/description.hpp>
 
 namespace horus::msg {
@@ -13,6 +18,8 @@ namespace horus::msg {
 struct ReadyMessage {
   const Description& (*described)();  ///< as it lies in memory
   const Description& (*schema)();     ///< as ROS has it: for names and types alone
+  void (*write)(CdrWriter& to, const std::byte* head, std::span<const std::byte> tail);
+  bool (*read)(CdrReader& from, std::byte* head, std::vector<std::byte>& tail);  ///< as CdrPlan::read
 };
 
 /// Null: the message has its own fields in ROS, too.
