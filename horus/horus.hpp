@@ -36,6 +36,7 @@
 #include <horus/msg/cdr.hpp>
 #include <horus/msg/hub.hpp>
 #include <horus/msg/messages.hpp>
+#include <horus/msg/more_messages.hpp>
 #include <horus/msg/ros.hpp>
 #include <horus/patterns/aggregator.hpp>
 #include <horus/patterns/batch_processor.hpp>

@@ -36,7 +36,7 @@ ROOMS = {
 FLAT = {
     "io": {"base": ["bytes", "process_options", "reactor_config", "remote"], "loop": ["descriptor", "event_fd"]},
     "msg": {
-        "format": ["fields", "messages", "options"],
+        "format": ["fields", "messages", "more_messages", "options"],
         "link": ["sample"],
         "session": ["link", "publisher", "subscriber"],
         "shm": ["shm_options"],

@@ -17,6 +17,7 @@
 
 #include <horus/msg/codec/cdr_plan.hpp>
 #include <horus/msg/messages.hpp>
+#include <horus/msg/more_messages.hpp>
 
 #include "../support/random_message.hpp"
 
@@ -213,6 +214,22 @@ TEST_SUITE("msg/cdr") {
     check_round_trips<messages::NavSatFix>();
     check_round_trips<messages::Image>();
     check_round_trips<messages::PointCloud>();
+    check_round_trips<messages::Temperature>(50);
+    check_round_trips<messages::MagneticField>(50);
+    check_round_trips<messages::Range>(50);
+    check_round_trips<messages::Joy>(50);
+    check_round_trips<messages::PoseStamped>(50);
+    check_round_trips<messages::TwistStamped>(50);
+    check_round_trips<messages::TransformStamped>(50);
+    check_round_trips<messages::TFMessage>(50);
+    check_round_trips<messages::Path>(50);
+    check_round_trips<messages::OccupancyGrid>(50);
+    check_round_trips<messages::CompressedImage>(50);
+    check_round_trips<messages::CameraInfo>(50);
+    check_round_trips<messages::PointCloud2>(50);
+    check_round_trips<messages::DiagnosticArray>(50);
+    check_round_trips<messages::Log>(50);
+    check_round_trips<messages::Header>(50);
   }
 
   TEST_CASE("what cannot be is refused with byte, field and reason") {

@@ -10,6 +10,7 @@
 #include <doctest/doctest.h>
 
 #include <horus/msg/messages.hpp>
+#include <horus/msg/more_messages.hpp>
 
 namespace rover::arm {
 
@@ -183,6 +184,16 @@ TEST_SUITE("msg/ros") {
           std::string::npos);
   }
 
+  TEST_CASE("a cloud of fixed points and one of any points are the same message in ROS") {
+    CHECK(ros_type_hash(describe<messages::PointCloud>()) ==
+          ros_type_hash(describe<messages::PointCloud2>()));
+    CHECK(ros2msg(describe<messages::Log>()).find("string name\nstring msg\nstring file\n") !=
+          std::string::npos);
+    CHECK(ros2msg(describe<messages::DiagnosticArray>()).find("byte STALE=3\nbyte level\n") !=
+          std::string::npos);
+    CHECK(ros_name(describe<messages::TFMessage>()) == "tf2_msgs/msg/TFMessage");
+  }
+
   // Values that many ROS programs carry.
   TEST_CASE("the hashes of types are those of ROS") {
     CHECK(ros_type_hash(describe<std::string>()).starts_with("RIHS01_df668c74"));
@@ -190,6 +201,8 @@ TEST_SUITE("msg/ros") {
     CHECK(ros_type_hash(describe<messages::Imu>()).starts_with("RIHS01_7d9a00ff1310"));
     CHECK(ros_type_hash(describe<messages::Odometry>()) ==
           "RIHS01_3cc97dc7fb7502f8714462c526d369e35b603cfc34d946e3f2eda2766dfec6e0");
+    CHECK(ros_type_hash(describe<messages::Temperature>()) ==
+          "RIHS01_72514a14126ab9f8a9abec974c78e5610a367b59db5da355ff1fb982d5bad4b8");
     CHECK(ros_type_hash(describe<messages::BatteryState>()) ==
           "RIHS01_4bee5dfce981c98faa6828b868307a0a73f992ed0789f374ee96c8f840e69741");
   }

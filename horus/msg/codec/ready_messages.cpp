@@ -14,6 +14,7 @@
 #include <vector>
 
 #include <horus/msg/messages.hpp>
+#include <horus/msg/more_messages.hpp>
 
 namespace horus::msg {
 
@@ -71,29 +72,6 @@ struct Image {
 };
 HORUS_MESSAGE(Image, header, height, width, encoding, is_bigendian, step, data);
 inline void horus_about(About& about, const Image* /*type*/) { about.ros("sensor_msgs/msg/Image"); }
-
-struct PointField {
-  Text<1> name;
-  std::uint32_t offset;
-  std::uint8_t datatype;
-  std::uint32_t count;
-};
-HORUS_MESSAGE(PointField, name, offset, datatype, count);
-inline void horus_about(About& about, const PointField* /*type*/) { about.ros("sensor_msgs/msg/PointField"); }
-
-struct PointCloud {
-  Header header;
-  std::uint32_t height, width;
-  List<PointField> fields;
-  bool is_bigendian;
-  std::uint32_t point_step, row_step;
-  List<std::uint8_t> data;
-  bool is_dense;
-};
-HORUS_MESSAGE(PointCloud, header, height, width, fields, is_bigendian, point_step, row_step, data, is_dense);
-inline void horus_about(About& about, const PointCloud* /*type*/) {
-  about.ros("sensor_msgs/msg/PointCloud2");
-}
 
 }  // namespace in_ros
 
@@ -306,7 +284,7 @@ bool read_image(CdrReader& from, std::byte* head, Bytes& tail) {
 using messages::CloudPoint;
 
 constexpr std::array<std::string_view, 4> kPointFields{"x", "y", "z", "intensity"};
-constexpr std::uint8_t kFloat32 = 7;  // sensor_msgs/msg/PointField
+constexpr auto kFloat32 = static_cast<std::uint8_t>(messages::PointFieldType::float32);
 constexpr std::size_t kMostPointFields = 256;
 
 void write_cloud(CdrWriter& to, const std::byte* head, Tail tail) {
@@ -431,7 +409,7 @@ constexpr std::array kReady{
     ReadyMessage{&describe<messages::LaserScan>, &describe<in_ros::LaserScan>, write_scan, read_scan},
     ReadyMessage{&describe<messages::NavSatFix>, &describe<in_ros::NavSatFix>, write_fix, read_fix},
     ReadyMessage{&describe<messages::Image>, &describe<in_ros::Image>, write_image, read_image},
-    ReadyMessage{&describe<messages::PointCloud>, &describe<in_ros::PointCloud>, write_cloud, read_cloud},
+    ReadyMessage{&describe<messages::PointCloud>, &describe<messages::PointCloud2>, write_cloud, read_cloud},
 };
 
 }  // namespace
