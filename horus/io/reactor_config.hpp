@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include <horus/base/clock.hpp>
 #include <horus/base/export.hpp>
@@ -37,26 +38,21 @@ struct ReactorConfig {
   std::uint64_t timer_slack_ns = 0;
   Duration drain_limit{std::chrono::seconds(2)};  ///< how long shutdown waits for the last completions
 
-  ReactorConfig& with_backend(BackendChoice choice) & {
-    backend = choice;
-    return *this;
+  ReactorConfig& with_backend(BackendChoice choice) & { return backend = choice, *this; }
+  ReactorConfig& with_busy_poll(Duration window) & { return busy_poll = window, *this; }
+  ReactorConfig& with_timer_spin(Duration margin) & { return timer_spin = margin, *this; }
+  ReactorConfig& with_entries(std::uint32_t submission, std::uint32_t completion) & {
+    return submission_entries = submission, completion_entries = completion, *this;
   }
-  ReactorConfig with_backend(BackendChoice choice) && {
-    backend = choice;
-    return *this;
+  [[nodiscard]] ReactorConfig with_backend(BackendChoice choice) && {
+    return std::move(with_backend(choice));
   }
-  ReactorConfig with_busy_poll(Duration window) && {
-    busy_poll = window;
-    return *this;
+  [[nodiscard]] ReactorConfig with_busy_poll(Duration window) && { return std::move(with_busy_poll(window)); }
+  [[nodiscard]] ReactorConfig with_timer_spin(Duration margin) && {
+    return std::move(with_timer_spin(margin));
   }
-  ReactorConfig with_timer_spin(Duration margin) && {
-    timer_spin = margin;
-    return *this;
-  }
-  ReactorConfig with_entries(std::uint32_t submission, std::uint32_t completion) && {
-    submission_entries = submission;
-    completion_entries = completion;
-    return *this;
+  [[nodiscard]] ReactorConfig with_entries(std::uint32_t submission, std::uint32_t completion) && {
+    return std::move(with_entries(submission, completion));
   }
 };
 

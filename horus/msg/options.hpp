@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <utility>
 
 #include <horus/base/clock.hpp>
 
@@ -40,30 +41,25 @@ struct SubscribeOptions {
   /// Sample::age() tells.
   std::optional<Duration> stale_after;
 
-  [[nodiscard]] SubscribeOptions with_depth(std::uint32_t messages) const {
-    SubscribeOptions other = *this;
-    other.depth = messages;
-    return other;
+  SubscribeOptions& with_depth(std::uint32_t messages) & { return depth = messages, *this; }
+  SubscribeOptions& with_overflow(Overflow policy) & { return overflow = policy, *this; }
+  SubscribeOptions& with_max_held(std::uint32_t samples) & { return max_held = samples, *this; }
+  SubscribeOptions& with_keep_in_emergency(bool keep = true) & { return keep_in_emergency = keep, *this; }
+  SubscribeOptions& with_stale_after(Duration age) & { return stale_after = age, *this; }
+  [[nodiscard]] SubscribeOptions with_depth(std::uint32_t messages) && {
+    return std::move(with_depth(messages));
   }
-  [[nodiscard]] SubscribeOptions with_overflow(Overflow policy) const {
-    SubscribeOptions other = *this;
-    other.overflow = policy;
-    return other;
+  [[nodiscard]] SubscribeOptions with_overflow(Overflow policy) && {
+    return std::move(with_overflow(policy));
   }
-  [[nodiscard]] SubscribeOptions with_max_held(std::uint32_t samples) const {
-    SubscribeOptions other = *this;
-    other.max_held = samples;
-    return other;
+  [[nodiscard]] SubscribeOptions with_max_held(std::uint32_t samples) && {
+    return std::move(with_max_held(samples));
   }
-  [[nodiscard]] SubscribeOptions with_keep_in_emergency(bool keep = true) const {
-    SubscribeOptions other = *this;
-    other.keep_in_emergency = keep;
-    return other;
+  [[nodiscard]] SubscribeOptions with_keep_in_emergency(bool keep = true) && {
+    return std::move(with_keep_in_emergency(keep));
   }
-  [[nodiscard]] SubscribeOptions with_stale_after(Duration age) const {
-    SubscribeOptions other = *this;
-    other.stale_after = age;
-    return other;
+  [[nodiscard]] SubscribeOptions with_stale_after(Duration age) && {
+    return std::move(with_stale_after(age));
   }
 };
 
@@ -83,20 +79,17 @@ struct AdvertiseOptions {
   /// How many loans may be out at a time; 1 to 1024.
   std::uint32_t max_loans = 4;
 
-  [[nodiscard]] AdvertiseOptions with_max_bytes(std::size_t bytes) const {
-    AdvertiseOptions other = *this;
-    other.max_bytes = bytes;
-    return other;
+  AdvertiseOptions& with_max_bytes(std::size_t bytes) & { return max_bytes = bytes, *this; }
+  AdvertiseOptions& with_max_queued(std::uint32_t messages) & { return max_queued = messages, *this; }
+  AdvertiseOptions& with_max_loans(std::uint32_t loans) & { return max_loans = loans, *this; }
+  [[nodiscard]] AdvertiseOptions with_max_bytes(std::size_t bytes) && {
+    return std::move(with_max_bytes(bytes));
   }
-  [[nodiscard]] AdvertiseOptions with_max_queued(std::uint32_t messages) const {
-    AdvertiseOptions other = *this;
-    other.max_queued = messages;
-    return other;
+  [[nodiscard]] AdvertiseOptions with_max_queued(std::uint32_t messages) && {
+    return std::move(with_max_queued(messages));
   }
-  [[nodiscard]] AdvertiseOptions with_max_loans(std::uint32_t loans) const {
-    AdvertiseOptions other = *this;
-    other.max_loans = loans;
-    return other;
+  [[nodiscard]] AdvertiseOptions with_max_loans(std::uint32_t loans) && {
+    return std::move(with_max_loans(loans));
   }
 };
 

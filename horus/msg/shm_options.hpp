@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <string>
+#include <utility>
 
 #include <horus/base/clock.hpp>
 
@@ -21,16 +22,12 @@ struct ShmOptions {
   Duration idle_limit = std::chrono::seconds(15);
   std::size_t max_peers = 256;  ///< processes connected at a time
 
-  [[nodiscard]] ShmOptions with_directory(std::string path) const {
-    ShmOptions other = *this;
-    other.directory = std::move(path);
-    return other;
+  ShmOptions& with_directory(std::string path) & { return directory = std::move(path), *this; }
+  ShmOptions& with_idle_limit(Duration limit) & { return idle_limit = limit, *this; }
+  [[nodiscard]] ShmOptions with_directory(std::string path) && {
+    return std::move(with_directory(std::move(path)));
   }
-  [[nodiscard]] ShmOptions with_idle_limit(Duration limit) const {
-    ShmOptions other = *this;
-    other.idle_limit = limit;
-    return other;
-  }
+  [[nodiscard]] ShmOptions with_idle_limit(Duration limit) && { return std::move(with_idle_limit(limit)); }
 };
 
 }  // namespace horus

@@ -54,50 +54,41 @@ struct HORUS_API TcpHubOptions {
   /// How long queued messages may take to leave when the hub ends.
   Duration linger = std::chrono::milliseconds(500);
 
-  [[nodiscard]] TcpHubOptions with_role(TcpRole value) const { return changed(&TcpHubOptions::role, value); }
-  [[nodiscard]] TcpHubOptions with_peer(std::string address) const {
-    TcpHubOptions other = *this;
-    other.peers.push_back(std::move(address));
-    return other;
+  TcpHubOptions& with_role(TcpRole value) & { return role = value, *this; }
+  TcpHubOptions& with_peer(std::string address) & { return peers.push_back(std::move(address)), *this; }
+  TcpHubOptions& with_insecure(bool value = true) & { return insecure = value, *this; }
+  TcpHubOptions& with_max_message_bytes(std::size_t bytes) & { return max_message_bytes = bytes, *this; }
+  TcpHubOptions& with_max_connections(std::uint32_t count, std::uint32_t per_address) & {
+    return max_connections = count, max_connections_per_address = per_address, *this;
   }
-  [[nodiscard]] TcpHubOptions with_insecure(bool value = true) const {
-    return changed(&TcpHubOptions::insecure, value);
+  TcpHubOptions& with_handshake_limit(Duration limit) & { return handshake_limit = limit, *this; }
+  TcpHubOptions& with_idle_limit(Duration limit) & { return idle_limit = limit, *this; }
+  TcpHubOptions& with_retry(Duration first, Duration most) & {
+    return retry_first = first, retry_most = most, *this;
   }
-  [[nodiscard]] TcpHubOptions with_max_message_bytes(std::size_t bytes) const {
-    return changed(&TcpHubOptions::max_message_bytes, bytes);
+  TcpHubOptions& with_linger(Duration limit) & { return linger = limit, *this; }
+  [[nodiscard]] TcpHubOptions with_role(TcpRole value) && { return std::move(with_role(value)); }
+  [[nodiscard]] TcpHubOptions with_peer(std::string address) && {
+    return std::move(with_peer(std::move(address)));
   }
-  [[nodiscard]] TcpHubOptions with_max_connections(std::uint32_t count, std::uint32_t per_address) const {
-    TcpHubOptions other = *this;
-    other.max_connections = count;
-    other.max_connections_per_address = per_address;
-    return other;
+  [[nodiscard]] TcpHubOptions with_insecure(bool value = true) && { return std::move(with_insecure(value)); }
+  [[nodiscard]] TcpHubOptions with_max_message_bytes(std::size_t bytes) && {
+    return std::move(with_max_message_bytes(bytes));
   }
-  [[nodiscard]] TcpHubOptions with_handshake_limit(Duration limit) const {
-    return changed(&TcpHubOptions::handshake_limit, limit);
+  [[nodiscard]] TcpHubOptions with_max_connections(std::uint32_t count, std::uint32_t per_address) && {
+    return std::move(with_max_connections(count, per_address));
   }
-  [[nodiscard]] TcpHubOptions with_idle_limit(Duration limit) const {
-    return changed(&TcpHubOptions::idle_limit, limit);
+  [[nodiscard]] TcpHubOptions with_handshake_limit(Duration limit) && {
+    return std::move(with_handshake_limit(limit));
   }
-  [[nodiscard]] TcpHubOptions with_retry(Duration first, Duration most) const {
-    TcpHubOptions other = *this;
-    other.retry_first = first;
-    other.retry_most = most;
-    return other;
+  [[nodiscard]] TcpHubOptions with_idle_limit(Duration limit) && { return std::move(with_idle_limit(limit)); }
+  [[nodiscard]] TcpHubOptions with_retry(Duration first, Duration most) && {
+    return std::move(with_retry(first, most));
   }
-  [[nodiscard]] TcpHubOptions with_linger(Duration limit) const {
-    return changed(&TcpHubOptions::linger, limit);
-  }
+  [[nodiscard]] TcpHubOptions with_linger(Duration limit) && { return std::move(with_linger(limit)); }
 
   /// Errors: EINVAL with the setting, its value and its range.
   [[nodiscard]] Result<> check() const;
-
- private:
-  template <class T>
-  [[nodiscard]] TcpHubOptions changed(T TcpHubOptions::* member, T value) const {
-    TcpHubOptions other = *this;
-    other.*member = std::move(value);
-    return other;
-  }
 };
 
 }  // namespace horus

@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <horus/base/export.hpp>
@@ -92,21 +93,17 @@ struct HORUS_API SchedulerConfig {
     if (const auto found = nodes.find(node); found != nodes.end()) found->second.apply_to(settings);
   }
 
-  SchedulerConfig& with_tick_rate(Rate rate) {
-    tick_rate = rate;
-    return *this;
+  SchedulerConfig& with_tick_rate(Rate rate) & { return tick_rate = rate, *this; }
+  SchedulerConfig& with_spin(Duration margin) & { return spin = margin, *this; }
+  SchedulerConfig& with_backend(io::BackendChoice choice) & { return reactor.backend = choice, *this; }
+  SchedulerConfig& with_timeline(std::size_t events) & { return timeline_events = events, *this; }
+  [[nodiscard]] SchedulerConfig with_tick_rate(Rate rate) && { return std::move(with_tick_rate(rate)); }
+  [[nodiscard]] SchedulerConfig with_spin(Duration margin) && { return std::move(with_spin(margin)); }
+  [[nodiscard]] SchedulerConfig with_backend(io::BackendChoice choice) && {
+    return std::move(with_backend(choice));
   }
-  SchedulerConfig& with_spin(Duration margin) {
-    spin = margin;
-    return *this;
-  }
-  SchedulerConfig& with_backend(io::BackendChoice choice) {
-    reactor.backend = choice;
-    return *this;
-  }
-  SchedulerConfig& with_timeline(std::size_t events) {
-    timeline_events = events;
-    return *this;
+  [[nodiscard]] SchedulerConfig with_timeline(std::size_t events) && {
+    return std::move(with_timeline(events));
   }
 };
 

@@ -62,7 +62,8 @@ TEST_SUITE("msg/stale") {
       const auto limit = SubscribeOptions().with_stale_after(300ms);
       auto beats = hub.subscribe<Heartbeat>("beat", limit);
       auto pictures = hub.subscribe<Snapshot>("picture", limit);
-      auto kept = hub.subscribe<Snapshot>("picture", limit.with_keep_in_emergency());  // by age alone
+      auto kept = hub.subscribe<Snapshot>("picture",
+                                          SubscribeOptions(limit).with_keep_in_emergency());  // by age alone
       auto ever = hub.subscribe<Snapshot>("picture");
       const auto all = [&] {
         return beats.latest() != nullptr && pictures.latest() != nullptr && kept.latest() != nullptr &&
