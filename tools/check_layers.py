@@ -15,17 +15,19 @@ BELOW = {
     "config": ["base"],
     "task": ["base"],
     "io": ["task", "base"],
+    "bag": ["io", "task", "base"],
     "msg": ["io", "task", "config", "base"],
-    "sched": ["msg", "io", "task", "config", "base"],
-    "patterns": ["sched", "msg", "io", "task", "config", "base"],
-    "sim": ["sched", "msg", "io", "task", "config", "base"],
-    "cli": ["patterns", "sched", "msg", "io", "task", "config", "base"],
-    "py": ["patterns", "sched", "msg", "io", "task", "config", "base"],
+    "sched": ["msg", "bag", "io", "task", "config", "base"],
+    "patterns": ["sched", "msg", "bag", "io", "task", "config", "base"],
+    "sim": ["sched", "msg", "bag", "io", "task", "config", "base"],
+    "cli": ["patterns", "sched", "msg", "bag", "io", "task", "config", "base"],
+    "py": ["patterns", "sched", "msg", "bag", "io", "task", "config", "base"],
 }
 
 # The rooms of a layer, lowest first.
 ROOMS = {
     "io": ["base", "seam", "loop", "stream", "file", "process"],
+    "bag": ["format", "write", "read", "record", "edit"],
     "msg": ["format", "codec", "link", "session", "shm", "tcp", "hub"],
     "sched": ["data", "node", "run", "report"],
     "sim": ["base", "files", "engine", "kernel", "world", "campaign"],
@@ -35,6 +37,7 @@ ROOMS = {
 # Public headers without a source.
 FLAT = {
     "io": {"base": ["bytes", "process_options", "reactor_config", "remote"], "loop": ["descriptor", "event_fd"]},
+    "bag": {"format": ["records"], "read": ["contents"]},
     "msg": {
         "format": ["fields", "messages", "more_messages", "options"],
         "link": ["sample"],

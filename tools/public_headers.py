@@ -14,6 +14,8 @@ import sys
 ROOTS = [
     "horus.hpp",
     "absl.hpp",
+    "bag/reader.hpp",
+    "bag/writer.hpp",
     "msg/description.hpp",
     "msg/tap.hpp",
     "sim/alone.hpp",
