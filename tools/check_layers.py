@@ -37,7 +37,7 @@ ROOMS = {
 # Public headers without a source.
 FLAT = {
     "io": {"base": ["bytes", "process_options", "reactor_config", "remote"], "loop": ["descriptor", "event_fd"]},
-    "bag": {"format": ["records"], "read": ["contents"]},
+    "bag": {"format": ["records"], "read": ["contents"], "edit": ["edit"]},
     "msg": {
         "format": ["fields", "messages", "more_messages", "options"],
         "link": ["sample"],

@@ -14,6 +14,8 @@ import sys
 ROOTS = [
     "horus.hpp",
     "absl.hpp",
+    "bag/edit.hpp",
+    "bag/file_writer.hpp",
     "bag/reader.hpp",
     "bag/writer.hpp",
     "msg/description.hpp",

@@ -68,6 +68,13 @@ class HORUS_API Writer {
   /// Errors: EINVAL (no topic, unknown schema), ENOBUFS (kMostTexts or kMostChannels).
   Result<std::uint16_t> add_channel(std::string_view topic, std::string_view encoding, std::uint16_t schema,
                                     const Properties& metadata = {});
+  /// The same with ids of the caller's, for files whose chunks are copied; nothing is checked.
+  void describe(const Schema& schema);
+  void describe(const Channel& channel);
+  /// A Writer of another file that has these schemas and channels, with the same ids.
+  [[nodiscard]] Writer describing() const;
+  /// The next bytes begin another file, which has the same schemas and channels. The open chunk goes there.
+  void begin_further_file();
   /// Copies a message into the open chunk. Errors: EINVAL (unknown channel), EMSGSIZE (more than kMostMessage, or a chunk
   /// that was not taken although it is due).
   Result<> add(const Message& message);
@@ -106,6 +113,7 @@ class HORUS_API Writer {
   WriterOptions options_;
   Chunk open_;
   std::uint64_t opened_ns_ = 0;
+  bool further_ = false;
   std::uint64_t position_ = 0;
   Statistics statistics_;
   std::map<std::tuple<std::string, std::string, std::string>, std::uint16_t> known_schemas_;

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <functional>
 #include <string>
 
 #include <sys/ioctl.h>
@@ -12,6 +13,7 @@
 #include <fmt/format.h>
 
 #include <horus/base/version.hpp>
+#include <horus/cli/bag.hpp>
 #include <horus/cli/doctor.hpp>
 #include <horus/cli/report.hpp>
 
@@ -57,6 +59,8 @@ int main(int argc, char** argv) {
       app.add_subcommand("doctor", "Look whether Horus can run well on this machine, and what would help");
   examine->footer("Exit code: 0 when Horus can run here, else 1.");
   examine->add_flag("--json", json, "The same as JSON");
+  std::function<int()> action = [&json] { return doctor(json); };
+  horus::cli::add_bag(app, action);
 
   if (argc < 2) {
     fmt::print(stderr, "{}", app.help());
@@ -73,7 +77,7 @@ int main(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : 2;
   }
   try {
-    return doctor(json);
+    return action();
   } catch (const std::exception& error) {
     fmt::print(stderr, "horus: {}\n", error.what());
     return 1;

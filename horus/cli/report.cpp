@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include <horus/base/version.hpp>
+#include <horus/cli/json.hpp>
 
 namespace horus::cli {
 namespace {
@@ -56,21 +57,6 @@ void append_wrapped(std::string& out, std::string_view text, std::size_t indent,
 
 std::string counted(std::size_t count, const char* one, const char* many) {
   return count == 0 ? fmt::format("no {}", many) : fmt::format("{} {}", count, count == 1 ? one : many);
-}
-
-std::string json_string(std::string_view text) {
-  std::string out = "\"";
-  for (const char letter : text) {
-    if (letter == '"' || letter == '\\') {
-      out += '\\';
-      out += letter;
-    } else if (static_cast<unsigned char>(letter) < 0x20) {
-      out += fmt::format("\\u{:04x}", static_cast<unsigned>(letter));
-    } else {
-      out += letter;
-    }
-  }
-  return out + '"';
 }
 
 }  // namespace

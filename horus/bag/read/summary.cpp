@@ -95,20 +95,21 @@ Task<Result<bool>> read_summary(Source& source, Contents& contents) {
   const auto summary = all->first(length);
   const char* problem = walk_chunk(summary, contents, [](const Message&, std::uint64_t) {});
   std::size_t at = 0;
+  bool has_statistics = false;
   next = 0;
   while (problem == nullptr && next < summary.size()) {
     at = next;
     problem = next_record(summary, next, record) ? take_record(record, footer.summary, contents)
                                                  : "an entry of the index is longer than the index";
+    has_statistics = has_statistics || record.opcode == Opcode::statistics;
   }
   if (problem != nullptr) {
     contents.note(footer.summary + at, problem);
     co_return false;
   }
-  // An index that leaves something out is none: chunks are optional in the format, and so are the channels here.
-  const bool complete = !contents.chunks.empty()
-                            ? !contents.channels.empty()
-                            : contents.statistics.channels > 0 && contents.statistics.messages == 0;
+  // An index that leaves something out is none: in the format everything here is optional.
+  const bool complete = contents.chunks.empty() ? has_statistics && contents.statistics.messages == 0
+                                                : !contents.channels.empty();
   contents.indexed = complete;
   contents.ended = true;
   co_return complete;

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include <horus/bag/format/codec.hpp>
+#include <horus/bag/write/end.hpp>
 #include <horus/base/assert.hpp>
 #include <horus/base/version.hpp>
 
@@ -16,18 +17,6 @@ namespace {
 
 Error refused(int code, std::string_view target, std::string_view why) {
   return Error(code, "record", target).with_detail(fmt::format("({})", why));
-}
-
-// Counts a group of the summary and says where it is.
-void add_group(Buffer& summary, Buffer& offsets, std::uint64_t start, Opcode opcode,
-               std::span<const std::byte> records) {
-  if (records.empty()) return;
-  Encoder to(offsets);
-  const auto place = to.begin(Opcode::summary_offset);
-  to.number(static_cast<std::uint8_t>(opcode));
-  to.number(start + summary.size()).number(std::uint64_t{records.size()});
-  to.end(place);
-  summary.append(records.data(), records.size());
 }
 
 }  // namespace
@@ -74,6 +63,38 @@ Result<std::uint16_t> Writer::add_channel(std::string_view topic, std::string_vi
   return id;
 }
 
+void Writer::describe(const Schema& schema) {
+  const std::size_t place = schemas_.size();
+  encode(schemas_, schema);
+  open_.add_record(schemas_.bytes().subspan(place));
+  ++statistics_.schemas;
+}
+
+void Writer::describe(const Channel& channel) {
+  const std::size_t place = channels_.size();
+  encode(channels_, channel);
+  open_.add_record(channels_.bytes().subspan(place));
+  ++statistics_.channels;
+}
+
+Writer Writer::describing() const {
+  Writer further(options_);
+  further.further_ = true;
+  further.known_schemas_ = known_schemas_;
+  further.schemas_.append(schemas_.bytes().data(), schemas_.size());
+  further.channels_.append(channels_.bytes().data(), channels_.size());
+  further.statistics_.schemas = statistics_.schemas;
+  further.statistics_.channels = statistics_.channels;
+  return further;
+}
+
+void Writer::begin_further_file() {
+  Writer further = describing();
+  further.open_ = std::move(open_);
+  further.opened_ns_ = opened_ns_;
+  *this = std::move(further);
+}
+
 Result<> Writer::add(const Message& message) {
   if (message.channel == 0 || message.channel > statistics_.channels) [[unlikely]]
     return refused(EINVAL, "a message",
@@ -102,6 +123,8 @@ std::span<const std::byte> Writer::begin() {
   given_.clear();
   Encoder(given_).bytes(std::as_bytes(std::span(kMagic)));
   encode(given_, Header{options_.profile, fmt::format("horus {}", version())});
+  // Of a further file: its first chunks may use channels that were described in an earlier one.
+  if (further_) Encoder(given_).bytes(schemas_.bytes()).bytes(channels_.bytes());
   return give();
 }
 
@@ -174,33 +197,9 @@ Result<std::span<const std::byte>> Writer::place(const Metadata& metadata) {
 std::span<const std::byte> Writer::finish() {
   HORUS_ASSERT(position_ > 0 && open_.empty(), "take() and place() the open chunk before the end");
   given_.clear();
-  Encoder to(given_);
-  const auto data_end = to.begin(Opcode::data_end);
-  to.number(std::uint32_t{0});  // chunks and attachments have checksums of their own
-  to.end(data_end);
-
-  const std::size_t summary_at = given_.size();
-  const std::uint64_t start = position_ + summary_at;
-  Buffer summary;
-  Buffer offsets;
-  add_group(summary, offsets, start, Opcode::schema, schemas_.bytes());
-  add_group(summary, offsets, start, Opcode::channel, channels_.bytes());
-  Buffer statistics;
-  encode(statistics, statistics_);
-  add_group(summary, offsets, start, Opcode::statistics, statistics.bytes());
-  add_group(summary, offsets, start, Opcode::chunk_index, chunk_indexes_.bytes());
-  add_group(summary, offsets, start, Opcode::attachment_index, attachment_indexes_.bytes());
-  add_group(summary, offsets, start, Opcode::metadata_index, metadata_indexes_.bytes());
-  const std::uint64_t offsets_at = start + summary.size();
-  to.bytes(summary.bytes()).bytes(offsets.bytes());
-
-  // The checksum covers the footer itself, up to the checksum.
-  const auto footer = to.begin(Opcode::footer);
-  to.number(start).number(offsets_at).number(std::uint32_t{0});
-  to.end(footer);
-  given_.shorten(given_.size() - sizeof(std::uint32_t));
-  const std::uint32_t crc = crc32(given_.bytes().subspan(summary_at));
-  to.number(crc).bytes(std::as_bytes(std::span(kMagic)));
+  encode_end(given_, position_,
+             Summary{schemas_.bytes(), channels_.bytes(), chunk_indexes_.bytes(), attachment_indexes_.bytes(),
+                     metadata_indexes_.bytes(), statistics_});
   return give();
 }
 

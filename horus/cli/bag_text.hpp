@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// A recording as it is told by `horus bag`. Any thread.
+#pragma once
+
+#include <string>
+
+#include <horus/bag/contents.hpp>
+
+namespace horus::cli {
+
+/// What is in a recording, as a table for people.
+std::string to_text(const bag::Contents& contents, const std::string& name);
+/// The same for programs. Times are nanoseconds.
+std::string to_json(const bag::Contents& contents, const std::string& name);
+/// One message as one line of JSON: JSON messages as they are, others as their length and their first bytes.
+std::string to_line(const bag::Message& message, const bag::Channel& channel);
+
+}  // namespace horus::cli
