@@ -35,6 +35,8 @@
 #include <horus/io/watch.hpp>
 #include <horus/msg/cdr.hpp>
 #include <horus/msg/hub.hpp>
+#include <horus/msg/json.hpp>
+#include <horus/msg/message_text.hpp>
 #include <horus/msg/messages.hpp>
 #include <horus/msg/more_messages.hpp>
 #include <horus/msg/ros.hpp>
