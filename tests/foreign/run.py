@@ -6,6 +6,7 @@
     tests/foreign/run.py asyncio                  one suite
     tests/foreign/run.py asyncio/test_streams     one module of it
     tests/foreign/run.py --loops stock uvloop     a yardstick
+    tests/foreign/run.py rosmsg                   ready messages in CDR, read by Foxglove's packages
 
 Every module runs in a process of its own with a time limit for each test; after a crash or a hang
 another process goes on with the tests that are left. What fails is repeated once, alone. Prints a
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Dict, List, Tuple
 
 import modules
+import rosmsg_suite
 from modules import Outcomes
 
 HERE = Path(__file__).resolve().parent
@@ -46,16 +48,21 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> int:
     options = parse_arguments()
+    loops_too = not options.names or options.names != ["rosmsg"]
+    rosmsg_too = not options.names or "rosmsg" in options.names
     try:
-        chosen = modules.choose(options.names)
+        chosen = modules.choose([name for name in options.names if name != "rosmsg"])
     except ValueError as problem:
         print(problem, file=sys.stderr)
         return 2
     if options.list:
-        print("\n".join(module.name for module in chosen))
+        print("\n".join([module.name for module in chosen if loops_too] + ["rosmsg"] * rosmsg_too))
         return 0
     logs = options.build / "foreign"
     logs.mkdir(parents=True, exist_ok=True)
+    messages_good = rosmsg_suite.run(options.build.absolute(), logs.absolute()) if rosmsg_too else True
+    if not loops_too:
+        return 0 if messages_good else 1
     setting = modules.Setting(
         (options.package or options.build / "horus/py").absolute(), logs, options.limit
     )
@@ -76,7 +83,7 @@ def main() -> int:
             found[key] = future.result()
     keep(found, logs / "outcomes.jsonl")
     print(table([module.name for module in chosen], options.loops, found))
-    good = verdict(chosen, options.loops, found)
+    good = verdict(chosen, options.loops, found) and messages_good
     print(f"{time.monotonic() - start:.0f} s; logs in {logs}")
     return 0 if good else 1
 
