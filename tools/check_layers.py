@@ -17,11 +17,12 @@ BELOW = {
     "io": ["task", "base"],
     "bag": ["io", "task", "base"],
     "msg": ["io", "task", "config", "base"],
-    "sched": ["msg", "bag", "io", "task", "config", "base"],
-    "patterns": ["sched", "msg", "bag", "io", "task", "config", "base"],
-    "sim": ["sched", "msg", "bag", "io", "task", "config", "base"],
-    "cli": ["patterns", "sched", "msg", "bag", "io", "task", "config", "base"],
-    "py": ["patterns", "sched", "msg", "bag", "io", "task", "config", "base"],
+    "record": ["bag", "msg", "io", "task", "config", "base"],
+    "sched": ["record", "msg", "bag", "io", "task", "config", "base"],
+    "patterns": ["sched", "record", "msg", "bag", "io", "task", "config", "base"],
+    "sim": ["sched", "record", "msg", "bag", "io", "task", "config", "base"],
+    "cli": ["patterns", "sched", "record", "msg", "bag", "io", "task", "config", "base"],
+    "py": ["patterns", "sched", "record", "msg", "bag", "io", "task", "config", "base"],
 }
 
 # The rooms of a layer, lowest first.

@@ -5,7 +5,6 @@
 #include <atomic>
 #include <cerrno>
 #include <condition_variable>
-#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
@@ -23,6 +22,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <horus/base/background_thread.hpp>
 #include <horus/base/log_ring.hpp>
 
 namespace horus {
@@ -53,7 +53,6 @@ constinit std::atomic<int> flushers{0};
 constinit std::atomic<std::int64_t> end_left_ns{kEndLimit.count()};  // of the 100 ms of the end
 constinit std::atomic<int> exit_handlers{0};
 constinit std::atomic<bool> no_standard_error{false};
-constinit cpu_set_t processors_at_start{};
 constinit thread_local bool handing_over = false;
 constinit thread_local int at_once = 0;
 
@@ -318,41 +317,14 @@ void child_after_fork() noexcept {
   former.mutex.unlock();
 }
 
-// Before anything can have taken the number 2, or pinned a thread.
+// Before anything can have taken the number 2.
 [[gnu::constructor]] void look_around() noexcept {
   if (::fcntl(STDERR_FILENO, F_GETFD) < 0) no_standard_error.store(true);
-  if (::sched_getaffinity(0, sizeof processors_at_start, &processors_at_start) != 0)
-    CPU_ZERO(&processors_at_start);
   ::pthread_atfork(&before_fork, &parent_after_fork, &child_after_fork);
 }
 
-// A thread as the program's first one was: on its processors, without anybody's real-time priority, without signals.
 bool create_thread() noexcept {
-  sigset_t none_of_ours;
-  sigset_t before;
-  ::sigfillset(&none_of_ours);
-  for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT})
-    ::sigdelset(&none_of_ours, fault);
-  if (::pthread_sigmask(SIG_SETMASK, &none_of_ours, &before) != 0) return false;
-  pthread_attr_t attributes;
-  ::pthread_attr_init(&attributes);
-  ::pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-  ::pthread_attr_setstacksize(&attributes, kStackBytes);
-  ::pthread_attr_setinheritsched(&attributes, PTHREAD_EXPLICIT_SCHED);
-  if (CPU_COUNT(&processors_at_start) > 0)
-    ::pthread_attr_setaffinity_np(&attributes, sizeof processors_at_start, &processors_at_start);
-  pthread_t thread;
-  int refused = ::pthread_create(&thread, &attributes, &write_lines, nullptr);
-  if (refused == EINVAL || refused == EPERM) {  // the machine has other processors now, for instance
-    pthread_attr_t plain;
-    ::pthread_attr_init(&plain);
-    ::pthread_attr_setdetachstate(&plain, PTHREAD_CREATE_DETACHED);
-    refused = ::pthread_create(&thread, &plain, &write_lines, nullptr);
-    ::pthread_attr_destroy(&plain);
-  }
-  ::pthread_attr_destroy(&attributes);
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  return refused == 0;
+  return detail::start_background_thread(kStackBytes, &write_lines, nullptr) == 0;
 }
 
 // Without a thread (there may be no more of them) lines stay in the ring; flush_log() writes them itself.

@@ -44,7 +44,7 @@ struct TapOptions {
   /// `kMostSlots` - 1 of others.
   std::size_t max_bytes = std::size_t{1} << 20;
 
-  static constexpr std::uint32_t kMostMessages = 16384;
+  static constexpr std::uint32_t kMostMessages = 4096;
   static constexpr std::uint32_t kMostSlots = 32;
 };
 

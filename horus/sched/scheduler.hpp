@@ -188,6 +188,11 @@ class HORUS_API Scheduler {
   /// kTypeMismatch. The run fails when a node has not made a connected port by the end of its init().
   Scheduler& connect(std::string_view from, std::string_view out, std::string_view to, std::string_view in);
 
+  /// Records what the publishers of this process send during a run, from the nodes' init() to their shutdown(), into a file
+  /// that must not exist (Recording::start). Call it before the run, which fails when the file cannot be made.
+  /// `HORUS_RECORD=run.mcap` in the environment does the same for the first run of a program.
+  Scheduler& record(std::string path, RecordOptions options = RecordOptions());
+
   /// Runs until stop(), SIGINT or SIGTERM. Returns the exit code: 0, or 1 when a node could not start.
   int run();
   /// The same for at most `duration`, then a graceful stop.

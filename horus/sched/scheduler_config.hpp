@@ -14,6 +14,7 @@
 #include <horus/base/literals.hpp>
 #include <horus/base/result.hpp>
 #include <horus/io/reactor_config.hpp>
+#include <horus/record/recording.hpp>
 #include <horus/sched/circuit_breaker.hpp>
 #include <horus/sched/node_settings.hpp>
 #include <horus/sched/restart_policy.hpp>
@@ -34,6 +35,12 @@ struct ExecutorConfig {
 
 /// What the scheduler does about declared budgets that do not fit.
 enum class Admission : std::uint8_t { off, warn, refuse };
+
+/// A file that a run is recorded into.
+struct RecordSettings {
+  std::string path;
+  RecordOptions options = RecordOptions();
+};
 
 /// How a scheduler runs. Start from a preset and change what differs:
 /// `SchedulerConfig::low_latency().with_tick_rate(250_hz)`.
@@ -86,6 +93,7 @@ struct HORUS_API SchedulerConfig {
   std::uint64_t seed = 1;           ///< of the jitter of restarts
   io::ReactorConfig reactor;
   std::map<std::string, ExecutorConfig> executors;
+  std::vector<RecordSettings> records;         ///< files into which each run is recorded; they must not exist
   std::map<std::string, NodeOverrides> nodes;  ///< settings by node name; they override those in the program
 
   /// Applies the settings that `nodes` has for this node.

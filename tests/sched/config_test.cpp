@@ -284,7 +284,9 @@ TEST_CASE("every key of a configuration changes behaviour") {
     }
   }
   // Shown elsewhere: what a blocked loop does, and threads of executors.
-  // The last two: lives_test and supervision_test.
+  // The last two: lives_test and supervision_test. A recording's have a case of their own.
+  for (const char* key : {"path", "topics", "left_out", "compressed", "max_waiting_bytes"})
+    shown.insert(std::string("record.") + key);
   for (const char* key :
        {"scheduler.exit_when_blocked", "executor.cpu", "executor.scheduling", "scheduler.init_limit_ms",
         "scheduler.safe_states_on_crash", "executor.rt_priority", "executor.spin_us"})
@@ -297,8 +299,8 @@ TEST_CASE("every key of a configuration changes behaviour") {
   for (const horus::config::Entry& group : document.root()) {
     const auto& section = std::get<horus::config::Section>(group.value.is);
     for (const horus::config::Entry& entry : section) {
-      if (group.key == "scheduler") {
-        documented.insert("scheduler." + entry.key);
+      if (group.key == "scheduler" || group.key == "record") {
+        documented.insert(group.key + "." + entry.key);
       } else {
         for (const auto& inner : std::get<horus::config::Section>(entry.value.is))
           documented.insert(group.key + "." + inner.key);
@@ -324,6 +326,23 @@ TEST_CASE("the documented file says the defaults") {
   CHECK(config.shutdown_limit == standard.shutdown_limit);
   CHECK(config.executors.at("realtime").rt_priority == 50);
   CHECK(config.nodes.at("controller").executor == "control");
+}
+
+TEST_CASE("a file names a recording, and one without a path is refused") {
+  const TemporaryFile file(
+      "[record]\npath = \"run.mcap\"\ntopics = [\"imu\"]\nleft_out = [\"*/raw\"]\ncompressed = false\n"
+      "max_waiting_bytes = 2000000\n");
+  const auto config = SchedulerConfig::from_file(file.path()).or_throw();
+  REQUIRE(config.records.size() == 1);
+  CHECK(config.records[0].path == "run.mcap");
+  CHECK(config.records[0].options.topics == std::vector<std::string>{"imu"});
+  CHECK(config.records[0].options.left_out == std::vector<std::string>{"*/raw"});
+  CHECK_FALSE(config.records[0].options.compressed);
+  CHECK(config.records[0].options.max_waiting_bytes == 2'000'000);
+  const TemporaryFile pathless("[record]\ntopics = [\"imu\"]\n");
+  const auto refused = SchedulerConfig::from_file(pathless.path());
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().message().find("path") != std::string::npos);
 }
 
 TEST_CASE("the same in YAML") {
@@ -382,7 +401,7 @@ TEST_CASE("a misspelt key of any section is answered with what there is") {
   }
   CHECK(problem("[scheduler]\ntimer_slak_ns = 1\n").find("did you mean \"timer_slack_ns\"?") !=
         std::string::npos);
-  CHECK(problem("[log]\nlevel = 1\n") == "1: log: unknown section (known: scheduler, executor, node, hub)");
+  CHECK(problem("[log]\nlevel = 1\n") == "1: log: unknown section (known: scheduler, executor, node, hub, record)");
 }
 
 TEST_CASE("a file that speaks of a node that is not there is an error when the run starts") {

@@ -19,7 +19,7 @@ using std::chrono::milliseconds;
 using std::chrono::minutes;
 
 // What a configuration may hold; the others' owners look into theirs.
-constexpr std::array<std::string_view, 4> kSections{"hub", "scheduler", "executor", "node"};
+constexpr std::array<std::string_view, 5> kSections{"hub", "scheduler", "executor", "node", "record"};
 constexpr std::size_t kMostPeers = 65536;
 
 enum class Mode : std::uint8_t { inproc, shm, tcp, global };

@@ -21,8 +21,9 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 // What a configuration may hold; the others' owners look into theirs.
-constexpr std::array<std::string_view, 4> kKnownSections{"scheduler", "executor", "node", "hub"};
+constexpr std::array<std::string_view, 5> kKnownSections{"scheduler", "executor", "node", "hub", "record"};
 constexpr Duration kLongest = hours(24);
+constexpr std::size_t kMostPatterns = 1024;
 constexpr std::uint64_t kMostProcessors = 4095;
 
 bool has(const config::Reader& section, std::string_view key) {
@@ -173,6 +174,21 @@ void read_node(config::Reader& section, NodeOverrides& node) {
        [&](std::string& value) { section.text("executor", value); });
 }
 
+Result<> read_record(config::Reader& section, SchedulerConfig& config) {
+  RecordSettings record;
+  section.text("path", record.path);
+  section.texts("topics", record.options.topics, kMostPatterns);
+  section.texts("left_out", record.options.left_out, kMostPatterns);
+  section.flag("compressed", record.options.compressed);
+  section.integer("max_waiting_bytes", record.options.max_waiting_bytes, std::size_t{1} << 20,
+                  std::size_t{1} << 34);
+  if (!section.contents().empty() && record.path.empty())
+    section.complain("path", "names the file to record into");
+  if (auto sound = section.finish(); !sound) return sound;
+  if (!record.path.empty()) config.records.push_back(std::move(record));
+  return {};
+}
+
 }  // namespace
 
 Result<SchedulerConfig> SchedulerConfig::from_file(const std::string& path) {
@@ -197,6 +213,10 @@ Result<SchedulerConfig> SchedulerConfig::from_document(const config::Document& d
   if (!config) return config;
   read_scheduler(*section, *config);
   if (auto sound = section->finish(); !sound) return sound.error();
+
+  auto record = document.section("record");
+  if (!record) return record.error();
+  if (auto sound = read_record(*record, *config); !sound) return sound.error();
 
   for (const std::string& name : document.names("executor")) {
     auto part = document.section("executor", name);

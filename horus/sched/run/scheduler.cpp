@@ -57,6 +57,12 @@ Scheduler::Scheduler(SchedulerConfig config) : config_(std::move(config)) {
   monitor_ = std::make_unique<detail::SafetyMonitor>();
 }
 
+Scheduler& Scheduler::record(std::string path, RecordOptions options) {
+  check_not_running("record");
+  config_.records.push_back({std::move(path), std::move(options)});
+  return *this;
+}
+
 Scheduler::~Scheduler() {
   HORUS_ASSERT(!running_.load(), "a Scheduler died while it ran; stop() it and let run_async() end first");
   HORUS_ASSERT(own_reactor_ == nullptr || started_on_ == std::this_thread::get_id(),

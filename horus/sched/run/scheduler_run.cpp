@@ -18,6 +18,7 @@
 #include <horus/sched/run/companion.hpp>
 #include <horus/sched/run/executor.hpp>
 #include <horus/sched/run/memory_lock.hpp>
+#include <horus/sched/run/recordings.hpp>
 #include <horus/sched/run/run_end.hpp>
 #include <horus/sched/run/safety_monitor.hpp>
 #include <horus/sched/run/service_notifier.hpp>
@@ -292,6 +293,13 @@ Task<int> Scheduler::run_limited(Duration limit, bool own_signals) {
       log_warning("perhaps not schedulable: " + fits.problem);
     }
   }
+  detail::Recordings recordings;
+  if (auto begun = recordings.begin(config_.records); !begun) {
+    cannot_start(begun.error().message());
+    auto ending = recordings.end();
+    co_await shield(std::move(ending));
+    co_return 1;
+  }
   ended_.store(false, std::memory_order_relaxed);
   signals_read_.store(0, std::memory_order_relaxed);
   failed_ = end_was_late_ = false;
@@ -353,6 +361,8 @@ Task<int> Scheduler::run_limited(Duration limit, bool own_signals) {
   }
   companions_.clear();
   started_ = false;
+  auto ending_recordings = recordings.end();
+  co_await shield(std::move(ending_recordings));
   // A hook that hangs uses its node: the nodes must not go before it has returned.
   while (monitor_->hooks().busy()) {
     auto pause = pause_for_hooks();

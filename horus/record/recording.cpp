@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <horus/record/recording.hpp>
+
+#include <cerrno>
+#include <exception>
+#include <future>
+#include <utility>
+
+#include <pthread.h>
+
+#include <horus/base/background_thread.hpp>
+#include <horus/base/log.hpp>
+#include <horus/io/reactor.hpp>
+#include <horus/record/engine.hpp>
+
+namespace horus {
+namespace {
+
+constexpr std::size_t kStackBytes = std::size_t{1} << 20;
+constexpr Duration kDiskLimit = std::chrono::seconds(5);
+
+}  // namespace
+
+struct Recording::Shared {
+  Shared(std::string path, const RecordOptions& options) : engine(std::move(path), options) {}
+
+  static void* thread(void* argument) {
+    const std::unique_ptr<std::shared_ptr<Shared>> holder(static_cast<std::shared_ptr<Shared>*>(argument));
+    Shared& self = **holder;
+    ::pthread_setname_np(::pthread_self(), "horus-record");
+    try {
+      io::Reactor reactor;
+      self.ended.set_value(reactor.run(
+          self.engine.run([&self](const Result<>& outcome) { self.tell(outcome); }), "recording"));
+    } catch (const Error& error) {
+      self.fail(error);
+    } catch (const std::exception& error) {
+      self.fail(Error(EIO, "record", self.engine.status().path).with_detail(error.what()));
+    }
+    return nullptr;
+  }
+  void tell(const Result<>& outcome) {
+    if (!std::exchange(told, true)) opened.set_value(outcome);
+  }
+  void fail(const Error& error) {
+    tell(error);
+    ended.set_value(error);
+  }
+
+  record::Engine engine;
+  bool told = false;
+  std::promise<Result<>> opened;
+  std::promise<Result<>> ended;
+  std::future<Result<>> end = ended.get_future();
+};
+
+Result<Recording> Recording::start(std::string path, const RecordOptions& options) {
+  if (!io::System::here().has_threads())
+    return Error(ENOTSUP, "record", path)
+        .with_detail("(a simulated world has no threads: record_topics() records in a task)");
+  auto shared = std::make_shared<Shared>(path, options);
+  auto opened = shared->opened.get_future();
+  auto holder = std::make_unique<std::shared_ptr<Shared>>(shared);
+  if (const int refused = detail::start_background_thread(kStackBytes, &Shared::thread, holder.get());
+      refused != 0)
+    return Error(refused, "start a thread for", path);
+  static_cast<void>(holder.release());  // the thread's
+  if (opened.wait_for(kDiskLimit) != std::future_status::ready) {
+    shared->engine.stop();
+    return Error(ETIMEDOUT, "record", path).with_detail("(the disk does not answer)");
+  }
+  if (auto outcome = opened.get(); !outcome) return outcome.error();
+  return Recording(std::move(shared));
+}
+
+Recording::Recording(std::shared_ptr<Shared> shared) noexcept : shared_(std::move(shared)) {}
+Recording::Recording(Recording&& other) noexcept = default;
+
+Recording& Recording::operator=(Recording&& other) noexcept {
+  std::swap(shared_, other.shared_);
+  return *this;
+}
+
+Recording::~Recording() {
+  if (shared_ == nullptr || !shared_->end.valid()) return;
+  if (auto stopped = stop(); !stopped) log_error(stopped.error().message());
+}
+
+Result<> Recording::stop() {
+  if (!shared_->end.valid()) return {};  // it has ended
+  shared_->engine.stop();
+  if (shared_->end.wait_for(kDiskLimit) != std::future_status::ready) {
+    shared_->end = {};
+    return Error(ETIMEDOUT, "record", shared_->engine.status().path)
+        .with_detail("(the disk does not answer; the file ends with its last complete chunk)");
+  }
+  return shared_->end.get();
+}
+
+RecordingStatus Recording::status() const { return shared_->engine.status(); }
+
+Task<Result<RecordingStatus>> record_topics(std::string path, RecordOptions options) {
+  record::Engine engine(std::move(path), options);
+  auto running = engine.run([](const Result<>&) {});
+  const Result<> outcome = co_await running;
+  if (!outcome) co_return outcome.error();
+  co_return engine.status();
+}
+
+}  // namespace horus

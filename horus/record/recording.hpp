@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// Records what the publishers of this process send into a file that Foxglove, PlotJuggler, Rerun and `ros2 bag` open.
+#pragma once
+
+#include <horus/base/compiler.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <horus/base/clock.hpp>
+#include <horus/base/export.hpp>
+#include <horus/base/result.hpp>
+#include <horus/task/task.hpp>
+
+namespace horus {
+
+/// What is recorded, and how. `RecordOptions().with_topics({"imu", "camera/*"})`
+struct RecordOptions {
+  RecordOptions() {}
+
+  std::vector<std::string> topics;    ///< `*` stands for any characters; empty: all
+  std::vector<std::string> left_out;  ///< of these, topics that are not recorded; `*` as above
+  bool compressed = true;             ///< with zstd; chunks that it hardly makes smaller are stored plain
+  /// How many bytes may wait for the disk. Beyond that messages are lost, and counted.
+  std::size_t max_waiting_bytes = std::size_t{64} << 20;
+
+  RecordOptions& with_topics(std::vector<std::string> patterns) & {
+    return topics = std::move(patterns), *this;
+  }
+  RecordOptions& without_topics(std::vector<std::string> patterns) & {
+    return left_out = std::move(patterns), *this;
+  }
+  RecordOptions& with_compression(bool on) & { return compressed = on, *this; }
+  RecordOptions& with_max_waiting_bytes(std::size_t bytes) & { return max_waiting_bytes = bytes, *this; }
+  [[nodiscard]] RecordOptions with_topics(std::vector<std::string> patterns) && {
+    return std::move(with_topics(std::move(patterns)));
+  }
+  [[nodiscard]] RecordOptions without_topics(std::vector<std::string> patterns) && {
+    return std::move(without_topics(std::move(patterns)));
+  }
+  [[nodiscard]] RecordOptions with_compression(bool on) && { return std::move(with_compression(on)); }
+  [[nodiscard]] RecordOptions with_max_waiting_bytes(std::size_t bytes) && {
+    return std::move(with_max_waiting_bytes(bytes));
+  }
+};
+
+/// How a recording is doing.
+struct RecordingStatus {
+  std::string path;
+  std::uint64_t messages = 0;  ///< taken
+  std::uint64_t lost = 0;      ///< of all that were sent, those that are not in the file
+  std::uint64_t bytes = 0;     ///< of the file so far
+  bool ended = false;
+  std::string problem;  ///< what the disk said last; empty: nothing
+};
+
+/// A recording of the topics of this process, on a thread of its own.
+///
+/// Semantics: every publisher is recorded from its first message after start() on, also publishers that are opened later; a
+/// publisher never waits for it. The file has one chunk a second or 768 KiB: what was complete is readable, whatever
+/// happens to the process. Messages of described types are CDR with their ROS definition; others are bytes. While the disk
+/// is full or slow, messages wait, up to RecordOptions::max_waiting_bytes. What is lost is counted by topic, in the file
+/// (metadata `horus.losses`) and in status().
+/// Errors: start(): those of open(2), with the path; EEXIST when the file exists, and ENOTSUP in a simulated world, where
+/// there are no threads: use record_topics().
+/// Thread safety: any thread, one call at a time; status() at any time.
+/// Example:
+/// ```
+/// auto recording = horus::Recording::start("run.mcap").or_throw();
+/// scheduler.run();
+/// recording.stop().or_throw();
+/// ```
+class HORUS_API Recording {
+ public:
+  [[nodiscard]] static Result<Recording> start(std::string path,
+                                               const RecordOptions& options = RecordOptions());
+  Recording(Recording&& other) noexcept;
+  Recording& operator=(Recording&& other) noexcept;
+  /// Stops it; errors are lines in the log.
+  ~Recording();
+
+  /// Writes what was sent until now, and the index. Errors: those of the disk; ETIMEDOUT when the disk does not answer for 5 s:
+  /// then the file ends with its last complete chunk.
+  Result<> stop();
+  [[nodiscard]] RecordingStatus status() const;
+
+ private:
+  struct Shared;
+  explicit Recording(std::shared_ptr<Shared> shared) noexcept;
+  std::shared_ptr<Shared> shared_;
+};
+
+/// The same as a task on this thread's reactor, for simulated worlds and programs without threads. It records until it is
+/// asked to stop (a Scope's cancel(), with_timeout), writes what was sent until then, and gives how that went.
+[[nodiscard]] HORUS_API Task<Result<RecordingStatus>> record_topics(std::string path, RecordOptions options);
+
+}  // namespace horus

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <horus/record/topics.hpp>
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include <horus/base/log.hpp>
+#include <horus/msg/ros.hpp>
+
+namespace horus::record {
+namespace {
+
+// Addresses; pages come as messages wait.
+constexpr std::size_t kTapBytes = std::size_t{64} << 20;
+
+bool fits(std::string_view name, std::string_view pattern) noexcept {
+  std::size_t at = 0;
+  std::size_t in = 0;
+  std::size_t star = std::string_view::npos;  // the last one, and what it stands for so far ends at `mark`
+  std::size_t mark = 0;
+  while (at < name.size()) {
+    if (in < pattern.size() && pattern[in] == '*') {
+      star = in++;
+      mark = at;
+    } else if (in < pattern.size() && pattern[in] == name[at]) {
+      ++in;
+      ++at;
+    } else if (star != std::string_view::npos) {
+      in = star + 1;
+      at = ++mark;
+    } else {
+      return false;
+    }
+  }
+  return pattern.find_first_not_of('*', in) == std::string_view::npos;
+}
+
+ChannelText text_of(const PublishedTopic& topic, bool described) {
+  ChannelText text;
+  text.topic = topic.topic;
+  text.metadata = {{"horus.hub", topic.hub},
+                   {"horus.layout", topic.layout.describe()},
+                   {"horus.layout_hash", fmt::format("{:016x}", topic.layout.hash)}};
+  if (!topic.peer.empty()) text.metadata.emplace("horus.peer", topic.peer);
+  if (!described) {
+    text.encoding = "application/octet-stream";
+    return text;
+  }
+  text.encoding = "cdr";
+  text.schema_name = ros_name(*topic.description);
+  text.schema_encoding = "ros2msg";
+  text.schema = ros2msg(*topic.description);
+  text.metadata.emplace("topic_type_hash", ros_type_hash(*topic.description));
+  text.metadata.emplace("offered_qos_profiles", "");
+  return text;
+}
+
+}  // namespace
+
+bool fits(std::string_view name, const std::vector<std::string>& patterns) noexcept {
+  return std::any_of(patterns.begin(), patterns.end(),
+                     [&](const std::string& pattern) { return fits(name, std::string_view(pattern)); });
+}
+
+Topics::Topics(std::vector<std::string> topics, std::vector<std::string> left_out,
+               std::int64_t clock_offset_ns)
+    : clock_offset_ns_(clock_offset_ns),
+      feed_(
+          [wanted = std::move(topics), unwanted = std::move(left_out)](const PublishedTopic& topic) {
+            return (wanted.empty() || fits(topic.topic, wanted)) && !fits(topic.topic, unwanted);
+          },
+          {.max_bytes = kTapBytes}) {}
+
+void Topics::adopt(Sink& sink) {
+  TapFeed::Taken taken = feed_.take();
+  for (const Error& problem : taken.problems) log_warning(problem.message() + ": it is not recorded");
+  for (Tap& tap : taken.taps) {
+    auto source = std::make_unique<Source>(std::move(tap));
+    const PublishedTopic& topic = source->tap.topic();
+    if (topic.description != nullptr) source->cdr.emplace(*topic.description);
+    const Key key(topic.topic, topic.hub, topic.layout.hash);
+    const auto known = channels_.find(key);
+    if (known != channels_.end()) {
+      source->channel = known->second;
+    } else {
+      auto channel = sink.channel(text_of(topic, source->cdr.has_value()));
+      if (!channel) {
+        log_warning(channel.error().on("record", topic.topic).message() + ": it is not recorded");
+        continue;
+      }
+      source->channel = channels_.emplace(key, *channel).first->second;
+    }
+    sources_.push_back(std::move(source));
+  }
+}
+
+bool Topics::is_later(const Source* a, const Source* b) noexcept {
+  const auto place = [](const Source* source) {
+    return std::pair(source->next->published_ns, source->tap.topic().publisher);
+  };
+  return place(a) > place(b);
+}
+
+void Topics::look() {
+  for (std::size_t i = sources_.size(); i > 0; --i) {
+    Source& source = *sources_[i - 1];
+    if (source.next != nullptr) continue;
+    source.next = source.tap.take();
+    if (source.next != nullptr) {
+      ready_.push_back(&source);
+      std::push_heap(ready_.begin(), ready_.end(), &is_later);
+    } else if (source.tap.ended()) {
+      if (const std::uint64_t missed = source.tap.missed(); missed > 0)
+        missed_[source.tap.topic().topic] += missed;
+      sources_.erase(sources_.begin() + static_cast<std::ptrdiff_t>(i - 1));
+    }
+  }
+}
+
+void Topics::hand_over(Sink& sink, Source& source) {
+  const Tap::Message& from = *source.next;
+  const Layout& layout = source.tap.topic().layout;
+  bag::Message message;
+  message.channel = source.channel;
+  message.sequence = static_cast<std::uint32_t>(from.sequence);
+  message.publish_ns = static_cast<std::uint64_t>(from.published_ns + clock_offset_ns_);
+  message.log_ns = last_ns_ = std::max(last_ns_, message.publish_ns);
+  message.data = from.bytes;
+  if (source.cdr.has_value()) {
+    const std::span<const std::byte> head =
+        from.bytes.first(std::min<std::size_t>(layout.head_bytes, from.bytes.size()));
+    const std::span<const std::byte> tail =
+        layout.element_bytes == 0 ? std::span<const std::byte>() : from.bytes.subspan(layout.tail_offset);
+    const auto size = source.cdr->size(head, tail);
+    if (!size) {  // a length that the type cannot have: its publisher was not compiled with it
+      ++missed_[source.tap.topic().topic];
+      return;
+    }
+    bytes_.resize(*size);
+    source.cdr->write(head, tail, bytes_).or_throw();
+    message.data = bytes_;
+  }
+  sink.message(message);
+}
+
+std::size_t Topics::pump(Sink& sink, std::size_t most) {
+  adopt(sink);
+  look();
+  std::size_t count = 0;
+  for (; count < most && !ready_.empty(); ++count) {
+    std::pop_heap(ready_.begin(), ready_.end(), &is_later);
+    Source& source = *ready_.back();
+    hand_over(sink, source);
+    source.next = source.tap.take();
+    if (source.next == nullptr) {
+      ready_.pop_back();
+    } else {
+      std::push_heap(ready_.begin(), ready_.end(), &is_later);
+    }
+  }
+  return count;
+}
+
+std::map<std::string, std::uint64_t> Topics::missed() const {
+  std::map<std::string, std::uint64_t> all = missed_;
+  for (const auto& source : sources_) {
+    if (const std::uint64_t missed = source->tap.missed(); missed > 0)
+      all[source->tap.topic().topic] += missed;
+  }
+  return all;
+}
+
+}  // namespace horus::record

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// All that the publishers of this process send, in the order in which it was sent, as a recording has it. Internal; one
+// thread at a time.
+#pragma once
+
+#include <horus/base/compiler.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include <horus/bag/records.hpp>
+#include <horus/base/result.hpp>
+#include <horus/msg/cdr.hpp>
+#include <horus/msg/tap.hpp>
+
+namespace horus::record {
+
+/// Whether one of the patterns fits; `*` in a pattern stands for any characters, none too.
+[[nodiscard]] bool fits(std::string_view name, const std::vector<std::string>& patterns) noexcept;
+
+/// What a recording says about a topic: how its messages are encoded, and by which schema.
+struct ChannelText {
+  std::string topic;
+  std::string encoding;  ///< "cdr"; "application/octet-stream" where nobody has described the type
+  std::string schema_name;
+  std::string schema_encoding;  ///< "ros2msg"; empty: no schema
+  std::string schema;
+  bag::Properties metadata;
+};
+
+/// Where messages go. `channel` gives the number of a channel, or an error: then the topic is left out.
+class Sink {
+ public:
+  virtual ~Sink() = default;
+  virtual Result<std::uint16_t> channel(const ChannelText& text) = 0;
+  virtual void message(const bag::Message& message) = 0;
+};
+
+/// The taps of a recording.
+class Topics {
+ public:
+  /// `topics` and `left_out` are patterns; no `topics`: all. `clock_offset_ns` makes the recording's times of those of the
+  /// monotonic clock.
+  Topics(std::vector<std::string> topics, std::vector<std::string> left_out, std::int64_t clock_offset_ns);
+
+  /// Hands up to `most` messages over, those that were published first before the others. Gives how many.
+  std::size_t pump(Sink& sink, std::size_t most);
+  /// Messages that came faster than they were pumped, by topic. With those of taps that have ended.
+  [[nodiscard]] std::map<std::string, std::uint64_t> missed() const;
+
+ private:
+  struct Source {
+    Tap tap;
+    std::uint16_t channel = 0;
+    std::optional<Cdr> cdr;
+    const Tap::Message* next = nullptr;  // taken, and not handed over yet
+    explicit Source(Tap from) : tap(std::move(from)) {}
+  };
+  using Key = std::tuple<std::string, std::string, std::uint64_t>;  // topic, hub, layout
+
+  void adopt(Sink& sink);
+  void hand_over(Sink& sink, Source& source);
+  void look();
+  static bool is_later(const Source* a, const Source* b) noexcept;
+
+  const std::int64_t clock_offset_ns_;
+  TapFeed feed_;
+  std::vector<std::unique_ptr<Source>> sources_;
+  std::vector<Source*> ready_;  // a heap: on top what was published first
+  std::map<Key, std::uint16_t> channels_;
+  std::map<std::string, std::uint64_t> missed_;  // of taps that have ended
+  std::uint64_t last_ns_ = 0;
+  std::vector<std::byte> bytes_;
+};
+
+}  // namespace horus::record

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <horus/sched/run/recordings.hpp>
+
+#include <atomic>
+#include <cstdlib>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include <horus/base/log.hpp>
+#include <horus/io/offload.hpp>
+#include <horus/io/reactor.hpp>
+
+namespace horus::detail {
+namespace {
+
+// The first run of a process that asks.
+std::string from_environment() {
+  static std::atomic<bool> taken{false};
+  const char* path = std::getenv("HORUS_RECORD");
+  if (path == nullptr || *path == '\0' || taken.exchange(true)) return {};
+  return path;
+}
+
+Task<> record_in_task(RecordSettings wanted) {
+  auto recording = record_topics(wanted.path, wanted.options);
+  const auto done = co_await recording;
+  if (!done) log_error(done.error().message());
+}
+
+void tell(const RecordingStatus& status) {
+  const std::string lost =
+      status.lost == 0 ? "" : fmt::format(", {} lost (horus bag info tells of which topics)", status.lost);
+  log_info(fmt::format("recorded {} messages in {}{}", status.messages, status.path, lost));
+}
+
+}  // namespace
+
+Result<> Recordings::begin(const std::vector<RecordSettings>& wanted) {
+  for (const RecordSettings& settings : wanted) {
+    if (auto begun = begin_one(settings); !begun) return begun;
+  }
+  if (!io::System::here().has_threads()) return {};  // a simulated process has no environment
+  if (std::string path = from_environment(); !path.empty()) return begin_one({std::move(path), {}});
+  return {};
+}
+
+Result<> Recordings::begin_one(const RecordSettings& wanted) {
+  if (!io::System::here().has_threads()) {
+    static_cast<void>(tasks_.spawn(record_in_task(wanted)));
+    return {};
+  }
+  auto recording = Recording::start(wanted.path, wanted.options);
+  if (!recording) return recording.error();
+  threads_.push_back(std::move(*recording));
+  return {};
+}
+
+Task<> Recordings::end() {
+  tasks_.cancel();
+  co_await tasks_.join();
+  for (Recording& recording : threads_) {
+    auto stopping = io::offload([](Recording* what) { return what->stop(); }, &recording);
+    const Result<> stopped = co_await stopping;
+    if (!stopped) log_error(stopped.error().message());
+    tell(recording.status());
+  }
+  threads_.clear();
+}
+
+}  // namespace horus::detail

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// The recordings of one run: on threads of their own, or as tasks where time is virtual. The loop's thread. Internal.
+#pragma once
+
+#include <horus/base/compiler.hpp>
+
+#include <vector>
+
+#include <horus/base/result.hpp>
+#include <horus/record/recording.hpp>
+#include <horus/sched/scheduler_config.hpp>
+#include <horus/task/scope.hpp>
+#include <horus/task/task.hpp>
+
+namespace horus::detail {
+
+class Recordings {
+ public:
+  /// Those that are asked for, and what HORUS_RECORD names. Errors: as Recording::start.
+  Result<> begin(const std::vector<RecordSettings>& wanted);
+  /// Each has what was sent until now. Errors are lines in the log.
+  Task<> end();
+
+ private:
+  Result<> begin_one(const RecordSettings& wanted);
+
+  std::vector<Recording> threads_;
+  Scope tasks_{"recordings", Failures::log};
+};
+
+}  // namespace horus::detail

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <horus/record/recording.hpp>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include <horus/bag/reader.hpp>
+#include <horus/io/reactor.hpp>
+#include <horus/io/time.hpp>
+#include <horus/msg/hub.hpp>
+#include <horus/msg/messages.hpp>
+#include <horus/task/scope.hpp>
+
+#include "../support/temporary_directory.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+using horus::Hub;
+using horus::Recording;
+using horus::RecordOptions;
+using horus::Task;
+
+struct Read {
+  bool indexed = false;
+  std::map<std::string, std::uint64_t> counts;  // of messages, by topic
+  std::map<std::string, std::string> losses;
+  bool ordered = true;
+};
+
+Task<Read> read(std::string path) {
+  Read result;
+  auto opening = horus::bag::Reader::open(std::move(path));
+  auto reader = (co_await opening).or_throw();
+  const horus::bag::Contents& contents = reader.contents();
+  result.indexed = contents.indexed;
+  for (const auto& index : contents.metadata) {
+    if (index.name != "horus.losses") continue;
+    auto reading = reader.metadata(index);
+    result.losses = (co_await reading).or_throw().values;
+  }
+  std::map<std::uint16_t, std::uint32_t> next;
+  std::uint64_t last_ns = 0;
+  while (true) {
+    auto reading = reader.next();
+    const auto message = co_await reading;
+    if (!message) break;
+    ++result.counts[contents.channels.at(message->channel).topic];
+    result.ordered =
+        result.ordered && message->log_ns >= last_ns && message->sequence == next[message->channel]++;
+    last_ns = message->log_ns;
+  }
+  co_return result;
+}
+
+Read read_file(const std::string& path) { return horus::io::run(read(path)); }
+
+}  // namespace
+
+TEST_SUITE("record/recording") {
+  TEST_CASE("a recording has every message of every publisher, from its first one to stop()") {
+    const TemporaryDirectory folder;
+    const std::string path = folder / "run.mcap";
+    auto recording = Recording::start(path).or_throw();
+    horus::io::run([]() -> Task<> {
+      Hub hub;
+      auto twist = hub.advertise<horus::messages::Twist>("cmd_vel");
+      for (int i = 0; i < 500; ++i) twist.send({});
+      auto chat = hub.advertise<std::string>("chat");
+      for (int i = 0; i < 20; ++i) chat.send(std::string(100, 'x'));
+      co_return;
+    });
+    CHECK(recording.stop());
+    const horus::RecordingStatus status = recording.status();
+    CHECK(status.ended);
+    CHECK(status.messages == 520);
+    CHECK(status.lost == 0);
+    CHECK(status.problem.empty());
+    CHECK(status.bytes == std::filesystem::file_size(path));
+    const Read found = read_file(path);
+    CHECK(found.indexed);
+    CHECK(found.ordered);
+    CHECK(found.counts == std::map<std::string, std::uint64_t>{{"chat", 20}, {"cmd_vel", 500}});
+    CHECK(found.losses.empty());
+    CHECK(recording.stop());  // it has ended
+  }
+
+  TEST_CASE("two recordings of different topics do not disturb each other") {
+    const TemporaryDirectory folder;
+    auto left = Recording::start(folder / "left.mcap", RecordOptions().with_topics({"left/*"})).or_throw();
+    auto rest = Recording::start(folder / "rest.mcap",
+                                 RecordOptions().without_topics({"left/*"}).with_compression(false))
+                    .or_throw();
+    horus::io::run([]() -> Task<> {
+      Hub hub;
+      auto a = hub.advertise<std::int64_t>("left/a");
+      auto b = hub.advertise<std::int64_t>("right/b");
+      for (std::int64_t i = 0; i < 10; ++i) a.send(i);
+      for (std::int64_t i = 0; i < 7; ++i) b.send(i);
+      co_return;
+    });
+    CHECK(left.stop());
+    CHECK(rest.stop());
+    CHECK(read_file(folder / "left.mcap").counts == std::map<std::string, std::uint64_t>{{"left/a", 10}});
+    CHECK(read_file(folder / "rest.mcap").counts == std::map<std::string, std::uint64_t>{{"right/b", 7}});
+  }
+
+  TEST_CASE("a file that exists, or cannot be made, is an error at the start") {
+    const TemporaryDirectory folder;
+    const std::string path = folder / "run.mcap";
+    CHECK(Recording::start(path).or_throw().stop());
+    auto again = Recording::start(path);
+    REQUIRE_FALSE(again);
+    CHECK(again.code() == EEXIST);
+    CHECK(again.error().message().find(path) != std::string::npos);
+    auto nowhere = Recording::start(folder / "missing/run.mcap");
+    REQUIRE_FALSE(nowhere);
+    CHECK(nowhere.code() == ENOENT);
+  }
+
+  TEST_CASE("what has no room while it waits for the disk is lost, and counted in the file") {
+    const TemporaryDirectory folder;
+    const std::string path = folder / "run.mcap";
+    auto recording = Recording::start(path, RecordOptions().with_max_waiting_bytes(2000)).or_throw();
+    horus::io::run([]() -> Task<> {
+      Hub hub;
+      auto out = hub.advertise<std::int64_t>("count");
+      for (std::int64_t i = 0; i < 1000; ++i) out.send(i);
+      co_return;
+    });
+    CHECK(recording.stop());
+    const Read found = read_file(path);
+    REQUIRE(found.counts.contains("count"));
+    CHECK(found.counts.at("count") < 1000);
+    CHECK(found.counts.at("count") + recording.status().lost == 1000);
+    CHECK(found.losses ==
+          std::map<std::string, std::string>{{"count", std::to_string(recording.status().lost)}});
+  }
+
+  TEST_CASE("a recording that is dropped is complete") {
+    const TemporaryDirectory folder;
+    const std::string path = folder / "run.mcap";
+    horus::io::run([&]() -> Task<> {
+      auto recording = Recording::start(path).or_throw();
+      Hub hub;
+      auto out = hub.advertise<std::int64_t>("count");
+      out.send(1);
+      co_return;
+    });
+    const Read found = read_file(path);
+    CHECK(found.indexed);
+    CHECK(found.counts.at("count") == 1);
+  }
+
+  TEST_CASE("record_topics records until it is asked to stop") {
+    const TemporaryDirectory folder;
+    const std::string path = folder / "run.mcap";
+    horus::io::run([&]() -> Task<> {
+      Hub hub;
+      auto out = hub.advertise<std::int64_t>("count");
+      horus::Scope scope("recording");
+      auto recording = scope.spawn(horus::record_topics(path, RecordOptions()));
+      co_await horus::yield();
+      for (std::int64_t i = 0; i < 10; ++i) out.send(i);
+      co_await horus::sleep(20ms);
+      scope.cancel();
+      co_await scope.join();
+    });
+    const Read found = read_file(path);
+    CHECK(found.indexed);
+    CHECK(found.counts.at("count") == 10);
+  }
+}

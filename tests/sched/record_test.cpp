@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+// A run that is recorded: what its file holds, and what becomes of a file that cannot be made.
+#include <cstdint>
+#include <cstdlib>
+#include <fstream>
+#include <map>
+#include <string>
+
+#include <doctest/doctest.h>
+
+#include <horus/bag/reader.hpp>
+#include <horus/io/reactor.hpp>
+#include <horus/sched/node.hpp>
+#include <horus/sched/scheduler.hpp>
+#include <horus/sim/world.hpp>
+
+#include "../support/captured_log.hpp"
+#include "../support/temporary_directory.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+using namespace horus::literals;
+using horus::Scheduler;
+using horus::Task;
+using horus::testing::CapturedLog;
+
+// Publishes from its first moment to its last one.
+class Counter : public horus::PlainNode {
+ public:
+  explicit Counter(Scheduler& scheduler) : PlainNode("counter"), scheduler_(scheduler) {}
+  void init() override { out_.send(-1); }
+  void tick() override {
+    if (ticks_ < 50) out_.send(ticks_++);
+    if (ticks_ == 50) scheduler_.stop();
+  }
+  void shutdown() override { out_.send(-2); }
+
+ private:
+  Scheduler& scheduler_;
+  horus::Publisher<std::int64_t> out_ = advertise<std::int64_t>("count");
+  std::int64_t ticks_ = 0;
+};
+
+Task<std::map<std::string, std::uint64_t>> counts_in(std::string path) {
+  auto opening = horus::bag::Reader::open(std::move(path));
+  auto reader = (co_await opening).or_throw();
+  CHECK(reader.contents().indexed);
+  std::map<std::string, std::uint64_t> counts;
+  while (true) {
+    auto reading = reader.next();
+    const auto message = co_await reading;
+    if (!message) break;
+    ++counts[reader.contents().channels.at(message->channel).topic];
+  }
+  co_return counts;
+}
+
+}  // namespace
+
+TEST_CASE("a run is recorded from init() to shutdown()") {
+  const TemporaryDirectory folder;
+  const CapturedLog log;
+  Scheduler scheduler;
+  scheduler.add<Counter>(scheduler).rate(1000_hz);
+  scheduler.record(folder / "run.mcap");
+  CHECK(scheduler.run_for(20s) == 0);
+  CHECK(horus::io::run(counts_in(folder / "run.mcap")) ==
+        std::map<std::string, std::uint64_t>{{"count", 52}});
+  CHECK(log.count("recorded 52 messages in " + folder / "run.mcap") == 1);
+}
+
+TEST_CASE("HORUS_RECORD records the first run of a program") {
+  const TemporaryDirectory folder;
+  const CapturedLog log;
+  ::setenv("HORUS_RECORD", (folder / "run.mcap").c_str(), 1);
+  for (int run = 0; run < 2; ++run) {
+    Scheduler scheduler;
+    scheduler.add<Counter>(scheduler).rate(1000_hz);
+    CHECK(scheduler.run_for(20s) == 0);
+  }
+  ::unsetenv("HORUS_RECORD");
+  CHECK(horus::io::run(counts_in(folder / "run.mcap")) ==
+        std::map<std::string, std::uint64_t>{{"count", 52}});
+}
+
+TEST_CASE("a run whose recording cannot be made does not start, and says why") {
+  const TemporaryDirectory folder;
+  const CapturedLog log;
+  Scheduler scheduler;
+  scheduler.add<Counter>(scheduler).rate(1000_hz);
+  scheduler.record(folder / "missing/run.mcap");
+  CHECK(scheduler.run_for(20s) == 1);
+  CHECK(scheduler.start_problem().find(folder / "missing/run.mcap") != std::string::npos);
+}
+
+TEST_CASE("a disk that is full now and then loses nothing of a recording") {
+  const CapturedLog log;
+  horus::sim::World world(1);
+  horus::sim::Faults faults;
+  faults.disk_full = 400;
+  world.faults(faults);
+  world.process("robot", []() -> Task<int> {
+    Scheduler scheduler;
+    scheduler.add<Counter>(scheduler).rate(1000_hz);
+    scheduler.record("/run.mcap");
+    auto running = scheduler.run_main(20s);
+    const int code = co_await running;
+    co_return code;
+  });
+  const horus::sim::Report report = world.run_for(60s);
+  CHECK_MESSAGE(report.passed, report.to_string());
+  CHECK(log.has("no space left"));
+  const auto contents = world.file("robot", "/run.mcap");
+  REQUIRE(contents.has_value());
+  const TemporaryDirectory folder;
+  std::ofstream(folder / "run.mcap", std::ios::binary) << *contents;
+  CHECK(horus::io::run(counts_in(folder / "run.mcap")) ==
+        std::map<std::string, std::uint64_t>{{"count", 52}});
+}
+
+TEST_CASE("a run in a simulated world is recorded in its files, at its times") {
+  horus::sim::World world(1);
+  std::map<std::string, std::uint64_t> counts;
+  world.process("robot", [&]() -> Task<int> {
+    Scheduler scheduler;
+    scheduler.add<Counter>(scheduler).rate(1000_hz);
+    scheduler.record("/run.mcap");
+    auto running = scheduler.run_main(20s);
+    const int code = co_await running;
+    CHECK(code == 0);
+    auto counting = counts_in("/run.mcap");
+    counts = co_await counting;
+    co_return 0;
+  });
+  const horus::sim::Report report = world.run_for(60s);
+  CHECK_MESSAGE(report.passed, report.to_string());
+  CHECK(counts == std::map<std::string, std::uint64_t>{{"count", 52}});
+}
