@@ -64,6 +64,7 @@ Journey measured_drive(World& world, const Options& options, Way way, double sec
                           }};
   auto config = scheduler_config(options.realtime && realtime_permitted());
   if (!options.timeline_path.empty()) config.timeline_events = kTimelineEvents;
+  if (viewed && !options.record_path.empty()) config.records.push_back({options.record_path});
   horus::io::Reactor reactor(config.reactor);
   std::string title;
   if (viewed && way == Way::kHorus)

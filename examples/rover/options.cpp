@@ -44,6 +44,7 @@ usage: rover [OPTIONS]
   --share NAME           the hub that rover_watch finds the pictures on; default: rover
   --no-share             keep the pictures to ourselves
   --log FILE             default: rover.log in $TMPDIR or /tmp
+  --record FILE          record the drive's messages; the file must not exist (horus bag info FILE, Foxglove)
   --timeline FILE        a picture of the drive, an HTML page; with --faults by default rover.html beside
                          the log
 
@@ -126,6 +127,7 @@ std::variant<Options, Farewell> parse_options(std::span<const char* const> argum
                         : name == "--share"        ? &options.share
                         : name == "--log"          ? &options.log_path
                         : name == "--timeline"     ? &options.timeline_path
+                        : name == "--record"       ? &options.record_path
                                                    : nullptr;
     if (text == nullptr && name != "--seconds" && name != "--command-port") {
       return mistake(fmt::format("unknown option {}", argument));

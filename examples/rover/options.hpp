@@ -29,7 +29,8 @@ struct Options {
   std::string share;           // name of a shared-memory hub for the pictures; empty: kept to ourselves
   std::string log_path;        // empty: rover.log in the folder for temporary files
   std::string
-      timeline_path;  // the picture of the drive; empty: none, or rover.html beside the log with faults
+      timeline_path;        // the picture of the drive; empty: none, or rover.html beside the log with faults
+  std::string record_path;  // of the drive's messages; empty: none
 
   /// Seconds for each of the old ways at the end, and what remains for the drive itself.
   double compare_seconds() const noexcept;

@@ -80,8 +80,8 @@ class HORUS_API Reader {
   /// overlap in time that their indexes need more than `memory_bytes`.
   [[nodiscard]] Task<Result<Message>> next();
 
-  [[nodiscard]] Task<Result<Attachment>> attachment(const AttachmentIndex& index);
-  [[nodiscard]] Task<Result<Metadata>> metadata(const MetadataIndex& index);
+  [[nodiscard]] Task<Result<Attachment>> attachment(AttachmentIndex where);
+  [[nodiscard]] Task<Result<Metadata>> metadata(MetadataIndex where);
 
  private:
   struct State;

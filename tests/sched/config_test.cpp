@@ -401,7 +401,8 @@ TEST_CASE("a misspelt key of any section is answered with what there is") {
   }
   CHECK(problem("[scheduler]\ntimer_slak_ns = 1\n").find("did you mean \"timer_slack_ns\"?") !=
         std::string::npos);
-  CHECK(problem("[log]\nlevel = 1\n") == "1: log: unknown section (known: scheduler, executor, node, hub, record)");
+  CHECK(problem("[log]\nlevel = 1\n") ==
+        "1: log: unknown section (known: scheduler, executor, node, hub, record)");
 }
 
 TEST_CASE("a file that speaks of a node that is not there is an error when the run starts") {

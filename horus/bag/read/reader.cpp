@@ -77,8 +77,7 @@ Task<Result<std::span<const std::byte>>> record_at(Window& window, std::uint64_t
 
 }  // namespace
 
-Task<Result<Attachment>> Reader::attachment(const AttachmentIndex& index) {
-  const AttachmentIndex where = index;
+Task<Result<Attachment>> Reader::attachment(AttachmentIndex where) {
   Window window(*state_->source);
   const auto content = co_await record_at(window, where.offset, where.length, Opcode::attachment);
   if (!content) co_return content.error();
@@ -88,8 +87,7 @@ Task<Result<Attachment>> Reader::attachment(const AttachmentIndex& index) {
   co_return attachment;
 }
 
-Task<Result<Metadata>> Reader::metadata(const MetadataIndex& index) {
-  const MetadataIndex where = index;
+Task<Result<Metadata>> Reader::metadata(MetadataIndex where) {
   Window window(*state_->source);
   const auto content = co_await record_at(window, where.offset, where.length, Opcode::metadata);
   if (!content) co_return content.error();

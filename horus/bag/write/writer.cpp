@@ -159,7 +159,9 @@ void Writer::withdraw(const Chunk& chunk) {
   statistics_.last_ns = last_last_ns_;
   statistics_.messages -= chunk.messages();
   for (const auto& [channel, count] : chunk.counts()) {
-    if ((statistics_.by_channel[channel] -= count) == 0) statistics_.by_channel.erase(channel);
+    std::uint64_t& left = statistics_.by_channel[channel];
+    left -= count;
+    if (left == 0) statistics_.by_channel.erase(channel);
   }
   --statistics_.chunks;
 }
