@@ -233,6 +233,8 @@ TEST_SUITE("msg/description") {
     Description drive = describe<rover::Drive>();
     CHECK(drive.identity() == 15349606048545267954U);
     CHECK(describe<std::string>().identity() == 3992931950936514588U);
+    CHECK(describe<horus::messages::Imu>().identity() == 2633937412427172057U);
+    CHECK(describe<horus::messages::Odometry>().identity() == 10742410347237449056U);
     const auto identity = drive.identity();
     const auto hash = drive.layout().hash;
     drive.types[0].members[2].unit = "rpm";

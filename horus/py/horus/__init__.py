@@ -22,6 +22,8 @@ from horus._files import open  # noqa: F401 (not in __all__)
 from horus._hub import Hub, Link, Loan, Publisher, Subscriber, View
 from horus._io import Datagram, UdpSocket, Watch, WatchEvent
 from horus._loop import EventLoop, new_event_loop
+from horus._message import array, boolean, char, enumeration, sequence, stamp, tail, text  # noqa: F401 (not in __all__)
+from horus._message import describe, f32, f64, i8, i16, i32, i64, identity, message, u8, u16, u32, u64
 from horus._node import Node
 from horus._reactor import Reactor
 from horus._scheduler import Scheduler, run, set_log_level
@@ -41,7 +43,7 @@ def __getattr__(name: str) -> object:
 
 __version__: str = _core.version
 
-# Without open: `from horus import *` leaves Python's own in place.
+# Without open, array, text and their like: `from horus import *` leaves Python's own in place.
 __all__ = [
     "AsyncNode",
     "AsyncScheduler",
@@ -63,8 +65,21 @@ __all__ = [
     "Watch",
     "WatchEvent",
     "aio",
+    "describe",
+    "f32",
+    "f64",
+    "i16",
+    "i32",
+    "i64",
+    "i8",
+    "identity",
+    "message",
     "messages",
     "new_event_loop",
     "run",
     "set_log_level",
+    "u16",
+    "u32",
+    "u64",
+    "u8",
 ]

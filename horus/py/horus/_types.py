@@ -114,6 +114,9 @@ def _code(kind: Any, where: str) -> str:
     """The name of a field's type that C++ gives it."""
     if issubclass(kind, ctypes.Array):
         return f"{_code(kind._type_, where)}[{kind._length_}]"
+    sequence = getattr(kind, "_horus_sequence_", None)
+    if sequence is not None:
+        return f"{_code(sequence[0], where)}[<={sequence[1]}]"
     if issubclass(kind, ctypes.Structure):
         return "{" + _describe(kind) + "}"
     letter = getattr(kind, "_type_", None)
