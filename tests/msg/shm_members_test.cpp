@@ -338,6 +338,49 @@ TEST_SUITE("msg/shm_members") {
     });
   }
 
+  TEST_CASE("three hundred links join two programs that may have a hundred descriptors each") {
+    constexpr std::size_t kLinks = 300;
+    const MeetingPlace place;
+    rlimit before{};
+    REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+    const rlimit low{std::min<rlim_t>(100, before.rlim_max), before.rlim_max};
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &low) == 0);
+    using Links = std::vector<horus::Link<std::int64_t>>;
+    const auto make_links = [](const Hub& hub, const std::string& peer) {
+      Links links;
+      for (std::size_t i = 0; i < kLinks; ++i)
+        links.push_back(hub.create_link<std::int64_t>(fmt::format("l{}", i), peer));
+      return links;
+    };
+    Nursery nursery({[&] {
+      horus::io::run([&]() -> Task<> {
+        const Hub hub = Hub::shm("base", place.options()).or_throw();
+        Links links = make_links(hub, "rover");
+        for (auto& link : links) {
+          auto question = co_await link.recv();
+          link.send(-**question);
+        }
+        co_await horus::sleep(1h);
+      });
+    }});
+    nursery.bear(0);
+    horus::io::run([&]() -> Task<> {
+      const Hub hub = Hub::shm("rover", place.options()).or_throw();
+      Links links = make_links(hub, "base");
+      const bool connected = co_await eventually(
+          [&] { return std::all_of(links.begin(), links.end(), [](auto& one) { return one.connected(); }); });
+      CHECK(connected);
+      std::size_t right = 0;
+      for (std::size_t i = 0; connected && i < kLinks; ++i) {
+        links[i].send(static_cast<std::int64_t>(i));
+        auto answer = co_await links[i].recv();
+        right += answer.ok() && **answer == -static_cast<std::int64_t>(i) ? 1 : 0;
+      }
+      CHECK(right == kLinks);
+    });
+    CHECK(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+  }
+
   TEST_CASE("memory of a publisher that has gone serves the next one, and its samples stay as they are") {
     const MeetingPlace place;
     horus::io::run([&]() -> Task<> {
