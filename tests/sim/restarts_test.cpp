@@ -37,9 +37,9 @@ const bool kCountsBytes = ::mallinfo2().uordblks > 0;  // a sanitizer's allocato
 const int kWarm =
     kCountsBytes ? 300 : 20;  // lives after which all has been used, and the first ones are forgotten
 const int kLives = kWarm + 200;
-constexpr Duration kFirst = 1s;        // death
-constexpr Duration kLife = 400ms;      // from death to death
-constexpr Duration kRest = 100ms;      // from death to birth
+constexpr Duration kFirst = 1s;         // death
+constexpr Duration kLife = 400ms;       // from death to death
+constexpr Duration kRest = 100ms;       // from death to birth
 constexpr std::int64_t kSlack = 12288;  // bytes, beside what is kept of 200 lives: pools that have grown
 
 // Travels in the queue.
