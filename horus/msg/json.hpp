@@ -43,4 +43,13 @@ inline constexpr std::size_t kMostJsonDepth = 64;                ///< lists and 
 HORUS_API Result<> from_json(const Description& description, std::string_view json,
                              std::vector<std::byte>& head, std::vector<std::byte>& tail);
 
+/// The name of the Layout of messages that are MessagePack: what Python's hubs send without a type.
+inline constexpr std::string_view kDataLayout = "data (MessagePack)";
+
+/// One line of JSON, an object: a value of another kind is its member "value". Bytes are text of hexadecimal digits; numbers that
+/// JSON does not have are null.
+/// Errors: kBadInput when it is no MessagePack.
+/// Source: https://msgpack.org
+HORUS_API Result<std::string> message_pack_to_json(std::span<const std::byte> data);
+
 }  // namespace horus

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <horus/base/log.hpp>
+#include <horus/msg/json.hpp>
 #include <horus/msg/ros.hpp>
 
 namespace horus::record {
@@ -36,6 +37,9 @@ bool fits(std::string_view name, std::string_view pattern) noexcept {
   return pattern.find_first_not_of('*', in) == std::string_view::npos;
 }
 
+// Any object: dicts have the keys that they have.
+constexpr std::string_view kAnyObject = R"({"type": "object", "additionalProperties": true})";
+
 ChannelText text_of(const PublishedTopic& topic, bool described) {
   ChannelText text;
   text.topic = topic.topic;
@@ -43,6 +47,13 @@ ChannelText text_of(const PublishedTopic& topic, bool described) {
                    {"horus.layout", topic.layout.describe()},
                    {"horus.layout_hash", fmt::format("{:016x}", topic.layout.hash)}};
   if (!topic.peer.empty()) text.metadata.emplace("horus.peer", topic.peer);
+  if (topic.layout.name == kDataLayout) {
+    text.encoding = "json";
+    text.schema_name = "horus.Data";
+    text.schema_encoding = "jsonschema";
+    text.schema = kAnyObject;
+    return text;
+  }
   if (!described) {
     text.encoding = "application/octet-stream";
     return text;
@@ -127,6 +138,15 @@ void Topics::hand_over(Sink& sink, Source& source) {
   message.publish_ns = static_cast<std::uint64_t>(from.published_ns + clock_offset_ns_);
   message.log_ns = last_ns_ = std::max(last_ns_, message.publish_ns);
   message.data = from.bytes;
+  if (layout.name == kDataLayout) {
+    auto json = message_pack_to_json(from.bytes);
+    if (!json) {
+      ++missed_[source.tap.topic().topic];
+      return;
+    }
+    message.data = std::as_bytes(std::span(*json));
+    return sink.message(message);
+  }
   if (source.cdr.has_value()) {
     const std::span<const std::byte> head =
         from.bytes.first(std::min<std::size_t>(layout.head_bytes, from.bytes.size()));

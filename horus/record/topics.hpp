@@ -30,9 +30,10 @@ namespace horus::record {
 /// What a recording says about a topic: how its messages are encoded, and by which schema.
 struct ChannelText {
   std::string topic;
-  std::string encoding;  ///< "cdr"; "application/octet-stream" where nobody has described the type
+  std::string
+      encoding;  ///< "cdr"; "json" for data of Python; "application/octet-stream" where nobody described the type
   std::string schema_name;
-  std::string schema_encoding;  ///< "ros2msg"; empty: no schema
+  std::string schema_encoding;  ///< "ros2msg", "jsonschema"; empty: no schema
   std::string schema;
   bag::Properties metadata;
 };

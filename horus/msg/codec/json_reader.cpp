@@ -226,6 +226,17 @@ Error refuse(const Description& description, std::string_view why) {
   return {kBadInput, "read JSON", fmt::format("{}: {}", description.root().name, why)};
 }
 
+// Bytes, which JSON does not have, become text.
+void spell_bytes(Json& json) {
+  if (json.is_binary()) {
+    std::string digits;
+    for (const std::uint8_t byte : json.get_binary()) digits += fmt::format("{:02x}", byte);
+    json = std::move(digits);
+  } else if (json.is_structured()) {
+    for (Json& part : json) spell_bytes(part);
+  }
+}
+
 }  // namespace
 
 Result<> from_json(const Description& description, std::string_view json, std::vector<std::byte>& head,
@@ -249,6 +260,15 @@ Result<> from_json(const Description& description, std::string_view json, std::v
   } catch (const Json::parse_error& error) {
     return refuse(description, is_deep ? std::string(kDeep) : fmt::format("no JSON at byte {}", error.byte));
   }
+}
+
+Result<std::string> message_pack_to_json(std::span<const std::byte> data) {
+  const auto* bytes = reinterpret_cast<const std::uint8_t*>(data.data());
+  Json json = Json::from_msgpack(bytes, bytes + data.size(), true, false);
+  if (json.is_discarded()) return Error(kBadInput, "read MessagePack");
+  spell_bytes(json);
+  if (!json.is_object()) json = Json{{"value", std::move(json)}};
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 }  // namespace horus

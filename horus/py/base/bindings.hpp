@@ -4,12 +4,15 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <horus/base/clock.hpp>
 #include <horus/msg/hub.hpp>
+#include <horus/record/recording.hpp>
 #include <horus/sched/scheduler_config.hpp>
 #include <horus/sched/states.hpp>
 #include <horus/sched/statistics.hpp>
@@ -23,9 +26,13 @@ namespace py = pybind11;
 void bind_errors(py::module_& module);
 void bind_config(py::module_& module);
 void bind_scheduler(py::module_& module);
+void bind_recording(py::module_& module);
 void bind_interface(py::module_& module);
 void bind_io(py::module_& module);
 void bind_hubs(py::module_& module);
+
+RecordOptions record_options(std::vector<std::string> topics, std::vector<std::string> left_out,
+                             bool compressed, std::size_t max_waiting_bytes);
 
 /// The hub behind a _core.Hub. Throws std::runtime_error when it is closed.
 Hub hub_behind(const py::handle& hub);

@@ -26,6 +26,7 @@ from horus._message import array, boolean, char, enumeration, sequence, stamp, t
 from horus._message import describe, f32, f64, i8, i16, i32, i64, identity, message, u8, u16, u32, u64
 from horus._node import Node
 from horus._reactor import Reactor
+from horus._recording import Recording
 from horus._scheduler import Scheduler, run, set_log_level
 
 
@@ -56,6 +57,7 @@ __all__ = [
     "Node",
     "Publisher",
     "Reactor",
+    "Recording",
     "RobotPreset",
     "Scheduler",
     "SchedulerConfig",

@@ -10,9 +10,21 @@ import signal
 import threading
 import time
 import weakref
-from typing import Any, Callable, Coroutine, Dict, List, Optional, Tuple, TypeVar, Union, overload
+from typing import (
+    Any,
+    Callable,
+    Coroutine,
+    Dict,
+    List,
+    Optional,
+    Sequence,
+    Tuple,
+    TypeVar,
+    Union,
+    overload,
+)
 
-from horus import _check, _core
+from horus import _check, _core, _recording
 from horus import _hub as _hub  # noqa: F401 (before what follows: hubs end after the nodes)
 from horus._config import ConfigLike, SchedulerConfig, core_of
 from horus._node import CppNode, Node
@@ -250,6 +262,26 @@ class Scheduler:
         where objects are passed by reference. Errors: RuntimeError when the hub is closed or the
         scheduler runs."""
         self._core.use_hub(hub._core)
+
+    def record(
+        self,
+        path: Union[str, "os.PathLike[str]"],
+        *,
+        topics: Sequence[str] = (),
+        left_out: Sequence[str] = (),
+        compressed: bool = True,
+        max_waiting_bytes: int = _recording.DEFAULT_WAITING_BYTES,
+    ) -> None:
+        """Records what the hubs' publishers of this process send during a run, as horus.Recording
+        does. Call it before the run, which fails when the file exists or cannot be made. Errors:
+        RuntimeError while the scheduler runs."""
+        self._core.record(
+            os.fspath(path),
+            _recording.patterns("topics", topics),
+            _recording.patterns("left_out", left_out),
+            compressed,
+            max_waiting_bytes,
+        )
 
     # --- Running
 

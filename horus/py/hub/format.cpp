@@ -5,6 +5,7 @@
 #include <map>
 #include <mutex>
 
+#include <horus/msg/json.hpp>
 #include <horus/py/base/bindings.hpp>
 
 namespace horus::python {
@@ -24,7 +25,7 @@ const Layout& intern(Layout layout) {
 const Layout& layout_of_data() {
   static const Layout& layout = []() -> const Layout& {
     Layout made;
-    made.name = "data (MessagePack)";
+    made.name = kDataLayout;
     made.element_bytes = 1;
     return intern(std::move(made));
   }();

@@ -126,6 +126,7 @@ int fill_module(PyObject* object) {
     hp::bind_errors(module);
     hp::bind_config(module);
     hp::bind_scheduler(module);
+    hp::bind_recording(module);
     hp::bind_interface(module);
     hp::bind_io(module);
     if (!hp::add_handles(object) || !hp::add_operations(object) || !hp::add_loop(object) ||

@@ -418,6 +418,12 @@ void bind_scheduler(py::module_& module) {
       .def("use_hub", [](Core& self, const py::object& hub) { self.scheduler().use_hub(hub_behind(hub)); })
       .def("connect", [](Core& self, const std::string& from, const std::string& out, const std::string& to,
                          const std::string& in) { self.scheduler().connect(from, out, to, in); })
+      .def("record",
+           [](Core& self, std::string path, std::vector<std::string> topics,
+              std::vector<std::string> left_out, bool compressed, std::size_t max_waiting_bytes) {
+             self.scheduler().record(std::move(path), record_options(std::move(topics), std::move(left_out),
+                                                                     compressed, max_waiting_bytes));
+           })
       .def("run", &Core::run)
       .def("tick_once", &Core::tick_once)
       .def("close", &Core::close)
