@@ -17,6 +17,7 @@ ROOTS = [
     "bag/edit.hpp",
     "bag/file_writer.hpp",
     "bag/reader.hpp",
+    "bag/recorder.hpp",
     "bag/writer.hpp",
     "msg/description.hpp",
     "msg/tap.hpp",

@@ -31,6 +31,10 @@ class HORUS_API FileWriter {
   [[nodiscard]] static Task<Result<FileWriter>> create(std::string path, WriterOptions options,
                                                        bool overwrite = false);
 
+  /// The same with a Writer that has not begun.
+  [[nodiscard]] static Task<Result<FileWriter>> create(std::string path, Writer writer,
+                                                       bool overwrite = false);
+
   /// For schemas and channels.
   [[nodiscard]] Writer& writer() noexcept { return writer_; }
   /// Adds a message, and writes the chunk when it is due.
@@ -45,7 +49,7 @@ class HORUS_API FileWriter {
   [[nodiscard]] Task<> discard();
 
  private:
-  FileWriter(io::File file, WriterOptions options) : file_(std::move(file)), writer_(std::move(options)) {}
+  FileWriter(io::File file, Writer writer) : file_(std::move(file)), writer_(std::move(writer)) {}
   Task<Result<>> write(std::span<const std::byte> bytes, std::uint64_t offset);
   Task<Result<>> write_open();
 

@@ -99,6 +99,8 @@ class HORUS_API Writer {
   void withdraw(const Chunk& chunk);
   /// Summary and end of the file. The open chunk must have been taken.
   [[nodiscard]] std::span<const std::byte> finish();
+  /// The same where the open chunk goes into a further file: `begin_further_file()` follows.
+  [[nodiscard]] std::span<const std::byte> finish_part();
 
   /// Bytes of the file so far.
   [[nodiscard]] std::uint64_t position() const noexcept { return position_; }

@@ -53,6 +53,13 @@ class Buffer {
   void append(const void* data, std::size_t count) {
     if (count > 0) std::memcpy(extend(count), data, count);
   }
+  /// Gives back what is not in use.
+  void fit() {
+    if (capacity_ == size_) return;
+    Buffer less;
+    less.append(data(), size_);
+    *this = std::move(less);
+  }
   /// Gives memory back.
   void release() noexcept {
     memory_.reset();

@@ -9,6 +9,10 @@
 namespace horus::bag {
 
 Task<Result<FileWriter>> FileWriter::create(std::string path, WriterOptions options, bool overwrite) {
+  return create(std::move(path), Writer(std::move(options)), overwrite);
+}
+
+Task<Result<FileWriter>> FileWriter::create(std::string path, Writer made, bool overwrite) {
   io::OpenOptions how;
   how.write().read();
   if (overwrite) {
@@ -22,7 +26,7 @@ Task<Result<FileWriter>> FileWriter::create(std::string path, WriterOptions opti
       co_return file.error().with_detail("(another name, or the option to overwrite it)");
     co_return file.error();
   }
-  FileWriter writer(std::move(*file), std::move(options));
+  FileWriter writer(std::move(*file), std::move(made));
   const auto begin = writer.writer_.begin();
   const auto written = co_await writer.write(begin, 0);
   if (!written) co_return written.error();

@@ -132,6 +132,14 @@ std::span<const std::byte> Chunk::bytes() const noexcept {
   return (is_packed_ ? packed_ : records_).bytes().subspan(start_);
 }
 
+void Chunk::shrink() {
+  if (is_packed_) {
+    records_.release();
+    packed_.fit();
+  }
+  entries_.shrink_to_fit();
+}
+
 void Chunk::clear() noexcept {
   records_.clear();
   packed_.clear();

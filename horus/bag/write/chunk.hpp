@@ -29,7 +29,7 @@ class HORUS_API Chunk {
   [[nodiscard]] std::uint64_t first_ns() const noexcept { return first_ns_; }
   [[nodiscard]] std::uint64_t last_ns() const noexcept { return last_ns_; }
   /// Of its records, unpacked.
-  [[nodiscard]] std::size_t size() const noexcept { return records_.empty() ? 0 : end_ - kGap; }
+  [[nodiscard]] std::size_t size() const noexcept { return end_ == 0 ? 0 : end_ - kGap; }
   [[nodiscard]] bool empty() const noexcept { return size() == 0; }
   /// What it occupies.
   [[nodiscard]] std::size_t memory() const noexcept {
@@ -48,6 +48,8 @@ class HORUS_API Chunk {
     return counts_;
   }
 
+  /// Gives back memory that a sealed chunk does not need.
+  void shrink();
   /// Empty again; keeps its memory unless it is far more than usual.
   void clear() noexcept;
 

@@ -197,7 +197,12 @@ Result<std::span<const std::byte>> Writer::place(const Metadata& metadata) {
 }
 
 std::span<const std::byte> Writer::finish() {
-  HORUS_ASSERT(position_ > 0 && open_.empty(), "take() and place() the open chunk before the end");
+  HORUS_ASSERT(open_.empty(), "take() and place() the open chunk before the end");
+  return finish_part();
+}
+
+std::span<const std::byte> Writer::finish_part() {
+  HORUS_ASSERT(position_ > 0, "begin() the file before its end");
   given_.clear();
   encode_end(given_, position_,
              Summary{schemas_.bytes(), channels_.bytes(), chunk_indexes_.bytes(), attachment_indexes_.bytes(),
