@@ -90,6 +90,8 @@ class HORUS_API Recorder {
                                     const Properties& metadata = {});
   /// False: the message is lost (a full queue, an ended recorder, an unknown channel, too large).
   bool record(const Message& message);
+  /// So many messages of a channel were lost before they came here.
+  void count_lost(std::uint16_t channel, std::uint64_t messages) noexcept { lose(channel, messages); }
   /// Written into the file soon; in snapshot mode into each snapshot. Errors: ENOBUFS (more than queue_bytes wait).
   Result<> add(Metadata metadata);
   Result<> add(Attachment attachment);
@@ -115,7 +117,7 @@ class HORUS_API Recorder {
     bool sealed = false;
   };
 
-  void lose(std::uint16_t channel, std::uint64_t count = 1);
+  void lose(std::uint16_t channel, std::uint64_t count = 1) noexcept;
   void close_chunk();
   void start_sealing();
   Task<> seal(Job* job);

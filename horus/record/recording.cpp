@@ -97,6 +97,13 @@ Result<> Recording::stop() {
   return shared_->end.get();
 }
 
+Result<> Recording::snapshot(std::string path) {
+  auto written = shared_->engine.snapshot(path);
+  if (written.wait_for(kDiskLimit) != std::future_status::ready)
+    return Error(ETIMEDOUT, "write a snapshot", path).with_detail("(the disk does not answer)");
+  return written.get();
+}
+
 RecordingStatus Recording::status() const { return shared_->engine.status(); }
 
 Task<Result<RecordingStatus>> record_topics(std::string path, RecordOptions options) {

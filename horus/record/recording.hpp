@@ -27,6 +27,11 @@ struct RecordOptions {
   bool compressed = true;             ///< with zstd; chunks that it hardly makes smaller are stored plain
   /// How many bytes may wait for the disk. Beyond that messages are lost, and counted.
   std::size_t max_waiting_bytes = std::size_t{64} << 20;
+  /// A further file begins (`run_1.mcap`) when one has so many bytes, or covers so long a time; 0: never.
+  std::uint64_t max_file_bytes = 0;
+  Duration max_file_time{0};
+  /// Keep the messages of so long a time in memory instead of writing them: Recording::snapshot() writes them. 0: write.
+  Duration snapshot{0};
 
   RecordOptions& with_topics(std::vector<std::string> patterns) & {
     return topics = std::move(patterns), *this;
@@ -36,6 +41,10 @@ struct RecordOptions {
   }
   RecordOptions& with_compression(bool on) & { return compressed = on, *this; }
   RecordOptions& with_max_waiting_bytes(std::size_t bytes) & { return max_waiting_bytes = bytes, *this; }
+  RecordOptions& with_max_file(std::uint64_t bytes, Duration time = Duration(0)) & {
+    return max_file_bytes = bytes, max_file_time = time, *this;
+  }
+  RecordOptions& with_snapshot(Duration last) & { return snapshot = last, *this; }
   [[nodiscard]] RecordOptions with_topics(std::vector<std::string> patterns) && {
     return std::move(with_topics(std::move(patterns)));
   }
@@ -46,25 +55,30 @@ struct RecordOptions {
   [[nodiscard]] RecordOptions with_max_waiting_bytes(std::size_t bytes) && {
     return std::move(with_max_waiting_bytes(bytes));
   }
+  [[nodiscard]] RecordOptions with_max_file(std::uint64_t bytes, Duration time = Duration(0)) && {
+    return std::move(with_max_file(bytes, time));
+  }
+  [[nodiscard]] RecordOptions with_snapshot(Duration last) && { return std::move(with_snapshot(last)); }
 };
 
 /// How a recording is doing.
 struct RecordingStatus {
   std::string path;
-  std::uint64_t messages = 0;  ///< taken
+  std::uint64_t messages = 0;  ///< taken, and not lost
   std::uint64_t lost = 0;      ///< of all that were sent, those that are not in the file
-  std::uint64_t bytes = 0;     ///< of the file so far
+  std::uint64_t bytes = 0;     ///< of all files so far
+  std::uint64_t files = 0;
   bool ended = false;
-  std::string problem;  ///< what the disk said last; empty: nothing
+  std::string problem;  ///< what ended it too early; empty: nothing
 };
 
 /// A recording of the topics of this process, on a thread of its own.
 ///
 /// Semantics: every publisher is recorded from its first message after start() on, also publishers that are opened later; a
 /// publisher never waits for it. The file has one chunk a second or 768 KiB: what was complete is readable, whatever
-/// happens to the process. Messages of described types are CDR with their ROS definition; others are bytes. While the disk
-/// is full or slow, messages wait, up to RecordOptions::max_waiting_bytes. What is lost is counted by topic, in the file
-/// (metadata `horus.losses`) and in status().
+/// happens to the process. Messages of described types are CDR with their ROS definition, data of Python is JSON, and others are
+/// bytes. While the disk is slow, messages wait, up to RecordOptions::max_waiting_bytes. What is lost is counted by topic, in
+/// the file (metadata `horus.losses`) and in status(). A disk that is full or fails ends the recording: a line in the log.
 /// Errors: start(): those of open(2), with the path; EEXIST when the file exists, and ENOTSUP in a simulated world, where
 /// there are no threads: use record_topics().
 /// Thread safety: any thread, one call at a time; status() at any time.
@@ -86,6 +100,9 @@ class HORUS_API Recording {
   /// Writes what was sent until now, and the index. Errors: those of the disk; ETIMEDOUT when the disk does not answer for 5 s:
   /// then the file ends with its last complete chunk.
   Result<> stop();
+  /// Writes what was sent in the last RecordOptions::snapshot into a file of its own; the recording goes on. Errors: EINVAL
+  /// without that option; those of open(2) and write(2); ECANCELED when the recording has ended; ETIMEDOUT as stop().
+  Result<> snapshot(std::string path);
   [[nodiscard]] RecordingStatus status() const;
 
  private:

@@ -113,7 +113,13 @@ bool Topics::is_later(const Source* a, const Source* b) noexcept {
   return place(a) > place(b);
 }
 
-void Topics::look() {
+void Topics::tell_missed(Sink& sink, Source& source) {
+  const std::uint64_t missed = source.tap.missed();
+  if (missed > source.missed) sink.lost(source.channel, missed - source.missed);
+  source.missed = missed;
+}
+
+void Topics::look(Sink& sink) {
   for (std::size_t i = sources_.size(); i > 0; --i) {
     Source& source = *sources_[i - 1];
     if (source.next != nullptr) continue;
@@ -122,8 +128,7 @@ void Topics::look() {
       ready_.push_back(&source);
       std::push_heap(ready_.begin(), ready_.end(), &is_later);
     } else if (source.tap.ended()) {
-      if (const std::uint64_t missed = source.tap.missed(); missed > 0)
-        missed_[source.tap.topic().topic] += missed;
+      tell_missed(sink, source);
       sources_.erase(sources_.begin() + static_cast<std::ptrdiff_t>(i - 1));
     }
   }
@@ -141,7 +146,7 @@ void Topics::hand_over(Sink& sink, Source& source) {
   if (layout.name == kDataLayout) {
     auto json = message_pack_to_json(from.bytes);
     if (!json) {
-      ++missed_[source.tap.topic().topic];
+      sink.lost(source.channel, 1);
       return;
     }
     message.data = std::as_bytes(std::span(*json));
@@ -154,7 +159,7 @@ void Topics::hand_over(Sink& sink, Source& source) {
         layout.element_bytes == 0 ? std::span<const std::byte>() : from.bytes.subspan(layout.tail_offset);
     const auto size = source.cdr->size(head, tail);
     if (!size) {  // a length that the type cannot have: its publisher was not compiled with it
-      ++missed_[source.tap.topic().topic];
+      sink.lost(source.channel, 1);
       return;
     }
     bytes_.resize(*size);
@@ -166,7 +171,7 @@ void Topics::hand_over(Sink& sink, Source& source) {
 
 std::size_t Topics::pump(Sink& sink, std::size_t most) {
   adopt(sink);
-  look();
+  look(sink);
   std::size_t count = 0;
   for (; count < most && !ready_.empty(); ++count) {
     std::pop_heap(ready_.begin(), ready_.end(), &is_later);
@@ -179,16 +184,8 @@ std::size_t Topics::pump(Sink& sink, std::size_t most) {
       std::push_heap(ready_.begin(), ready_.end(), &is_later);
     }
   }
+  for (const auto& source : sources_) tell_missed(sink, *source);
   return count;
-}
-
-std::map<std::string, std::uint64_t> Topics::missed() const {
-  std::map<std::string, std::uint64_t> all = missed_;
-  for (const auto& source : sources_) {
-    if (const std::uint64_t missed = source->tap.missed(); missed > 0)
-      all[source->tap.topic().topic] += missed;
-  }
-  return all;
 }
 
 }  // namespace horus::record

@@ -44,6 +44,8 @@ class Sink {
   virtual ~Sink() = default;
   virtual Result<std::uint16_t> channel(const ChannelText& text) = 0;
   virtual void message(const bag::Message& message) = 0;
+  /// So many messages of a channel came faster than they were taken, or cannot be read.
+  virtual void lost(std::uint16_t channel, std::uint64_t messages) = 0;
 };
 
 /// The taps of a recording.
@@ -55,8 +57,6 @@ class Topics {
 
   /// Hands up to `most` messages over, those that were published first before the others. Gives how many.
   std::size_t pump(Sink& sink, std::size_t most);
-  /// Messages that came faster than they were pumped, by topic. With those of taps that have ended.
-  [[nodiscard]] std::map<std::string, std::uint64_t> missed() const;
 
  private:
   struct Source {
@@ -64,13 +64,15 @@ class Topics {
     std::uint16_t channel = 0;
     std::optional<Cdr> cdr;
     const Tap::Message* next = nullptr;  // taken, and not handed over yet
+    std::uint64_t missed = 0;            // messages that the sink was told of
     explicit Source(Tap from) : tap(std::move(from)) {}
   };
   using Key = std::tuple<std::string, std::string, std::uint64_t>;  // topic, hub, layout
 
   void adopt(Sink& sink);
   void hand_over(Sink& sink, Source& source);
-  void look();
+  void look(Sink& sink);
+  static void tell_missed(Sink& sink, Source& source);
   static bool is_later(const Source* a, const Source* b) noexcept;
 
   const std::int64_t clock_offset_ns_;
@@ -78,7 +80,6 @@ class Topics {
   std::vector<std::unique_ptr<Source>> sources_;
   std::vector<Source*> ready_;  // a heap: on top what was published first
   std::map<Key, std::uint16_t> channels_;
-  std::map<std::string, std::uint64_t> missed_;  // of taps that have ended
   std::uint64_t last_ns_ = 0;
   std::vector<std::byte> bytes_;
 };

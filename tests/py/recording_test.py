@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """horus.Recording and scheduler.record(): which files they make, and what is in them."""
 
+import ctypes
 import errno
 import os
 import struct
@@ -31,6 +32,10 @@ def text_at(content, position):
     return content[position + 4:position + 4 + size].decode(), position + 4 + size
 
 
+class Own(ctypes.Structure):
+    _fields_ = [("number", ctypes.c_int32)]
+
+
 class Recordings(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.TemporaryDirectory()
@@ -40,7 +45,7 @@ class Recordings(unittest.TestCase):
     def read(self):
         """Messages by topic, and the encoding of each topic."""
         with open(self.path, "rb") as file:
-            data = file.read()
+            self.data = data = file.read()
         self.assertTrue(data.startswith(MAGIC) and data.endswith(MAGIC))
         topics, encodings, messages = {}, {}, {}
         for opcode, content in records(data):
@@ -57,12 +62,29 @@ class Recordings(unittest.TestCase):
         with horus.Recording(self.path, compressed=False) as recording:
             with horus.Hub() as hub:
                 data, raw = hub.advertise("status"), hub.advertise("raw", bytes)
+                hub.advertise("chat", str).send("hello")
+                hub.advertise("cmd_vel", horus.messages.Twist).send(horus.messages.Twist())
+                hub.advertise("own", Own).send(Own(7))
                 data.send({"speed": 1.5, "mode": "drive", "parts": [1, 2], "blob": b"\x01\xff"})
                 data.send([1, 2])
                 raw.send(b"abc")
                 data.send({"speed": None})
         messages, encodings = self.read()
-        self.assertEqual({"status": "json", "raw": "cdr"}, encodings)
+        self.assertEqual(
+            {
+                "status": "json",
+                "raw": "application/octet-stream",
+                "chat": "cdr",
+                "cmd_vel": "cdr",
+                "own": "cdr",
+            },
+            encodings,
+        )
+        self.assertEqual([b"\0\1\0\0" + struct.pack("<I", 6) + b"hello\0"], messages["chat"])
+        self.assertEqual(4 + 6 * 8, len(messages["cmd_vel"][0]))
+        self.assertEqual([b"\0\1\0\0" + struct.pack("<i", 7)], messages["own"])
+        for schema in ("std_msgs/msg/String", "geometry_msgs/msg/Twist", "int32 number"):
+            self.assertIn(schema.encode(), self.data)
         self.assertEqual(
             [
                 b'{"speed":1.5,"mode":"drive","parts":[1,2],"blob":"01ff"}',
@@ -73,7 +95,7 @@ class Recordings(unittest.TestCase):
         )
         self.assertEqual(1, len(messages["raw"]))
         self.assertTrue(recording.status["ended"])
-        self.assertEqual(4, recording.status["messages"])
+        self.assertEqual(7, recording.status["messages"])
         self.assertEqual(0, recording.status["lost"])
         recording.stop()  # it has ended
 

@@ -82,6 +82,7 @@ TEST_SUITE("record/recording") {
     const horus::RecordingStatus status = recording.status();
     CHECK(status.ended);
     CHECK(status.messages == 520);
+    CHECK(status.files == 1);
     CHECK(status.lost == 0);
     CHECK(status.problem.empty());
     CHECK(status.bytes == std::filesystem::file_size(path));
@@ -143,6 +144,49 @@ TEST_SUITE("record/recording") {
     CHECK(found.counts.at("count") + recording.status().lost == 1000);
     CHECK(found.losses ==
           std::map<std::string, std::string>{{"count", std::to_string(recording.status().lost)}});
+  }
+
+  TEST_CASE("in snapshot mode nothing is written but what is asked for") {
+    const TemporaryDirectory folder;
+    auto recording = Recording::start(folder / "run.mcap", RecordOptions().with_snapshot(10s)).or_throw();
+    horus::io::run([&]() -> Task<> {
+      Hub hub;
+      auto out = hub.advertise<std::int64_t>("count");
+      for (std::int64_t i = 0; i < 10; ++i) out.send(i);
+      CHECK(recording.snapshot(folder / "first.mcap"));
+      for (std::int64_t i = 0; i < 5; ++i) out.send(i);
+      CHECK(recording.snapshot(folder / "second.mcap"));
+      CHECK(recording.snapshot(folder / "second.mcap").code() == EEXIST);
+      co_return;
+    });
+    CHECK(recording.stop());
+    CHECK(recording.snapshot(folder / "late.mcap").code() == ECANCELED);
+    CHECK(read_file(folder / "first.mcap").counts.at("count") == 10);
+    CHECK(read_file(folder / "second.mcap").counts.at("count") == 15);
+    CHECK_FALSE(std::filesystem::exists(folder / "run.mcap"));
+    CHECK_FALSE(std::filesystem::exists(folder / "late.mcap"));
+  }
+
+  TEST_CASE("a further file begins when one is large enough") {
+    const TemporaryDirectory folder;
+    auto recording =
+        Recording::start(folder / "run.mcap",
+                         RecordOptions().with_compression(false).with_max_file(std::uint64_t{1} << 20))
+            .or_throw();
+    horus::io::run([&]() -> Task<> {
+      Hub hub;
+      auto out = hub.advertise<std::string>("chat");
+      for (int i = 0; i < 300; ++i) {
+        out.send(std::string(10'000, 'x'));
+        if (i % 20 == 19) co_await horus::sleep(10ms);
+      }
+    });
+    CHECK(recording.stop());
+    const horus::RecordingStatus status = recording.status();
+    CHECK(status.files >= 2);
+    CHECK(status.lost == 0);
+    CHECK(read_file(folder / "run.mcap").counts.at("chat") < 300);
+    CHECK(read_file(folder / "run_1.mcap").counts.contains("chat"));
   }
 
   TEST_CASE("a recording that is dropped is complete") {

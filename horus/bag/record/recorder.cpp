@@ -74,7 +74,7 @@ Result<std::uint16_t> Recorder::add_channel(std::string_view topic, std::string_
   return *added;
 }
 
-void Recorder::lose(std::uint16_t channel, std::uint64_t count) {
+void Recorder::lose(std::uint16_t channel, std::uint64_t count) noexcept {
   counts_.lost += count;
   if (channel < lost_.size()) lost_[channel] += count;
 }

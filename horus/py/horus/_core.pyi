@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # The extension module; it belongs to the package, not to users.
+import builtins
 from typing import Any, Callable, Coroutine, Dict, List, Optional, Tuple
 
 version: str
@@ -129,6 +130,7 @@ class Format:
     @staticmethod
     def text() -> "Format": ...
     def describe(self) -> str: ...
+    def learn(self, description: "builtins.bytes") -> None: ...
 
 class Slot:
     released: bool

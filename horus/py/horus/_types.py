@@ -144,6 +144,17 @@ def _describe(type_: Any) -> str:
     )
 
 
+def _tell(format: _core.Format, type_: Any) -> None:
+    """Recordings need the description. A class that has none (a union in it, say) travels all the
+    same."""
+    from horus import _message  # it needs horus.messages, which needs this module
+
+    try:
+        format.learn(_message.describe(type_))
+    except (TypeError, ValueError):
+        pass
+
+
 def _structure_codec(type_: Any) -> Codec:
     fields = _describe(type_)
     element = getattr(type_, "Tail", None)
@@ -156,6 +167,7 @@ def _structure_codec(type_: Any) -> Codec:
             return message, b""
 
         format = _core.Format(_name(type_), fields, size, alignment, 0, 1)
+        _tell(format, type_)
         in_place = InPlace(_over(type_), bytes(type_()))
         return Codec(format, encode, type_.from_buffer_copy, in_place)
 
@@ -164,6 +176,7 @@ def _structure_codec(type_: Any) -> Codec:
     format = _core.Format(
         _name(type_), fields, size, alignment, element_size, ctypes.alignment(element)
     )
+    _tell(format, type_)
     start = format.tail_offset
     pack, unpack = _tail(type_, element)
 

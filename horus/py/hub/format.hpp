@@ -2,9 +2,12 @@
 // What a topic's messages are in Python, and how they travel. Internal; any thread.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 
+#include <horus/msg/description.hpp>
 #include <horus/msg/layout.hpp>
 
 namespace horus::python {
@@ -16,6 +19,10 @@ enum class Codec : std::uint8_t { data, bytes, text, raw };
 struct Format {
   const Layout* layout;
   Codec codec;
+  const Description* description = nullptr;  // null: not known
+
+  /// The binary form of its description, from its class. Does nothing when that is known better, or is of something else.
+  void learn(std::span<const std::byte> description_bytes);
 };
 
 /// MessagePack.

@@ -158,6 +158,7 @@ class CoreHub {
     msg::PortInfo info;
     info.topic = topic;
     info.layout = format.layout;
+    info.description = format.description;
     info.subscribe = receive;
     info.advertise = send;
     return info;

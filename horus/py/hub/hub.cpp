@@ -2,9 +2,12 @@
 // Hubs, publishers and subscribers for Python. The classes of the package wrap these and check their arguments.
 #include <horus/msg/hub.hpp>
 
+#include <cstddef>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 
 #include <horus/py/hub/ends.hpp>
 #include <horus/py/hub/format.hpp>
@@ -72,7 +75,16 @@ void bind_hubs(py::module_& module) {
       .def_static("data", [] { return Format{&layout_of_data(), Codec::data}; })
       .def_static("bytes",
                   [] { return Format{&horus::layout_of<std::vector<std::uint8_t>>(), Codec::bytes}; })
-      .def_static("text", [] { return Format{&horus::layout_of<std::string>(), Codec::text}; })
+      .def_static("text",
+                  [] {
+                    return Format{&horus::layout_of<std::string>(), Codec::text,
+                                  &horus::describe<std::string>()};
+                  })
+      .def("learn",
+           [](Format& format, const py::bytes& description) {
+             const std::string_view bytes = description;
+             format.learn(std::as_bytes(std::span(bytes)));
+           })
       .def_property_readonly("tail_offset", [](const Format& format) { return format.layout->tail_offset; })
       .def_property_readonly("hash", [](const Format& format) { return format.layout->hash; })
       .def("describe", [](const Format& format) { return format.layout->describe(); });
