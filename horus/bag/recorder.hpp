@@ -58,6 +58,9 @@ struct RecorderCounts {
   std::uint64_t files = 0;
 };
 
+/// run.mcap, run_1.mcap, run_2.mcap …
+[[nodiscard]] HORUS_API std::string further_path(const std::string& path, std::uint64_t number);
+
 /// Records messages into a file.
 ///
 /// Semantics: `run()` is the coroutine that writes; it ends after `stop()`, when everything is written and the file has its

@@ -17,8 +17,10 @@ namespace {
 
 constexpr Duration kLook = std::chrono::milliseconds(5);  // between two looks at the taps
 constexpr Duration kQuickLook = std::chrono::milliseconds(1);
-constexpr std::size_t kMany = 256;                        // messages in one look: the next one comes soon
-constexpr std::size_t kAtOnce = 4096;                     // messages in one turn of the loop
+constexpr std::size_t kMany = 256;                         // messages in one look: the next one comes soon
+constexpr std::size_t kAtOnce = 4096;                      // messages in one turn of the loop
+constexpr Duration kAfterwards = std::chrono::seconds(1);  // from a trouble to its snapshot
+constexpr unsigned kMostIncidents = 100;
 constexpr std::size_t kMostAtEnd = std::size_t{1} << 20;  // messages that are taken after stop()
 
 bag::RecorderOptions options_for(const RecordOptions& options) {
@@ -38,7 +40,8 @@ Engine::Engine(std::string path, const RecordOptions& options)
       clock_offset_ns_(wall_clock_ns() - now_ns()),
       snapshots_(options.snapshot > Duration::zero()),
       topics_(options.topics, options.left_out, clock_offset_ns_),
-      recorder_(path_, options_for(options)) {
+      recorder_(path_, options_for(options)),
+      trouble_(options.trouble) {
   status_.path = path_;
 }
 
@@ -101,14 +104,34 @@ Task<> Engine::write_snapshots() {
   for (auto& [path, promise] : wishes) {
     while (topics_.pump(*this, kAtOnce) == kAtOnce) co_await yield();
     auto writing = recorder_.snapshot(path);
-    promise.set_value(co_await writing);
+    const Result<> written = co_await writing;
+    if (written) {
+      log_info(fmt::format("the last seconds are in {}", path));
+    } else {
+      log_error(written.error().message());
+    }
+    promise.set_value(written);
   }
+}
+
+// With what comes of it: a second later.
+void Engine::look_for_trouble() {
+  if (!snapshots_ || !trouble_) return;
+  const std::uint64_t trouble = trouble_();
+  if (trouble > trouble_seen_ && incident_ns_ == 0 && incidents_ < kMostIncidents)
+    incident_ns_ = now_ns() + kAfterwards.count();
+  trouble_seen_ = trouble;
+  if (incident_ns_ == 0 || now_ns() < incident_ns_) return;
+  incident_ns_ = 0;
+  const std::lock_guard lock(mutex_);
+  wishes_.emplace_back(bag::further_path(path_, ++incidents_), std::promise<Result<>>());
 }
 
 Task<> Engine::pump_until_stopped(const Spawned<Result<>>& writing) {
   while (!stopping_.load(std::memory_order_relaxed) && !writing.done()) {
     const std::size_t count = topics_.pump(*this, kAtOnce);
     note();
+    look_for_trouble();
     if (snapshots_ || recorder_.counts().files > 0) tell({});
     auto snapshots = write_snapshots();
     co_await snapshots;
@@ -124,6 +147,14 @@ Task<> Engine::pump_until_stopped(const Spawned<Result<>>& writing) {
 Task<Result<>> Engine::finish(Scope& scope, Spawned<Result<>>& writing) {
   for (std::size_t taken = 0, count = kAtOnce; count == kAtOnce && taken < kMostAtEnd; taken += count)
     count = topics_.pump(*this, kAtOnce);
+  if (incident_ns_ != 0) {  // its snapshot has no second left
+    incident_ns_ = now_ns();
+    look_for_trouble();
+  }
+  if (!writing.done()) {
+    auto snapshots = write_snapshots();
+    co_await snapshots;
+  }
   recorder_.stop();
   co_await scope.join();
   const Result<> outcome = writing.take();

@@ -49,6 +49,7 @@ class Engine final : private Sink {
 
   Task<> pump_until_stopped(const Spawned<Result<>>& writing);
   Task<> write_snapshots();
+  void look_for_trouble();
   Task<Result<>> finish(Scope& scope, Spawned<Result<>>& writing);
   void tell(const Result<>& outcome);
   void note();
@@ -60,6 +61,10 @@ class Engine final : private Sink {
   Topics topics_;
   bag::Recorder recorder_;
   std::function<void(const Result<>&)> opened_;  // empty once it was called
+  const std::function<std::uint64_t()> trouble_;
+  std::uint64_t trouble_seen_ = 0;
+  std::int64_t incident_ns_ = 0;  // when its snapshot is due; 0: there is none
+  unsigned incidents_ = 0;
   std::atomic<bool> stopping_{false};
   mutable std::mutex mutex_;  // of what follows
   RecordingStatus status_;

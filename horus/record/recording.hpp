@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -30,8 +31,12 @@ struct RecordOptions {
   /// A further file begins (`run_1.mcap`) when one has so many bytes, or covers so long a time; 0: never.
   std::uint64_t max_file_bytes = 0;
   Duration max_file_time{0};
-  /// Keep the messages of so long a time in memory instead of writing them: Recording::snapshot() writes them. 0: write.
+  /// Keep the messages of so long a time in memory instead of writing them: Recording::snapshot() writes them, and trouble
+  /// does. 0: write.
   Duration snapshot{0};
+  /// For snapshots: asked every few milliseconds on the recording's thread. When what it gives grows, a snapshot is written a
+  /// second later, into `run_1.mcap`, `run_2.mcap` …, at most 100. A scheduler sets it (Scheduler::record).
+  std::function<std::uint64_t()> trouble;
 
   RecordOptions& with_topics(std::vector<std::string> patterns) & {
     return topics = std::move(patterns), *this;

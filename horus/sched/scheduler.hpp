@@ -189,7 +189,9 @@ class HORUS_API Scheduler {
   Scheduler& connect(std::string_view from, std::string_view out, std::string_view to, std::string_view in);
 
   /// Records what the publishers of this process send during a run, from the nodes' init() to their shutdown(), into a file
-  /// that must not exist (Recording::start). Call it before the run, which fails when the file cannot be made.
+  /// that must not exist (Recording::start). Call it before the run, which fails when the file cannot be made. With
+  /// RecordOptions::snapshot the last seconds are written a second after each emergency stop, expired watchdog, and node
+  /// that restarts, is stuck or has failed: `run_1.mcap`, `run_2.mcap` …
   /// `HORUS_RECORD=run.mcap` in the environment does the same for the first run of a program.
   Scheduler& record(std::string path, RecordOptions options = RecordOptions());
 
@@ -305,6 +307,7 @@ class HORUS_API Scheduler {
 
   void apply_thread_settings();
   int run_on_own_reactor(Duration limit, bool own_signals);
+  [[nodiscard]] std::uint64_t trouble() const noexcept;
   Task<int> run_limited(Duration limit, bool own_signals);
   Task<bool> start_all();
   Task<> watch_signals(const detail::RunEnd& end);

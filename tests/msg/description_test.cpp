@@ -262,8 +262,10 @@ TEST_SUITE("msg/description") {
                                              "speed)") != std::string::npos);
     // Whoever wants to send such messages is told at once.
     horus::Hub hub;
-    CHECK_THROWS_WITH_AS(hub.advertise<rover::Misnamed>("speed"), doctest::Contains("sped"), horus::Error);
-    CHECK_THROWS_WITH_AS(hub.subscribe<rover::Misnamed>("speed"), doctest::Contains("sped"), horus::Error);
+    CHECK_THROWS_WITH_AS(static_cast<void>(hub.advertise<rover::Misnamed>("speed")),
+                         doctest::Contains("sped"), horus::Error);
+    CHECK_THROWS_WITH_AS(static_cast<void>(hub.subscribe<rover::Misnamed>("speed")),
+                         doctest::Contains("sped"), horus::Error);
     CHECK(problem_of<rover::Tailless>().find("names a tail, and the struct has no") != std::string::npos);
     CHECK(problem_of<rover::Miscounted>().find("must be a std::uint32_t") != std::string::npos);
     CHECK(problem_of<rover::Unlikely>().find("no name of a ROS message") != std::string::npos);

@@ -285,7 +285,8 @@ TEST_CASE("every key of a configuration changes behaviour") {
   }
   // Shown elsewhere: what a blocked loop does, and threads of executors.
   // The last two: lives_test and supervision_test. A recording's have a case of their own.
-  for (const char* key : {"path", "topics", "left_out", "compressed", "max_waiting_bytes"})
+  for (const char* key : {"path", "topics", "left_out", "compressed", "max_waiting_bytes", "max_file_bytes",
+                          "max_file_ms", "snapshot_ms"})
     shown.insert(std::string("record.") + key);
   for (const char* key :
        {"scheduler.exit_when_blocked", "executor.cpu", "executor.scheduling", "scheduler.init_limit_ms",
@@ -331,7 +332,7 @@ TEST_CASE("the documented file says the defaults") {
 TEST_CASE("a file names a recording, and one without a path is refused") {
   const TemporaryFile file(
       "[record]\npath = \"run.mcap\"\ntopics = [\"imu\"]\nleft_out = [\"*/raw\"]\ncompressed = false\n"
-      "max_waiting_bytes = 2000000\n");
+      "max_waiting_bytes = 2000000\nmax_file_bytes = 5\nmax_file_ms = 6\nsnapshot_ms = 7\n");
   const auto config = SchedulerConfig::from_file(file.path()).or_throw();
   REQUIRE(config.records.size() == 1);
   CHECK(config.records[0].path == "run.mcap");
@@ -339,6 +340,9 @@ TEST_CASE("a file names a recording, and one without a path is refused") {
   CHECK(config.records[0].options.left_out == std::vector<std::string>{"*/raw"});
   CHECK_FALSE(config.records[0].options.compressed);
   CHECK(config.records[0].options.max_waiting_bytes == 2'000'000);
+  CHECK(config.records[0].options.max_file_bytes == 5);
+  CHECK(config.records[0].options.max_file_time == 6ms);
+  CHECK(config.records[0].options.snapshot == 7ms);
   const TemporaryFile pathless("[record]\ntopics = [\"imu\"]\n");
   const auto refused = SchedulerConfig::from_file(pathless.path());
   REQUIRE_FALSE(refused);

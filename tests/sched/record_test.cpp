@@ -10,9 +10,12 @@
 
 #include <horus/bag/reader.hpp>
 #include <horus/io/reactor.hpp>
+#include <horus/io/time.hpp>
+#include <horus/msg/hub.hpp>
 #include <horus/sched/node.hpp>
 #include <horus/sched/scheduler.hpp>
 #include <horus/sim/world.hpp>
+#include <horus/task/scope.hpp>
 
 #include "../support/captured_log.hpp"
 #include "../support/temporary_directory.hpp"
@@ -118,6 +121,54 @@ TEST_CASE("a disk that is full ends the recording, and not the run; what was wri
   REQUIRE(counts.contains("count"));
   CHECK(counts.at("count") >= 15);  // the first second's chunk
   CHECK(counts.at("count") < 52);
+}
+
+TEST_CASE(
+    "a black box writes the last seconds after an emergency stop and an expired watchdog, and nothing else") {
+  horus::sim::World world(1);
+  std::map<std::string, std::uint64_t> first;
+  std::map<std::string, std::uint64_t> second;
+  world.process("robot", [&]() -> Task<int> {
+    Scheduler scheduler;
+    scheduler
+        .add("beat", [out = scheduler.hub().advertise<std::int64_t>("beat"),
+                      n = std::int64_t{0}]() mutable { out.send(n++); })
+        .rate(10_hz)
+        .keep_in_emergency();
+    scheduler
+        .add("sleeper",
+             [n = 0]() mutable -> Task<> {
+               if (++n == 80) co_await horus::sleep(1s);
+             })
+        .rate(10_hz)
+        .watchdog(300ms);
+    scheduler.record("/run.mcap", horus::RecordOptions().with_snapshot(2s));
+    horus::Scope scope("operator");
+    scope.spawn([](Scheduler& robot) -> Task<> {
+      co_await horus::sleep(5s);
+      robot.emergency_stop();
+      co_await horus::sleep(100ms);
+      robot.reset_emergency_stop();
+    }(scheduler));
+    auto running = scheduler.run_main(15s);
+    const int code = co_await running;
+    co_await scope.join();
+    CHECK(code == 0);
+    auto counting_first = counts_in("/run_1.mcap");
+    first = co_await counting_first;
+    auto counting_second = counts_in("/run_2.mcap");
+    second = co_await counting_second;
+    co_return 0;
+  });
+  const horus::sim::Report report = world.run_for(60s);
+  CHECK_MESSAGE(report.passed, report.to_string());
+  CHECK_FALSE(world.file("robot", "/run.mcap").has_value());
+  CHECK_FALSE(world.file("robot", "/run_3.mcap").has_value());
+  for (const auto& counts : {first, second}) {
+    REQUIRE(counts.contains("beat"));
+    CHECK(counts.at("beat") >= 20);
+    CHECK(counts.at("beat") <= 40);  // two seconds, and what chunks of one second add
+  }
 }
 
 TEST_CASE("a run in a simulated world is recorded in its files, at its times") {

@@ -24,16 +24,6 @@ void seal_chunk(Chunk* chunk, Compression compression, int level, unsigned least
   chunk->seal(compression, level, least_saving);
 }
 
-// run.mcap, run_1.mcap, run_2.mcap
-std::string name_of(const std::string& path, std::uint64_t number) {
-  if (number == 0) return path;
-  const std::size_t slash = path.rfind('/');
-  const std::size_t dot = path.rfind('.');
-  const bool has_end = dot != std::string::npos && (slash == std::string::npos || dot > slash + 1) && dot > 0;
-  const std::size_t stem = has_end ? dot : path.size();
-  return fmt::format("{}_{}{}", path.substr(0, stem), number, path.substr(stem));
-}
-
 std::size_t size_of(const Metadata& metadata) {
   std::size_t size = metadata.name.size();
   for (const auto& [key, value] : metadata.values) size += key.size() + value.size();
@@ -45,6 +35,15 @@ std::size_t size_of(const Attachment& attachment) {
 }
 
 }  // namespace
+
+std::string further_path(const std::string& path, std::uint64_t number) {
+  if (number == 0) return path;
+  const std::size_t slash = path.rfind('/');
+  const std::size_t dot = path.rfind('.');
+  const bool has_end = dot != std::string::npos && (slash == std::string::npos || dot > slash + 1) && dot > 0;
+  const std::size_t stem = has_end ? dot : path.size();
+  return fmt::format("{}_{}{}", path.substr(0, stem), number, path.substr(stem));
+}
 
 Recorder::Recorder(std::string path, RecorderOptions options)
     : path_(std::move(path)),
@@ -322,7 +321,7 @@ bool Recorder::wants_further_file() const noexcept {
 }
 
 Task<Result<>> Recorder::begin_file() {
-  current_path_ = name_of(path_, counts_.files);
+  current_path_ = further_path(path_, counts_.files);
   io::OpenOptions how;
   how.write().read();
   if (options_.overwrite) {

@@ -182,6 +182,9 @@ Result<> read_record(config::Reader& section, SchedulerConfig& config) {
   section.flag("compressed", record.options.compressed);
   section.integer("max_waiting_bytes", record.options.max_waiting_bytes, std::size_t{1} << 20,
                   std::size_t{1} << 34);
+  section.integer("max_file_bytes", record.options.max_file_bytes, 0, INT64_MAX);
+  section.milliseconds("max_file_ms", record.options.max_file_time, milliseconds(0), hours(24 * 365));
+  section.milliseconds("snapshot_ms", record.options.snapshot, milliseconds(0), kLongest);
   if (!section.contents().empty() && record.path.empty())
     section.complain("path", "names the file to record into");
   if (auto sound = section.finish(); !sound) return sound;

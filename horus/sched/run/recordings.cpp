@@ -31,23 +31,27 @@ Task<> record_in_task(RecordSettings wanted) {
 void tell(const RecordingStatus& status) {
   const std::string lost =
       status.lost == 0 ? "" : fmt::format(", {} lost (horus bag info tells of which topics)", status.lost);
-  log_info(fmt::format("recorded {} messages in {}{}", status.messages, status.path, lost));
+  const std::string place =
+      status.files == 1 ? status.path : fmt::format("{} files ({})", status.files, status.path);
+  log_info(fmt::format("recorded {} messages in {}{}", status.messages, place, lost));
 }
 
 }  // namespace
 
-Result<> Recordings::begin(const std::vector<RecordSettings>& wanted) {
+Result<> Recordings::begin(const std::vector<RecordSettings>& wanted,
+                           const std::function<std::uint64_t()>& trouble) {
   for (const RecordSettings& settings : wanted) {
-    if (auto begun = begin_one(settings); !begun) return begun;
+    if (auto begun = begin_one(settings, trouble); !begun) return begun;
   }
   if (!io::System::here().has_threads()) return {};  // a simulated process has no environment
-  if (std::string path = from_environment(); !path.empty()) return begin_one({std::move(path), {}});
+  if (std::string path = from_environment(); !path.empty()) return begin_one({std::move(path), {}}, trouble);
   return {};
 }
 
-Result<> Recordings::begin_one(const RecordSettings& wanted) {
+Result<> Recordings::begin_one(RecordSettings wanted, const std::function<std::uint64_t()>& trouble) {
+  if (!wanted.options.trouble) wanted.options.trouble = trouble;
   if (!io::System::here().has_threads()) {
-    static_cast<void>(tasks_.spawn(record_in_task(wanted)));
+    static_cast<void>(tasks_.spawn(record_in_task(std::move(wanted))));
     return {};
   }
   auto recording = Recording::start(wanted.path, wanted.options);

@@ -4,6 +4,8 @@
 
 #include <horus/base/compiler.hpp>
 
+#include <cstdint>
+#include <functional>
 #include <vector>
 
 #include <horus/base/result.hpp>
@@ -16,13 +18,14 @@ namespace horus::detail {
 
 class Recordings {
  public:
-  /// Those that are asked for, and what HORUS_RECORD names. Errors: as Recording::start.
-  Result<> begin(const std::vector<RecordSettings>& wanted);
+  /// Those that are asked for, and what HORUS_RECORD names; `trouble` is RecordOptions::trouble of those that set none.
+  /// Errors: as Recording::start.
+  Result<> begin(const std::vector<RecordSettings>& wanted, const std::function<std::uint64_t()>& trouble);
   /// Each has what was sent until now. Errors are lines in the log.
   Task<> end();
 
  private:
-  Result<> begin_one(const RecordSettings& wanted);
+  Result<> begin_one(RecordSettings wanted, const std::function<std::uint64_t()>& trouble);
 
   std::vector<Recording> threads_;
   Scope tasks_{"recordings", Failures::log};

@@ -269,6 +269,18 @@ Task<bool> Scheduler::start_and_release(ServiceNotifier* service) {
   co_return true;
 }
 
+// What a black box is for. Any thread, during a run.
+std::uint64_t Scheduler::trouble() const noexcept {
+  std::uint64_t all = emergency_stopped() ? 1 : 0;
+  for (const auto& node : nodes_) {
+    const NodeState state = node->state();
+    const bool is_down =
+        state == NodeState::restarting || state == NodeState::stuck || state == NodeState::failed;
+    all += node->vitals.expirations.load(std::memory_order_relaxed) + (is_down ? 1 : 0);
+  }
+  return all;
+}
+
 Task<int> Scheduler::run_limited(Duration limit, bool own_signals) {
   if (limit < Duration::zero()) {
     log_error(fmt::format("run for {} s: a time below 0 (give 0 or more; run() has no limit)",
@@ -294,7 +306,7 @@ Task<int> Scheduler::run_limited(Duration limit, bool own_signals) {
     }
   }
   detail::Recordings recordings;
-  if (auto begun = recordings.begin(config_.records); !begun) {
+  if (auto begun = recordings.begin(config_.records, [this] { return trouble(); }); !begun) {
     cannot_start(begun.error().message());
     auto ending = recordings.end();
     co_await shield(std::move(ending));
