@@ -7,6 +7,7 @@
     tests/foreign/run.py asyncio/test_streams     one module of it
     tests/foreign/run.py --loops stock uvloop     a yardstick
     tests/foreign/run.py rosmsg                   ready messages in CDR, read by Foxglove's packages
+    tests/foreign/run.py bag                      recordings, read by the package of MCAP's authors
 
 Every module runs in a process of its own with a time limit for each test; after a crash or a hang
 another process goes on with the tests that are left. What fails is repeated once, alone. Prints a
@@ -25,6 +26,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Dict, List, Tuple
 
+import bag_suite
 import modules
 import rosmsg_suite
 from modules import Outcomes
@@ -48,19 +50,20 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> int:
     options = parse_arguments()
-    loops_too = not options.names or options.names != ["rosmsg"]
-    rosmsg_too = not options.names or "rosmsg" in options.names
+    readers = {"rosmsg": rosmsg_suite, "bag": bag_suite}  # npm packages that read what Horus writes
+    wanted = [name for name in readers if not options.names or name in options.names]
+    loops_too = not options.names or any(name not in readers for name in options.names)
     try:
-        chosen = modules.choose([name for name in options.names if name != "rosmsg"])
+        chosen = modules.choose([name for name in options.names if name not in readers])
     except ValueError as problem:
         print(problem, file=sys.stderr)
         return 2
     if options.list:
-        print("\n".join([module.name for module in chosen if loops_too] + ["rosmsg"] * rosmsg_too))
+        print("\n".join([module.name for module in chosen if loops_too] + wanted))
         return 0
     logs = options.build / "foreign"
     logs.mkdir(parents=True, exist_ok=True)
-    messages_good = rosmsg_suite.run(options.build.absolute(), logs.absolute()) if rosmsg_too else True
+    messages_good = all([readers[name].run(options.build.absolute(), logs.absolute()) for name in wanted])
     if not loops_too:
         return 0 if messages_good else 1
     setting = modules.Setting(
