@@ -220,9 +220,10 @@ Result<> TcpSession::take_message(const wire::Header& header, wire::Bytes head, 
         fmt::format("(a message of {} bytes; at most {})", message.size(), options_.max_message_bytes));
   const Result<ReceiveChannel*> channel = receiver_now(header.channel);
   if (!channel) return channel.error();
-  const std::uint32_t sum =
-      crc32c(message, crc32c(head.subspan(wire::kHeaderBytes), wire::checksum_of_header(head)));
-  if (!wire::is_intact(header, sum)) return malformed("(a message with a wrong checksum)");
+  // The message stands behind its prefix.
+  const wire::Bytes summed(head.data() + wire::kHeaderBytes, wire::kDataPrefixBytes + message.size());
+  if (!wire::is_intact(header, crc32c(summed, wire::checksum_of_header(head))))
+    return malformed("(a message with a wrong checksum)");
   if (*channel == nullptr) return {};
   const wire::DataPrefix prefix = wire::decode_data_prefix(head.subspan(wire::kHeaderBytes));
   if (auto taken = (*channel)->take(message, prefix, stamp_here(prefix.stamp_ns)); !taken) return taken;
@@ -321,8 +322,10 @@ Task<Result<>> TcpSession::write(std::span<const io::Bytes> parts) {
 }
 
 void TcpSession::append(std::span<const std::byte> head, io::Bytes message) {
-  control_.insert(control_.end(), head.begin(), head.end());
-  control_.insert(control_.end(), message.data(), message.data() + message.size());
+  const std::size_t begin = control_.size();
+  control_.resize(begin + head.size() + message.size());
+  std::memcpy(control_.data() + begin, head.data(), head.size());
+  std::memcpy(control_.data() + begin + head.size(), message.data(), message.size());
   control_due_.set();
 }
 
