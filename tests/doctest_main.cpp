@@ -53,6 +53,7 @@ extern "C" int __lsan_is_turned_off() { return ::getpid() != main_process ? 1 : 
 
 int main(int argc, char** argv) {
   main_process = ::getpid();
+  ::setenv("HORUS_INSPECT", "0", 0);  // as tests/meson.build does
   const char* backend = std::getenv("HORUS_IO");
   if (backend != nullptr && std::string_view(backend) == "uring") {
     const int refusal = io_uring_refusal();

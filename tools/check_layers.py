@@ -29,7 +29,7 @@ BELOW = {
 ROOMS = {
     "io": ["base", "seam", "loop", "stream", "file", "process"],
     "bag": ["format", "write", "read", "record", "edit"],
-    "msg": ["format", "codec", "link", "session", "shm", "tcp", "hub"],
+    "msg": ["format", "codec", "link", "session", "shm", "tcp", "door", "hub"],
     "sched": ["data", "node", "run", "report"],
     "sim": ["base", "files", "engine", "kernel", "world", "campaign"],
     "py": ["base", "loop", "hub", "sched", "package"],

@@ -58,6 +58,7 @@ ALLOWED = {
     "horus/msg/link/mapping.cpp": "pages of memory that System::kernel_file() named",
     "horus/msg/link/shm_arena.cpp": "pages of memory that System::kernel_file() named",
     "horus/msg/tcp/tcp_transport.cpp": "the process's number, and a rest before an address is tried again",
+    "horus/msg/door/": "a thread of its own, which no simulator has, and its visitors",
     "horus/msg/shm/wake_source.cpp": "what is closed where no reactor runs",
     "horus/py/": "under an interpreter, which cannot be simulated",
     "horus/sched/node/crash_guard.cpp": "a crash of the process",

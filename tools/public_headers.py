@@ -20,6 +20,7 @@ ROOTS = [
     "bag/recorder.hpp",
     "bag/writer.hpp",
     "msg/description.hpp",
+    "msg/inspect.hpp",
     "msg/tap.hpp",
     "sim/alone.hpp",
     "sim/campaign.hpp",

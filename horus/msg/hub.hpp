@@ -40,7 +40,7 @@ namespace horus {
 /// ```
 class HORUS_API Hub {
  public:
-  explicit Hub(std::string name = "local") : core_(std::make_shared<msg::HubCore>(std::move(name))) {}
+  explicit Hub(std::string name = "local");
   explicit Hub(std::shared_ptr<msg::HubCore> core) noexcept : core_(std::move(core)) {}
   /// A hub that shares its topics over TCP with every hub that it is connected to. These are the hub that names the
   /// same address, whichever of the two starts first, and those of `options.peers`. It works on the reactor of this

@@ -54,8 +54,8 @@ struct HORUS_API SchedulerConfig {
   static SchedulerConfig realtime();          ///< 1000 Hz, spin, locked memory and SCHED_FIFO where permitted
   /// One of the five by its name. Errors: Error(EINVAL) that lists the names.
   static Result<SchedulerConfig> named(const std::string& preset);
-  /// Reads `[scheduler]`, `[executor.NAME]` and `[node.NAME]` of a TOML or YAML file (docs/scheduler.toml shows every
-  /// key). Errors: kBadConfiguration with file, line and key; those of open(2).
+  /// Reads `[scheduler]`, `[executor.NAME]`, `[node.NAME]` and `[inspect]` of a TOML or YAML file (docs/scheduler.toml
+  /// shows every key). Errors: kBadConfiguration with file, line and key; those of open(2).
   static Result<SchedulerConfig> from_file(const std::string& path);
   /// The same from a document that is already in memory. Errors: kBadConfiguration.
   static Result<SchedulerConfig> from_document(const config::Document& document);
@@ -84,6 +84,9 @@ struct HORUS_API SchedulerConfig {
 
   /// SIGSEGV, SIGBUS and SIGABRT call every enter_safe_state(), for 100 ms at most.
   bool safe_states_on_crash = false;
+  /// Tools may look into this program, through its door. False closes it for the whole process; HORUS_INSPECT=0 or 1 in
+  /// the environment wins.
+  bool inspect = true;
 
   Duration finish_limit{std::chrono::milliseconds(500)};  ///< at stop: how long ticks in flight may take
   Duration shutdown_limit{std::chrono::seconds(1)};  ///< at stop: how long each node's shutdown() may take

@@ -82,7 +82,8 @@ TEST_SUITE("msg/config") {
         {"mode = \"shm\"\nmax_peers = 70000",
          "x.toml:3: hub.base.max_peers: expected a whole number from 1 to 65536, found 70000"},
         {"[hubs.base]",
-         "x.toml:2: hubs: unknown section (did you mean \"hub\"? known: hub, scheduler, executor, node)"},
+         "x.toml:2: hubs: unknown section (did you mean \"hub\"? known: hub, scheduler, executor, node, "
+         "record, inspect)"},
     };
     for (const auto& [keys, message] : cases) {
       CAPTURE(keys);

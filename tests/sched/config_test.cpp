@@ -283,14 +283,14 @@ TEST_CASE("every key of a configuration changes behaviour") {
       CHECK(behaviour(row.robot, row.changed) != behaviour(row.robot, row.base));
     }
   }
-  // Shown elsewhere: what a blocked loop does, and threads of executors.
+  // Shown elsewhere: what a blocked loop does, threads of executors, and the door (msg/door_test).
   // The last two: lives_test and supervision_test. A recording's have a case of their own.
   for (const char* key : {"path", "topics", "left_out", "compressed", "max_waiting_bytes", "max_file_bytes",
                           "max_file_ms", "snapshot_ms"})
     shown.insert(std::string("record.") + key);
   for (const char* key :
        {"scheduler.exit_when_blocked", "executor.cpu", "executor.scheduling", "scheduler.init_limit_ms",
-        "scheduler.safe_states_on_crash", "executor.rt_priority", "executor.spin_us"})
+        "scheduler.safe_states_on_crash", "executor.rt_priority", "executor.spin_us", "inspect.enabled"})
     shown.insert(key);
   // The documented file holds every key, and no other.
   const char* root = std::getenv("HORUS_SOURCE_ROOT");
@@ -300,7 +300,7 @@ TEST_CASE("every key of a configuration changes behaviour") {
   for (const horus::config::Entry& group : document.root()) {
     const auto& section = std::get<horus::config::Section>(group.value.is);
     for (const horus::config::Entry& entry : section) {
-      if (group.key == "scheduler" || group.key == "record") {
+      if (group.key == "scheduler" || group.key == "record" || group.key == "inspect") {
         documented.insert(group.key + "." + entry.key);
       } else {
         for (const auto& inner : std::get<horus::config::Section>(entry.value.is))
@@ -406,7 +406,7 @@ TEST_CASE("a misspelt key of any section is answered with what there is") {
   CHECK(problem("[scheduler]\ntimer_slak_ns = 1\n").find("did you mean \"timer_slack_ns\"?") !=
         std::string::npos);
   CHECK(problem("[log]\nlevel = 1\n") ==
-        "1: log: unknown section (known: scheduler, executor, node, hub, record)");
+        "1: log: unknown section (known: scheduler, executor, node, hub, record, inspect)");
 }
 
 TEST_CASE("a file that speaks of a node that is not there is an error when the run starts") {

@@ -5,10 +5,15 @@
 #include <mutex>
 #include <utility>
 
+#include <horus/msg/door/door.hpp>
 #include <horus/msg/shm/shm_transport.hpp>
 #include <horus/msg/tcp/tcp_transport.hpp>
 
 namespace horus {
+
+Hub::Hub(std::string name) : core_(std::make_shared<msg::HubCore>(std::move(name))) {
+  msg::door::open_once();
+}
 
 Result<Hub> Hub::shm(std::string name, const ShmOptions& options) {
   Hub hub(name);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Hubs from configuration files: `[hub.NAME]`.
+// Hubs from configuration files: `[hub.NAME]`, `[inspect]`.
 #include <array>
 #include <string>
 #include <string_view>
@@ -8,6 +8,7 @@
 
 #include <horus/config/document.hpp>
 #include <horus/config/reader.hpp>
+#include <horus/msg/door/door.hpp>
 #include <horus/msg/hub.hpp>
 #include <horus/msg/tcp/tcp_limits.hpp>
 #include <horus/msg/tcp/tcp_transport.hpp>
@@ -19,7 +20,8 @@ using std::chrono::milliseconds;
 using std::chrono::minutes;
 
 // What a configuration may hold; the others' owners look into theirs.
-constexpr std::array<std::string_view, 5> kSections{"hub", "scheduler", "executor", "node", "record"};
+constexpr std::array<std::string_view, 6> kSections{"hub",  "scheduler", "executor",
+                                                    "node", "record",    "inspect"};
 constexpr std::size_t kMostPeers = 65536;
 
 enum class Mode : std::uint8_t { inproc, shm, tcp, global };
@@ -79,6 +81,11 @@ Result<Hub> Hub::from_config(const std::string& path, std::string name) {
 
 Result<Hub> Hub::from_config(const config::Document& document, std::string name) {
   if (auto known = document.check_sections(kSections); !known) return known.error();
+  bool inspect = true;
+  auto door = document.section("inspect");
+  if (!door) return door.error();
+  door->flag("enabled", inspect);
+  if (auto sound = door->finish(); !sound) return sound.error();
   auto section = document.section("hub", name);
   if (!section) return section.error();
   Mode mode = Mode::inproc;
@@ -100,6 +107,7 @@ Result<Hub> Hub::from_config(const config::Document& document, std::string name)
   refuse_others(*section, mode);
   if (auto sound = section->finish(); !sound) return sound.error();
 
+  if (!inspect) msg::door::permit(false);
   switch (mode) {
     case Mode::inproc: return Hub(std::move(name));
     case Mode::shm: return Hub::shm(std::move(name), shm);

@@ -92,6 +92,7 @@ class SchedulerConfig:
     shutdown_limit_ms = _number(
         0, 86_400_000, "ms", "At the end: for each node's shutdown() that awaits."
     )
+    inspect = _flag("Whether tools may look in; False closes the door of the whole process.")
     seed = _integer(0, 2**64 - 1, "Of the restarts' jitter.")
 
     def __init__(self, preset: str = "standard", **settings: Any) -> None:

@@ -79,6 +79,7 @@ void bind_config(py::module_& module) {
       .def_readwrite("lock_memory", &Config::lock_memory)
       .def_readwrite("rt_priority", &Config::fifo_priority)
       .def_readwrite("cpu", &Config::cpu)
+      .def_readwrite("inspect", &Config::inspect)
       .def_readwrite("seed", &Config::seed);
   milliseconds(type, "watchdog_timeout_ms",
                [](Config& config) -> Duration& { return config.watchdog_timeout; });

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Schedulers from configuration files: `[scheduler]`, `[executor.NAME]`, `[node.NAME]`.
+// Schedulers from configuration files: `[scheduler]`, `[executor.NAME]`, `[node.NAME]`, `[inspect]`.
 #include <array>
 #include <optional>
 #include <string>
@@ -21,7 +21,8 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 // What a configuration may hold; the others' owners look into theirs.
-constexpr std::array<std::string_view, 5> kKnownSections{"scheduler", "executor", "node", "hub", "record"};
+constexpr std::array<std::string_view, 6> kKnownSections{"scheduler", "executor", "node",
+                                                         "hub",       "record",   "inspect"};
 constexpr Duration kLongest = hours(24);
 constexpr std::size_t kMostPatterns = 1024;
 constexpr std::uint64_t kMostProcessors = 4095;
@@ -220,6 +221,10 @@ Result<SchedulerConfig> SchedulerConfig::from_document(const config::Document& d
   auto record = document.section("record");
   if (!record) return record.error();
   if (auto sound = read_record(*record, *config); !sound) return sound.error();
+  auto inspect = document.section("inspect");
+  if (!inspect) return inspect.error();
+  inspect->flag("enabled", config->inspect);
+  if (auto sound = inspect->finish(); !sound) return sound.error();
 
   for (const std::string& name : document.names("executor")) {
     auto part = document.section("executor", name);

@@ -13,6 +13,7 @@
 
 #include <horus/base/log.hpp>
 #include <horus/config/tree.hpp>
+#include <horus/msg/door/door.hpp>
 #include <horus/sched/data/check_settings.hpp>
 #include <horus/sched/node/node_record.hpp>
 #include <horus/sched/run/companion.hpp>
@@ -55,6 +56,8 @@ Scheduler::Scheduler(SchedulerConfig config) : config_(std::move(config)) {
       std::make_unique<Executor>(*this, "", ExecutorConfig{config_.cpu, config_.fifo_priority, {}}));
   main_ = executors_.front().get();
   monitor_ = std::make_unique<detail::SafetyMonitor>();
+  if (!config_.inspect) msg::door::permit(false);
+  msg::door::open_once();
 }
 
 Scheduler& Scheduler::record(std::string path, RecordOptions options) {

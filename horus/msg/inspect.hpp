@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// Looks into running programs from outside, through their doors: what they publish, how much, and the messages themselves.
+#pragma once
+
+#include <horus/base/compiler.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <sys/types.h>
+
+#include <horus/base/clock.hpp>
+#include <horus/base/export.hpp>
+#include <horus/base/result.hpp>
+
+namespace horus::inspect {
+
+/// A program whose door is open.
+struct Process {
+  pid_t pid = 0;        ///< as it sees itself: in a container another number than outside
+  std::string name;     ///< the file name of its executable
+  std::string version;  ///< of its Horus library
+  Duration uptime{0};
+  std::vector<std::string> command_line;  ///< at most the first 4096 bytes
+  /// Unix time minus the monotonic clock, in nanoseconds: what to add to `Message::published_ns`.
+  std::int64_t unix_offset_ns = 0;
+  std::string socket;  ///< the path of its door
+};
+
+/// A publisher of that program.
+struct Topic {
+  std::uint64_t publisher = 0;  ///< its number in the program; no other one ever has it
+  std::string name;
+  std::string hub;
+  std::string peer;    ///< of a link: name of the hub at the other end; else empty
+  std::string layout;  ///< of its messages, one line: Layout::describe()
+  std::uint64_t layout_hash = 0;
+  std::uint64_t published = 0;  ///< messages so far
+  std::uint64_t bytes = 0;      ///< of them
+  std::uint64_t dropped = 0;    ///< messages that subscribers lost, over all of them
+  std::uint32_t subscribers = 0;
+};
+
+/// A tap that a program holds for this client.
+struct Subscription {
+  std::uint32_t number = 0;
+  Topic topic;
+};
+
+/// One event of the taps: a message, or that a tap is over.
+struct Message {
+  std::uint32_t subscription = 0;
+  bool ended = false;                ///< the publisher has gone: there are no bytes, and none follow
+  std::int64_t published_ns = 0;     ///< of the monotonic clock
+  std::uint64_t sequence = 0;        ///< since the tap began, from 0; a gap means a loss
+  std::span<const std::byte> bytes;  ///< as Layout says; until the next call
+};
+
+struct ClientOptions {
+  /// The longest wait for a program, in each call.
+  Duration timeout = std::chrono::seconds(1);
+  /// The hubs' directory; doors are in its folder `inspect`. Empty: each directory that Hub::shm would look into.
+  std::string directory;
+};
+
+/// A visit in one program.
+///
+/// Semantics: the program's own loops take no part, so it answers while they are blocked. It does not answer while it is
+/// stopped (SIGSTOP, a debugger). Doors are open to the program's user and to root.
+/// Errors: ENOENT, with the programs that there are; ETIMEDOUT when it does not answer in time; EPIPE when it has ended;
+/// kBadInput for an answer that makes no sense; EPROTO when it speaks another version; what the program refuses has
+/// EINVAL and its own words.
+/// Thread safety: one thread at a time. Blocking: not for the thread of a reactor.
+/// Example:
+/// ```
+/// auto rover = horus::inspect::Client::connect("rover").or_throw();
+/// for (const auto& topic : rover.topics().or_throw()) fmt::print("{} {}\n", topic.name, topic.published);
+/// ```
+class HORUS_API Client {
+ public:
+  /// All programs whose doors answer within the timeout, by pid.
+  [[nodiscard]] static Result<std::vector<Process>> processes(const ClientOptions& options = {});
+  /// Errors: ENOTUNIQ, with their pids, when several programs have that name.
+  [[nodiscard]] static Result<Client> connect(std::string_view name, const ClientOptions& options = {});
+  [[nodiscard]] static Result<Client> connect(pid_t pid, const ClientOptions& options = {});
+  /// The door at this path.
+  [[nodiscard]] static Result<Client> connect_to(const std::string& socket,
+                                                 const ClientOptions& options = {});
+  Client(Client&& other) noexcept;
+  Client& operator=(Client&& other) noexcept;
+  ~Client();
+
+  /// Who it is, now.
+  [[nodiscard]] Result<Process> process();
+  /// In the order in which they were opened.
+  [[nodiscard]] Result<std::vector<Topic>> topics();
+
+  /// Reads along what a publisher sends from now on. `max_bytes`, 1 KiB to 16 MiB: what the program keeps for this tap
+  /// until it is sent; the oldest give way. A message above 16 MiB is missed.
+  /// Errors: EINVAL, with what there is: no such publisher, or several of that name in several hubs.
+  [[nodiscard]] Result<Subscription> tap(std::string_view topic,
+                                         std::size_t max_bytes = std::size_t{1} << 20);
+  [[nodiscard]] Result<Subscription> tap(std::uint64_t publisher,
+                                         std::size_t max_bytes = std::size_t{1} << 20);
+  /// How many messages were missed in all: lost in the program, because this client was slow.
+  Result<std::uint64_t> untap(std::uint32_t subscription);
+  /// The next message of any tap; nothing when none comes in time.
+  [[nodiscard]] Result<std::optional<Message>> next(Duration timeout);
+  /// How many messages of this tap were missed, as far as the program has told.
+  [[nodiscard]] std::uint64_t missed(std::uint32_t subscription) const;
+
+ private:
+  struct State;
+  explicit Client(std::unique_ptr<State> state) noexcept;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace horus::inspect
