@@ -50,7 +50,7 @@ class HORUS_API Cdr {
   [[nodiscard]] Result<std::size_t> size(Bytes head, Bytes tail = {}) const;
   /// Writes the message into `to`, and gives how many bytes. Equal fields give equal bytes: what pads is zero. A count that is
   /// larger than its Sequence stands for all of it; a time that ROS cannot have (before 1901, after 2038) becomes the next one.
-  /// Errors: EINVAL as above; ENOBUFS when `to` is too small.
+  /// Errors: EINVAL as above; ENOBUFS when `to` is too small; what it has then is no message.
   Result<std::size_t> write(Bytes head, Bytes tail, std::span<std::byte> to) const;
   /// Reads a message that may come from anybody. `head` and `tail` get the struct and what stands behind it.
   /// Errors: kBadInput names byte, field and reason: it ends too early, or text or a list is longer than there is room for.

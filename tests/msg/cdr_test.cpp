@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <horus/msg/cdr.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cmath>
@@ -261,6 +262,14 @@ TEST_SUITE("msg/cdr") {
     CHECK(cdr.write(Bytes(1), Bytes(7), to).error().code() == EINVAL);
     CHECK(cdr.write(Bytes(1), Bytes(6), std::span(to).first(17)).error().code() == ENOBUFS);
     CHECK(cdr.write(Bytes(1), Bytes(6), std::span(to).first(18)).or_throw() == 18);
+    CHECK(cdr.write(Bytes(1), Bytes(6), std::span(to).first(3)).error().code() == ENOBUFS);
+    Bytes guarded(20, std::byte{0x77});  // nothing is written behind the room, wherever it ends
+    for (std::size_t room = 0; room <= 18; ++room) {
+      std::fill(guarded.begin(), guarded.end(), std::byte{0x77});
+      CHECK(cdr.write(Bytes(1), Bytes(6), std::span(guarded).first(room)).ok() == (room == 18));
+      CHECK(std::all_of(guarded.begin() + static_cast<std::ptrdiff_t>(room), guarded.end(),
+                        [](std::byte byte) { return byte == std::byte{0x77}; }));
+    }
     CHECK_THROWS_AS(Cdr(horus::Description{}), horus::Error);
   }
 
@@ -297,7 +306,7 @@ TEST_SUITE("msg/cdr") {
   TEST_CASE("clouds of other programs are read by the names of their fields, row by row") {
     Bytes wire = bytes({0, 1, 0, 0});
     Bytes body(4096);
-    horus::msg::CdrWriter to(body.data());
+    horus::msg::CdrWriter to(body);
     const auto field = [&](std::string_view name, std::uint32_t offset, std::uint8_t datatype) {
       to.text(name);
       to.number(offset);
@@ -305,7 +314,7 @@ TEST_SUITE("msg/cdr") {
       to.number(std::uint32_t{1});
     };
     const auto cloud = [&](std::uint32_t row_step, std::uint32_t z_offset, std::uint8_t big) {
-      to = horus::msg::CdrWriter(body.data());
+      to = horus::msg::CdrWriter(body);
       to.time(5);
       to.text("lidar");
       to.number(std::uint32_t{2});

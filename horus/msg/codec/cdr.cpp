@@ -41,22 +41,22 @@ Cdr& Cdr::operator=(Cdr&&) noexcept = default;
 
 Result<std::size_t> Cdr::size(Bytes head, Bytes tail) const {
   if (auto good = lengths_of(*plan_, head, tail); !good) return good.error();
-  msg::CdrWriter counter(nullptr);
+  msg::CdrWriter counter({});
   plan_->write(counter, head.data(), tail);
   return kHeader.size() + counter.position();
 }
 
 Result<std::size_t> Cdr::write(Bytes head, Bytes tail, std::span<std::byte> to) const {
-  const auto size = this->size(head, tail);
-  if (!size) return size.error();
-  if (*size > to.size())
+  if (auto good = lengths_of(*plan_, head, tail); !good) return good.error();
+  msg::CdrWriter writer(to.subspan(std::min(to.size(), kHeader.size())));
+  plan_->write(writer, head.data(), tail);
+  const std::size_t size = kHeader.size() + writer.position();
+  if (size > to.size())
     return Error(
         ENOBUFS, "write CDR",
-        fmt::format("{}: it takes {} bytes, and there is room for {}", plan_->ros_name(), *size, to.size()));
+        fmt::format("{}: it takes {} bytes, and there is room for {}", plan_->ros_name(), size, to.size()));
   std::copy(kHeader.begin(), kHeader.end(), to.begin());
-  msg::CdrWriter writer(to.data() + kHeader.size());
-  plan_->write(writer, head.data(), tail);
-  return *size;
+  return size;
 }
 
 Result<> Cdr::read(Bytes cdr, std::vector<std::byte>& head, std::vector<std::byte>& tail) const {

@@ -42,18 +42,18 @@ constexpr std::int64_t from_ros_time(RosTime time) noexcept {
   return std::int64_t{time.sec} * kNsPerSecond + time.nanosec;
 }
 
-/// Writes into memory that is large enough; or, without memory, counts.
+/// Writes as long as there is room, and counts what it takes: without memory it counts alone.
 class CdrWriter {
  public:
-  explicit CdrWriter(std::byte* to) noexcept : to_(to) {}
+  explicit CdrWriter(std::span<std::byte> to) noexcept : to_(to.data()), room_(to.size()) {}
 
   void align(std::size_t alignment) noexcept {
     const std::size_t padding = (0 - at_) & (alignment - 1);
-    if (to_ != nullptr) std::memset(to_ + at_, 0, padding);
+    if (padding > 0 && has_room(padding)) std::memset(to_ + at_, 0, padding);
     at_ += padding;
   }
   void bytes(const void* from, std::size_t size) noexcept {
-    if (to_ != nullptr && size > 0) std::memcpy(to_ + at_, from, size);
+    if (size > 0 && has_room(size)) std::memcpy(to_ + at_, from, size);
     at_ += size;
   }
   template <class N>
@@ -75,7 +75,10 @@ class CdrWriter {
   [[nodiscard]] std::size_t position() const noexcept { return at_; }
 
  private:
+  [[nodiscard]] bool has_room(std::size_t size) const noexcept { return at_ <= room_ && size <= room_ - at_; }
+
   std::byte* to_;
+  std::size_t room_;
   std::size_t at_ = 0;
 };
 

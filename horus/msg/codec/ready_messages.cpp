@@ -355,6 +355,12 @@ bool read_point_fields(CdrReader& from, ForeignCloud& cloud) {
   return true;
 }
 
+bool is_as_here(const ForeignCloud& cloud) {
+  for (std::size_t i = 0; i < cloud.parts.size(); ++i)
+    if (cloud.parts[i].offset != i * sizeof(float) || cloud.parts[i].datatype != kFloat32) return false;
+  return cloud.point_step == sizeof(CloudPoint);
+}
+
 // Row by row; every point lies within the data.
 bool read_points(CdrReader& from, const messages::PointCloud& head, const ForeignCloud& cloud, Bytes& tail) {
   for (const PointPart& part : cloud.parts)
@@ -368,7 +374,12 @@ bool read_points(CdrReader& from, const messages::PointCloud& head, const Foreig
       (head.height > 0 && row > cloud.data.size()))
     return from.fail("fewer bytes than height, width and steps ask for");
   if (head.height == 0 || head.width == 0) return true;
-  tail.reserve(std::size_t{head.height} * head.width * sizeof(CloudPoint));
+  const std::size_t points = std::size_t{head.height} * head.width;
+  if (is_as_here(cloud) && (head.height == 1 || cloud.row_step == row)) {
+    tail.assign(cloud.data.data(), cloud.data.data() + points * sizeof(CloudPoint));
+    return true;
+  }
+  tail.reserve(points * sizeof(CloudPoint));
   for (std::uint32_t y = 0; y < head.height; ++y) {
     for (std::uint32_t x = 0; x < head.width; ++x) {
       const std::byte* point =
