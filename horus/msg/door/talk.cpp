@@ -140,6 +140,7 @@ struct Fields {
 
 std::string unknown_request(const std::string& name) {
   std::vector<std::string> names;
+  names.reserve(std::size(kRequests));
   for (const auto& known : kRequests) names.emplace_back(known.first);
   const std::string near = config::nearest(name, names);
   return fmt::format("unknown request {} ({}known: {})", shown(name),
