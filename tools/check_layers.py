@@ -126,10 +126,23 @@ def check_tree(root):
             yield f"horus/{layer}/{room}: {len(parts)} parts, more than {MOST_PARTS}: {', '.join(sorted(parts))}"
 
 
+OUTSIDE_THE_LIBRARY = {"cli", "py"}
+CMAKE_LAYERS = re.compile(r"foreach\(layer ([a-z ]+)\)")
+
+
+def check_cmake(text):
+    """CMake builds the same layers as Meson: of a new one it knows nothing by itself."""
+    found = CMAKE_LAYERS.search(text)
+    listed = set(found.group(1).split()) if found else set()
+    for layer in sorted((set(BELOW) - OUTSIDE_THE_LIBRARY) ^ listed):
+        yield f"CMakeLists.txt: foreach(layer …) and the layers of tools/check_layers.py differ in {layer}"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", type=pathlib.Path, default=pathlib.Path(__file__).parent.parent)
-    problems = list(check_tree(parser.parse_args().root))
+    root = parser.parse_args().root
+    problems = [*check_tree(root), *check_cmake((root / "CMakeLists.txt").read_text(encoding="utf-8"))]
     for problem in problems:
         print(problem)
     return 1 if problems else 0

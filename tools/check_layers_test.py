@@ -6,7 +6,7 @@ import pathlib
 import tempfile
 import unittest
 
-from check_layers import BELOW, ROOMS, check_text, check_tree, parts_of
+from check_layers import BELOW, ROOMS, check_cmake, check_text, check_tree, parts_of
 
 
 def problems(layer, line, room=None):
@@ -61,6 +61,12 @@ class CheckLayers(unittest.TestCase):
             for i in range(17):
                 write(pathlib.Path(folder), f"io/{ROOMS['io'][0]}/part{i}.hpp")
             self.assertIn("17 parts", next(check_tree(pathlib.Path(folder))))
+
+    def test_cmake_has_every_layer_of_the_library(self):
+        layers = " ".join(set(BELOW) - {"cli", "py"})
+        self.assertEqual([], list(check_cmake(f"foreach(layer {layers})")))
+        self.assertIn("sched", next(check_cmake(f"foreach(layer {layers.replace('sched', '')})")))
+        self.assertTrue(list(check_cmake("")))
 
     def test_no_layer_is_below_itself(self):
         for layer, below in BELOW.items():
