@@ -10,6 +10,7 @@
 #include <horus/base/log.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/io/time.hpp>
+#include <horus/task/cancellation.hpp>
 #include <horus/task/shield.hpp>
 
 namespace horus::record {
@@ -89,6 +90,12 @@ std::future<Result<>> Engine::snapshot(std::string path) {
   return future;
 }
 
+void Engine::stop() noexcept {
+  const std::lock_guard lock(mutex_);
+  trouble_ = nullptr;
+  stopping_.store(true, std::memory_order_relaxed);
+}
+
 void Engine::tell(const Result<>& outcome) {
   if (opened_) std::exchange(opened_, nullptr)(outcome);
 }
@@ -116,12 +123,18 @@ Task<> Engine::write_snapshots() {
 
 // With what comes of it: a second later.
 void Engine::look_for_trouble() {
-  if (!snapshots_ || !trouble_) return;
-  const std::uint64_t trouble = trouble_();
-  if (trouble > trouble_seen_ && incident_ns_ == 0 && incidents_ < kMostIncidents)
-    incident_ns_ = now_ns() + kAfterwards.count();
-  trouble_seen_ = trouble;
-  if (incident_ns_ == 0 || now_ns() < incident_ns_) return;
+  if (!snapshots_) return;
+  {
+    const std::lock_guard lock(mutex_);
+    const std::uint64_t trouble = trouble_ ? trouble_() : 0;
+    if (trouble > trouble_seen_ && incident_ns_ == 0 && incidents_ < kMostIncidents)
+      incident_ns_ = now_ns() + kAfterwards.count();
+    trouble_seen_ = trouble;
+  }
+  if (incident_ns_ != 0 && now_ns() >= incident_ns_) write_incident();
+}
+
+void Engine::write_incident() {
   incident_ns_ = 0;
   const std::lock_guard lock(mutex_);
   wishes_.emplace_back(bag::further_path(path_, ++incidents_), std::promise<Result<>>());
@@ -143,14 +156,19 @@ Task<> Engine::pump_until_stopped(const Spawned<Result<>>& writing) {
   }
 }
 
-// What was sent until now, and the end of the file.
-Task<Result<>> Engine::finish(Scope& scope, Spawned<Result<>>& writing) {
-  for (std::size_t taken = 0, count = kAtOnce; count == kAtOnce && taken < kMostAtEnd; taken += count)
-    count = topics_.pump(*this, kAtOnce);
-  if (incident_ns_ != 0) {  // its snapshot has no second left
-    incident_ns_ = now_ns();
-    look_for_trouble();
+// What was sent until now. Whatever happens, the file is given its end.
+void Engine::pump_rest() {
+  try {
+    for (std::size_t taken = 0, count = kAtOnce; count == kAtOnce && taken < kMostAtEnd; taken += count)
+      count = topics_.pump(*this, kAtOnce);
+  } catch (const std::exception& error) {
+    log_error(fmt::format("the recording {} lacks its last messages: {}", path_, error.what()));
   }
+}
+
+Task<Result<>> Engine::finish(Scope& scope, Spawned<Result<>>& writing) {
+  pump_rest();
+  if (incident_ns_ != 0) write_incident();  // its snapshot has no second left
   if (!writing.done()) {
     auto snapshots = write_snapshots();
     co_await snapshots;
@@ -181,8 +199,9 @@ Task<Result<>> Engine::run(std::function<void(const Result<>&)> opened) {
   try {
     auto pumping = pump_until_stopped(writing);
     co_await pumping;
-  } catch (const Error& error) {
-    if (!error.cancelled()) failure = std::current_exception();
+  } catch (...) {
+    failure = std::current_exception();
+    if (horus::detail::is_cancellation(failure)) failure = nullptr;
   }
   const bool early = !opened_ && !stopping_.load(std::memory_order_relaxed);
   auto finishing = finish(scope, writing);

@@ -31,8 +31,8 @@ class Engine final : private Sink {
   /// Makes the file, and records until stop() or until this task is asked to stop. `opened` is called once, with what became
   /// of the file's opening. Errors: those of the disk.
   Task<Result<>> run(std::function<void(const Result<>&)> opened);
-  /// Any thread.
-  void stop() noexcept { stopping_.store(true, std::memory_order_relaxed); }
+  /// Any thread. RecordOptions::trouble is asked no more when this returns: whom it asks may go.
+  void stop() noexcept;
   /// Any thread: what becomes of a snapshot. ECANCELED once run() has ended.
   std::future<Result<>> snapshot(std::string path);
   /// Any thread.
@@ -50,6 +50,8 @@ class Engine final : private Sink {
   Task<> pump_until_stopped(const Spawned<Result<>>& writing);
   Task<> write_snapshots();
   void look_for_trouble();
+  void write_incident();
+  void pump_rest();
   Task<Result<>> finish(Scope& scope, Spawned<Result<>>& writing);
   void tell(const Result<>& outcome);
   void note();
@@ -61,12 +63,12 @@ class Engine final : private Sink {
   Topics topics_;
   bag::Recorder recorder_;
   std::function<void(const Result<>&)> opened_;  // empty once it was called
-  const std::function<std::uint64_t()> trouble_;
   std::uint64_t trouble_seen_ = 0;
   std::int64_t incident_ns_ = 0;  // when its snapshot is due; 0: there is none
   unsigned incidents_ = 0;
   std::atomic<bool> stopping_{false};
   mutable std::mutex mutex_;  // of what follows
+  std::function<std::uint64_t()> trouble_;
   RecordingStatus status_;
   std::vector<Wish> wishes_;
 };

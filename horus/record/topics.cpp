@@ -89,7 +89,11 @@ void Topics::adopt(Sink& sink) {
   for (Tap& tap : taken.taps) {
     auto source = std::make_unique<Source>(std::move(tap));
     const PublishedTopic& topic = source->tap.topic();
-    if (topic.description != nullptr) source->cdr.emplace(*topic.description);
+    try {
+      if (topic.description != nullptr) source->cdr.emplace(*topic.description);
+    } catch (const Error& error) {
+      log_warning(fmt::format("topic {}: recorded as bytes: {}", topic.topic, error.message()));
+    }
     const Key key(topic.topic, topic.hub, topic.layout.hash);
     const auto known = channels_.find(key);
     if (known != channels_.end()) {

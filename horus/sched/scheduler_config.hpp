@@ -54,8 +54,8 @@ struct HORUS_API SchedulerConfig {
   static SchedulerConfig realtime();          ///< 1000 Hz, spin, locked memory and SCHED_FIFO where permitted
   /// One of the five by its name. Errors: Error(EINVAL) that lists the names.
   static Result<SchedulerConfig> named(const std::string& preset);
-  /// Reads `[scheduler]`, `[executor.NAME]`, `[node.NAME]` and `[inspect]` of a TOML or YAML file (docs/scheduler.toml
-  /// shows every key). Errors: kBadConfiguration with file, line and key; those of open(2).
+  /// Reads `[scheduler]`, `[executor.NAME]`, `[node.NAME]`, `[record]` and `[inspect]` of a TOML or YAML file
+  /// (docs/scheduler.toml shows every key). Errors: kBadConfiguration with file, line and key; those of open(2).
   static Result<SchedulerConfig> from_file(const std::string& path);
   /// The same from a document that is already in memory. Errors: kBadConfiguration.
   static Result<SchedulerConfig> from_document(const config::Document& document);

@@ -18,7 +18,7 @@
 #include <horus/msg/messages.hpp>
 #include <horus/msg/more_messages.hpp>
 
-#include "../support/random_message.hpp"
+#include "../support/text_round_trips.hpp"
 
 namespace letter {
 
@@ -57,25 +57,14 @@ using horus::describe;
 using horus::from_json;
 using horus::JsonStyle;
 using horus::to_json;
+using horus::test::bytes_of;
 namespace messages = horus::messages;
 using Bytes = std::vector<std::byte>;
 
 template <class T>
-std::span<const std::byte> bytes_of(const T& value) {
-  return {reinterpret_cast<const std::byte*>(&value), sizeof(T)};
-}
-
-template <class T>
 void check_round_trips() {
-  horus::test::MessageMaker maker(11);
-  horus::test::RandomMessage back;
-  for (int i = 0; i < 100; ++i) {
-    const auto message = maker.make(describe<T>());
-    const std::string json = to_json(describe<T>(), message.head, message.tail).or_throw();
-    const auto read = from_json(describe<T>(), json, back.head, back.tail);
-    REQUIRE_MESSAGE(read.ok(), read.error().what());
-    REQUIRE_MESSAGE(back == message, json);
-  }
+  horus::test::check_text_round_trips<T>(
+      11, [](const auto&... message) { return to_json(message...); }, &from_json);
 }
 
 std::string refusal(std::string_view json) {

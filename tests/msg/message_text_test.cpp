@@ -15,7 +15,7 @@
 #include <horus/msg/messages.hpp>
 #include <horus/msg/more_messages.hpp>
 
-#include "../support/random_message.hpp"
+#include "../support/text_round_trips.hpp"
 
 namespace note {
 
@@ -40,25 +40,14 @@ namespace {
 using horus::describe;
 using horus::from_text;
 using horus::to_text;
+using horus::test::bytes_of;
 namespace messages = horus::messages;
 using Bytes = std::vector<std::byte>;
 
 template <class T>
-std::span<const std::byte> bytes_of(const T& value) {
-  return {reinterpret_cast<const std::byte*>(&value), sizeof(T)};
-}
-
-template <class T>
 void check_round_trips() {
-  horus::test::MessageMaker maker(13);
-  horus::test::RandomMessage back;
-  for (int i = 0; i < 100; ++i) {
-    const auto message = maker.make(describe<T>());
-    const std::string text = to_text(describe<T>(), message.head, message.tail).or_throw();
-    const auto read = from_text(describe<T>(), text, back.head, back.tail);
-    REQUIRE_MESSAGE(read.ok(), read.error().what());
-    REQUIRE_MESSAGE(back == message, text);
-  }
+  horus::test::check_text_round_trips<T>(
+      13, [](const auto&... message) { return to_text(message...); }, &from_text);
 }
 
 // What from_text has understood, as JSON.

@@ -157,6 +157,10 @@ class HORUS_API Inbox final : public io::Lookout, public std::enable_shared_from
   /// Ends the links of publishers that have gone, as far as they are empty; of others, only the latest few stay to be
   /// taken from.
   void look_after_links() noexcept;
+  /// True when it has no publisher, not even one that has gone and left messages.
+  [[nodiscard]] bool is_alone() const noexcept {
+    return links_.empty() && !changed_.load(std::memory_order_acquire);
+  }
   /// Whoever waits is told (EPIPE), and keeps this inbox until it goes on; what was handed over already is its own.
   void close() noexcept;
 

@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <exception>
 #include <mutex>
-#include <new>
 #include <utility>
 
 #include <horus/base/assert.hpp>
@@ -119,7 +119,7 @@ std::uint64_t Tap::missed() const noexcept { return state_->inbox->missed(); }
 bool Tap::ended() {
   if (state_->inbox->has_message()) return false;
   state_->inbox->look_after_links();
-  return state_->inbox->metrics().publishers == 0;
+  return state_->inbox->is_alone();
 }
 
 const PublishedTopic& Tap::topic() const noexcept { return state_->topic; }
@@ -140,8 +140,8 @@ class TapFeed::Watch final : public msg::PublisherWatch {
       } else {
         made_.problems.push_back(tap.error());
       }
-    } catch (const std::bad_alloc&) {
-      log_error("no memory for a tap of topic " + info.topic);
+    } catch (const std::exception& error) {
+      log_error("topic " + info.topic + " is not tapped: " + error.what());
     }
   }
   Taken take() {

@@ -31,8 +31,9 @@ Task<> record_in_task(RecordSettings wanted) {
 void tell(const RecordingStatus& status) {
   const std::string lost =
       status.lost == 0 ? "" : fmt::format(", {} lost (horus bag info tells of which topics)", status.lost);
-  const std::string place =
-      status.files == 1 ? status.path : fmt::format("{} files ({})", status.files, status.path);
+  std::string place = fmt::format("{} files, of which {} is the first", status.files, status.path);
+  if (status.files == 0) place = "no file: nothing has asked for a snapshot";
+  if (status.files == 1) place = status.path;
   log_info(fmt::format("recorded {} messages in {}{}", status.messages, place, lost));
 }
 
