@@ -47,9 +47,13 @@ HORUS_API Result<> from_json(const Description& description, std::string_view js
 inline constexpr std::string_view kDataLayout = "data (MessagePack)";
 
 /// One line of JSON, an object: a value of another kind is its member "value". Bytes are text of hexadecimal digits; numbers that
-/// JSON does not have are null.
+/// JSON does not have are null. An object that has the member "value" alone has a space before it, which tells the two apart.
 /// Errors: kBadInput when it is no MessagePack.
 /// Source: https://msgpack.org
 HORUS_API Result<std::string> message_pack_to_json(std::span<const std::byte> data);
+
+/// The way back: MessagePack of what message_pack_to_json wrote, or of any JSON. Bytes stay text, and null stays nothing.
+/// Errors: kBadInput says where it is no JSON, or what exceeds a limit.
+HORUS_API Result<std::vector<std::byte>> json_to_message_pack(std::string_view json);
 
 }  // namespace horus

@@ -263,4 +263,11 @@ inline void horus_about(About& about, const Log* /*type*/) {
   about.ros("rcl_interfaces/msg/Log").tail("msg", "", "after name");
 }
 
+/// The time of a simulation or a recording, as ROS has it on "clock".
+struct Clock {
+  Stamp clock;
+};
+HORUS_MESSAGE(Clock, clock);
+inline void horus_about(About& about, const Clock* /*type*/) { about.ros("rosgraph_msgs/msg/Clock"); }
+
 }  // namespace horus::messages

@@ -8,6 +8,7 @@
 #include <horus/base/log.hpp>
 #include <horus/msg/json.hpp>
 #include <horus/msg/ros.hpp>
+#include <horus/record/recorded_type.hpp>
 
 namespace horus::record {
 namespace {
@@ -54,6 +55,7 @@ ChannelText text_of(const PublishedTopic& topic, bool described) {
     text.schema = kAnyObject;
     return text;
   }
+  keep_type(topic.layout, described ? topic.description : nullptr, text.metadata);
   if (!described) {
     text.encoding = "application/octet-stream";
     return text;

@@ -267,8 +267,36 @@ Result<std::string> message_pack_to_json(std::span<const std::byte> data) {
   Json json = Json::from_msgpack(bytes, bytes + data.size(), true, false);
   if (json.is_discarded()) return Error(kBadInput, "read MessagePack");
   spell_bytes(json);
+  const bool is_alone = json.is_object() && json.size() == 1 && json.contains("value");
   if (!json.is_object()) json = Json{{"value", std::move(json)}};
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  std::string line = json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  if (is_alone) line.insert(1, 1, ' ');
+  return line;
+}
+
+Result<std::vector<std::byte>> json_to_message_pack(std::string_view json) {
+  const auto refused = [](std::string_view why) {
+    return Error(kBadInput, "read JSON", fmt::format("data: {}", why));
+  };
+  if (json.size() > kMostJson) return refused("more than 64 MiB of text");
+  bool is_deep = false;
+  const auto look = [&](int depth, Json::parse_event_t /*event*/, Json& /*part*/) {
+    if (depth > static_cast<int>(kMostJsonDepth)) is_deep = true;
+    return !is_deep;
+  };
+  try {
+    Json parsed = Json::parse(json, look);
+    if (is_deep) return refused(kDeep);
+    if (parsed.is_object() && parsed.size() == 1 && json.starts_with(R"({"value":)")) {
+      Json value = std::move(parsed["value"]);
+      parsed = std::move(value);
+    }
+    const std::vector<std::uint8_t> packed = Json::to_msgpack(parsed);
+    const auto bytes = std::as_bytes(std::span(packed));
+    return std::vector<std::byte>(bytes.begin(), bytes.end());
+  } catch (const Json::parse_error& error) {
+    return refused(is_deep ? std::string(kDeep) : fmt::format("no JSON at byte {}", error.byte));
+  }
 }
 
 }  // namespace horus
