@@ -31,6 +31,7 @@ CALL = re.compile(r"(?<![\w>:])::(" + "|".join(CALLS) + r")\(")
 ALLOWED = {
     "horus/base/": "below every layer: the log's descriptor, limits of memory, numbers above the standard streams",
     "horus/cli/": "a program of its own, which looks at the machine",
+    "horus/bag/read/source.cpp": "reads a recording of the real disk, also in a simulated world",
     "horus/config/document.cpp": "reads configuration files, before there is a reactor",
     "horus/io/seam/system.cpp": "the seam's own answers",
     "horus/io/seam/ring.cpp": "the seam's own answers",

@@ -22,6 +22,8 @@ ROOTS = [
     "msg/description.hpp",
     "msg/inspect.hpp",
     "msg/tap.hpp",
+    "record/bag.hpp",
+    "record/player.hpp",
     "sim/alone.hpp",
     "sim/campaign.hpp",
     "sim/faulty.hpp",

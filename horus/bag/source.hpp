@@ -32,6 +32,9 @@ class HORUS_API Source {
 
 /// A file, with the size that it has now; on the reactor of this thread. Errors: those of open(2), with the path.
 [[nodiscard]] HORUS_API Task<Result<std::unique_ptr<Source>>> open_file(std::string path);
+/// A file of the real disk, also in a simulated world; any thread, which waits while the disk works. Errors: those of open(2);
+/// EINVAL for what is no regular file.
+[[nodiscard]] HORUS_API Result<std::unique_ptr<Source>> open_blocking(const std::string& path);
 /// Memory, which must outlive the source.
 [[nodiscard]] HORUS_API std::unique_ptr<Source> in_memory(std::span<const std::byte> bytes,
                                                           std::string name = "memory");

@@ -15,6 +15,7 @@
 #include <horus/base/version.hpp>
 #include <horus/cli/bag.hpp>
 #include <horus/cli/doctor.hpp>
+#include <horus/cli/play.hpp>
 #include <horus/cli/report.hpp>
 
 #include <CLI/CLI.hpp>
@@ -61,6 +62,7 @@ int main(int argc, char** argv) {
   examine->add_flag("--json", json, "The same as JSON");
   std::function<int()> action = [&json] { return doctor(json); };
   horus::cli::add_bag(app, action);
+  horus::cli::add_play(app, action);
 
   if (argc < 2) {
     fmt::print(stderr, "{}", app.help());

@@ -14,6 +14,7 @@
 #include <horus/base/export.hpp>
 #include <horus/io/seam/backend.hpp>
 #include <horus/io/tcp.hpp>
+#include <horus/record/player.hpp>
 #include <horus/sim/faults.hpp>
 #include <horus/sim/program.hpp>
 #include <horus/sim/random.hpp>
@@ -97,6 +98,13 @@ class HORUS_API World {
   World& file(const std::string& host, const std::string& path, const std::string& contents);
   /// The standard output and error of a process: the last 64 KiB of its present or last life.
   [[nodiscard]] std::string output(const std::string& process) const;
+  /// Feeds a recording of the real disk into a process: its messages are published, in virtual time, on the hubs of the process
+  /// that subscribe to their topics, so that a node can be tested with what a robot has seen. It begins when somebody subscribes
+  /// to one of the topics; in each life of the process anew, until its main task has ended. Give it the topics that the
+  /// process does not publish itself: `world.play("planner", "field.mcap", PlayOptions().with_topics({"odometry", "scan"}))`.
+  /// Errors: Error at once for a file that cannot be read, and as Player::open for the options; the run fails when a topic that
+  /// was asked for cannot be played, or carries another type in the process.
+  World& play(const std::string& process, const std::string& path, PlayOptions options = PlayOptions());
   /// The present contents of a file; none when there is no such file.
   [[nodiscard]] std::optional<std::string> file(const std::string& host, const std::string& path);
 

@@ -217,6 +217,21 @@ std::shared_ptr<Outbox> HubCore::publisher(std::uint64_t id) {
   return nullptr;
 }
 
+std::vector<std::shared_ptr<HubCore>> HubCore::subscribed(const std::string& topic) {
+  std::vector<std::shared_ptr<HubCore>> hubs;
+  const std::uint64_t process = io::System::here().world_process();
+  Everyone& all = everyone();
+  const std::lock_guard lock(all.mutex);
+  for (const Port* port : all.ports) {
+    const PortInfo& info = port->info_;
+    if (info.direction != Direction::in || info.link || info.origin != nullptr || info.topic != topic ||
+        info.process != process || std::find(hubs.begin(), hubs.end(), port->hub_) != hubs.end())
+      continue;
+    hubs.push_back(port->hub_);
+  }
+  return hubs;
+}
+
 namespace {
 
 void count(const Port& port, HubMetrics& metrics) {

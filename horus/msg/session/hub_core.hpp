@@ -73,6 +73,9 @@ class HORUS_API HubCore : public std::enable_shared_from_this<HubCore> {
   static void watch_publishers(const std::shared_ptr<PublisherWatch>& watch);
   /// Null when none with that PortInfo::id is open. Any thread.
   [[nodiscard]] static std::shared_ptr<Outbox> publisher(std::uint64_t id);
+  /// The hubs on which somebody in this process subscribes to a topic, links apart; in a simulated world in the calling
+  /// process. Any thread.
+  [[nodiscard]] static std::vector<std::shared_ptr<HubCore>> subscribed(const std::string& topic);
   /// Those that work.
   [[nodiscard]] std::vector<std::shared_ptr<Transport>> transports() const;
 
