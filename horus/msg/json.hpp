@@ -14,6 +14,7 @@
 #include <horus/base/export.hpp>
 #include <horus/base/result.hpp>
 #include <horus/msg/description.hpp>
+#include <horus/msg/ros_definition.hpp>
 
 namespace horus {
 
@@ -42,6 +43,16 @@ inline constexpr std::size_t kMostJsonDepth = 64;                ///< lists and 
 /// room for, a number that the field cannot hold, another kind of value.
 HORUS_API Result<> from_json(const Description& description, std::string_view json,
                              std::vector<std::byte>& head, std::vector<std::byte>& tail);
+
+/// One line of JSON of a message in CDR that may come from anybody, of a type that this program was not compiled with: field by
+/// field as JsonStyle::ros, with a list of numbers for bytes. XCDR1 and plain XCDR2 are read, either end first.
+/// Errors: kBadInput names the type, the byte, the field (`poses[3].position.x`) and the reason: it ends too early, it has
+/// another encoding, its JSON would be longer than kMostWrittenJson, it has a `wstring`, whose bytes ROS does not fix.
+/// Source: https://www.omg.org/spec/DDS-XTYPES/1.3 (7.4)
+HORUS_API Result<std::string> cdr_to_json(const RosDefinition& definition, std::span<const std::byte> cdr);
+
+inline constexpr std::size_t kMostWrittenJson = std::size_t{256}
+                                                << 20;  ///< bytes of text that `cdr_to_json` writes
 
 /// The name of the Layout of messages that are MessagePack: what Python's hubs send without a type.
 inline constexpr std::string_view kDataLayout = "data (MessagePack)";

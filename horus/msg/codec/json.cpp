@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <string>
@@ -13,6 +12,7 @@
 
 #include <horus/base/error.hpp>
 #include <horus/msg/codec/cdr_stream.hpp>
+#include <horus/msg/codec/json_text.hpp>
 #include <horus/msg/codec/ros_schema.hpp>
 
 namespace horus {
@@ -29,21 +29,6 @@ N number_at(const std::byte* from) noexcept {
   N value;
   std::memcpy(&value, from, sizeof(N));
   return value;
-}
-
-// How many bytes the first character has that RFC 3629 allows; 0: it is broken.
-std::size_t character_bytes(std::string_view text) noexcept {
-  const auto byte = [&](std::size_t i) { return static_cast<std::uint8_t>(text[i]); };
-  const std::uint8_t lead = byte(0);
-  if (lead < 0x80) return 1;
-  const std::size_t bytes = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
-  if (lead < 0xc2 || lead > 0xf4 || text.size() < bytes) return 0;
-  for (std::size_t i = 1; i < bytes; ++i)
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-  const std::uint8_t second = byte(1);
-  const bool is_wrong = (lead == 0xe0 && second < 0xa0) || (lead == 0xed && second > 0x9f) ||
-                        (lead == 0xf0 && second < 0x90) || (lead == 0xf4 && second > 0x8f);
-  return is_wrong ? 0 : bytes;
 }
 
 class JsonWriter {
@@ -75,25 +60,7 @@ class JsonWriter {
     out_ += ':';
   }
 
-  void text(std::string_view value) {
-    out_ += '"';
-    while (!value.empty()) {
-      const std::size_t bytes = character_bytes(value);
-      const char c = value.front();
-      if (bytes == 0) {
-        out_ += "\xef\xbf\xbd";
-      } else if (c == '"' || c == '\\') {
-        out_ += '\\';
-        out_ += c;
-      } else if (static_cast<unsigned char>(c) < 0x20) {
-        out_ += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
-      } else {
-        out_ += value.substr(0, bytes);
-      }
-      value.remove_prefix(std::max<std::size_t>(bytes, 1));
-    }
-    out_ += '"';
-  }
+  void text(std::string_view value) { msg::append_json_text(out_, value); }
   void hexadecimal(Bytes bytes) {
     constexpr std::string_view kDigits = "0123456789abcdef";
     out_ += '"';
@@ -105,11 +72,7 @@ class JsonWriter {
   }
   template <class N>
   void real(N value) {
-    if (std::isfinite(value)) {
-      fmt::format_to(std::back_inserter(out_), "{}", value);
-    } else {
-      out_ += std::isnan(value) ? "\"nan\"" : value > 0 ? "\"inf\"" : "\"-inf\"";
-    }
+    msg::append_json_real(out_, value);
   }
   template <class N>
   void integer(N value) {

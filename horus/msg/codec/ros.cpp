@@ -16,48 +16,56 @@
 namespace horus {
 namespace {
 
-using msg::RosField;
-using msg::RosType;
-using Shape = Description::Shape;
+using RosShape = RosDefinition::Shape;
+using msg::short_ros_name;
 
-// Without the "/msg" in the middle: "geometry_msgs/Pose".
-std::string short_name(std::string_view name) {
-  constexpr std::string_view kMiddle = "/msg/";
-  std::string made(name);
-  if (const std::size_t at = made.find(kMiddle); at != std::string::npos)
-    made.replace(at, kMiddle.size(), "/");
-  return made;
-}
-
-void write_definition(std::string& text, const RosType& type) {
-  for (const RosField& field : type.fields) {
-    for (const std::string& constant : field.constants) text += constant + "\n";
-    text += short_name(field.type);
-    if (field.shape == Shape::array) text += fmt::format("[{}]", field.count);
-    if (field.shape == Shape::sequence) text += "[]";
+void write_definition(std::string& text, const RosDefinition::Type& type) {
+  const auto write = [&](const std::vector<RosDefinition::Constant>& constants) {
+    for (const auto& constant : constants)
+      text += fmt::format("{} {}={}\n", constant.type, constant.name, constant.value);
+  };
+  for (const RosDefinition::Field& field : type.fields) {
+    write(field.constants);
+    text += short_ros_name(field.type);
+    if (field.text_bytes > 0) text += fmt::format("<={}", field.text_bytes);
+    if (field.shape == RosShape::array) text += fmt::format("[{}]", field.count);
+    if (field.shape == RosShape::sequence) text += "[]";
+    if (field.shape == RosShape::bounded_sequence) text += fmt::format("[<={}]", field.count);
     text += " " + field.name;
     if (!field.preset.empty()) text += " " + field.preset;
     text += "\n";
   }
+  write(type.constants);
 }
 
 // The text that REP 2016 hashes: JSON with one space behind each comma and colon. Names have nothing that JSON escapes.
-constexpr std::uint8_t kArray = 48;      // added to the number of a type of one value
-constexpr std::uint8_t kSequence = 144;  // without a bound
+constexpr int kBoundedText = 4;  // added to the number of `string` and `wstring`
 
-void write_json(std::string& text, const RosType& type) {
+// Added to the number of a type of one value.
+int number_of(RosShape shape) {
+  switch (shape) {
+    case RosShape::one: break;
+    case RosShape::array: return 48;
+    case RosShape::bounded_sequence: return 96;
+    case RosShape::sequence: return 144;
+  }
+  return 0;
+}
+
+void write_json(std::string& text, const RosDefinition::Type& type) {
   text += fmt::format(R"({{"type_name": "{}", "fields": [)", type.name);
   bool first = true;
-  for (const RosField& field : type.fields) {
-    const int id = field.id + (field.shape == Shape::array      ? kArray
-                               : field.shape == Shape::sequence ? kSequence
-                                                                : 0);
+  const auto write = [&](std::string_view name, int id, std::uint64_t count, std::uint32_t bytes,
+                         std::string_view nested) {
     text += fmt::format(
-        R"({}{{"name": "{}", "type": {{"type_id": {}, "capacity": {}, "string_capacity": 0, "nested_type_name": "{}"}}}})",
-        first ? "" : ", ", field.name, id, field.shape == Shape::array ? field.count : 0,
-        field.id == 1 ? field.type : "");
+        R"({}{{"name": "{}", "type": {{"type_id": {}, "capacity": {}, "string_capacity": {}, "nested_type_name": "{}"}}}})",
+        first ? "" : ", ", name, id, count, bytes, nested);
     first = false;
-  }
+  };
+  for (const RosDefinition::Field& field : type.fields)
+    write(field.name, field.id + (field.text_bytes > 0 ? kBoundedText : 0) + number_of(field.shape),
+          field.count, field.text_bytes, field.id == msg::kNestedId ? std::string_view(field.type) : "");
+  if (type.fields.empty()) write(msg::kNoFields, msg::ros_scalar_id("uint8"), 0, 0, "");
   text += "]}";
 }
 
@@ -74,29 +82,34 @@ std::string sha256(std::string_view text) {
 
 }  // namespace
 
-std::string ros2msg(const Description& description) {
-  const std::vector<RosType> types = msg::ros_schema(description);
+std::string ros2msg(const RosDefinition& definition) {
   std::string text;
-  for (const RosType& type : types) {
-    if (&type != &types.front())
-      text += fmt::format("{}\nMSG: {}\n", std::string(80, '='), short_name(type.name));
+  for (const RosDefinition::Type& type : definition.types) {
+    if (&type != &definition.types.front())
+      text += fmt::format("{}\nMSG: {}\n", std::string(80, '='), short_ros_name(type.name));
     write_definition(text, type);
   }
   return text;
 }
 
-std::string ros_type_hash(const Description& description) {
-  std::vector<RosType> types = msg::ros_schema(description);
-  std::sort(types.begin() + 1, types.end(),
-            [](const RosType& a, const RosType& b) { return a.name < b.name; });
+std::string ros_type_hash(const RosDefinition& definition) {
+  std::vector<const RosDefinition::Type*> others;
+  for (std::size_t i = 1; i < definition.types.size(); ++i) others.push_back(&definition.types[i]);
+  std::sort(others.begin(), others.end(), [](const auto* a, const auto* b) { return a->name < b->name; });
   std::string text = R"({"type_description": )";
-  write_json(text, types.front());
+  write_json(text, definition.root());
   text += R"(, "referenced_type_descriptions": [)";
-  for (std::size_t i = 1; i < types.size(); ++i) {
-    if (i > 1) text += ", ";
-    write_json(text, types[i]);
+  for (std::size_t i = 0; i < others.size(); ++i) {
+    if (i > 0) text += ", ";
+    write_json(text, *others[i]);
   }
   return "RIHS01_" + sha256(text + "]}");
+}
+
+std::string ros2msg(const Description& description) { return ros2msg(msg::ros_schema(description)); }
+
+std::string ros_type_hash(const Description& description) {
+  return ros_type_hash(msg::ros_schema(description));
 }
 
 }  // namespace horus

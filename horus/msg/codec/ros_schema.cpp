@@ -22,13 +22,16 @@ using Member = Description::Member;
 using Shape = Description::Shape;
 using Type = Description::Type;
 
-constexpr const char* kTime = "builtin_interfaces/msg/Time";
 constexpr std::string_view kNoPackage = "horus_user";
 constexpr std::string_view kVector = "vector of ";  // before its elements' name: a message that is all tail
 
-// As in type_description_interfaces/msg/FieldType. In the order of Description::Code.
+using RosShape = RosDefinition::Shape;
+using RosField = RosDefinition::Field;
+using RosType = RosDefinition::Type;
+
+// As in type_description_interfaces/msg/FieldType; a `char` is a uint8 there. In the order of Description::Code.
 constexpr std::array<RosScalar, static_cast<std::size_t>(Code::opaque) + 1> kScalars{{{"bool", 15},
-                                                                                      {"char", 13},
+                                                                                      {"char", 3},
                                                                                       {"byte", 16},
                                                                                       {"int8", 2},
                                                                                       {"int16", 4},
@@ -41,7 +44,7 @@ constexpr std::array<RosScalar, static_cast<std::size_t>(Code::opaque) + 1> kSca
                                                                                       {"float32", 10},
                                                                                       {"float64", 11},
                                                                                       {"uint8", 3},
-                                                                                      {kTime, 1},
+                                                                                      {kRosTime.data(), 1},
                                                                                       {"string", 17},
                                                                                       {"", 1},
                                                                                       {"uint8", 3}}};
@@ -68,12 +71,6 @@ std::string snake(std::string_view name, std::string_view fallback) {
   }
   while (!made.empty() && made.back() == '_') made.pop_back();
   if (made.empty() || is_digit(made.front())) made.insert(0, fallback);
-  return made;
-}
-
-std::string shout(std::string_view name, std::string_view fallback) {
-  std::string made = snake(name, fallback);
-  std::transform(made.begin(), made.end(), made.begin(), upper);
   return made;
 }
 
@@ -125,9 +122,11 @@ class Lister {
  public:
   explicit Lister(const Description& all) : all_(all), made_of_(all.types.size()) {}
 
-  std::vector<RosType> run() {
+  RosDefinition run() {
     type(0);
-    return std::move(made_);
+    RosDefinition made{std::move(made_)};
+    resolve(made).or_throw();
+    return made;
   }
 
  private:
@@ -138,7 +137,7 @@ class Lister {
     const std::size_t place = made_.size();
     const std::string wanted = name_of(from);
     std::string name = unused(made_, wanted, [](const RosType& one) { return one.name; });
-    made_.push_back({name, {}});
+    made_.push_back({name, {RosField{}}});  // equal to none until it is finished
     made_of_[index] = name;
     std::vector<RosField> fields;
     for (std::size_t i = 0; i <= from.members.size(); ++i) {
@@ -160,7 +159,7 @@ class Lister {
     field.name = "data";
     field.type = "uint8";
     field.id = ros_scalar(Code::u8).id;
-    field.shape = Shape::array;
+    field.shape = RosShape::array;
     field.count = type.size;
     return field;
   }
@@ -172,15 +171,17 @@ class Lister {
     const RosScalar scalar = ros_scalar(member.code);
     field.type = scalar.name;
     field.id = scalar.id;
-    field.shape = member.shape;
+    field.shape = member.shape == Shape::one     ? RosShape::one
+                  : member.shape == Shape::array ? RosShape::array
+                                                 : RosShape::sequence;
     field.count = member.shape == Shape::sequence ? 0 : member.count();
     if (member.code == Code::structure) field.type = type(member.type);
     if (member.code == Code::stamp) add_time();
     if (is_raw(member.code) && member.shape != Shape::sequence) {
-      field.shape = Shape::array;
+      field.shape = RosShape::array;
       field.count *= all_.size_of(member);
     }
-    if (member.shape == Shape::one && field.shape == Shape::one) field.count = 0;
+    if (member.shape == Shape::one && field.shape == RosShape::one) field.count = 0;
     add_constants(fields, owner, member, field);
     fields.push_back(std::move(field));
     return fields.back();
@@ -188,12 +189,12 @@ class Lister {
 
   void add_tail(std::vector<RosField>& fields, const std::string& owner) {
     RosField& field = add(fields, owner, all_.tail->element);
-    field.shape = Shape::sequence;
+    field.shape = RosShape::sequence;
     field.count = 0;
     if (is_text_tail(*all_.tail)) {
       field.type = ros_scalar(Code::text).name;
       field.id = ros_scalar(Code::text).id;
-      field.shape = Shape::one;
+      field.shape = RosShape::one;
     }
   }
 
@@ -203,7 +204,7 @@ class Lister {
     RosField sec, nanosec;
     sec.name = "sec", sec.type = i32.name, sec.id = i32.id;
     nanosec.name = "nanosec", nanosec.type = u32.name, nanosec.id = u32.id;
-    RosType time{kTime, {std::move(sec), std::move(nanosec)}};
+    RosType time{std::string(kRosTime), {std::move(sec), std::move(nanosec)}};
     if (std::find(made_.begin(), made_.end(), time) == made_.end()) made_.push_back(std::move(time));
   }
 
@@ -213,45 +214,44 @@ class Lister {
                      RosField& field) const {
     for (const RosExtra& extra : ros_extras()) {
       if (extra.type != owner || extra.field != field.name) continue;
-      field.constants.assign(extra.constants.begin(), extra.constants.end());
+      for (const std::string_view line : extra.constants) field.constants.push_back(ros_constant(line));
       field.preset = extra.preset;
       return;
     }
     if (member.type == Description::kNoType || member.code == Code::structure || is_raw(member.code)) return;
     const Type& from = all_.types[member.type];
-    std::vector<std::string> lines = constants(from, field.type, shout(split(from.name).second, "ENUM"));
-    if (is_there(fields, lines)) return;
-    if (clashes(fields, lines)) lines = constants(from, field.type, shout(field.name, "FIELD"));
-    if (!clashes(fields, lines)) field.constants = std::move(lines);
+    Constants made = constants(from, field.type, shout(split(from.name).second, "ENUM"));
+    if (is_there(fields, made)) return;
+    if (clashes(fields, made)) made = constants(from, field.type, shout(field.name, "FIELD"));
+    if (!clashes(fields, made)) field.constants = std::move(made);
   }
-  static std::vector<std::string> constants(const Type& from, const std::string& type,
-                                            const std::string& prefix) {
-    std::vector<std::string> lines;
+  using Constants = std::vector<RosDefinition::Constant>;
+  static Constants constants(const Type& from, const std::string& type, const std::string& prefix) {
+    Constants made;
     for (const Description::Constant& constant : from.constants) {
-      const std::string name = fmt::format("{} {}_{}=", type, prefix, shout(constant.name, ""));
-      if (std::any_of(lines.begin(), lines.end(),
-                      [&](const std::string& line) { return line.starts_with(name); }))
-        continue;  // `idle` and `Idle`
-      lines.push_back(name +
-                      (from.code == Code::u64 ? fmt::format("{}", static_cast<std::uint64_t>(constant.value))
-                       : from.code == Code::boolean ? std::string(constant.value != 0 ? "true" : "false")
-                                                    : fmt::format("{}", constant.value)));
+      std::string name = fmt::format("{}_{}", prefix, shout(constant.name, ""));
+      if (has(made, name)) continue;  // `idle` and `Idle`
+      std::string value = from.code == Code::u64
+                              ? fmt::format("{}", static_cast<std::uint64_t>(constant.value))
+                          : from.code == Code::boolean ? std::string(constant.value != 0 ? "true" : "false")
+                                                       : fmt::format("{}", constant.value);
+      made.push_back({type, std::move(name), std::move(value)});
     }
-    return lines;
+    return made;
   }
-  static bool is_there(const std::vector<RosField>& fields, const std::vector<std::string>& lines) {
+  static bool has(const Constants& constants, const std::string& name) {
+    return std::any_of(constants.begin(), constants.end(),
+                       [&](const RosDefinition::Constant& one) { return one.name == name; });
+  }
+  static bool is_there(const std::vector<RosField>& fields, const Constants& made) {
     return std::any_of(fields.begin(), fields.end(),
-                       [&](const RosField& field) { return !lines.empty() && field.constants == lines; });
+                       [&](const RosField& field) { return !made.empty() && field.constants == made; });
   }
-  static bool clashes(const std::vector<RosField>& fields, const std::vector<std::string>& lines) {
-    const auto name = [](std::string_view line) {
-      return line.substr(line.find(' '), line.find('=') - line.find(' '));
-    };
-    for (const RosField& field : fields)
-      for (const std::string& there : field.constants)
-        for (const std::string& line : lines)
-          if (name(there) == name(line)) return true;
-    return false;
+  static bool clashes(const std::vector<RosField>& fields, const Constants& made) {
+    return std::any_of(fields.begin(), fields.end(), [&](const RosField& field) {
+      return std::any_of(made.begin(), made.end(),
+                         [&](const RosDefinition::Constant& one) { return has(field.constants, one.name); });
+    });
   }
 
   const Description& all_;
@@ -263,7 +263,27 @@ class Lister {
 
 RosScalar ros_scalar(Code code) noexcept { return kScalars[static_cast<std::size_t>(code)]; }
 
-std::vector<RosType> ros_schema(const Description& description) {
+std::uint8_t ros_scalar_id(std::string_view name) noexcept {
+  if (name == "wstring") return kWideStringId;
+  for (const RosScalar& one : kScalars)
+    if (one.id != kNestedId && name == one.name) return one.id;
+  return 0;
+}
+
+std::string shout(std::string_view name, std::string_view fallback) {
+  std::string made = snake(name, fallback);
+  std::transform(made.begin(), made.end(), made.begin(), upper);
+  return made;
+}
+
+RosDefinition::Constant ros_constant(std::string_view line) {
+  const std::size_t space = line.find(' ');
+  const std::size_t equals = line.find('=');
+  return {std::string(line.substr(0, space)), std::string(line.substr(space + 1, equals - space - 1)),
+          std::string(line.substr(equals + 1))};
+}
+
+RosDefinition ros_schema(const Description& description) {
   const ReadyMessage* ready = find_ready_message(description);
   return Lister(ready == nullptr ? description : ready->schema()).run();
 }
