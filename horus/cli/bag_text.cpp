@@ -168,22 +168,16 @@ std::string to_json(const bag::Contents& contents, const std::string& name) {
   return out + fmt::format("\n  ],\n  \"more_damages\": {}\n}}\n", contents.more_damages);
 }
 
-std::string to_line(const bag::Message& message, const bag::Channel& channel) {
+std::string to_line(const bag::Message& message, const bag::Channel& channel,
+                    const MessageJson::Shown& shown) {
   std::string out =
       fmt::format("{{\"topic\": {}, \"sequence\": {}, \"log_ns\": {}, \"publish_ns\": {}, ",
                   json_string(channel.topic), message.sequence, message.log_ns, message.publish_ns);
-  const std::string_view data(reinterpret_cast<const char*>(message.data.data()), message.data.size());
-  if (channel.encoding == "json" && is_json(data)) {
-    out += "\"data\": ";
-    // Line ends are white space there: within strings they cannot be.
-    for (const char letter : data) out += letter == '\n' || letter == '\r' ? ' ' : letter;
-  } else {
-    out += fmt::format("\"size\": {}, \"hex\": \"", data.size());
-    for (const char letter : data.substr(0, kShownBytes))
-      out += fmt::format("{:02x}", static_cast<unsigned char>(letter));
-    out += data.size() > kShownBytes ? "…\"" : "\"";
-  }
-  return out + "}\n";
+  if (shown.outcome == MessageJson::Outcome::json) return out + "\"data\": " + shown.text + "}\n";
+  out += fmt::format("\"size\": {}, \"hex\": \"", message.data.size());
+  for (const std::byte byte : message.data.first(std::min(message.data.size(), kShownBytes)))
+    out += fmt::format("{:02x}", std::to_integer<unsigned>(byte));
+  return out + (message.data.size() > kShownBytes ? "…\"}\n" : "\"}\n");
 }
 
 }  // namespace horus::cli

@@ -5,6 +5,7 @@
 #include <string>
 
 #include <horus/bag/contents.hpp>
+#include <horus/cli/message_json.hpp>
 
 namespace horus::cli {
 
@@ -12,7 +13,8 @@ namespace horus::cli {
 std::string to_text(const bag::Contents& contents, const std::string& name);
 /// The same for programs. Times are nanoseconds.
 std::string to_json(const bag::Contents& contents, const std::string& name);
-/// One message as one line of JSON: JSON messages as they are, others as their length and their first bytes.
-std::string to_line(const bag::Message& message, const bag::Channel& channel);
+/// One message as one line of JSON; one that cannot be shown as JSON as its length and its first bytes.
+std::string to_line(const bag::Message& message, const bag::Channel& channel,
+                    const MessageJson::Shown& shown);
 
 }  // namespace horus::cli
