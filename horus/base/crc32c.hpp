@@ -21,5 +21,9 @@ namespace detail {
 [[nodiscard]] HORUS_API std::uint32_t crc32c_by_table(std::span<const std::byte> bytes,
                                                       std::uint32_t before = 0) noexcept;
 
+/// The same by the instruction alone, a word at a time: what processors without wide products use.
+[[nodiscard]] HORUS_API std::uint32_t crc32c_by_words(std::span<const std::byte> bytes,
+                                                      std::uint32_t before = 0) noexcept;
+
 }  // namespace detail
 }  // namespace horus

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Hubs over real TCP on the loopback. What needs time to pass is in tcp_faults_test.cpp, in virtual time.
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
@@ -160,6 +162,81 @@ TEST_SUITE("msg/tcp_hub") {
       co_await scope.join();
       CHECK(in.missed() == 0);
       check_account(out.metrics());
+    });
+  }
+
+  TEST_CASE("what is sent in one turn goes and comes with a few operations, whatever its size and topic") {
+    const CapturedLog log;
+    horus::io::run([]() -> Task<> {
+      const Hub rover = listening("rover");
+      const Hub base = connecting(rover.address(), "base");
+      const auto deep = SubscribeOptions().with_depth(256).with_overflow(Overflow::drop_newest);
+      auto small = rover.advertise<Reading>("imu");
+      auto other = rover.advertise<Reading>("other");
+      auto medium = rover.advertise<Scan>("scan");
+      auto small_in = base.subscribe<Reading>("imu", deep);
+      auto other_in = base.subscribe<Reading>("other", deep);
+      auto medium_in = base.subscribe<Scan>("scan", deep);
+      const bool met = co_await eventually(
+          [&] { return small.subscribers() == 1 && other.subscribers() == 1 && medium.subscribers() == 1; });
+      REQUIRE(met);
+      const std::vector<float> points(200);
+      std::int64_t received = 0;
+      std::array<std::int64_t, 3> next{};
+      const auto take_all = [&] {
+        while (auto message = small_in.try_recv()) CHECK((*message)->number == next[0]++);
+        while (auto message = other_in.try_recv()) CHECK((*message)->number == next[1]++);
+        while (auto message = medium_in.try_recv()) CHECK((*message)->stamp_ns == next[2]++);
+        received = next[0] + next[1] + next[2];
+      };
+      const std::uint64_t before = horus::io::Reactor::current()->statistics().operations;
+      for (std::int64_t i = 0; i < 50; ++i) {
+        CHECK(small.send({.number = i}));
+        CHECK(other.send({.number = i}));
+        CHECK(medium.send({.stamp_ns = i}, points));
+      }
+      for (int turn = 0; turn < 100'000 && received < 150; ++turn) {
+        co_await horus::yield();
+        take_all();
+      }
+      CHECK(received == 150);
+      // 52 kB: one write, some reads, and accounts.
+      CHECK(horus::io::Reactor::current()->statistics().operations - before < 20);
+    });
+  }
+
+  TEST_CASE("a message finds its channel among hundreds, also after others have gone") {
+    const CapturedLog log;
+    horus::io::run([]() -> Task<> {
+      const Hub rover = listening("rover");
+      const Hub base = connecting(rover.address(), "base");
+      constexpr std::size_t kTopics = 300;
+      const auto few = horus::AdvertiseOptions().with_max_queued(40);
+      std::vector<horus::Publisher<Reading>> out;
+      std::vector<horus::Subscriber<Reading>> in;
+      for (std::size_t i = 0; i < kTopics; ++i) {
+        out.push_back(rover.advertise<Reading>("topic" + std::to_string(i), few));
+        in.push_back(base.subscribe<Reading>("topic" + std::to_string(i), SubscribeOptions().with_depth(4)));
+      }
+      for (int round = 0; round < 3; ++round) {
+        std::vector<bool> got(kTopics);
+        const bool all_got = co_await eventually([&] {
+          for (std::size_t i = 0; i < kTopics; ++i) {
+            if (!got[i]) out[i].send({.number = static_cast<std::int64_t>(i)});
+            while (auto message = in[i].try_recv()) {
+              CHECK((*message)->number == static_cast<std::int64_t>(i));
+              got[i] = true;
+            }
+          }
+          return std::find(got.begin(), got.end(), false) == got.end();
+        });
+        CHECK(all_got);
+        // Their channels get other numbers.
+        for (std::size_t i = 0; i < kTopics; i += 7) {
+          in[i].reset();
+          in[i] = base.subscribe<Reading>("topic" + std::to_string(i), SubscribeOptions().with_depth(4));
+        }
+      }
     });
   }
 

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Two hubs on TCP with a subscriber of each policy, under every kind of trouble: the account of every publisher adds up
-// at all times, messages come in order, nothing that send_wait sent is lost while the connection lives, and all is settled
-// in the end. In a quiet stretch the connection stays. `./dev sim` runs it for many seeds, and `./dev planted` shows which
-// mistakes in the library it finds.
+// Two hubs on TCP with a subscriber of each policy, messages small and large, under every kind of trouble: the account of
+// every publisher adds up at all times, messages come in order, nothing that send_wait sent is lost while the connection
+// lives, and all is settled in the end. In a quiet stretch the connection stays. `./dev sim` runs it for many seeds, and
+// `./dev planted` shows which mistakes in the library it finds.
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <map>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <horus/horus.hpp>
 #include <horus/sim/campaign.hpp>
@@ -24,9 +26,9 @@ using namespace horus::literals;
 namespace {
 
 constexpr auto kAddress = "10.0.0.1:7400";
-constexpr std::array<const char*, 4> kTopics{"oldest", "latest", "newest", "wait"};
-constexpr std::size_t kNewest = 2;
+constexpr std::array<const char*, 6> kTopics{"oldest", "latest", "newest", "wait", "bulk", "bulk_newest"};
 constexpr std::size_t kWait = 3;
+constexpr std::size_t kBulk = 4;  // from here on: messages of up to 12 kB
 constexpr std::uint32_t kDepth = 4;
 constexpr horus::Duration kTrouble = 6s;
 constexpr horus::Duration kPublishing = 12s;
@@ -38,6 +40,17 @@ struct Message {
   std::uint64_t life = 0;  // of the publisher's process
   std::uint64_t number = 0;
   std::array<std::uint64_t, 20> copies{};  // of the number
+
+  static constexpr bool kIsBulk = false;
+};
+// Of changing size: some are copied on their way, some are sent from their slot and read into one.
+struct Bulk {
+  std::uint64_t life = 0;
+  std::uint64_t number = 0;
+  using Tail = std::uint64_t;  // copies of the number
+
+  static constexpr bool kIsBulk = true;
+  [[nodiscard]] static std::size_t copies_of(std::uint64_t number) { return number * 7919 % 1500; }
 };
 
 struct Observed {
@@ -61,34 +74,43 @@ TcpHubOptions options() { return TcpHubOptions().with_insecure().with_idle_limit
 
 SubscribeOptions options_of(std::size_t topic) {
   const std::array<Overflow, kTopics.size()> policies{Overflow::drop_oldest, Overflow::latest,
-                                                      Overflow::drop_newest, Overflow::drop_oldest};
+                                                      Overflow::drop_newest, Overflow::drop_oldest,
+                                                      Overflow::drop_oldest, Overflow::drop_newest};
   return SubscribeOptions().with_depth(kDepth).with_overflow(policies[topic]);
 }
 
+template <class M>
 class Source {
  public:
   Source(const Hub& hub, std::size_t topic, Observed& observed)
-      : out_(hub.advertise<Message>(kTopics[topic])),
+      : out_(hub.advertise<M>(kTopics[topic])),
         topic_(topic),
         observed_(observed),
         life_(observed.lives),
-        waits_(topic == kWait) {}
+        waits_(topic == kWait),
+        refuses_(options_of(topic).overflow == Overflow::drop_newest) {}
 
   Task<> publish(World& world) {
     while (world.now() < kPublishing) {
-      Message message;
+      M message;
       message.life = life_;
       message.number = ++number_;
-      message.copies.fill(number_);
-      if (waits_) {
-        auto sent = co_await out_.send_wait(message, 5s);
-        if (sent.code() == ECANCELED) co_return;
-        if (!sent) --number_;  // it was not sent
-      } else if (!out_.send(message) && topic_ != kNewest) {
-        ++observed_.refused;
+      bool all = true;
+      if constexpr (M::kIsBulk) {
+        all = out_.send(message, std::vector(M::copies_of(number_), number_));
+      } else {
+        message.copies.fill(number_);
+        if (waits_) {
+          auto sent = co_await out_.send_wait(message, 5s);
+          if (sent.code() == ECANCELED) co_return;
+          if (!sent) --number_;  // it was not sent
+        } else {
+          all = out_.send(message);
+        }
       }
+      if (!all && !refuses_) ++observed_.refused;
       check();
-      if (number_ % 8 == 0) co_await horus::sleep(10ms);
+      if (number_ % (M::kIsBulk ? 2 : 8) == 0) co_await horus::sleep(10ms);
     }
     while (true) {
       co_await horus::sleep(100ms);
@@ -105,16 +127,17 @@ class Source {
     if (metrics.sent != metrics.delivered + metrics.dropped + metrics.queued + metrics.in_flight)
       ++observed_.unbalanced;
     // What finds a full queue at its subscriber is refused here, before it travels.
-    if (topic_ == kNewest && metrics.in_flight > std::uint64_t{kDepth} * metrics.subscribers)
+    if (refuses_ && metrics.in_flight > std::uint64_t{kDepth} * metrics.subscribers)
       ++observed_.beyond_credit;
     if (metrics.delivered > observed_.of_life[life_][topic_]) ++observed_.invented;
   }
-  horus::Publisher<Message> out_;
+  horus::Publisher<M> out_;
   std::size_t topic_;
   Observed& observed_;
   std::uint64_t life_;
   std::uint64_t number_ = 0;
   bool waits_;
+  bool refuses_;
 };
 
 Task<int> rover(World& world, Observed& observed) {
@@ -122,9 +145,11 @@ Task<int> rover(World& world, Observed& observed) {
   const Hub hub = Hub::tcp(kAddress, "rover", options()).or_throw();
   auto commands = hub.subscribe<std::string>("command");
   Scope scope("rover");
-  std::array<Source, kTopics.size()> sources{Source(hub, 0, observed), Source(hub, 1, observed),
-                                             Source(hub, 2, observed), Source(hub, 3, observed)};
-  for (Source& source : sources) static_cast<void>(scope.spawn(source.publish(world), "source"));
+  std::array<Source<Message>, kBulk> sources{
+      {{hub, 0, observed}, {hub, 1, observed}, {hub, 2, observed}, {hub, 3, observed}}};
+  std::array<Source<Bulk>, kTopics.size() - kBulk> bulk{{{hub, 4, observed}, {hub, 5, observed}}};
+  for (auto& source : sources) static_cast<void>(scope.spawn(source.publish(world), "source"));
+  for (auto& source : bulk) static_cast<void>(scope.spawn(source.publish(world), "source"));
   while (true) {
     auto command = co_await commands.recv();
     if (!command) break;
@@ -135,8 +160,19 @@ Task<int> rover(World& world, Observed& observed) {
   co_return 0;
 }
 
+std::uint64_t torn_of(const horus::Sample<Message>& sample) {
+  const auto& copies = sample->copies;
+  return copies.size() - static_cast<std::uint64_t>(std::count(copies.begin(), copies.end(), sample->number));
+}
+std::uint64_t torn_of(const horus::Sample<Bulk>& sample) {
+  const auto copies = sample.tail();
+  const auto whole = static_cast<std::uint64_t>(std::count(copies.begin(), copies.end(), sample->number));
+  return copies.size() - whole + (copies.size() == Bulk::copies_of(sample->number) ? 0 : 1);
+}
+
+template <class M>
 Task<> read(const Hub& hub, std::size_t topic, Observed& observed) {
-  auto in = hub.subscribe<Message>(kTopics[topic], options_of(topic));
+  auto in = hub.subscribe<M>(kTopics[topic], options_of(topic));
   std::uint64_t life = 0;
   std::uint64_t last = 0;
   std::uint64_t first = 0;  // of this life
@@ -145,12 +181,10 @@ Task<> read(const Hub& hub, std::size_t topic, Observed& observed) {
   while (true) {
     auto message = co_await in.recv();
     if (!message) co_return;
-    const Message& got = **message;
+    const M& got = **message;
     ++observed.received[topic];
     ++observed.of_life[got.life][topic];
-    for (const std::uint64_t copy : got.copies) {
-      if (copy != got.number) ++observed.torn;
-    }
+    observed.torn += torn_of(*message);
     if (got.life == life ? got.number <= last : got.life < life) ++observed.disordered;
     if (got.life != life) {
       if (life != 0) of_others += last - first + 1;
@@ -168,8 +202,10 @@ Task<int> base(World& world, Observed& observed) {
   const Hub hub = Hub::tcp(kAddress, "base", options()).or_throw();
   auto commands = hub.advertise<std::string>("command");
   Scope scope("base", horus::Failures::log);
-  for (std::size_t topic = 0; topic < kTopics.size(); ++topic)
-    static_cast<void>(scope.spawn(read(hub, topic, observed), "reader"));
+  for (std::size_t topic = 0; topic < kTopics.size(); ++topic) {
+    auto reading = topic < kBulk ? read<Message>(hub, topic, observed) : read<Bulk>(hub, topic, observed);
+    static_cast<void>(scope.spawn(std::move(reading), "reader"));
+  }
   try {
     while (true) {
       if (world.now() < kQuiet || world.now() > kLoud) commands.send("go");

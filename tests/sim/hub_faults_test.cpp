@@ -341,6 +341,61 @@ TEST_SUITE("sim/hub_faults") {
     }
   }
 
+  TEST_CASE("who sends large messages hears of half a queue while the next one is still on its way") {
+    const Silence silence;
+    std::string heard;
+    int received = 0;
+    World world(1);
+    world.process(
+        "hub",
+        [&]() -> Task<int> {
+          const Hub hub = Hub::tcp(kAddress, "rover", listening()).or_throw();
+          auto in = hub.subscribe<std::string>("text", horus::SubscribeOptions().with_depth(4));
+          while (true) {
+            auto message = co_await in.recv();
+            if (!message) co_return 0;
+            ++received;
+          }
+        },
+        "10.0.0.1");
+    world.process("peer", [&]() -> Task<int> {
+      RawPeer peer;
+      auto greeting = peer.greet();
+      co_await greeting;
+      Buffer bytes;
+      wire::Advertise publisher;
+      publisher.publisher = 5;
+      publisher.max_bytes = 100'000;
+      publisher.topic = "text";
+      publisher.layout = horus::layout_of<std::string>();
+      wire::append(bytes, publisher);
+      auto sending = peer.send(bytes);
+      co_await sending;
+      co_await horus::sleep(100ms);  // it subscribes, on channel 1
+      const Buffer message(100'000, std::byte{'x'});
+      bytes.clear();
+      for (std::uint64_t number = 0; number < 3; ++number) {
+        const auto head = wire::data_head(1, {number, 0, 0}, message);
+        bytes.insert(bytes.end(), head.begin(), head.end());
+        bytes.insert(bytes.end(), message.begin(), message.end());
+      }
+      bytes.resize(bytes.size() - 50'000);
+      auto sending_more = peer.send(bytes);
+      co_await sending_more;
+      co_await horus::sleep(1s);  // no heartbeat is due
+      std::string piece(65536, ' ');
+      auto count = co_await peer.stream().read(horus::io::MutableBytes(piece));
+      heard.assign(piece, 0, count.ok() ? *count : 0);
+      co_return 0;
+    });
+    world.run_for(3s);
+    CHECK_MESSAGE(world.report().passed, world.report().to_string());
+    CHECK(received == 2);
+    Buffer account;
+    wire::append(account, FrameType::account, 1, wire::Account{2, 2, 0});
+    CHECK(has(heard, {reinterpret_cast<const char*>(account.data()), account.size()}));
+  }
+
   TEST_CASE("half a frame and then nothing ends with the idle limit; heartbeats come meanwhile") {
     Buffer bytes;
     wire::append(bytes, wire::Withdraw{1});

@@ -198,7 +198,13 @@ void Inbox::tell_room_later(Inlet& inlet) noexcept {
 
 void Inbox::hand_over(Inlet& inlet, const void* message, std::uint32_t bytes,
                       std::int64_t stamp_ns) noexcept {
-  auto* waiting = static_cast<Waiting*>(waiters_.pop_front());
+  auto* waiting = static_cast<Waiting*>(waiters_.front());
+  if (waiting->onward != nullptr && waiting->onward->pass(static_cast<const std::byte*>(message), stamp_ns)) {
+    static_cast<void>(inlet.pass_taken());
+    horus::detail::count(received_);
+    return;
+  }
+  waiting->unlink();
   std::memcpy(waiting->storage, message, bytes);
   Arrival& arrival = waiting->arrival;  // of nothing until now
   arrival.inlet = &inlet;

@@ -73,6 +73,14 @@ class HORUS_API Inbox final : public io::Lookout, public std::enable_shared_from
   Inbox& operator=(const Inbox&) = delete;
   ~Inbox();
 
+  /// Takes the small messages of neighbours on the spot, while it goes on waiting.
+  class Onward {
+   public:
+    virtual ~Onward() = default;
+    /// False: it cannot, and whoever waits is given the message. It may end the wait meanwhile.
+    virtual bool pass(const std::byte* message, std::int64_t stamp_ns) noexcept = 0;
+  };
+
   /// Somebody who waits for a message. It is given one, or stays in line.
   struct Waiting : horus::detail::QueuedWaiter {
     /// `storage` is for a message that travels in its entry; see LinkShape::inline_bytes.
@@ -93,6 +101,7 @@ class HORUS_API Inbox final : public io::Lookout, public std::enable_shared_from
     }
     Arrival arrival;
     std::byte* const storage;
+    Onward* onward = nullptr;
     int failure = 0;  // EPIPE: the inbox was closed
 
    protected:

@@ -38,7 +38,9 @@ class TcpSessionStream final : public SessionStream {
   Task<Result<std::size_t>> read(std::span<const io::MutableBytes> parts) override {
     return stream_.read(parts);
   }
-  Task<Result<>> write(std::span<const io::Bytes> parts) override { return stream_.write_all(parts); }
+  Task<Result<>> write(std::span<const io::Bytes> parts) override {
+    return parts.size() == 1 ? stream_.write_all(parts.front()) : stream_.write_all(parts);
+  }
   void close() noexcept override { stream_.reset(); }
 
  private:

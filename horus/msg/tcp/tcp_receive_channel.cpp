@@ -13,7 +13,7 @@
 
 namespace horus::msg {
 
-Result<std::unique_ptr<ReceiveChannel>> ReceiveChannel::open(std::uint32_t /*number*/,
+Result<std::unique_ptr<ReceiveChannel>> ReceiveChannel::open(std::uint32_t number,
                                                              const wire::Advertise& publisher,
                                                              const LocalPort& subscriber,
                                                              std::shared_ptr<Bell> taken,
@@ -33,8 +33,9 @@ Result<std::unique_ptr<ReceiveChannel>> ReceiveChannel::open(std::uint32_t /*num
   (*outbox)->watch_room(std::move(taken));
   auto connected = connect_here(**outbox, inbox);
   if (!connected) return connected.error();
-  return std::unique_ptr<ReceiveChannel>(new ReceiveChannel(publisher.publisher, subscriber.info.id,
-                                                            std::move(*outbox), most, std::move(budget)));
+  const std::uint32_t often = std::max<std::uint32_t>(inbox->options().depth / 2, 1);
+  return std::unique_ptr<ReceiveChannel>(new ReceiveChannel(
+      number, publisher.publisher, subscriber.info.id, std::move(*outbox), most, often, std::move(budget)));
 }
 
 Result<> ReceiveChannel::check(std::size_t size, const wire::DataPrefix& prefix) {

@@ -99,6 +99,13 @@ class ReceiveChannel {
   /// The same when the subscriber is gone: what it has not taken is lost.
   [[nodiscard]] wire::Account last_account() const;
 
+  /// So much has come since the other end was told last that it may be waiting to hear of it.
+  [[nodiscard]] bool owes_account() const noexcept { return arrived_ - told.arrived >= often_; }
+
+  /// So many messages, at most.
+  [[nodiscard]] std::uint32_t often() const noexcept { return often_; }
+
+  [[nodiscard]] std::uint32_t number() const noexcept { return number_; }
   [[nodiscard]] std::uint64_t publisher() const noexcept { return publisher_; }
   [[nodiscard]] std::uint64_t subscriber() const noexcept { return subscriber_; }
 
@@ -106,9 +113,12 @@ class ReceiveChannel {
   bool due = false;    ///< it is among those that are to be told
 
  private:
-  ReceiveChannel(std::uint64_t publisher, std::uint64_t subscriber, std::shared_ptr<Outbox> outbox,
-                 std::size_t most, std::shared_ptr<InboundBudget> budget)
-      : publisher_(publisher),
+  ReceiveChannel(std::uint32_t number, std::uint64_t publisher, std::uint64_t subscriber,
+                 std::shared_ptr<Outbox> outbox, std::size_t most, std::uint32_t often,
+                 std::shared_ptr<InboundBudget> budget)
+      : number_(number),
+        often_(often),
+        publisher_(publisher),
         subscriber_(subscriber),
         most_(most),
         outbox_(std::move(outbox)),
@@ -118,6 +128,8 @@ class ReceiveChannel {
   bool afford(std::size_t size) noexcept;
   Result<> check(std::size_t size, const wire::DataPrefix& prefix);
 
+  const std::uint32_t number_;
+  const std::uint32_t often_;  // messages between accounts, at most, while more of them come
   const std::uint64_t publisher_;
   const std::uint64_t subscriber_;
   const std::size_t most_;  // bytes of a message

@@ -2,7 +2,7 @@
 #include <horus/msg/tcp/tcp_send_channel.hpp>
 
 #include <algorithm>
-#include <array>
+#include <new>
 #include <utility>
 
 #include <fmt/format.h>
@@ -13,41 +13,33 @@
 namespace horus::msg {
 namespace {
 
-constexpr std::uint32_t kBatch = 8;        // messages per write: two parts each fill one scatter-gather entry
+constexpr std::uint32_t kMostHeld = 8;     // slots that wait to be sent, or are being sent
+constexpr std::size_t kCopied = 4096;      // bytes; a larger message is sent from its slot
 constexpr std::uint32_t kLeastWindow = 2;  // one that travels while another is accounted for
 
 SubscribeOptions options_for(const wire::Subscribe& wanted) {
-  return SubscribeOptions().with_depth(wanted.depth).with_overflow(wanted.overflow).with_max_held(kBatch);
+  return SubscribeOptions().with_depth(wanted.depth).with_overflow(wanted.overflow).with_max_held(kMostHeld);
 }
 
 }  // namespace
 
-/// Messages that were taken and not yet given back.
-struct SendChannel::Batch {
-  Batch() = default;
-  Batch(const Batch&) = delete;
-  Batch& operator=(const Batch&) = delete;
-  ~Batch() { clear(); }
-  void clear() noexcept {
-    for (; count > 0; --count) messages[count - 1].give_back();
-  }
-  std::array<MessageStorage, kBatch> storage;  // of small messages
-  std::array<Arrival, kBatch> messages;
-  std::uint32_t count = 0;
-};
-
-/// Waits for a message, or to be interrupted.
-struct SendChannel::NextMessage : Inbox::Waiting {
-  NextMessage(SendChannel& channel, std::byte* room) noexcept
-      : Waiting(kKind, *channel.inbox_, room), channel_(channel) {
+/// Waits for a message, or to be interrupted. Small messages of this thread go on without a wake-up.
+struct SendChannel::NextMessage final : Inbox::Waiting, Inbox::Onward {
+  NextMessage(SendChannel& channel, TcpSession& session, std::byte* room) noexcept
+      : Waiting(kKind, *channel.inbox_, room), channel_(channel), session_(session) {
+    onward = this;
     channel_.waiting_ = this;
   }
-  ~NextMessage() { channel_.waiting_ = nullptr; }
+  ~NextMessage() override { channel_.waiting_ = nullptr; }
   static constexpr void await_resume() noexcept {}
+  bool pass(const std::byte* message, std::int64_t stamp_ns) noexcept override {
+    return channel_.pass(session_, message, stamp_ns);
+  }
 
  private:
   static constexpr WaitKind kKind{.name = "a message to send", .cancel = &QueuedWaiter::cancel};
   SendChannel& channel_;
+  TcpSession& session_;
 };
 
 SendChannel::SendChannel(std::uint32_t number, const LocalPort& publisher, const wire::Subscribe& wanted)
@@ -79,6 +71,7 @@ Result<std::shared_ptr<SendChannel>> SendChannel::open(std::uint32_t number, con
   auto connected = connect_here(*outbox, channel->inbox_, channel->far_end_);
   if (!connected) return connected.error();
   channel->outbox_ = outbox;
+  channel->slots_ = outbox->pool().table();
   channel->started_ = outbox->metrics().published;
   return channel;
 }
@@ -89,9 +82,7 @@ std::uint32_t SendChannel::reserved() const noexcept {
 }
 
 bool SendChannel::news_of_state(std::uint32_t& word) noexcept {
-  const std::shared_ptr<Outbox> outbox = outbox_.lock();
-  if (outbox == nullptr) return false;
-  word = outbox->pool().table()->word().value();
+  word = slots_->word().value();
   return std::exchange(word_told_, word) != word;
 }
 
@@ -104,57 +95,33 @@ std::uint32_t SendChannel::room() const noexcept {
 
 Task<> SendChannel::run(std::shared_ptr<SendChannel> self, std::shared_ptr<TcpSession> session) {
   SendChannel& channel = *self;
-  Batch batch;
-  // In front of the first message: where its numbers begin, and whether the publisher is mute.
-  if ((session->peer().features & wire::kTellsState) != 0) {
-    wire::Buffer beginning;
-    std::uint32_t word = 0;
-    wire::append(beginning, channel.number_, wire::Started{channel.started_});
-    if (channel.news_of_state(word)) wire::append(beginning, channel.number_, wire::State{word});
-    const std::array<io::Bytes, 1> parts{io::Bytes(beginning)};
-    auto writing = session->write(parts);
-    const Result<> written = co_await writing;
-    if (!written) {
-      session->fail(written.error());
-      co_return;
-    }
-  }
+  MessageStorage storage;  // of a small message
+  session->tell_beginning(channel);
   while (!channel.closed_ && !session->ending()) {
-    const std::uint32_t room = std::min(channel.room(), kBatch);
-    if (room == 0) {
+    if (channel.room() == 0) {
       channel.changed_.reset();
       co_await channel.changed_.wait();
       continue;
     }
-    int failure = 0;
-    while (batch.count < room &&
-           channel.inbox_->take(batch.messages[batch.count], failure, batch.storage[batch.count].bytes) &&
-           failure == 0)
-      ++batch.count;
-    if (batch.count == 0) {
-      if (channel.finishing_) break;
-      NextMessage next(channel, batch.storage[0].bytes);
-      co_await next;
-      if (next.arrival.inlet == nullptr) continue;
-      batch.messages[0] = std::exchange(next.arrival, {});
-      batch.count = 1;
-    }
-    if (batch.messages[0].slot == SlotPool::kNone) {  // and so are all messages of this type
-      channel.append(*session, batch);
-      batch.clear();
-      while (session->outbound_full() && !session->ending()) {
-        auto moving = session->outbound_moves();
-        co_await moving;
-      }
+    if (session->outbound_full()) {
+      auto moving = session->outbound_moves();
+      co_await moving;
       continue;
     }
-    auto writing = channel.write(*session, batch);
-    const Result<> written = co_await writing;
-    if (!written) {
-      session->fail(written.error());
-      co_return;
+    Arrival message;
+    int failure = 0;
+    if (!channel.inbox_->take(message, failure, storage.bytes)) {
+      if (channel.finishing_) break;
+      NextMessage next(channel, *session, storage.bytes);
+      co_await next;
+      message = std::exchange(next.arrival, {});
+      if (message.inlet == nullptr) continue;
+    } else if (failure != 0) {  // as many as may be held wait to be sent
+      auto moving = session->outbound_moves();
+      co_await moving;
+      continue;
     }
-    batch.clear();
+    channel.append(*session, message);
   }
   // The other end has it all before it hears that this was all.
   while (!channel.closed_ && !session->ending() && channel.account_.arrived < channel.sent_) {
@@ -164,40 +131,49 @@ Task<> SendChannel::run(std::shared_ptr<SendChannel> self, std::shared_ptr<TcpSe
   if (!channel.closed_ && !session->ending()) session->channel_ended(channel);
 }
 
-wire::DataPrefix SendChannel::next_prefix(const Arrival& message, std::uint64_t lost) noexcept {
+wire::DataPrefix SendChannel::next_prefix(std::int64_t stamp_ns) const noexcept {
   wire::DataPrefix prefix;
-  prefix.number = sent_++;
-  prefix.lost = lost;
-  prefix.stamp_ns = std::max<std::int64_t>(message.stamp_ns, 0);
+  prefix.number = sent_;
+  prefix.lost = lost_told_;
+  prefix.stamp_ns = std::max<std::int64_t>(stamp_ns, 0);
   return prefix;
 }
 
-void SendChannel::append(TcpSession& session, const Batch& batch) {
+void SendChannel::append(TcpSession& session, const Arrival& message) {
   lost_told_ = inbox_->missed();
-  for (std::uint32_t i = 0; i < batch.count; ++i) {
-    const Arrival& message = batch.messages[i];
-    const io::Bytes bytes(message.data, head_bytes_);
-    const auto head = wire::data_head(number_, next_prefix(message, lost_told_), {message.data, head_bytes_});
-    session.append(head, bytes);
+  if (message.slot == SlotPool::kNone) {
+    session.append(number_, next_prefix(message.stamp_ns), {message.data, head_bytes_});
+    ++sent_;
+    return;
   }
+  struct GivenBack {
+    const Arrival* slot;
+    ~GivenBack() {
+      if (slot != nullptr) slot->give_back();
+    }
+  } given_back{&message};
+  session.tell_state(*this);  // what comes after a silence counts at once
+  const std::size_t size = has_tail_ ? std::size_t{tail_offset_} + message.tail_bytes : head_bytes_;
+  if (size <= kCopied) {
+    session.append(number_, next_prefix(message.stamp_ns), {message.data, size});
+  } else {
+    session.append_slot(number_, next_prefix(message.stamp_ns), {message.data, size}, message);
+    given_back.slot = nullptr;
+  }
+  ++sent_;
 }
 
-Task<Result<>> SendChannel::write(TcpSession& session, const Batch& batch) {
-  std::array<std::array<std::byte, wire::kHeaderBytes + wire::kDataPrefixBytes>, kBatch> heads;
-  std::array<io::Bytes, std::size_t{2} * kBatch> parts;
-  const std::uint64_t lost = inbox_->missed();
-  lost_told_ = lost;
-  session.tell_state(*this);  // what comes after a silence counts at once
-  for (std::uint32_t i = 0; i < batch.count; ++i) {
-    const Arrival& message = batch.messages[i];
-    const std::size_t size = has_tail_ ? std::size_t{tail_offset_} + message.tail_bytes : head_bytes_;
-    heads[i] = wire::data_head(number_, next_prefix(message, lost), {message.data, size});
-    parts[std::size_t{2} * i] = io::Bytes(heads[i]);
-    parts[std::size_t{2} * i + 1] = io::Bytes(message.data, size);
+// Called while run() waits: nothing is queued, and there is room. What was lost before this one is told already: run() took
+// what had been queued with it.
+bool SendChannel::pass(TcpSession& session, const std::byte* message, std::int64_t stamp_ns) noexcept {
+  try {
+    session.append(number_, next_prefix(stamp_ns), {message, head_bytes_});
+  } catch (const std::bad_alloc&) {
+    return false;
   }
-  auto writing = session.write(std::span<const io::Bytes>(parts).first(std::size_t{2} * batch.count));
-  Result<> written = co_await writing;
-  co_return written;
+  ++sent_;
+  if (room() == 0 || session.outbound_full()) interrupt();
+  return true;
 }
 
 bool SendChannel::news_of_loss(std::uint64_t& lost) noexcept {
@@ -213,8 +189,8 @@ Result<> SendChannel::settle(const wire::Account& account) {
                              account.arrived, sent_));
   }
   account_ = account;
+  changed_.set();  // first: then run() waits again when the publisher goes on, and its messages need no queue
   far_end_->settle(account.delivered, account.dropped);
-  changed_.set();
   return {};
 }
 

@@ -65,14 +65,13 @@ class SendChannel {
   bool news_of_loss(std::uint64_t& lost) noexcept;
 
  private:
-  struct Batch;
   struct NextMessage;
 
   [[nodiscard]] std::uint32_t room() const noexcept;
   void interrupt() noexcept;
-  [[nodiscard]] wire::DataPrefix next_prefix(const Arrival& message, std::uint64_t lost) noexcept;
-  void append(TcpSession& session, const Batch& batch);
-  Task<Result<>> write(TcpSession& session, const Batch& batch);
+  [[nodiscard]] wire::DataPrefix next_prefix(std::int64_t stamp_ns) const noexcept;
+  void append(TcpSession& session, const Arrival& message);
+  bool pass(TcpSession& session, const std::byte* message, std::int64_t stamp_ns) noexcept;
 
   const std::uint32_t number_;
   const std::uint64_t publisher_;
@@ -87,6 +86,7 @@ class SendChannel {
   wire::Account account_;  // as the other end told last
   std::uint64_t lost_told_ = 0;
   std::weak_ptr<Outbox> outbox_;
+  std::shared_ptr<const SlotTable> slots_;  // which has the publisher's state
   std::uint64_t started_ = 0;
   std::uint32_t word_told_ = 0;  // live, as a channel begins
   NextMessage* waiting_ = nullptr;

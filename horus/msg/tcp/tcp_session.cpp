@@ -23,12 +23,13 @@ constexpr std::size_t kReceiveBuffer = std::size_t{64} << 10;  // bytes; holds a
 constexpr std::size_t kReadDirectly = std::size_t{8}
                                       << 10;              // missing bytes of a message: read where it belongs
 constexpr std::size_t kReadAlong = std::size_t{2} << 10;  // of the next frames: what is more is copied twice
+constexpr std::size_t kReadLeast = std::size_t{4} << 10;  // bytes of small messages at once
+constexpr std::size_t kReadMost = std::size_t{32} << 10;
 constexpr std::size_t kWriteChunk = std::size_t{256} << 10;  // bytes per write, so that progress can be seen
 constexpr std::size_t kWriteParts = 16;
 constexpr std::size_t kManyPublishers = 1024;  // what is kept of them is worth giving back
 constexpr Duration kLeastBeat = std::chrono::milliseconds(10);
 constexpr Duration kStatesEvery = std::chrono::milliseconds(50);
-constexpr std::size_t kOutboundFull = std::size_t{64} << 10;  // bytes of small messages in one write
 constexpr Duration kFarewellLimit = std::chrono::milliseconds(200);
 static_assert(kReceiveBuffer >= wire::kHeaderBytes + wire::kLongestControl);
 
@@ -84,7 +85,7 @@ Task<Result<>> TcpSession::converse() {
   established_ = true;
   last_received_ns_ = last_sent_ns_ = now_ns();
   received_.resize(kReceiveBuffer);
-  static_cast<void>(scope_.spawn(write_control(), "tcp session writer"));
+  static_cast<void>(scope_.spawn(write_outgoing(), "tcp session writer"));
   static_cast<void>(scope_.spawn(watch(), "tcp session watch"));
   for (const auto& [id, port] : owner_.ports()) port_opened(port);
   auto reading = read_frames();
@@ -103,7 +104,7 @@ Task<Result<>> TcpSession::converse() {
   co_await scope_.join();
   sending_.clear();
   for (const auto& [number, channel] : receiving_) remember(*channel);
-  latest_receiver_ = nullptr;
+  near_.fill(nullptr);
   std::exchange(receiving_, {}).clear();  // a subscriber that takes the rest tells us
   co_return ended;
 }
@@ -169,43 +170,16 @@ Task<Result<>> TcpSession::farewell(std::string text) {
 
 Task<Result<>> TcpSession::read_frames() {
   while (true) {
-    if (failure_) co_return *failure_;  // another connection takes over: what came by this one is settled
-    const wire::Bytes waiting = wire::Bytes(received_).subspan(begin_, end_ - begin_);
-    std::size_t needed = wire::kHeaderBytes;
-    if (waiting.size() >= needed) {
-      const wire::Bytes head = waiting.first(wire::kHeaderBytes);
-      const Result<wire::Header> header = wire::decode_header(head);
-      if (!header) co_return header.error();
-      needed += header->type == wire::FrameType::data ? wire::kDataPrefixBytes : header->length;
-      if (waiting.size() >= needed) {
-        Result<> handled;
-        if (header->type == wire::FrameType::data) {
-          const std::size_t size = header->length - wire::kDataPrefixBytes;
-          begin_ += needed;
-          if (waiting.size() - needed >= size) {  // all of it has come
-            begin_ += size;
-            handled = take_message(*header, waiting.first(needed), waiting.subspan(needed, size));
-          } else {
-            auto reading = read_message(*header, waiting.first(needed));
-            handled = co_await reading;
-          }
-        } else {
-          const wire::Bytes payload = waiting.subspan(wire::kHeaderBytes, header->length);
-          if (!wire::is_intact(head, *header, payload))
-            co_return malformed("(a frame with a wrong checksum)");
-          begin_ += needed;
-          handled = handle(*header, payload);
-        }
-        if (!handled) co_return handled;
-        continue;
-      }
+    const Result<std::size_t> wanted = take_frames();
+    if (!wanted) co_return wanted.error();
+    if (*wanted == 0) {
+      auto reading = read_message();
+      const Result<> taken = co_await reading;
+      if (!taken) co_return taken;
+      continue;
     }
     if (!due_.empty()) control_due_.set();
-    if (begin_ > 0) {
-      std::memmove(received_.data(), received_.data() + begin_, end_ - begin_);
-      end_ -= std::exchange(begin_, 0);
-    }
-    auto reading = stream_->read(io::MutableBytes(received_.data() + end_, received_.size() - end_));
+    auto reading = stream_->read(room_to_read(*wanted));
     const Result<std::size_t> count = co_await reading;
     if (!count) co_return count.error();
     last_received_ns_ = now_ns();
@@ -213,35 +187,80 @@ Task<Result<>> TcpSession::read_frames() {
   }
 }
 
-// Nothing is waited for: no coroutine, and the channel is looked up once for a stream of messages.
-Result<> TcpSession::take_message(const wire::Header& header, wire::Bytes head, wire::Bytes message) {
+Result<std::size_t> TcpSession::take_frames() {
+  while (!failure_) {  // else another connection takes over: what came by this one is settled
+    const wire::Bytes waiting = wire::Bytes(received_).subspan(begin_, end_ - begin_);
+    if (waiting.size() < wire::kHeaderBytes) return wire::kHeaderBytes;
+    const wire::Bytes head = waiting.first(wire::kHeaderBytes);
+    const Result<wire::Header> header = wire::decode_header(head);
+    if (!header) return header.error();
+    const bool is_message = header->type == wire::FrameType::data;
+    const std::size_t whole = wire::kHeaderBytes + header->length;
+    if (waiting.size() < whole) {
+      if (!is_message) return whole;
+      return waiting.size() < wire::kDataHeadBytes ? wire::kDataHeadBytes : 0;
+    }
+    begin_ += whole;
+    if (is_message) {
+      if (auto taken = take_message(*header, waiting.first(whole)); !taken) return taken.error();
+      continue;
+    }
+    const wire::Bytes payload = waiting.subspan(wire::kHeaderBytes, header->length);
+    if (!wire::is_intact(head, *header, payload)) return malformed("(a frame with a wrong checksum)");
+    if (auto handled = handle(*header, payload); !handled) return handled.error();
+  }
+  return *failure_;
+}
+
+// A quarter of a queue at a time: its sender hears early that it has come, and sends while this end takes the rest.
+std::size_t TcpSession::read_at_once() const noexcept {
+  return std::clamp(latest_often_ / 2 * latest_bytes_, kReadLeast, kReadMost);
+}
+
+io::MutableBytes TcpSession::room_to_read(std::size_t wanted) noexcept {
+  if (begin_ > 0) {
+    std::memmove(received_.data(), received_.data() + begin_, end_ - begin_);
+    end_ -= std::exchange(begin_, 0);
+  }
+  const std::size_t size = std::max(read_at_once(), wanted - end_);
+  return {received_.data() + end_, std::min(received_.size() - end_, size)};
+}
+
+// Nothing is waited for: no coroutine, and no look into the map.
+Result<> TcpSession::take_message(const wire::Header& header, wire::Bytes frame) {
+  const wire::Bytes message = frame.subspan(wire::kDataHeadBytes);
   if (message.size() > options_.max_message_bytes)
     return malformed(
         fmt::format("(a message of {} bytes; at most {})", message.size(), options_.max_message_bytes));
   const Result<ReceiveChannel*> channel = receiver_now(header.channel);
   if (!channel) return channel.error();
-  // The message stands behind its prefix.
-  const wire::Bytes summed(head.data() + wire::kHeaderBytes, wire::kDataPrefixBytes + message.size());
-  if (!wire::is_intact(header, crc32c(summed, wire::checksum_of_header(head))))
+  const std::uint32_t begun = wire::checksum_of_header(frame.first(wire::kHeaderBytes));
+  if (!wire::is_intact(header, crc32c(frame.subspan(wire::kHeaderBytes), begun)))
     return malformed("(a message with a wrong checksum)");
   if (*channel == nullptr) return {};
-  const wire::DataPrefix prefix = wire::decode_data_prefix(head.subspan(wire::kHeaderBytes));
+  const wire::DataPrefix prefix = wire::decode_data_prefix(frame.subspan(wire::kHeaderBytes));
   if (auto taken = (*channel)->take(message, prefix, stamp_here(prefix.stamp_ns)); !taken) return taken;
-  if (!std::exchange((*channel)->due, true)) due_.push_back(header.channel);
+  note_arrival(**channel);
+  latest_often_ = (*channel)->often();
+  latest_bytes_ = frame.size();
   return {};
 }
 
 // The message goes to its slot: what has come already from the buffer, the rest from the stream. The channel lives until
 // then, whatever becomes of its subscriber: the kernel may be writing to the slot. See forget_receiver().
-Task<Result<>> TcpSession::read_message(const wire::Header& header, wire::Bytes head) {
-  const std::uint32_t number = header.channel;
+Task<Result<>> TcpSession::read_message() {
+  const wire::Bytes head = wire::Bytes(received_).subspan(begin_, wire::kDataHeadBytes);
+  const Result<wire::Header> decoded = wire::decode_header(head.first(wire::kHeaderBytes));
+  if (!decoded) co_return decoded.error();
+  const wire::Header header = *decoded;
+  begin_ += wire::kDataHeadBytes;
   const std::size_t size = header.length - wire::kDataPrefixBytes;
   if (size > options_.max_message_bytes)
     co_return malformed(fmt::format("(a message of {} bytes; at most {})", size, options_.max_message_bytes));
-  const Result<ReceiveChannel*> known = receiver_now(number);
+  const Result<ReceiveChannel*> known = receiver_now(header.channel);
   if (!known) co_return known.error();
   ReceiveChannel* const channel = *known;
-  const Reading reading_now(*this, number);
+  const Reading reading_now(*this, header.channel);
   const wire::DataPrefix prefix = wire::decode_data_prefix(head.subspan(wire::kHeaderBytes));
   std::byte* slot = nullptr;  // null: the message is dropped
   if (channel != nullptr) {
@@ -249,7 +268,8 @@ Task<Result<>> TcpSession::read_message(const wire::Header& header, wire::Bytes 
     if (!begun) co_return begun.error();
     slot = *begun;
   }
-  std::uint32_t sum = crc32c(head.subspan(wire::kHeaderBytes), wire::checksum_of_header(head));
+  std::uint32_t sum =
+      crc32c(head.subspan(wire::kHeaderBytes), wire::checksum_of_header(head.first(wire::kHeaderBytes)));
   for (std::size_t done = 0; done < size;) {
     if (begin_ == end_) {
       begin_ = end_ = 0;
@@ -262,7 +282,7 @@ Task<Result<>> TcpSession::read_message(const wire::Header& header, wire::Bytes 
         parts = {io::MutableBytes(slot + done, direct), io::MutableBytes(received_.data(), kReadAlong)};
         reading = stream_->read(parts);
       } else {
-        reading = stream_->read(io::MutableBytes(received_));
+        reading = stream_->read(io::MutableBytes(received_.data(), read_at_once()));
       }
       const Result<std::size_t> count = co_await reading;
       if (!count) co_return count.error();
@@ -284,84 +304,61 @@ Task<Result<>> TcpSession::read_message(const wire::Header& header, wire::Bytes 
   // Unless the subscriber went while the message came.
   if (channel != nullptr && orphan_ == nullptr) {
     channel->finish(stamp_here(prefix.stamp_ns));
-    if (!std::exchange(channel->due, true)) due_.push_back(number);
+    note_arrival(*channel);
   }
   co_return Result<>();
 }
 
 // --- Writing ----------------------------------------------------------------------------------------------------------
 
-Task<Result<>> TcpSession::write(std::span<const io::Bytes> parts) {
-  auto turn = co_await write_turn_.lock();
-  if (ending_) co_return Error(ECANCELED, "write", name_);
-  std::array<io::Bytes, kWriteParts> chunk;
-  std::size_t part = 0, inside = 0;
-  while (part < parts.size()) {
-    std::size_t used = 0, bytes = 0;
-    while (part < parts.size() && used < chunk.size() && bytes < kWriteChunk) {
-      const io::Bytes rest = parts[part].skip(inside);
-      const std::size_t size = std::min(rest.size(), kWriteChunk - bytes);
-      if (size > 0) chunk[used++] = io::Bytes(rest.data(), size);
-      bytes += size;
-      inside += size;
-      if (inside == parts[part].size()) {
-        ++part;
-        inside = 0;
-      }
-    }
-    torn_ = true;
-    writing_since_ns_ = now_ns();
-    auto writing = stream_->write(std::span<const io::Bytes>(chunk).first(used));
-    Result<> written = co_await writing;
-    writing_since_ns_ = 0;
-    if (!written) co_return written;
-    last_sent_ns_ = now_ns();
-  }
-  torn_ = false;
-  co_return Result<>();
-}
-
-void TcpSession::append(std::span<const std::byte> head, io::Bytes message) {
-  const std::size_t begin = control_.size();
-  control_.resize(begin + head.size() + message.size());
-  std::memcpy(control_.data() + begin, head.data(), head.size());
-  std::memcpy(control_.data() + begin + head.size(), message.data(), message.size());
-  control_due_.set();
-}
-
-bool TcpSession::outbound_full() const noexcept { return control_.size() >= kOutboundFull; }
-
 Task<> TcpSession::outbound_moves() {
   outbound_moved_.reset();
   co_await outbound_moved_.wait();
 }
 
-Task<> TcpSession::write_control() {
-  wire::Buffer sending;
+Task<> TcpSession::write_outgoing() {
+  Outgoing sending;
   while (true) {
     co_await control_due_.wait();
     control_due_.reset();
     append_accounts();
-    if (control_.empty()) continue;
-    sending.clear();
-    sending.swap(control_);
+    if (outgoing_.empty()) continue;
+    sending.swap(outgoing_);
     outbound_moved_.set();
-    const std::array<io::Bytes, 1> parts{io::Bytes(sending)};
-    auto writing = write(parts);
+    auto writing = write(sending);
     const Result<> written = co_await writing;
     if (!written) {
       fail(written.error());
       co_return;
     }
+    sending.clear();
   }
+}
+
+Task<Result<>> TcpSession::write(Outgoing& sending) {
+  std::array<io::Bytes, kWriteParts> parts;
+  if (ending_) co_return Error(ECANCELED, "write", name_);  // before anything is torn
+  while (const std::size_t used = sending.next(parts, kWriteChunk)) {
+    torn_ = true;
+    writing_since_ns_ = now_ns();
+    auto writing = stream_->write(std::span<const io::Bytes>(parts).first(used));
+    Result<> written = co_await writing;
+    writing_since_ns_ = 0;
+    if (!written) co_return written;
+    last_sent_ns_ = now_ns();
+    if (sending.sent()) outbound_moved_.set();
+  }
+  torn_ = false;
+  co_return Result<>();
 }
 
 void TcpSession::send_control() {
   control_due_.set();
-  if (control_.size() <= options_.max_outbound_bytes) return;
+  const std::size_t bytes = outgoing_.control_bytes();
+  if (bytes <= options_.max_outbound_bytes) return;
   fail(Error(ENOBUFS, "send to",
-             fmt::format("{} ({} bytes wait; at most {}: TcpHubOptions::max_outbound_bytes)", name_,
-                         control_.size(), options_.max_outbound_bytes)));
+             fmt::format("{} ({} bytes wait; at most {}: TcpHubOptions::max_outbound_bytes)", name_, bytes,
+                         options_.max_outbound_bytes)));
 }
 
 void TcpSession::fail(const Error& error) noexcept {
@@ -409,10 +406,10 @@ Task<> TcpSession::watch() {
     std::uint64_t lost = 0;
     for (const auto& [number, channel] : sending_) {
       if (channel->news_of_loss(lost))
-        wire::append(control_, wire::FrameType::loss, number, wire::Loss{lost});
+        wire::append(frames(), wire::FrameType::loss, number, wire::Loss{lost});
     }
-    if (now - last_sent_ns_ >= beat.count() / 2 && writing_since_ns_ == 0) wire::append_heartbeat(control_);
-    if (!control_.empty()) send_control();
+    if (now - last_sent_ns_ >= beat.count() / 2 && writing_since_ns_ == 0) wire::append_heartbeat(frames());
+    if (!outgoing_.empty()) send_control();
   }
 }
 

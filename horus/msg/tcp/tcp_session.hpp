@@ -3,11 +3,11 @@
 // and carries messages both ways. The transport's thread; every task of it keeps it alive. Internal.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -15,6 +15,7 @@
 #include <horus/io/bytes.hpp>
 #include <horus/msg/session/port.hpp>
 #include <horus/msg/session/session_stream.hpp>
+#include <horus/msg/tcp/outgoing.hpp>
 #include <horus/msg/tcp/seen_messages.hpp>
 #include <horus/msg/tcp/tcp_receive_channel.hpp>
 #include <horus/msg/tcp/tcp_send_channel.hpp>
@@ -80,14 +81,23 @@ class TcpSession : public std::enable_shared_from_this<TcpSession> {
   // --- For channels
   [[nodiscard]] bool ending() const noexcept { return ending_; }
   [[nodiscard]] bool failed() const noexcept { return ending_ || failure_.has_value(); }
-  /// One write after the other. Errors: the stream's.
-  Task<Result<>> write(std::span<const io::Bytes> parts);
-  /// A small message: goes with whatever else is sent in this turn, in one write.
-  void append(std::span<const std::byte> head, io::Bytes message);
+  /// A message is copied, and goes with whatever else is sent in this turn, in one write.
+  void append(std::uint32_t channel, const wire::DataPrefix& prefix, wire::Bytes message) {
+    outgoing_.append(channel, prefix, message);
+    control_due_.set();
+  }
+  /// The same for a large one: it is sent from its slot, which is given back then.
+  void append_slot(std::uint32_t channel, const wire::DataPrefix& prefix, wire::Bytes message,
+                   const Arrival& slot) {
+    outgoing_.append_slot(channel, prefix, message, slot);
+    control_due_.set();
+  }
   /// So much waits to be sent that no more is to be appended for now.
-  [[nodiscard]] bool outbound_full() const noexcept;
-  /// Waits until some of it has been sent.
+  [[nodiscard]] bool outbound_full() const noexcept { return outgoing_.is_full(); }
+  /// Waits until some of it has been sent, or is being sent.
   Task<> outbound_moves();
+  /// In front of a channel's first message: where its numbers begin, and whether the publisher is mute.
+  void tell_beginning(SendChannel& channel);
   /// Ends the session.
   void fail(const Error& error) noexcept;
   void channel_ended(const SendChannel& channel);
@@ -119,9 +129,15 @@ class TcpSession : public std::enable_shared_from_this<TcpSession> {
   Task<Result<>> read_exactly(io::MutableBytes into);
   Task<Result<>> converse();
   Task<Result<>> read_frames();
-  Result<> take_message(const wire::Header& header, wire::Bytes head, wire::Bytes message);
-  Task<Result<>> read_message(const wire::Header& header, wire::Bytes head);
-  Task<> write_control();
+  /// Takes what has come whole. Gives how many bytes of the next frame are to stand in the buffer; 0: all that this takes,
+  /// and read_message() goes on.
+  Result<std::size_t> take_frames();
+  Result<> take_message(const wire::Header& header, wire::Bytes frame);
+  [[nodiscard]] std::size_t read_at_once() const noexcept;
+  [[nodiscard]] io::MutableBytes room_to_read(std::size_t wanted) noexcept;
+  Task<Result<>> read_message();
+  Task<> write_outgoing();
+  Task<Result<>> write(Outgoing& sending);
   Task<> watch();
   Task<Result<>> farewell(std::string text);
 
@@ -142,8 +158,10 @@ class TcpSession : public std::enable_shared_from_this<TcpSession> {
   void trim_memory();
   /// Null: a channel that has ended. Errors: kBadInput: one that there never was.
   Result<std::shared_ptr<ReceiveChannel>> receiver(std::uint32_t channel) const;
-  /// The same for a channel that is used at once, mostly the one of the message before.
+  /// The same for a channel that is used at once: mostly without a look into the map.
   Result<ReceiveChannel*> receiver_now(std::uint32_t channel);
+  /// A message of it has come.
+  void note_arrival(ReceiveChannel& channel);
   void forget_receiver(std::uint32_t channel);
   [[nodiscard]] std::int64_t stamp_here(std::int64_t stamp_ns) const noexcept;
 
@@ -152,7 +170,9 @@ class TcpSession : public std::enable_shared_from_this<TcpSession> {
   void subscribe(const wire::Advertise& publisher, const LocalPort& subscriber);
   void refuse(std::uint32_t channel, std::string why);
   void append_accounts();
-  /// What was appended to control_ is to be sent.
+  /// Where frames other than messages are appended.
+  [[nodiscard]] wire::Buffer& frames() noexcept { return outgoing_.frames(); }
+  /// What was appended there is to be sent.
   void send_control();
   void end_channels() noexcept;
 
@@ -174,10 +194,11 @@ class TcpSession : public std::enable_shared_from_this<TcpSession> {
   wire::Buffer received_;
   std::size_t begin_ = 0, end_ = 0;  // of what received_ holds
   std::int64_t last_received_ns_ = 0;
+  std::size_t latest_often_ = 0;  // of the channel of the message that came last
+  std::size_t latest_bytes_ = 0;  // of its frame
 
   // Writing
-  Mutex write_turn_;
-  wire::Buffer control_;  // frames that wait to be sent
+  Outgoing outgoing_;
   Event control_due_;
   Event outbound_moved_;
   bool torn_ = false;  // a write was cut: nothing sensible can follow it
@@ -188,9 +209,9 @@ class TcpSession : public std::enable_shared_from_this<TcpSession> {
       publishers_;  // of the other end, without what describes their types
   std::map<std::uint32_t, std::shared_ptr<SendChannel>> sending_;
   std::map<std::uint32_t, std::shared_ptr<ReceiveChannel>> receiving_;
-  ReceiveChannel* latest_receiver_ = nullptr;  // of receiving_
-  std::uint32_t latest_receiver_number_ = 0;
-  std::uint32_t reading_ = 0;               // the channel whose message comes in pieces; 0: none
+  std::array<ReceiveChannel*, 256>
+      near_{};                 // of receiving_, by the last bits of their numbers; null: not known
+  std::uint32_t reading_ = 0;  // the channel whose message comes in pieces; 0: none
   std::shared_ptr<ReceiveChannel> orphan_;  // the same, when it has been forgotten meanwhile
   std::uint32_t last_requested_ = 0;        // channel numbers: ours
   std::uint32_t last_served_ = 0;           // and theirs

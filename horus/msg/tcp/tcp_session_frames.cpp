@@ -65,7 +65,7 @@ void TcpSession::announce(const LocalPort& port) {
   frame.max_bytes = port.max_bytes;
   frame.topic = port.info.topic;
   frame.layout = port.layout;
-  wire::append(control_, frame);
+  wire::append(frames(), frame);
   send_control();
 }
 
@@ -76,13 +76,13 @@ void TcpSession::port_closed(const PortInfo& port) {
     for (const auto& [number, channel] : sending_) {
       if (channel->publisher() == port.id) channel->finish();
     }
-    wire::append(control_, wire::Withdraw{port.id});
+    wire::append(frames(), wire::Withdraw{port.id});
     return send_control();
   }
   for (auto entry = receiving_.begin(); entry != receiving_.end();) {
     const auto here = entry++;
     if (here->second->subscriber() != port.id) continue;
-    wire::append(control_, wire::FrameType::unsubscribe, here->first, here->second->last_account());
+    wire::append(frames(), wire::FrameType::unsubscribe, here->first, here->second->last_account());
     forget_receiver(here->first);
     send_control();
   }
@@ -115,7 +115,7 @@ void TcpSession::subscribe(const wire::Advertise& publisher, const LocalPort& su
   frame.depth = subscriber.info.subscribe.depth;
   frame.overflow = subscriber.info.subscribe.overflow;
   frame.layout = subscriber.layout;
-  wire::append(control_, number, frame);
+  wire::append(frames(), number, frame);
   send_control();
 }
 
@@ -219,17 +219,24 @@ Result<> TcpSession::on_subscribe(std::uint32_t channel, wire::Bytes payload) {
   return {};
 }
 
+void TcpSession::tell_beginning(SendChannel& channel) {
+  if ((peer_.features & wire::kTellsState) == 0) return;
+  wire::append(frames(), channel.number(), wire::Started{channel.started()});
+  tell_state(channel);
+  send_control();
+}
+
 void TcpSession::tell_state(SendChannel& channel) {
   std::uint32_t word = 0;
   if ((peer_.features & wire::kTellsState) == 0 || !channel.news_of_state(word)) return;
-  wire::append(control_, channel.number(), wire::State{word});
+  wire::append(frames(), channel.number(), wire::State{word});
   send_control();
 }
 
 void TcpSession::refuse(std::uint32_t channel, std::string why) {
   wire::Reason reason;
   reason.text = std::move(why);
-  wire::append(control_, wire::FrameType::refuse, channel, reason);
+  wire::append(frames(), wire::FrameType::refuse, channel, reason);
   send_control();
 }
 
@@ -353,18 +360,26 @@ Result<std::shared_ptr<ReceiveChannel>> TcpSession::receiver(std::uint32_t chann
   return found == receiving_.end() ? nullptr : found->second;
 }
 
+// Numbers are given in turn: so many channels in a row have a place each.
 Result<ReceiveChannel*> TcpSession::receiver_now(std::uint32_t channel) {
-  if (latest_receiver_ != nullptr && latest_receiver_number_ == channel) return latest_receiver_;
+  ReceiveChannel*& near = near_[channel % near_.size()];
+  if (near != nullptr && near->number() == channel) [[likely]]
+    return near;
   const auto known = receiver(channel);
   if (!known) return known.error();
-  latest_receiver_ = known->get();
-  latest_receiver_number_ = channel;
-  return latest_receiver_;
+  if (*known != nullptr) near = known->get();
+  return known->get();
+}
+
+void TcpSession::note_arrival(ReceiveChannel& channel) {
+  if (!std::exchange(channel.due, true)) due_.push_back(channel.number());
+  if (channel.owes_account()) control_due_.set();
 }
 
 // Out of the map before it dies: a subscriber that takes the rest tells us, and is looked up there.
 void TcpSession::forget_receiver(std::uint32_t channel) {
-  latest_receiver_ = nullptr;
+  ReceiveChannel*& near = near_[channel % near_.size()];
+  if (near != nullptr && near->number() == channel) near = nullptr;
   auto entry = receiving_.extract(channel);
   if (!entry.empty() && channel == reading_) orphan_ = std::move(entry.mapped());
 }
@@ -393,12 +408,12 @@ void TcpSession::append_accounts() {
         account.dropped == told.dropped)
       continue;
     told = account;
-    wire::append(control_, wire::FrameType::account, number, account);
+    wire::append(frames(), wire::FrameType::account, number, account);
   }
 }
 
 void TcpSession::channel_ended(const SendChannel& channel) {
-  wire::append(control_, wire::FrameType::end, channel.number(), wire::Loss{channel.lost()});
+  wire::append(frames(), wire::FrameType::end, channel.number(), wire::Loss{channel.lost()});
   send_control();
   sending_.erase(channel.number());
   drained_.set();

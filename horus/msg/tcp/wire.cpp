@@ -188,19 +188,19 @@ void append_heartbeat(Buffer& to) {
   append_frame(to, FrameType::heartbeat, 0, [](Writer&) {});
 }
 
-std::array<std::byte, kHeaderBytes + kDataPrefixBytes> data_head(std::uint32_t channel,
-                                                                 const DataPrefix& prefix,
-                                                                 Bytes message) noexcept {
-  std::array<std::byte, kHeaderBytes + kDataPrefixBytes> head;
-  const std::size_t length = kDataPrefixBytes + message.size();
-  store_header(head.data(), static_cast<std::uint32_t>(length), FrameType::data, channel);
-  store(head.data() + kHeaderBytes, prefix.number);
-  store(head.data() + kHeaderBytes + 8, prefix.lost);
-  store(head.data() + kHeaderBytes + 16, static_cast<std::uint64_t>(prefix.stamp_ns));
-  const std::uint32_t sum =
-      crc32c({head.data() + kHeaderBytes, kDataPrefixBytes}, checksum_of_header({head.data(), kHeaderBytes}));
-  store(head.data() + kChecked, crc32c(message, sum));
-  return head;
+void write_data_head(std::byte* to, std::uint32_t channel, const DataPrefix& prefix, Bytes message) noexcept {
+  store_header(to, static_cast<std::uint32_t>(kDataPrefixBytes + message.size()), FrameType::data, channel);
+  std::byte* const payload = to + kHeaderBytes;
+  store(payload, prefix.number);
+  store(payload + 8, prefix.lost);
+  store(payload + 16, static_cast<std::uint64_t>(prefix.stamp_ns));
+  std::uint32_t sum = checksum_of_header({to, kHeaderBytes});
+  if (message.data() == to + kDataHeadBytes) {
+    sum = crc32c({payload, kDataPrefixBytes + message.size()}, sum);
+  } else {
+    sum = crc32c(message, crc32c({payload, kDataPrefixBytes}, sum));
+  }
+  store(to + kChecked, sum);
 }
 
 Result<Header> decode_header(Bytes bytes) {

@@ -28,7 +28,8 @@ inline constexpr std::uint64_t kTellsClock = 2;  // a feature: Greeting::clock_o
 inline constexpr std::uint64_t kFeatures = kTellsState | kTellsClock;  // those that we have
 inline constexpr std::size_t kPreambleBytes = 20;                      // of a greeting, before its body
 inline constexpr std::size_t kHeaderBytes = 16;                        // of every frame
-inline constexpr std::size_t kDataPrefixBytes = 24;       // of a data frame's payload, before the message
+inline constexpr std::size_t kDataPrefixBytes = 24;  // of a data frame's payload, before the message
+inline constexpr std::size_t kDataHeadBytes = kHeaderBytes + kDataPrefixBytes;
 inline constexpr std::size_t kLongestName = 255;          // of hubs, topics and types
 inline constexpr std::size_t kLongestFields = 16 << 10;   // of a type's description; longer ones are cut
 inline constexpr std::size_t kLongestText = 48 << 10;     // of a refusal; it may hold two descriptions
@@ -133,9 +134,17 @@ HORUS_API void append(Buffer& to, FrameType refuse_or_goodbye, std::uint32_t cha
 HORUS_API void append(Buffer& to, std::uint32_t channel, const State& frame);
 HORUS_API void append(Buffer& to, std::uint32_t channel, const Started& frame);
 HORUS_API void append_heartbeat(Buffer& to);
-/// The header and prefix of a data frame; the message follows it on the wire.
-[[nodiscard]] HORUS_API std::array<std::byte, kHeaderBytes + kDataPrefixBytes> data_head(
-    std::uint32_t channel, const DataPrefix& prefix, Bytes message) noexcept;
+/// Writes the header and prefix of a data frame, kDataHeadBytes; the message follows it on the wire. One sum over both where
+/// the message stands there already.
+HORUS_API void write_data_head(std::byte* to, std::uint32_t channel, const DataPrefix& prefix,
+                               Bytes message) noexcept;
+[[nodiscard]] inline std::array<std::byte, kDataHeadBytes> data_head(std::uint32_t channel,
+                                                                     const DataPrefix& prefix,
+                                                                     Bytes message) noexcept {
+  std::array<std::byte, kDataHeadBytes> head;
+  write_data_head(head.data(), channel, prefix, message);
+  return head;
+}
 
 /// Errors: kBadInput for what is no frame's type, and a length that its type cannot have. A data frame's upper limit
 /// is its channel's matter.
