@@ -27,7 +27,7 @@ BELOW = {
 
 # The rooms of a layer, lowest first.
 ROOMS = {
-    "io": ["base", "seam", "loop", "stream", "file", "process"],
+    "io": ["base", "seam", "replay", "loop", "stream", "file", "process"],
     "bag": ["format", "write", "read", "record", "edit"],
     "msg": ["format", "codec", "link", "session", "shm", "tcp", "door", "hub"],
     "sched": ["data", "node", "run", "report"],

@@ -160,6 +160,8 @@ class HORUS_API Reactor {
   [[nodiscard]] Ring& ring() noexcept { return *ring_; }
   [[nodiscard]] Clock& clock() noexcept { return *clock_; }
   [[nodiscard]] System& system() noexcept { return *system_; }
+  /// Of a run that is recorded or replayed exactly; null: it is neither.
+  [[nodiscard]] Journal* journal() noexcept { return journal_; }
   [[nodiscard]] const ReactorConfig& config() const noexcept { return config_; }
   /// Marks the start of a tick of `node`, for a world in which code takes no time by itself: see Clock::spend.
   void spend(std::string_view node) noexcept {
@@ -290,13 +292,18 @@ class HORUS_API Reactor {
   void end_run() noexcept;
   std::size_t turn(std::int64_t deadline_ns) noexcept;
   bool take_posts() noexcept;
+  bool take_posts_with_journal() noexcept;
   void look_out() noexcept;
   bool must_stay_awake() noexcept;
   bool expire_timers() noexcept;
   std::size_t mix_ready() noexcept;
   std::size_t resume_ready() noexcept;
   // stop() was called and the task that runs has not been told yet.
-  [[nodiscard]] bool stop_is_news() const noexcept { return stopping() && !stop_passed_on_; }
+  [[nodiscard]] bool stop_is_news() noexcept {
+    const bool news = stopping() && !stop_passed_on_;
+    return journal_ == nullptr ? news : stop_by_journal(news);
+  }
+  bool stop_by_journal(bool news) noexcept;
   void submit_and_wait(std::int64_t deadline_ns) noexcept;
   void sleep_until(std::int64_t deadline_ns) noexcept;
   bool poll_until(std::int64_t until_ns, Duration window) noexcept;
@@ -326,6 +333,7 @@ class HORUS_API Reactor {
   Ring* const ring_;  // its parts
   Clock* const clock_;
   System* const system_;
+  Journal* const journal_;  // null: nobody records or replays
   const Clock::Nature nature_;
   Rings rings_;
   std::uint32_t sq_tail_ = 0;

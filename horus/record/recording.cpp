@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <horus/record/recording.hpp>
 
+#include <atomic>
 #include <cerrno>
 #include <exception>
 #include <future>
@@ -18,6 +19,15 @@ namespace {
 
 constexpr std::size_t kStackBytes = std::size_t{1} << 20;
 constexpr Duration kDiskLimit = std::chrono::seconds(5);
+
+// Times below 0 would mean "never" in one place and "at once" in another.
+Result<> check(const RecordOptions& options, const std::string& path) {
+  if (options.max_file_time < Duration(0))
+    return Error(EINVAL, "record", path).with_detail("(max_file_time is below 0)");
+  if (options.snapshot < Duration(0))
+    return Error(EINVAL, "record", path).with_detail("(snapshot is below 0)");
+  return {};
+}
 
 }  // namespace
 
@@ -51,13 +61,15 @@ struct Recording::Shared {
   bool told = false;
   std::promise<Result<>> opened;
   std::promise<Result<>> ended;
-  std::future<Result<>> end = ended.get_future();
+  const std::shared_future<Result<>> end{ended.get_future()};
+  std::atomic<bool> stopped{false};  // stop() has told somebody how it ended
 };
 
 Result<Recording> Recording::start(std::string path, const RecordOptions& options) {
   if (!io::System::here().has_threads())
     return Error(ENOTSUP, "record", path)
         .with_detail("(a simulated world has no threads: record_topics() records in a task)");
+  if (auto checked = check(options, path); !checked) return checked.error();
   auto shared = std::make_shared<Shared>(path, options);
   auto opened = shared->opened.get_future();
   auto holder = std::make_unique<std::shared_ptr<Shared>>(shared);
@@ -82,19 +94,20 @@ Recording& Recording::operator=(Recording&& other) noexcept {
 }
 
 Recording::~Recording() {
-  if (shared_ == nullptr || !shared_->end.valid()) return;
+  if (shared_ == nullptr || shared_->stopped.load()) return;
   if (auto stopped = stop(); !stopped) log_error(stopped.error().message());
 }
 
 Result<> Recording::stop() {
-  if (!shared_->end.valid()) return {};  // it has ended
   shared_->engine.stop();
-  if (shared_->end.wait_for(kDiskLimit) != std::future_status::ready) {
-    shared_->end = {};
-    return Error(ETIMEDOUT, "record", shared_->engine.status().path)
-        .with_detail("(the disk does not answer; the file ends with its last complete chunk)");
-  }
-  return shared_->end.get();
+  const std::shared_future<Result<>> end = shared_->end;  // each thread waits on one of its own
+  // A disk that has not answered once is not waited for again.
+  const Duration limit = shared_->stopped.load() ? Duration(0) : kDiskLimit;
+  const bool ready = end.wait_for(limit) == std::future_status::ready;
+  shared_->stopped.store(true);
+  if (ready) return end.get();
+  return Error(ETIMEDOUT, "record", shared_->engine.status().path)
+      .with_detail("(the disk does not answer; the file ends with its last complete chunk)");
 }
 
 Result<> Recording::snapshot(std::string path) {
@@ -107,6 +120,7 @@ Result<> Recording::snapshot(std::string path) {
 RecordingStatus Recording::status() const { return shared_->engine.status(); }
 
 Task<Result<RecordingStatus>> record_topics(std::string path, RecordOptions options) {
+  if (auto checked = check(options, path); !checked) co_return checked.error();
   record::Engine engine(std::move(path), options);
   auto running = engine.run([](const Result<>&) {});
   const Result<> outcome = co_await running;

@@ -84,9 +84,9 @@ struct RecordingStatus {
 /// happens to the process. Messages of described types are CDR with their ROS definition, data of Python is JSON, and others are
 /// bytes. While the disk is slow, messages wait, up to RecordOptions::max_waiting_bytes. What is lost is counted by topic, in
 /// the file (metadata `horus.losses`) and in status(). A disk that is full or fails ends the recording: a line in the log.
-/// Errors: start(): those of open(2), with the path; EEXIST when the file exists, and ENOTSUP in a simulated world, where
-/// there are no threads: use record_topics().
-/// Thread safety: any thread, one call at a time; status() at any time.
+/// Errors: start(): those of open(2), with the path; EEXIST when the file exists, EINVAL for a time below 0, and ENOTSUP in a
+/// simulated world, where there are no threads: use record_topics().
+/// Thread safety: any thread, at any time; moving and destroying it excludes all other calls.
 /// Example:
 /// ```
 /// auto recording = horus::Recording::start("run.mcap").or_throw();
@@ -103,7 +103,7 @@ class HORUS_API Recording {
   ~Recording();
 
   /// Writes what was sent until now, and the index. Errors: those of the disk; ETIMEDOUT when the disk does not answer for 5 s:
-  /// then the file ends with its last complete chunk.
+  /// then the file ends with its last complete chunk. Later calls give the same.
   Result<> stop();
   /// Writes what was sent in the last RecordOptions::snapshot into a file of its own; the recording goes on. Errors: EINVAL
   /// without that option; those of open(2) and write(2); ECANCELED when the recording has ended; ETIMEDOUT as stop().

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <horus/base/log.hpp>
+#include <horus/io/time.hpp>
 #include <horus/msg/json.hpp>
 #include <horus/msg/ros.hpp>
 #include <horus/record/recorded_type.hpp>
@@ -85,9 +86,14 @@ Topics::Topics(std::vector<std::string> topics, std::vector<std::string> left_ou
           },
           {.max_bytes = kTapBytes}) {}
 
+void Topics::leave_out(const Error& problem) {
+  if (!warnings_.may(now_ns())) return;
+  log_warning(problem.message() + ": it is not recorded" + warnings_.more());
+}
+
 void Topics::adopt(Sink& sink) {
   TapFeed::Taken taken = feed_.take();
-  for (const Error& problem : taken.problems) log_warning(problem.message() + ": it is not recorded");
+  for (const Error& problem : taken.problems) leave_out(problem);
   for (Tap& tap : taken.taps) {
     auto source = std::make_unique<Source>(std::move(tap));
     const PublishedTopic& topic = source->tap.topic();
@@ -103,7 +109,7 @@ void Topics::adopt(Sink& sink) {
     } else {
       auto channel = sink.channel(text_of(topic, source->cdr.has_value()));
       if (!channel) {
-        log_warning(channel.error().on("record", topic.topic).message() + ": it is not recorded");
+        leave_out(channel.error().on("record", topic.topic));
         continue;
       }
       source->channel = channels_.emplace(key, *channel).first->second;

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include <horus/bag/records.hpp>
+#include <horus/base/quiet_log.hpp>
 #include <horus/base/result.hpp>
 #include <horus/msg/cdr.hpp>
 #include <horus/msg/tap.hpp>
@@ -70,6 +71,7 @@ class Topics {
   using Key = std::tuple<std::string, std::string, std::uint64_t>;  // topic, hub, layout
 
   void adopt(Sink& sink);
+  void leave_out(const Error& problem);
   void hand_over(Sink& sink, Source& source);
   void look(Sink& sink);
   static void tell_missed(Sink& sink, Source& source);
@@ -82,6 +84,7 @@ class Topics {
   std::map<Key, std::uint16_t> channels_;
   std::uint64_t last_ns_ = 0;
   std::vector<std::byte> bytes_;
+  detail::QuietLog warnings_;
 };
 
 }  // namespace horus::record

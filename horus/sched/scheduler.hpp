@@ -318,6 +318,11 @@ class HORUS_API Scheduler {
   void run_companion(Companion& companion);
   void stop_companions() noexcept;
   Task<> live(Companion& companion);
+  void take_from_journal(bool stop, bool emergency, std::uint32_t resets) noexcept {
+    stop_requested_.store(stop, std::memory_order_relaxed);
+    emergency_.store(emergency, std::memory_order_release);
+    emergency_resets_.store(resets, std::memory_order_release);
+  }
   [[nodiscard]] std::uint32_t emergency_resets() const noexcept {
     return emergency_resets_.load(std::memory_order_acquire);
   }

@@ -122,9 +122,38 @@ TEST_SUITE("record/recording") {
     REQUIRE_FALSE(again);
     CHECK(again.code() == EEXIST);
     CHECK(again.error().message().find(path) != std::string::npos);
+    CHECK(again.error().message().find("another name") != std::string::npos);
     auto nowhere = Recording::start(folder / "missing/run.mcap");
     REQUIRE_FALSE(nowhere);
     CHECK(nowhere.code() == ENOENT);
+  }
+
+  TEST_CASE("a time below 0 is refused at the start") {
+    const TemporaryDirectory folder;
+    auto file = Recording::start(folder / "run.mcap", RecordOptions().with_max_file(0, -1s));
+    REQUIRE_FALSE(file);
+    CHECK(file.code() == EINVAL);
+    CHECK(file.error().message().find("max_file_time") != std::string::npos);
+    auto last = Recording::start(folder / "run.mcap", RecordOptions().with_snapshot(-1s));
+    REQUIRE_FALSE(last);
+    CHECK(last.error().message().find("snapshot") != std::string::npos);
+    const auto task =
+        horus::io::run(horus::record_topics(folder / "run.mcap", RecordOptions().with_snapshot(-1s)));
+    REQUIRE_FALSE(task);
+    CHECK(task.code() == EINVAL);
+  }
+
+  TEST_CASE("two threads may stop a recording, and get the same answer") {
+    const TemporaryDirectory folder;
+    for (int i = 0; i < 20; ++i) {
+      auto recording = Recording::start(folder / std::to_string(i)).or_throw();
+      bool other = false;
+      std::thread thread([&] { other = static_cast<bool>(recording.stop()); });
+      const bool mine = static_cast<bool>(recording.stop());
+      thread.join();
+      CHECK(mine);
+      CHECK(other);
+    }
   }
 
   TEST_CASE("what has no room while it waits for the disk is lost, and counted in the file") {

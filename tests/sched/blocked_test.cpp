@@ -107,8 +107,10 @@ TEST_CASE(
     CHECK(late > 2);
     CHECK(late == scheduler.statistics("after")->count(horus::TickOutcome::skipped_late));
   }
-  CHECK(log.count("blocking's tick computes") + log.count("waits for a processor") >= 1);
-  CHECK(log.count("blocking's tick sleeps in a blocking call") >= 1);
+  // On a busy machine either may be caught while it waits for its turn.
+  const auto waits = log.count("waits for a processor");
+  CHECK(log.count("blocking's tick computes") + waits >= 1);
+  CHECK(log.count("blocking's tick sleeps in a blocking call") + waits >= 1);
 }
 
 TEST_CASE("an emergency stop reaches the safe states within 50 ms while the loop is blocked") {

@@ -330,6 +330,9 @@ Task<Result<>> Recorder::begin_file() {
     how.create_new();
   }
   auto file = co_await io::File::open(current_path_, how);
+  if (!file && file.code() == EEXIST) {
+    co_return Error(file.error()).with_detail("(a recording is never written over: give it another name)");
+  }
   if (!file) co_return file.error();
   file_ = std::move(*file);
   ++counts_.files;

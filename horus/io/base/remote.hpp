@@ -66,6 +66,7 @@ class RemoteList {
   std::atomic<std::uint32_t> away_{0};
 };
 
+class Journal;
 class Ring;
 class System;
 
@@ -77,11 +78,7 @@ class HORUS_API Arrivals {
   void expect() noexcept { list_.expect(); }
   void let_go() noexcept { list_.let_go(); }
   /// It has come back. Any thread; never refused. This may be gone when it returns.
-  void complete(RemoteWork& work) noexcept {
-    list_.push(work);
-    wake_if_asleep();
-    list_.let_go();
-  }
+  void complete(RemoteWork& work) noexcept;
   void wake_if_asleep() noexcept;
 
  private:
@@ -91,6 +88,7 @@ class HORUS_API Arrivals {
   std::atomic<bool> by_bell_{false};  // and that by ringing: nobody waits in the ring alone
   std::shared_ptr<Ring> ring_;
   std::shared_ptr<System> system_;
+  Journal* journal_ = nullptr;
   int bell_ = -1;
   std::uint64_t generation_ = 0;  // of the process: a child of fork() has no business in its parent's ring
 };

@@ -19,6 +19,8 @@
 #include <horus/io/dump_all.hpp>
 #include <horus/io/loop/closer.hpp>
 #include <horus/io/loop/embedding.hpp>
+#include <horus/io/replay/exact.hpp>
+#include <horus/io/replay/journal.hpp>
 #include <horus/task/blocking_join.hpp>
 #include <horus/task/log_clock.hpp>
 
@@ -80,7 +82,8 @@ Backend complete(Backend backend) {
 
 }  // namespace
 
-Reactor::Reactor(const ReactorConfig& config) : Reactor(make_backend(checked(config)).or_throw(), config) {}
+Reactor::Reactor(const ReactorConfig& config)
+    : Reactor(make_exact_backend(checked(config)).or_throw(), config) {}
 
 Reactor::Reactor(Backend backend, const ReactorConfig& config)
     : config_(checked(config)),
@@ -88,6 +91,7 @@ Reactor::Reactor(Backend backend, const ReactorConfig& config)
       ring_(backend_.ring.get()),
       clock_(backend_.clock.get()),
       system_(backend_.system.get()),
+      journal_(backend_.journal),
       nature_(clock_->nature()),
       rings_(ring_->rings()),
       sq_tail_(*rings_.sq_tail),
@@ -140,6 +144,7 @@ Reactor::Reactor(Backend backend, const ReactorConfig& config)
   arrivals_->system_ = backend_.system;
   arrivals_->bell_ = wake_fd_;
   arrivals_->ring_ = backend_.ring;
+  arrivals_->journal_ = journal_;
   arrivals_->generation_ = generation_;
   if (system_->has_threads()) detail::list_reactor(*this);
 }
@@ -220,7 +225,7 @@ void Reactor::check_current() const noexcept {
 // --- Running ----------------------------------------------------------------------------------------------------------
 
 void Reactor::run() {
-  while (!stopping()) {
+  while (!stop_is_news()) {
     check_current();
     take_posts();
     expire_timers();
@@ -299,6 +304,8 @@ std::size_t Reactor::turn(std::int64_t deadline_ns) noexcept {
 bool Reactor::take_posts() noexcept {
   std::uint32_t taken = 0;
   if (!lookouts_.empty()) look_out();  // first: it tells those who watch the loop that it turns
+  if (journal_ != nullptr) [[unlikely]]
+    return take_posts_with_journal();
   if (!mailbox_.empty()) {
     Work work;
     while (taken < config_.resume_budget && mailbox_.try_pop(work)) {
@@ -317,6 +324,41 @@ bool Reactor::take_posts() noexcept {
     back = following;
   }
   return some;
+}
+
+// The same in the order of a journal: what a recording notes, a replay waits for, or has run here.
+bool Reactor::take_posts_with_journal() noexcept {
+  Journal& journal = *journal_;
+  const bool replays = journal.replays();
+  std::uint32_t taken = 0;
+  for (Work work; taken < config_.resume_budget && (!replays || journal.expects_post()); ++taken) {
+    while (!mailbox_.try_pop(work)) {
+      if (!replays) break;
+      journal.wait_for_thread("a posted closure runs");
+    }
+    if (!work) break;
+    if (!replays) journal.takes_post();
+    work();
+    work = Work();
+  }
+  horus::detail::count(counters_.posts, taken);
+  bool some = taken > 0;
+  RemoteWork* back = replays ? journal.next_arrival() : arrivals_->list_.take();
+  while (back != nullptr) {
+    some = true;
+    RemoteWork* const following = back->next_remote;
+    if (!replays) journal.takes(*back);
+    back->complete(*back);
+    back = replays ? journal.next_arrival() : following;
+  }
+  if (some) woke_at_ns_ = 0;
+  return some;
+}
+
+bool Reactor::stop_by_journal(bool news) noexcept {
+  const bool decided = journal_->decide(Journal::Decision::stops, news);
+  if (decided) stop_.store(true, std::memory_order_relaxed);
+  return decided;
 }
 
 void Reactor::look_out() noexcept {
@@ -368,6 +410,8 @@ std::size_t Reactor::resume_ready() noexcept {
     if (next == nullptr) break;
     ++resumed;
     const Chain* chain = next->promise != nullptr ? next->promise->chain : nullptr;
+    if (journal_ != nullptr) [[unlikely]]
+      journal_->runs(chain, next->promise);
     if (ExecutionAccount* account = chain != nullptr ? chain->execution_account() : nullptr) {
       const std::int64_t start = now_ns();
       horus::detail::thread_state.running_since_ns = start;
@@ -380,6 +424,8 @@ std::size_t Reactor::resume_ready() noexcept {
       next->handle.resume();
     }
   }
+  if (journal_ != nullptr) [[unlikely]]
+    journal_->runs(nullptr, nullptr);
   ++current_turn.number;
   horus::detail::count(counters_.resumes, resumed);
   if (!migrations_.empty()) [[unlikely]]

@@ -14,6 +14,7 @@
 #include <horus/io/base/turn.hpp>
 #include <horus/io/loop/closer.hpp>
 #include <horus/io/reactor.hpp>
+#include <horus/io/replay/journal.hpp>
 #include <horus/io/seam/buffer_watch.hpp>
 
 namespace horus::io {
@@ -54,10 +55,11 @@ void Reactor::submit_and_wait(std::int64_t deadline_ns) noexcept {
     return;
   }
   // Virtual time passes only while everybody sleeps: who spins for it would spin for ever.
-  if (config_.busy_poll > Duration::zero() && !nature_.only_asleep) {
+  const bool spins = !nature_.only_asleep && !nature_.no_spinning;
+  if (config_.busy_poll > Duration::zero() && spins) {
     if (poll_until(deadline_ns, config_.busy_poll) || current_turn.clock_ns >= deadline_ns) return;
   }
-  const bool spin = config_.timer_spin > Duration::zero() && deadline_ns != kNever && !nature_.only_asleep;
+  const bool spin = config_.timer_spin > Duration::zero() && deadline_ns != kNever && spins;
   const std::int64_t wake_at = spin ? deadline_ns - config_.timer_spin.count() : deadline_ns;
   if (!spin || wake_at > now_ns()) sleep_until(wake_at);
   if (spin && ready_.empty()) static_cast<void>(poll_until(deadline_ns, Duration::max()));
@@ -89,6 +91,8 @@ void Reactor::sleep_until(std::int64_t deadline_ns) noexcept {
 bool Reactor::must_stay_awake() noexcept {
   bool come = !mailbox_.empty() || !arrivals_->list_.empty();
   lookouts_.for_each([&](Lookout& lookout) { come = lookout.before_sleep() || come; });
+  if (journal_ != nullptr) [[unlikely]]
+    return journal_->decide(Journal::Decision::stays_awake, come);
   return come;
 }
 

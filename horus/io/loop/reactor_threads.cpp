@@ -6,6 +6,7 @@
 #include <horus/base/counter.hpp>
 #include <horus/io/base/owner_thread.hpp>
 #include <horus/io/reactor.hpp>
+#include <horus/io/replay/journal.hpp>
 
 namespace horus::io {
 
@@ -24,6 +25,12 @@ void Arrivals::wake_if_asleep() noexcept {
   if (by_bell_.load(std::memory_order_relaxed) ||
       !ring_->send_completion(static_cast<std::uint64_t>(Tag::ignore)))
     system_->add_to_event(bell_, 1);
+}
+
+void Arrivals::complete(RemoteWork& work) noexcept {
+  if (journal_ == nullptr || !journal_->comes_back(work)) list_.push(work);
+  wake_if_asleep();
+  list_.let_go();
 }
 
 void Reactor::signal_wake() noexcept { system_->add_to_event(wake_fd_, 1); }

@@ -16,11 +16,15 @@
 
 namespace horus::io {
 
-/// The three parts of a reactor's ground. All are set. A part may hold another one.
+class Journal;
+
+/// The three parts of a reactor's ground. They are all set. A part may hold another one.
 struct Backend {
   std::shared_ptr<Ring> ring;
   std::shared_ptr<Clock> clock = Clock::kernel();
   std::shared_ptr<System> system = System::kernel();
+  /// Of a run that is recorded or replayed exactly: what else reaches the loop. It outlives the reactor.
+  Journal* journal = nullptr;
 };
 
 struct ReactorConfig;

@@ -25,6 +25,8 @@ class HORUS_API Clock {
     bool only_asleep = false;
     /// choose() decides which of the ready tasks goes first.
     bool mixes_ready = false;
+    /// Whoever would spin or poll for a time or a message sleeps instead: each look at the clock has a price here.
+    bool no_spinning = false;
   };
 
   /// The kernel's. One for all reactors.

@@ -27,7 +27,8 @@ Error impossible(int code, std::string_view address, std::string_view why) {
 
 std::uint32_t process_here() {
   const std::uint64_t simulated = io::System::here().world_process();
-  return static_cast<std::uint32_t>(simulated != 0 ? simulated : static_cast<std::uint64_t>(::getpid()));
+  return static_cast<std::uint32_t>(
+      simulated != 0 ? simulated : static_cast<std::uint64_t>(io::System::here().process_id()));
 }
 
 LocalPort describe(const Port& port) {

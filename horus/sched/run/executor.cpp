@@ -12,6 +12,7 @@
 
 #include <horus/base/counter.hpp>
 #include <horus/base/log.hpp>
+#include <horus/io/replay/journal.hpp>
 #include <horus/io/time.hpp>
 #include <horus/sched/run/safety_monitor.hpp>
 #include <horus/sched/scheduler.hpp>
@@ -69,6 +70,8 @@ void Executor::attach() {
   io::Reactor* const reactor = io::Reactor::current();
   reactor_.store(reactor, std::memory_order_relaxed);
   waker_ = reactor->waker();
+  journal_ = reactor->journal();
+  journaled_.clear();
   thread_id_ = ::gettid();
   safe_ = over_ = false;
   all_clear_.set();
@@ -173,6 +176,8 @@ std::shared_ptr<const Snapshot> Executor::snapshot(std::uint64_t ticket, std::in
 
 bool Executor::before_sleep() noexcept {
   vitals.asleep.store(true, std::memory_order_release);
+  if (journal_ != nullptr && journal_->replays()) [[unlikely]]
+    hear_from_journal();
   const bool come = attention_.load(std::memory_order_relaxed);
   if (come) look();
   return come;
@@ -181,8 +186,12 @@ bool Executor::before_sleep() noexcept {
 void Executor::look() noexcept {
   count(vitals.beat);
   if (vitals.asleep.load(std::memory_order_relaxed)) vitals.asleep.store(false, std::memory_order_release);
+  if (journal_ != nullptr && journal_->replays()) [[unlikely]]
+    hear_from_journal();
   if (!attention_.load(std::memory_order_relaxed) || !attention_.exchange(false, std::memory_order_acq_rel))
     return;
+  if (journal_ != nullptr && !journal_->replays()) [[unlikely]]
+    note_for_journal();
   if (scheduler_.stop_is_requested()) stop.set();
   scheduler_.pass_on(*this);
   attend_emergency();

@@ -24,6 +24,10 @@ namespace horus {
 class Scheduler;
 }
 
+namespace horus::io {
+class Journal;
+}
+
 namespace horus::detail {
 
 /// Who starts first at one instant: 0 first, equal ones in the order of addition.
@@ -140,6 +144,9 @@ class Executor final : public io::Lookout, public NodeHost {
   Task<> wait_until_clear(const NodeRecord& record);
   [[nodiscard]] std::shared_ptr<const Snapshot> take_snapshot() const;
   void publish_snapshot();
+  [[nodiscard]] std::vector<std::byte> state_for_journal();
+  void note_for_journal();
+  void hear_from_journal();
 
   const std::string name_;
   const std::string name_for_people_;
@@ -159,7 +166,10 @@ class Executor final : public io::Lookout, public NodeHost {
   bool over_ = false;  // the end of the run has begun, and nothing joins what an emergency stop would spawn
   std::atomic<bool> watches_{false};
   std::atomic<std::uint64_t> absences_{0};
-  bool safe_ = false;  // the emergency stop has been heard
+  bool safe_ = false;                 // the emergency stop has been heard
+  io::Journal* journal_ = nullptr;    // of a run that is recorded or replayed exactly
+  std::vector<std::byte> journaled_;  // what it knows of other threads
+  bool misses_commands_ = false;
   // A periodic node and its next grid point: sorting them does not touch the nodes, which are not in the cache.
   struct Release {
     std::int64_t at_ns;

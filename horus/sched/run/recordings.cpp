@@ -10,6 +10,7 @@
 #include <horus/base/log.hpp>
 #include <horus/io/offload.hpp>
 #include <horus/io/reactor.hpp>
+#include <horus/io/replay/exact.hpp>
 
 namespace horus::detail {
 namespace {
@@ -50,6 +51,10 @@ Result<> Recordings::begin(const std::vector<RecordSettings>& wanted,
 }
 
 Result<> Recordings::begin_one(RecordSettings wanted, const std::function<std::uint64_t()>& trouble) {
+  if (io::is_replay()) {
+    log_info(fmt::format("replay: {} is not recorded again", wanted.path));
+    return {};
+  }
   if (!wanted.options.trouble) wanted.options.trouble = trouble;
   if (!io::System::here().has_threads()) {
     static_cast<void>(tasks_.spawn(record_in_task(std::move(wanted))));

@@ -11,6 +11,7 @@
 
 #include <horus/base/log.hpp>
 #include <horus/base/uncaught.hpp>
+#include <horus/io/replay/exact.hpp>
 #include <horus/io/time.hpp>
 #include <horus/sched/data/check_settings.hpp>
 #include <horus/sched/node/crash_guard.hpp>
@@ -289,11 +290,23 @@ Task<int> Scheduler::run_limited(Duration limit, bool own_signals) {
   }
   io::Reactor& reactor = *io::Reactor::current();
   const bool real_time = reactor.system().has_threads();
+  // At a replay the log tells what the monitor did.
+  const bool monitored = real_time && !io::is_replay();
   try {
     if (!started_) settle(real_time);
   } catch (const Error& error) {
     cannot_start(error.message());
     co_return 1;
+  }
+  if (io::is_exact()) {
+    for (std::size_t i = 1; i < executors_.size(); ++i) {
+      if (executors_[i]->nodes.empty()) continue;
+      cannot_start(fmt::format(
+          "an exact recording follows one loop, and executor {} has its own (move its nodes to the "
+          "scheduler's, or run without HORUS_RECORD_SEAM)",
+          executors_[i]->name()));
+      co_return 1;
+    }
   }
   if (config_.admission != Admission::off) {
     const Schedulability fits = check();
@@ -319,7 +332,7 @@ Task<int> Scheduler::run_limited(Duration limit, bool own_signals) {
   const Attached attached(*this);
   const std::int64_t end_ns = limit == Duration::max() ? kNever : saturating_add(now_ns(), limit.count());
   RunEnd end(*this, own_signals);
-  if (real_time) {
+  if (monitored) {
     detail::MonitorPlan plan;
     plan.executors = all_executors();
     plan.emergency = &emergency_;
@@ -331,12 +344,12 @@ Task<int> Scheduler::run_limited(Duration limit, bool own_signals) {
     monitor_->start(std::move(plan));
   }
   std::optional<detail::CrashGuard> crash;
-  if (real_time && config_.safe_states_on_crash) crash.emplace(monitor_->hooks());
+  if (monitored && config_.safe_states_on_crash) crash.emplace(monitor_->hooks());
   Scope beside("watchdog");
   if (!real_time) static_cast<void>(beside.spawn(watch_ladders()));
   // A service manager, where there is one.
   std::optional<ServiceNotifier> service;
-  if (own_signals && real_time) service.emplace();
+  if (own_signals && monitored) service.emplace();
   if (service && service->watchdog_interval())
     static_cast<void>(beside.spawn(feed_service(*service, *service->watchdog_interval())));
   Scope signals("signals");  // watched to the very end: a second one must still be heard
@@ -407,7 +420,7 @@ Task<> Scheduler::watch_ladders() {
 
 void Scheduler::apply_thread_settings() {
   // A simulated process shares its thread with others.
-  if (!io::System::here().has_threads()) return;
+  if (!io::System::here().has_threads() || io::is_replay()) return;
   if (config_.timer_slack)
     ::prctl(PR_SET_TIMERSLACK, static_cast<unsigned long>(config_.timer_slack->count()), 0, 0, 0);
   if (config_.lock_memory) {

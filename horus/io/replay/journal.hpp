@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+// The journal of an exact recording, and its replay: what one thread's loops were told by the kernel and by other threads,
+// in the order in which they heard of it. A recording writes it beside the run; a replay answers from it, without kernel
+// and without peers, so that the same program takes the same steps. Internal.
+//
+// Threads: those loops', but for what says otherwise.
+#pragma once
+
+#include <horus/base/compiler.hpp>
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include <sys/types.h>
+
+#include <horus/base/export.hpp>
+#include <horus/base/result.hpp>
+#include <horus/io/base/remote.hpp>
+#include <horus/io/base/thread_pool.hpp>
+#include <horus/io/replay/format.hpp>
+#include <horus/io/replay/log_file.hpp>
+
+namespace horus {
+class PromiseBase;
+class Chain;
+}  // namespace horus
+
+namespace horus::io {
+
+class HORUS_API Journal {
+ public:
+  using Cursor = replay::Cursor;
+  using Event = replay::Event;
+  using Kind = replay::Kind;
+
+  /// What a loop decides with a look at what other threads do.
+  enum class Decision : std::uint8_t { stays_awake, stops };
+  /// A replay that cannot go on as the recording did ends the process with this code.
+  static constexpr int kDivergedCode = 70;
+
+  static Result<std::unique_ptr<Journal>> record(const std::string& path, std::uint64_t most_bytes);
+  static Result<std::unique_ptr<Journal>> replay(const std::string& path);
+  Journal(const Journal&) = delete;
+  Journal& operator=(const Journal&) = delete;
+  ~Journal();
+  /// The program ends: notes that, or tells whether the replay came as far.
+  void end() noexcept;
+
+  [[nodiscard]] bool replays() const noexcept { return replays_; }
+  /// True on the thread whose loops it follows, and in work that it runs there. Any thread.
+  [[nodiscard]] bool is_here() const noexcept;
+  /// Nothing more is written: the file is full.
+  [[nodiscard]] bool is_over() const noexcept { return over_; }
+
+  // --- The loop
+
+  /// `truth` as this run sees it; a replay gives what the recording saw.
+  bool decide(Decision decision, bool truth) noexcept;
+  /// Recording: a post is taken. Replay: whether the recording took one here.
+  void takes_post() noexcept;
+  [[nodiscard]] bool expects_post() noexcept;
+  /// Replay: `what` has to come from another thread of this process, and has not come yet. Waits a little; ends the process
+  /// when it does not come.
+  void wait_for_thread(const char* what) noexcept;
+  /// `work` is back. Any thread; true: the journal keeps it until next_arrival() (replay).
+  bool comes_back(RemoteWork& work) noexcept;
+  /// Recording: the loop takes `work`.
+  void takes(RemoteWork& work) noexcept;
+  /// Replay: what the recording took here; null: nothing.
+  [[nodiscard]] RemoteWork* next_arrival() noexcept;
+  /// Something that other threads changed is seen: `state` describes it. A replay: true when the recording saw something
+  /// here, and then `state` is that.
+  [[nodiscard]] bool outside(bool seen, std::vector<std::byte>& state) noexcept;
+  /// Whose code runs; for whoever reads of a difference.
+  void runs(const Chain* chain, const PromiseBase* promise) noexcept {
+    chain_ = chain;
+    promise_ = promise;
+  }
+
+  // --- The parts of a backend
+
+  /// Recording: writes an event, in a job into what the loop takes with it.
+  void write(const Event& event) noexcept;
+  /// An empty event to fill, of this thread.
+  Event& blank(Kind kind) noexcept;
+  /// Replay: the log, behind the kind of its next event. Where that is another kind, this ends the process; `now` says what
+  /// this run does instead (a text, or a function that gives one).
+  template <class Now>
+  Cursor& expect(Kind kind, const Now& now) noexcept {
+    if (next_kind() != kind) [[unlikely]] {
+      if constexpr (std::is_invocable_v<const Now&>) {
+        is_not_next(now());
+      } else {
+        is_not_next(now);
+      }
+    }
+    return take();
+  }
+  [[nodiscard]] Kind next_kind() const noexcept;
+  /// A copy of where the log is read.
+  [[nodiscard]] Cursor peek() const noexcept;
+  /// Replay: what was recorded is not what this run does. Ends the process.
+  [[noreturn]] void differs(const std::string& recorded, const std::string& now) noexcept;
+
+  /// Work goes to a pool, and its number is this. A recording gives it a new one.
+  std::uint64_t send_job(ThreadPool::Job& job) noexcept;
+  /// It does not, or was taken back.
+  void forget_job(ThreadPool::Job& job) noexcept;
+
+  // --- Work on a pool: what a function gave there
+
+  /// Replay: what this work gave when it was recorded; empty: it runs again. Any thread.
+  [[nodiscard]] static bool given_result(std::vector<std::byte>& result) noexcept;
+  /// Recording. Any thread; without a recording nothing.
+  static void keep_result(std::span<const std::byte> result) noexcept;
+  /// The calling thread is at work for a loop with a journal.
+  [[nodiscard]] static bool at_work() noexcept;
+
+ private:
+  struct Job {
+    std::uint64_t number = 0;
+    ThreadPool::Job* job = nullptr;
+    void (*run)(ThreadPool::Job& job) noexcept = nullptr;
+  };
+  enum class Origin : std::uint8_t { job, loop, elsewhere };
+  struct Returned {
+    Origin origin = Origin::elsewhere;
+    std::uint64_t number = 0;
+    std::vector<std::byte> calls;
+  };
+  // The work that this thread does for a journal.
+  struct AtWork {
+    Journal* journal = nullptr;
+    std::uint64_t number = 0;
+    std::vector<std::byte> calls;  // recording: so far
+    Cursor answers;                // replay
+  };
+
+  Journal() noexcept;
+  static void run_job(ThreadPool::Job& job) noexcept;
+  Cursor& take() noexcept;
+  [[noreturn]] void is_not_next(const std::string& now) noexcept;
+  Job take_job(const ThreadPool::Job& job) noexcept;
+  void begin_program();
+  [[nodiscard]] std::string place() const;
+  [[noreturn]] void stop(const std::string& text, int code) noexcept;
+
+  static thread_local AtWork* at_work_;
+  std::string path_;
+  const std::uint64_t thread_;  // of those loops
+  const pid_t process_;
+  std::unique_ptr<replay::LogWriter> writer_;
+  Event scratch_{Kind::clock};
+  bool replays_ = false;
+  bool over_ = false;
+  std::vector<std::byte> log_;  // replay
+  Cursor cursor_;
+  std::uint64_t event_ = 0;  // how many were read
+  std::uint64_t jobs_ = 0;
+  std::uint64_t left_out_ = 0;  // pieces of work of other threads that are not replayed
+  int waits_ = 0;
+  const Chain* chain_ = nullptr;
+  const PromiseBase* promise_ = nullptr;
+  std::mutex mutex_;  // of what follows
+  std::unordered_map<const ThreadPool::Job*, Job> away_;
+  std::unordered_map<const RemoteWork*, Returned> returned_;  // recording
+  std::deque<RemoteWork*> errands_, strangers_, back_;        // replay
+};
+
+}  // namespace horus::io
