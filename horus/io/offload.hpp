@@ -18,6 +18,7 @@
 #include <horus/io/base/remote.hpp>
 #include <horus/io/base/thread_pool.hpp>
 #include <horus/io/reactor.hpp>
+#include <horus/io/replay/result.hpp>
 #include <horus/task/chain.hpp>
 
 namespace horus::io {
@@ -90,6 +91,9 @@ class OffloadAwaiter final : public OffloadBase {
  private:
   static void run_here(Job& job) noexcept {
     auto& self = static_cast<OffloadAwaiter&>(job);
+    if constexpr (replay::kKeepsOutcome<Outcome>) {
+      if (replay::at_work() && replay::give(self.outcome_)) return self.go_home();
+    }
     try {
       if constexpr (std::is_void_v<Returned>) {
         std::apply(std::move(self.function_), std::move(self.arguments_));
@@ -99,6 +103,9 @@ class OffloadAwaiter final : public OffloadBase {
       }
     } catch (...) {
       self.thrown_ = std::current_exception();
+    }
+    if constexpr (replay::kKeepsOutcome<Outcome>) {
+      if (self.outcome_ && replay::at_work()) replay::keep(*self.outcome_);
     }
     self.go_home();
   }

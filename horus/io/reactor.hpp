@@ -293,6 +293,7 @@ class HORUS_API Reactor {
   std::size_t turn(std::int64_t deadline_ns) noexcept;
   bool take_posts() noexcept;
   bool take_posts_with_journal() noexcept;
+  bool has_posts() noexcept;
   void look_out() noexcept;
   bool must_stay_awake() noexcept;
   bool expire_timers() noexcept;

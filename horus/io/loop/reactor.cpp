@@ -355,6 +355,11 @@ bool Reactor::take_posts_with_journal() noexcept {
   return some;
 }
 
+bool Reactor::has_posts() noexcept {
+  const bool come = !mailbox_.empty() || !arrivals_->list_.empty();
+  return journal_ == nullptr ? come : journal_->decide(Journal::Decision::has_posts, come);
+}
+
 bool Reactor::stop_by_journal(bool news) noexcept {
   const bool decided = journal_->decide(Journal::Decision::stops, news);
   if (decided) stop_.store(true, std::memory_order_relaxed);
@@ -486,7 +491,7 @@ void Reactor::end_what_waits(std::int64_t limit) noexcept {
 void Reactor::drain() noexcept {
   // Whoever posted may wait for an answer, and what was handed over owns what it carries.
   const auto take_all = [this] {
-    while (!mailbox_.empty() || !arrivals_->list_.empty()) take_posts();
+    while (has_posts()) take_posts();
   };
   std::int64_t limit = saturating_add(now_ns(), config_.drain_limit.count());
   take_all();

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <set>
 
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -26,6 +27,9 @@ namespace {
 // What other threads of this program do again at a replay comes soon.
 constexpr unsigned kLook_us = 100;
 constexpr int kMostLooks = 50'000;
+
+constexpr const char* kDecisions[] = {"the loop stays awake", "it stops", "it has posts to take",
+                                      "the scheduler is asked to look", "a publisher is mute"};
 
 Journal* the_journal = nullptr;  // of the process; set before its first job leaves
 
@@ -188,7 +192,14 @@ void Journal::is_not_next(const std::string& now) noexcept {
     stop(fmt::format("replay {}: the recording had reached its largest size here, after {} events{}", path_,
                      event_, place()),
          0);
-  differs(from.at_end() ? "nothing more, in this work" : replay::name_of(from.kind()), now);
+  std::string recorded = from.at_end() ? "nothing more, in this work" : replay::name_of(from.kind());
+  if (from.kind() == Kind::decision) {
+    Cursor peek = from;
+    peek.take_kind();
+    const std::uint64_t which = peek.number();
+    if (which < std::size(kDecisions)) recorded += fmt::format(": {}", kDecisions[which]);
+  }
+  differs(recorded, now);
 }
 
 std::string Journal::place() const {
@@ -373,11 +384,27 @@ void Journal::run_job(ThreadPool::Job& job) noexcept {
   at_work_ = nullptr;
 }
 
-bool Journal::at_work() noexcept { return at_work_ != nullptr; }
+bool Journal::at_work() noexcept { return at_work_ != nullptr && at_work_->journal != nullptr; }
+
+namespace replay {
+
+bool at_work() noexcept { return Journal::at_work(); }
+
+bool given_result(std::vector<std::byte>& result) noexcept { return Journal::given_result(result); }
+
+void keep_result(std::span<const std::byte> result) noexcept { Journal::keep_result(result); }
+
+const char* literal(std::string text) {
+  static std::mutex mutex;
+  static auto* const all = new std::set<std::string>;
+  const std::lock_guard lock(mutex);
+  return all->insert(std::move(text)).first->c_str();
+}
+
+}  // namespace replay
 
 bool Journal::given_result(std::vector<std::byte>& result) noexcept {
-  if (at_work_ == nullptr || !at_work_->journal->replays()) return false;
-  if (at_work_->answers.kind() != Kind::result) return false;
+  if (!at_work() || !at_work_->journal->replays() || at_work_->answers.kind() != Kind::result) return false;
   at_work_->answers.take_kind();
   const auto recorded = at_work_->answers.block();
   result.assign(recorded.begin(), recorded.end());
@@ -385,7 +412,7 @@ bool Journal::given_result(std::vector<std::byte>& result) noexcept {
 }
 
 void Journal::keep_result(std::span<const std::byte> result) noexcept {
-  if (at_work_ == nullptr || at_work_->journal->replays()) return;
+  if (!at_work() || at_work_->journal->replays()) return;
   Event event(Kind::result);
   event.block(result.data(), result.size());
   at_work_->journal->write(event);

@@ -42,7 +42,7 @@ class HORUS_API Journal {
   using Kind = replay::Kind;
 
   /// What a loop decides with a look at what other threads do.
-  enum class Decision : std::uint8_t { stays_awake, stops };
+  enum class Decision : std::uint8_t { stays_awake, stops, has_posts, looks, is_mute };
   /// A replay that cannot go on as the recording did ends the process with this code.
   static constexpr int kDivergedCode = 70;
 
@@ -79,6 +79,14 @@ class HORUS_API Journal {
   /// Something that other threads changed is seen: `state` describes it. A replay: true when the recording saw something
   /// here, and then `state` is that.
   [[nodiscard]] bool outside(bool seen, std::vector<std::byte>& state) noexcept;
+  /// Replay: runs here what another thread did in the recorded run. Nothing of it is in the log.
+  template <class F>
+  void aside(F&& work) {
+    AtWork nobody;
+    AtWork* const before = std::exchange(at_work_, &nobody);
+    std::forward<F>(work)();
+    at_work_ = before;
+  }
   /// Whose code runs; for whoever reads of a difference.
   void runs(const Chain* chain, const PromiseBase* promise) noexcept {
     chain_ = chain;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a loop, and its work on pools, ask the machine: written down by a recording, answered from the log by a replay. Each
 // question stands here once, for both.
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
 #include <map>
 #include <mutex>
-#include <set>
 #include <type_traits>
 
 #include <sys/ioctl.h>
@@ -17,6 +17,7 @@
 #include <horus/base/crc32c.hpp>
 #include <horus/io/base/signal_claim.hpp>
 #include <horus/io/replay/parts.hpp>
+#include <horus/io/replay/result.hpp>
 #include <horus/io/seam/forwarding.hpp>
 
 #include <asm/termbits.h>
@@ -463,12 +464,18 @@ class JournalSystem final : public ForwardingSystem {
   int claim_signals(SignalClaim& claim) noexcept override {
     if (journal_.replays()) {
       SignalClaim own = claim;
-      static_cast<void>(real().claim_signals(own));
+      if (real().claim_signals(own) >= 0) claims_.push_back(own);
     }
     return ask(
         Call::claim_signals, sum(claim.numbers), [&] { return real().claim_signals(claim); }, whole(claim));
   }
   void release_signals(const SignalClaim& claim) noexcept override {
+    const auto own = std::find_if(claims_.begin(), claims_.end(),
+                                  [&](const SignalClaim& one) { return one.numbers == claim.numbers; });
+    if (own != claims_.end()) {
+      real().release_signals(*own);
+      claims_.erase(own);
+    }
     ask(Call::release_signals, sum(claim.numbers), [&] {
       real().release_signals(claim);
       return 0;
@@ -589,15 +596,8 @@ class JournalSystem final : public ForwardingSystem {
     return Error(-answer, operation, cursor.text());
   }
 
-  // An Error keeps the name of its operation by pointer.
-  static const char* literal(std::string text) {
-    static std::mutex mutex;
-    static auto* const all = new std::set<std::string>;
-    const std::lock_guard lock(mutex);
-    return all->insert(std::move(text)).first->c_str();
-  }
-
   Journal& journal_;
+  std::vector<SignalClaim> claims_;  // replay: the kernel's
   std::mutex mutex_;
   std::map<int, int> memory_;  // replay: the kernel's files behind numbers
 };

@@ -13,6 +13,7 @@
 #include <horus/base/log.hpp>
 #include <horus/io/base/turn.hpp>
 #include <horus/io/reactor.hpp>
+#include <horus/io/replay/journal.hpp>
 #include <horus/msg/link/shm_arena.hpp>
 #include <horus/task/event.hpp>
 
@@ -98,6 +99,7 @@ Outbox::Outbox(std::string topic, const Layout& layout, const AdvertiseOptions& 
       max_tail_bytes_(layout.element_bytes == 0 ? 0
                                                 : (max_bytes_of(layout, options) - layout.tail_offset) /
                                                       layout.element_bytes * layout.element_bytes),
+      journal_(owner_.reactor == nullptr ? nullptr : owner_.reactor->journal()),
       is_inline_(LinkShape::of(layout, 1, Overflow::latest, 1).inline_bytes != 0),
       collect_always_(pool.stride() >= kLargeSlot),
       pool_(std::move(pool)) {}
@@ -105,6 +107,10 @@ Outbox::Outbox(std::string topic, const Layout& layout, const AdvertiseOptions& 
 Outbox::~Outbox() {
   close_links();
   for (const auto& link : fresh_) link->close();
+}
+
+bool Outbox::mute_by_journal(bool mute) const noexcept {
+  return owner_.here() ? journal_->decide(io::Journal::Decision::is_mute, mute) : mute;
 }
 
 void Outbox::close_links() noexcept {

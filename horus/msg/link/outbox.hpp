@@ -46,6 +46,10 @@ struct PublisherMetrics {
 
 }  // namespace horus
 
+namespace horus::io {
+class Journal;
+}
+
 namespace horus::msg {
 
 class Arena;
@@ -156,9 +160,11 @@ class HORUS_API Outbox final : public std::enable_shared_from_this<Outbox> {
   [[nodiscard]] bool passes_over_somebody() const noexcept;
   [[nodiscard]] std::uint32_t take_slot(std::size_t bytes) noexcept;
   [[nodiscard]] bool is_mute() const noexcept {
-    return mute_.load(std::memory_order_relaxed) != 0 ||
-           (emergency_ != nullptr && emergency_->load(std::memory_order_relaxed));
+    const bool mute = mute_.load(std::memory_order_relaxed) != 0 ||
+                      (emergency_ != nullptr && emergency_->load(std::memory_order_relaxed));
+    return journal_ == nullptr ? mute : mute_by_journal(mute);
   }
+  [[nodiscard]] bool mute_by_journal(bool mute) const noexcept;
   void lack_memory(const Error& error) noexcept;
   bool send_inline(const void* message) noexcept;
   bool send_here(const void* head, const void* tail, std::size_t tail_bytes) noexcept;
@@ -185,8 +191,9 @@ class HORUS_API Outbox final : public std::enable_shared_from_this<Outbox> {
   const AdvertiseOptions options_;
   const Owner owner_;
   const std::size_t max_tail_bytes_;
-  const bool is_inline_;       // messages travel in the links' entries
-  const bool collect_always_;  // large slots: use few of them again and again, rather than many
+  io::Journal* const journal_;  // of a run that is recorded or replayed exactly: others mute it
+  const bool is_inline_;        // messages travel in the links' entries
+  const bool collect_always_;   // large slots: use few of them again and again, rather than many
   SlotPool pool_;
   std::shared_ptr<Bell> bell_;
   std::uint32_t loans_ = 0;

@@ -70,6 +70,16 @@ class HookClaim {
     return word_.load(std::memory_order_acquire) / kEpisode;
   }
 
+  // For a journal: as a number.
+  [[nodiscard]] std::uint32_t word() const noexcept { return word_.load(std::memory_order_acquire); }
+  void set_word(std::uint32_t word) noexcept { word_.store(word, std::memory_order_release); }
+  /// The `at_once` call that `then` knows of has not begun here.
+  [[nodiscard]] bool misses_call_of(std::uint32_t then) const noexcept {
+    const auto called = [](std::uint32_t word) noexcept { return phase(word) >= kRunning; };
+    const std::uint32_t own = word();
+    return called(then) && (!called(own) || own / kEpisode != then / kEpisode);
+  }
+
  private:
   static constexpr std::uint32_t kNone = 0, kWanted = 1, kRunning = 2, kReturned = 3, kPhase = 3;
   static constexpr std::uint32_t kSettling = 4, kSettled = 8;

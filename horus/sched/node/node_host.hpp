@@ -25,6 +25,7 @@ class NodeHost {
   TickLog ticks;
   TimelineBuffer timeline;
   LoopVitals vitals;
+  bool journaled = false;  ///< of a run that is recorded or replayed exactly
 
   // --- The loop
   /// Any thread.
@@ -35,6 +36,8 @@ class NodeHost {
   [[nodiscard]] virtual bool in_emergency() const noexcept = 0;
   /// Hears of an emergency stop or of its reset now, rather than in the loop's next turn.
   virtual void attend_emergency() noexcept = 0;
+  /// Journaled: what other threads have changed is about to count.
+  virtual void attend_outside() noexcept = 0;
   /// Cancel, drain, shutdown(), wait, init(): beside everything else. Nothing when it is under way.
   virtual void restart(NodeRecord& record, bool by_hand) = 0;
 

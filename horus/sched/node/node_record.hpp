@@ -103,6 +103,8 @@ class NodeRecord final : public Chain, public ExecutionAccount {
   void settings_changed() noexcept;
   /// Calls enter_safe_state() here and now, unless that was done since the last clean tick. Any thread.
   bool enter_safe_state() noexcept;
+  /// Somebody else has called it.
+  void count_safe_state() noexcept { safe_states_.fetch_add(1, std::memory_order_relaxed); }
   /// The same if somebody has asked for it (`vitals.hook`) and nobody has begun.
   bool run_wanted_hook() noexcept;
   /// Mutes its publishers from another thread than the loop's, or asks the next look to, where that would wait.
@@ -215,6 +217,8 @@ class NodeRecord final : public Chain, public ExecutionAccount {
   void feed(std::int64_t now_ns) noexcept {
     if (vitals.timeout_ns.load(std::memory_order_relaxed) == 0) return;
     vitals.fed_ns.store(now_ns, std::memory_order_relaxed);
+    if (host->journaled) [[unlikely]]
+      host->attend_outside();
     const bool expired = vitals.step.load(std::memory_order_acquire) != WatchdogStep::well;
     if (expired || vitals.isolated.load(std::memory_order_relaxed)) [[unlikely]]
       end_expiry(now_ns, expired);

@@ -21,6 +21,8 @@ constexpr std::int64_t kShieldLimit_ns = 100'000'000;
 bool Executor::in_emergency() const noexcept { return safe_ || scheduler_.emergency_stopped(); }
 
 void Executor::attend_emergency() noexcept {
+  if (journaled) [[unlikely]]
+    attend_outside();
   const std::uint32_t resets = scheduler_.emergency_resets();
   if (safe_ && resets != heard_resets_) hear_reset();
   heard_resets_ = resets;

@@ -71,6 +71,7 @@ void Executor::attach() {
   reactor_.store(reactor, std::memory_order_relaxed);
   waker_ = reactor->waker();
   journal_ = reactor->journal();
+  journaled = journal_ != nullptr;
   journaled_.clear();
   thread_id_ = ::gettid();
   safe_ = over_ = false;
@@ -176,22 +177,22 @@ std::shared_ptr<const Snapshot> Executor::snapshot(std::uint64_t ticket, std::in
 
 bool Executor::before_sleep() noexcept {
   vitals.asleep.store(true, std::memory_order_release);
-  if (journal_ != nullptr && journal_->replays()) [[unlikely]]
-    hear_from_journal();
   const bool come = attention_.load(std::memory_order_relaxed);
-  if (come) look();
+  if (come || journaled) look();
   return come;
 }
 
 void Executor::look() noexcept {
   count(vitals.beat);
   if (vitals.asleep.load(std::memory_order_relaxed)) vitals.asleep.store(false, std::memory_order_release);
-  if (journal_ != nullptr && journal_->replays()) [[unlikely]]
-    hear_from_journal();
-  if (!attention_.load(std::memory_order_relaxed) || !attention_.exchange(false, std::memory_order_acq_rel))
+  const bool asked =
+      attention_.load(std::memory_order_relaxed) && attention_.exchange(false, std::memory_order_acq_rel);
+  if (journaled) [[unlikely]] {
+    if (!journal_->decide(io::Journal::Decision::looks, asked)) return;
+    attend_outside();
+  } else if (!asked) {
     return;
-  if (journal_ != nullptr && !journal_->replays()) [[unlikely]]
-    note_for_journal();
+  }
   if (scheduler_.stop_is_requested()) stop.set();
   scheduler_.pass_on(*this);
   attend_emergency();
@@ -272,6 +273,8 @@ void Executor::release_due(std::int64_t now) {
     if (i + 1 < due_.size()) due_[i + 1].node->fetch_node();
     NodeRecord* const record = due_[i].node;
     const std::int64_t grid_point = record->advance_grid(now);
+    if (journaled) [[unlikely]]
+      attend_outside();
     if (!scheduler_.stop_is_requested()) now = record->offer(grid_point, now);
     push_release(*record, due_[i].rank);
   }
@@ -314,6 +317,8 @@ Task<> Executor::event_loop(NodeRecord& record) {
       co_await sleep(Duration(rest));
       if (record.state() != NodeState::running || record.held()) continue;
     }
+    if (journaled) [[unlikely]]
+      attend_outside();
     if (scheduler_.stop_is_requested()) co_return;
     const std::int64_t now = now_ns();
     record.offer(now, now);

@@ -85,6 +85,7 @@ class Executor final : public io::Lookout, public NodeHost {
   void look() noexcept override;
   [[nodiscard]] bool in_emergency() const noexcept override;
   void attend_emergency() noexcept override;
+  void attend_outside() noexcept override;
   [[nodiscard]] bool before_sleep() noexcept override;
 
   // --- Its run, for its nodes
@@ -145,7 +146,6 @@ class Executor final : public io::Lookout, public NodeHost {
   [[nodiscard]] std::shared_ptr<const Snapshot> take_snapshot() const;
   void publish_snapshot();
   [[nodiscard]] std::vector<std::byte> state_for_journal();
-  void note_for_journal();
   void hear_from_journal();
 
   const std::string name_;

@@ -32,7 +32,7 @@ struct NodeStep {
   WatchdogStep acted;
   AwayStep away;
   std::uint8_t isolated;
-  std::uint32_t reserved;
+  std::uint32_t hook;
   std::uint64_t expirations;
   std::int64_t stepped_ns;
 };
@@ -66,18 +66,12 @@ std::vector<std::byte> Executor::state_for_journal() {
     node.acted = vitals.acted.load(std::memory_order_relaxed);
     node.away = vitals.away_step.load(std::memory_order_relaxed);
     node.isolated = vitals.isolated.load(std::memory_order_relaxed) ? 1 : 0;
+    node.hook = vitals.hook.word();
     node.expirations = vitals.expirations.load(std::memory_order_relaxed);
     node.stepped_ns = vitals.stepped_ns.load(std::memory_order_relaxed);
     put(state, node);
   }
   return state;
-}
-
-// Before the loop acts on it.
-void Executor::note_for_journal() {
-  std::vector<std::byte> state = state_for_journal();
-  static_cast<void>(journal_->outside(state != journaled_, state));
-  journaled_ = std::move(state);
 }
 
 void Executor::hear_from_journal() {
@@ -102,6 +96,12 @@ void Executor::hear_from_journal() {
     vitals.isolated.store(node.isolated != 0, std::memory_order_relaxed);
     vitals.expirations.store(node.expirations, std::memory_order_relaxed);
     vitals.stepped_ns.store(node.stepped_ns, std::memory_order_relaxed);
+    // A helper of the monitor had called it, on its own thread.
+    if (vitals.hook.misses_call_of(node.hook)) {
+      journal_->aside([&] { record->node->enter_safe_state_at(SafeStateCall::at_once); });
+      record->count_safe_state();
+    }
+    vitals.hook.set_word(node.hook);
   }
   const std::lock_guard lock(mutex_);
   if (commands_.size() < loop.commands && !std::exchange(misses_commands_, true))
@@ -109,7 +109,14 @@ void Executor::hear_from_journal() {
         "replay: another thread had told the scheduler what to do (pause, restart, a change of settings), "
         "and in this "
         "run no thread does");
-  attention_.store(true, std::memory_order_relaxed);
+}
+
+void Executor::attend_outside() noexcept {
+  if (journal_->replays()) return hear_from_journal();
+  std::vector<std::byte> state = state_for_journal();
+  if (state == journaled_) return;
+  static_cast<void>(journal_->outside(true, state));
+  journaled_ = std::move(state);
 }
 
 }  // namespace horus::detail

@@ -3,6 +3,8 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
@@ -21,6 +23,18 @@ std::string from_environment() {
   const char* path = std::getenv("HORUS_RECORD");
   if (path == nullptr || *path == '\0' || taken.exchange(true)) return {};
   return path;
+}
+
+// The recorded run has written the file itself: drive.mcap becomes drive.replay.mcap, or drive.replay_1.mcap.
+std::string path_at_replay(const std::string& path) {
+  const std::filesystem::path from(path);
+  for (int i = 0;; ++i) {
+    const std::string number = i == 0 ? std::string() : fmt::format("_{}", i);
+    std::filesystem::path to = from;
+    to.replace_filename(from.stem().string() + ".replay" + number + from.extension().string());
+    std::error_code ignored;
+    if (!std::filesystem::exists(to, ignored)) return to.string();
+  }
 }
 
 Task<> record_in_task(RecordSettings wanted) {
@@ -51,10 +65,7 @@ Result<> Recordings::begin(const std::vector<RecordSettings>& wanted,
 }
 
 Result<> Recordings::begin_one(RecordSettings wanted, const std::function<std::uint64_t()>& trouble) {
-  if (io::is_replay()) {
-    log_info(fmt::format("replay: {} is not recorded again", wanted.path));
-    return {};
-  }
+  if (io::is_replay()) wanted.path = path_at_replay(wanted.path);
   if (!wanted.options.trouble) wanted.options.trouble = trouble;
   if (!io::System::here().has_threads()) {
     static_cast<void>(tasks_.spawn(record_in_task(std::move(wanted))));
