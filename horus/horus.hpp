@@ -15,6 +15,7 @@
 #include <horus/io/directory.hpp>
 #include <horus/io/dump_all.hpp>
 #include <horus/io/event_fd.hpp>
+#include <horus/io/exact.hpp>
 #include <horus/io/file.hpp>
 #include <horus/io/file_contents.hpp>
 #include <horus/io/fs.hpp>

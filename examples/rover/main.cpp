@@ -4,6 +4,7 @@
 // ways, for comparison. `rover --help` tells the options.
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -215,7 +216,13 @@ int main(int count, char** arguments) try {
     fmt::print(farewell->code == 0 ? stdout : stderr, "{}", farewell->text);
     return farewell->code;
   }
-  return rover::run(std::get<rover::Options>(parsed));
+  const auto& options = std::get<rover::Options>(parsed);
+  if (!options.replay_exactly_path.empty()) throw horus::io::replay_exactly(options.replay_exactly_path);
+  // The recorded program is started with the same words when it is replayed.
+  const bool replays = std::getenv("HORUS_REPLAY_SEAM") != nullptr;
+  if (!options.record_exactly_path.empty() && !replays)
+    ::setenv("HORUS_RECORD_SEAM", options.record_exactly_path.c_str(), 1);
+  return rover::run(options);
 } catch (const std::exception& error) {
   fmt::print(stderr, "rover: {}\n", error.what());
   return 1;

@@ -45,6 +45,8 @@ usage: rover [OPTIONS]
   --no-share             keep the pictures to ourselves
   --log FILE             default: rover.log in $TMPDIR or /tmp
   --record FILE          record the drive's messages; the file must not exist (horus bag info FILE, Foxglove)
+  --record-exactly FILE  record all that the kernel tells the program; without the live view and the comparison
+  --replay-exactly FILE  drive such a recording again: no camera, no network, no waiting (docs/replay.md)
   --timeline FILE        a picture of the drive, an HTML page; with --faults by default rover.html beside
                          the log
 
@@ -121,14 +123,16 @@ std::variant<Options, Farewell> parse_options(std::span<const char* const> argum
       continue;
     }
 
-    std::string* text = name == "--camera-command" ? &options.camera_command
-                        : name == "--nmea"         ? &options.nmea_address
-                        : name == "--nmea-file"    ? &options.nmea_file
-                        : name == "--share"        ? &options.share
-                        : name == "--log"          ? &options.log_path
-                        : name == "--timeline"     ? &options.timeline_path
-                        : name == "--record"       ? &options.record_path
-                                                   : nullptr;
+    std::string* text = name == "--camera-command"   ? &options.camera_command
+                        : name == "--nmea"           ? &options.nmea_address
+                        : name == "--nmea-file"      ? &options.nmea_file
+                        : name == "--share"          ? &options.share
+                        : name == "--log"            ? &options.log_path
+                        : name == "--timeline"       ? &options.timeline_path
+                        : name == "--record"         ? &options.record_path
+                        : name == "--record-exactly" ? &options.record_exactly_path
+                        : name == "--replay-exactly" ? &options.replay_exactly_path
+                                                     : nullptr;
     if (text == nullptr && name != "--seconds" && name != "--command-port") {
       return mistake(fmt::format("unknown option {}", argument));
     }
@@ -160,6 +164,11 @@ std::variant<Options, Farewell> parse_options(std::span<const char* const> argum
     if (options.seconds < kLeastFaultSeconds || options.seconds > kMostFaultSeconds)
       return mistake(
           fmt::format("--faults goes with --seconds {} to {}", kLeastFaultSeconds, kMostFaultSeconds));
+  }
+  if (!options.record_exactly_path.empty()) {
+    if (options.way != Way::kHorus)
+      return mistake("--record-exactly is for the drive with Horus: the old ways read round it");
+    options.compare = options.view = false;
   }
   return options;
 }

@@ -31,6 +31,8 @@ struct Options {
   std::string
       timeline_path;        // the picture of the drive; empty: none, or rover.html beside the log with faults
   std::string record_path;  // of the drive's messages; empty: none
+  std::string record_exactly_path;  // of all that the kernel says; empty: none
+  std::string replay_exactly_path;  // such a recording to drive again; empty: drive
 
   /// Seconds for each of the old ways at the end, and what remains for the drive itself.
   double compare_seconds() const noexcept;

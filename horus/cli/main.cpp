@@ -16,6 +16,7 @@
 #include <horus/cli/bag.hpp>
 #include <horus/cli/doctor.hpp>
 #include <horus/cli/play.hpp>
+#include <horus/cli/replay.hpp>
 #include <horus/cli/report.hpp>
 
 #include <CLI/CLI.hpp>
@@ -63,6 +64,7 @@ int main(int argc, char** argv) {
   std::function<int()> action = [&json] { return doctor(json); };
   horus::cli::add_bag(app, action);
   horus::cli::add_play(app, action);
+  horus::cli::add_replay(app, action);
 
   if (argc < 2) {
     fmt::print(stderr, "{}", app.help());

@@ -19,7 +19,7 @@
 #include <horus/io/dump_all.hpp>
 #include <horus/io/loop/closer.hpp>
 #include <horus/io/loop/embedding.hpp>
-#include <horus/io/replay/exact.hpp>
+#include <horus/io/replay/environment.hpp>
 #include <horus/io/replay/journal.hpp>
 #include <horus/task/blocking_join.hpp>
 #include <horus/task/log_clock.hpp>

@@ -132,4 +132,28 @@ class Cursor {
   bool broken_ = false;
 };
 
+/// What was recorded: the first event.
+struct Program {
+  std::string version;    ///< of Horus
+  std::string machine;    ///< "x86_64"
+  std::string file;       ///< of the program
+  std::string folder;     ///< in which it ran
+  std::string arguments;  ///< each with a zero behind it
+};
+
+inline void write_program(Event& event, const Program& program) {
+  event.text(program.version)
+      .text(program.machine)
+      .text(program.file)
+      .text(program.folder)
+      .text(program.arguments);
+}
+inline Program read_program(Cursor& cursor) {
+  Program program;
+  for (std::string* text :
+       {&program.version, &program.machine, &program.file, &program.folder, &program.arguments})
+    *text = cursor.text();
+  return program;
+}
+
 }  // namespace horus::io::replay

@@ -6,9 +6,11 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <set>
+#include <system_error>
 
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -26,7 +28,7 @@ namespace {
 
 // What other threads of this program do again at a replay comes soon.
 constexpr unsigned kLook_us = 100;
-constexpr int kMostLooks = 50'000;
+constexpr Duration kPatience = std::chrono::seconds(5);
 
 constexpr const char* kDecisions[] = {"the loop stays awake", "it stops", "it has posts to take",
                                       "the scheduler is asked to look", "a publisher is mute"};
@@ -56,6 +58,17 @@ std::string machine() {
   return names.machine;
 }
 
+replay::Program this_program() {
+  std::error_code ignored;
+  replay::Program program;
+  program.version = version();
+  program.machine = machine();
+  program.file = std::filesystem::read_symlink("/proc/self/exe", ignored).string();
+  program.folder = std::filesystem::current_path(ignored).string();
+  program.arguments = arguments_of_process();
+  return program;
+}
+
 bool is_debugged() {
   std::ifstream file("/proc/self/status");
   for (std::string word; file >> word;) {
@@ -77,7 +90,7 @@ Result<std::unique_ptr<Journal>> Journal::record(const std::string& path, std::u
   journal->path_ = path;
   journal->writer_ = std::move(*writer);
   Event event(Kind::program);
-  event.text(version()).text(machine()).text(arguments_of_process());
+  replay::write_program(event, this_program());
   journal->write(event);
   the_journal = journal.get();
   return journal;
@@ -101,18 +114,17 @@ Result<std::unique_ptr<Journal>> Journal::replay(const std::string& path) {
 void Journal::begin_program() {
   cursor_.take_kind();
   ++event_;
-  const std::string built = cursor_.text();
-  const std::string from = cursor_.text();
-  const std::string arguments = cursor_.text();
-  if (built != version())
-    log_warning(
-        fmt::format("replay {}: it was recorded with Horus {}, and this is {}", path_, built, version()));
-  if (from != machine())
-    log_warning(fmt::format("replay {}: it was recorded on {}, and this is {}", path_, from, machine()));
-  const std::string own = arguments_of_process();
-  if (options_of(own) != options_of(arguments))
+  const replay::Program recorded = replay::read_program(cursor_);
+  const replay::Program own = this_program();
+  if (recorded.version != own.version)
+    log_warning(fmt::format("replay {}: it was recorded with Horus {}, and this is {}", path_,
+                            recorded.version, own.version));
+  if (recorded.machine != own.machine)
+    log_warning(fmt::format("replay {}: it was recorded on {}, and this is {}", path_, recorded.machine,
+                            own.machine));
+  if (options_of(recorded.arguments) != options_of(own.arguments))
     log_warning(fmt::format("replay {}: the recorded program was started as \"{}\", and this one as \"{}\"",
-                            path_, spaced(arguments), spaced(own)));
+                            path_, spaced(recorded.arguments), spaced(own.arguments)));
 }
 
 Journal::~Journal() {
@@ -159,8 +171,6 @@ void Journal::write(const Event& event) noexcept {
   if (over_ || writer_->append(event.bytes())) return;
   over_ = true;
   const int problem = writer_->problem();
-  const std::byte mark[] = {static_cast<std::byte>(Kind::limit)};
-  static_cast<void>(writer_->append(mark));
   log_warning(fmt::format("record exactly {}: {} after {} bytes; the rest of the run is not in it", path_,
                           problem == 0 ? "its largest size is reached" : describe_code(problem),
                           writer_->bytes()));
@@ -255,7 +265,8 @@ bool Journal::expects_post() noexcept {
 }
 
 void Journal::wait_for_thread(const char* what) noexcept {
-  if (++waits_ > kMostLooks) differs(what, "no other thread of this run does that");
+  if (++waits_ > kPatience / std::chrono::microseconds(kLook_us))
+    differs(what, "no other thread of this run does that");
   ::usleep(kLook_us);
 }
 

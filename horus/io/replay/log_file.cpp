@@ -99,14 +99,23 @@ bool LogWriter::grow(std::uint64_t needed) noexcept {
   return true;
 }
 
+// One byte of what the file has room for is kept for the mark.
 bool LogWriter::append(std::span<const std::byte> event) noexcept {
-  const std::uint64_t begin = kPreface + used_;
-  if (begin + event.size() > mapped_ && !grow(begin + event.size())) return false;
-  std::memcpy(memory_ + begin, event.data(), event.size());
+  const std::uint64_t needed = kPreface + used_ + event.size() + 1;
+  if (needed > mapped_ && !grow(needed)) {
+    const std::byte mark[] = {static_cast<std::byte>(Kind::limit)};
+    put(mark);
+    return false;
+  }
+  put(event);
+  return true;
+}
+
+void LogWriter::put(std::span<const std::byte> event) noexcept {
+  std::memcpy(memory_ + kPreface + used_, event.data(), event.size());
   used_ += event.size();
   auto& used = *reinterpret_cast<std::uint64_t*>(memory_ + offsetof(Preface, used));
   std::atomic_ref(used).store(used_, std::memory_order_release);
-  return true;
 }
 
 Result<std::vector<std::byte>> read_log(const std::string& path) {

@@ -26,7 +26,7 @@ class LogWriter {
   /// Cuts the file behind its last event.
   ~LogWriter();
 
-  /// Appends one event. False: there is no room (any more), and nothing was written.
+  /// Appends one event. False: there is no room (any more), and nothing was written but a mark that says so.
   bool append(std::span<const std::byte> event) noexcept;
   [[nodiscard]] std::uint64_t bytes() const noexcept { return used_; }
   /// Why append() gave false; 0: its largest size.
@@ -35,6 +35,7 @@ class LogWriter {
  private:
   LogWriter(int fd, std::byte* memory, std::uint64_t most_bytes) noexcept;
   bool grow(std::uint64_t needed) noexcept;
+  void put(std::span<const std::byte> event) noexcept;
 
   int fd_;
   std::byte* memory_;  // most_bytes_ of address space

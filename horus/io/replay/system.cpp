@@ -3,8 +3,10 @@
 // question stands here once, for both.
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <map>
 #include <mutex>
 #include <type_traits>
@@ -191,6 +193,18 @@ auto whole(T& object) noexcept {
 }
 auto two(int* ends) noexcept {
   return [ends](std::int64_t) { return std::array{Filled{ends, 2 * sizeof *ends}}; };
+}
+
+// What this run has sent itself: the log tells of it.
+void drop_pending(const SignalClaim& claim) noexcept {
+  sigset_t set;
+  ::sigemptyset(&set);
+  for (int number = 1; number <= 64; ++number) {
+    if (claim.has(number)) ::sigaddset(&set, number);
+  }
+  const timespec at_once{0, 0};
+  while (::sigtimedwait(&set, nullptr, &at_once) > 0) {
+  }
 }
 
 class JournalSystem final : public ForwardingSystem {
@@ -473,6 +487,7 @@ class JournalSystem final : public ForwardingSystem {
     const auto own = std::find_if(claims_.begin(), claims_.end(),
                                   [&](const SignalClaim& one) { return one.numbers == claim.numbers; });
     if (own != claims_.end()) {
+      drop_pending(*own);
       real().release_signals(*own);
       claims_.erase(own);
     }

@@ -12,7 +12,7 @@
 #include <horus/base/log.hpp>
 #include <horus/io/offload.hpp>
 #include <horus/io/reactor.hpp>
-#include <horus/io/replay/exact.hpp>
+#include <horus/io/replay/environment.hpp>
 
 namespace horus::detail {
 namespace {

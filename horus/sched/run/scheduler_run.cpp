@@ -11,7 +11,7 @@
 
 #include <horus/base/log.hpp>
 #include <horus/base/uncaught.hpp>
-#include <horus/io/replay/exact.hpp>
+#include <horus/io/replay/environment.hpp>
 #include <horus/io/time.hpp>
 #include <horus/sched/data/check_settings.hpp>
 #include <horus/sched/node/crash_guard.hpp>
