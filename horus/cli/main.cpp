@@ -15,6 +15,7 @@
 #include <horus/base/version.hpp>
 #include <horus/cli/bag.hpp>
 #include <horus/cli/doctor.hpp>
+#include <horus/cli/msg.hpp>
 #include <horus/cli/play.hpp>
 #include <horus/cli/replay.hpp>
 #include <horus/cli/report.hpp>
@@ -65,6 +66,7 @@ int main(int argc, char** argv) {
   horus::cli::add_bag(app, action);
   horus::cli::add_play(app, action);
   horus::cli::add_replay(app, action);
+  horus::cli::add_msg(app, action);
 
   if (argc < 2) {
     fmt::print(stderr, "{}", app.help());
