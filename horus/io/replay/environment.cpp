@@ -70,6 +70,24 @@ Result<> begin_journal() {
   return {};
 }
 
+// Only loops of the main thread are followed. Whoever has none there is told at the end.
+void warn_if_only_other_threads() {
+  static const bool once = [] {
+    if (std::getenv("HORUS_RECORD_SEAM") == nullptr && std::getenv("HORUS_REPLAY_SEAM") == nullptr)
+      return false;
+    std::atexit([] {
+      if (is_exact()) return;
+      log_warning(
+          "HORUS_RECORD_SEAM, HORUS_REPLAY_SEAM: nothing was recorded or replayed: the program's main thread "
+          "runs no loop "
+          "of Horus");
+      static_cast<void>(flush_log());
+    });
+    return true;
+  }();
+  static_cast<void>(once);
+}
+
 }  // namespace
 
 bool is_exact() noexcept { return journal.load(std::memory_order_acquire) != nullptr; }
@@ -80,7 +98,10 @@ bool is_replay() noexcept {
 }
 
 Result<Backend> make_exact_backend(const ReactorConfig& config) {
-  if (::gettid() != ::getpid()) return make_backend(config);
+  if (::gettid() != ::getpid()) {
+    warn_if_only_other_threads();
+    return make_backend(config);
+  }
   static bool begun = false;
   if (!begun) {
     if (auto outcome = begin_journal(); !outcome) return outcome.error();

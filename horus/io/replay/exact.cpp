@@ -14,9 +14,9 @@
 namespace horus::io {
 
 Result<ExactRecording> describe_exact_recording(const std::string& path) {
-  auto log = replay::read_log(path);
+  auto log = replay::LogFile::open(path);
   if (!log) return log.error();
-  replay::Cursor cursor(*log);
+  replay::Cursor cursor(log->events());
   if (cursor.kind() != replay::Kind::program)
     return Error(kBadInput, "replay", path).with_detail("(it does not begin with the program)");
   cursor.take_kind();
@@ -32,8 +32,8 @@ Result<ExactRecording> describe_exact_recording(const std::string& path) {
     recording.arguments.push_back(program.arguments.substr(at, end - at));
     at = end == std::string::npos ? program.arguments.size() : end + 1;
   }
-  recording.bytes = log->size();
-  const auto last = static_cast<replay::Kind>(log->back());
+  recording.bytes = log->events().size();
+  const auto last = static_cast<replay::Kind>(log->events().back());
   recording.ended = last == replay::Kind::end;
   recording.full = last == replay::Kind::limit;
   return recording;

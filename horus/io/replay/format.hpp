@@ -19,12 +19,20 @@ inline constexpr char kMagic[8] = {'H', 'O', 'R', 'U', 'S', 'E', 'A', 'M'};
 inline constexpr std::uint32_t kFormat = 1;
 inline constexpr std::size_t kPreface = 4096;  // bytes before the first event
 
-/// What stands at the beginning of a file. `used` grows with each event, so that the kill of a process loses nothing.
+/// How far a file is written.
+struct Extent {
+  std::uint64_t bytes;  ///< of events, behind the preface
+  std::uint32_t sum;    ///< of them: CRC-32C
+  std::uint32_t reserved;
+};
+
+/// What stands at the beginning of a file. Each event is followed by a new extent in the place that does not count, which then
+/// counts: at whatever instant a process is killed, bytes and sum belong together.
 struct Preface {
   char magic[8];
   std::uint32_t format;
-  std::uint32_t reserved;
-  std::uint64_t used;  ///< bytes of events behind the preface
+  std::uint32_t current;  ///< the extent that counts
+  Extent extents[2];
 };
 
 enum class Kind : std::uint8_t {

@@ -97,13 +97,13 @@ Result<std::unique_ptr<Journal>> Journal::record(const std::string& path, std::u
 }
 
 Result<std::unique_ptr<Journal>> Journal::replay(const std::string& path) {
-  auto log = replay::read_log(path);
+  auto log = replay::LogFile::open(path);
   if (!log) return log.error();
   std::unique_ptr<Journal> journal(new Journal);
   journal->path_ = path;
-  journal->log_ = std::move(*log);
+  journal->file_.emplace(std::move(*log));
   journal->replays_ = true;
-  journal->cursor_ = Cursor(journal->log_);
+  journal->cursor_ = Cursor(journal->file_->events());
   if (journal->cursor_.kind() != Kind::program)
     return Error(kBadInput, "replay", path).with_detail("(it does not begin with the program)");
   journal->begin_program();
@@ -147,7 +147,7 @@ void Journal::end() noexcept {
     log_info(fmt::format("replay {}: equal to its recording, {} events", path_, event_));
   } else {
     log_warning(fmt::format("replay {}: the program ended before its recording did ({}, at byte {} of {})",
-                            path_, replay::name_of(kind), cursor_.at(), log_.size()));
+                            path_, replay::name_of(kind), cursor_.at(), file_->events().size()));
   }
 }
 
@@ -225,7 +225,7 @@ std::string Journal::place() const {
 void Journal::differs(const std::string& recorded, const std::string& now) noexcept {
   stop(fmt::format("replay {}: this run differs from its recording, at event {} (byte {} of {})\n"
                    "  recorded: {}\n  now:      {}{}",
-                   path_, event_, cursor_.at(), log_.size(), recorded, now, place()),
+                   path_, event_, cursor_.at(), file_->events().size(), recorded, now, place()),
        kDivergedCode);
 }
 

@@ -13,6 +13,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <unordered_map>
@@ -169,7 +170,7 @@ class HORUS_API Journal {
   Event scratch_{Kind::clock};
   bool replays_ = false;
   bool over_ = false;
-  std::vector<std::byte> log_;  // replay
+  std::optional<replay::LogFile> file_;  // replay
   Cursor cursor_;
   std::uint64_t event_ = 0;  // how many were read
   std::uint64_t jobs_ = 0;

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <cstring>
+#include <utility>
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -13,6 +15,7 @@
 #include <fmt/format.h>
 
 #include <horus/base/above_standard.hpp>
+#include <horus/base/crc32c.hpp>
 
 namespace horus::io::replay {
 namespace {
@@ -114,46 +117,57 @@ bool LogWriter::append(std::span<const std::byte> event) noexcept {
 void LogWriter::put(std::span<const std::byte> event) noexcept {
   std::memcpy(memory_ + kPreface + used_, event.data(), event.size());
   used_ += event.size();
-  auto& used = *reinterpret_cast<std::uint64_t*>(memory_ + offsetof(Preface, used));
-  std::atomic_ref(used).store(used_, std::memory_order_release);
+  sum_ = crc32c(event, sum_);
+  current_ = 1 - current_;
+  auto& preface = *reinterpret_cast<Preface*>(memory_);
+  preface.extents[current_] = {used_, sum_, 0};
+  std::atomic_ref(preface.current).store(current_, std::memory_order_release);
 }
 
-Result<std::vector<std::byte>> read_log(const std::string& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+// --- Reading ----------------------------------------------------------------------------------------------------------
+
+LogFile::LogFile(LogFile&& other) noexcept
+    : whole_(std::exchange(other.whole_, {})), events_(std::exchange(other.events_, {})) {}
+
+LogFile& LogFile::operator=(LogFile&& other) noexcept {
+  std::swap(whole_, other.whole_);
+  std::swap(events_, other.events_);
+  return *this;
+}
+
+LogFile::~LogFile() {
+  if (!whole_.empty()) ::munmap(const_cast<std::byte*>(whole_.data()), whole_.size());
+}
+
+Result<LogFile> LogFile::open(const std::string& path) {
+  const int fd = above_standard(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (fd < 0) return Error(errno, "replay", path);
-  std::vector<std::byte> all;
   struct stat status{};
   int code = ::fstat(fd, &status) != 0 ? errno : 0;
-  if (code == 0 && !S_ISREG(status.st_mode)) code = EINVAL;
-  if (code == 0) all.resize(static_cast<std::size_t>(status.st_size));
-  for (std::size_t at = 0; code == 0 && at < all.size();) {
-    const ssize_t got = ::read(fd, all.data() + at, all.size() - at);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) code = errno;
-    if (got <= 0) {
-      all.resize(at);
-      break;
-    }
-    at += static_cast<std::size_t>(got);
-  }
+  if (code == 0 && !S_ISREG(status.st_mode)) code = S_ISDIR(status.st_mode) ? EISDIR : EINVAL;
+  const auto size = static_cast<std::size_t>(code == 0 ? status.st_size : 0);
+  void* const memory = size == 0 ? nullptr : ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
+  if (memory == MAP_FAILED) code = errno;
   ::close(fd);
   if (code != 0) return Error(code, "replay", path);
+  const auto refuse = [&](const std::string& why) {
+    return Error(kBadInput, "replay", path).with_detail(why);
+  };
+  LogFile file({static_cast<const std::byte*>(memory), size});
   Preface preface{};
-  if (all.size() >= sizeof preface) std::memcpy(&preface, all.data(), sizeof preface);
-  if (all.size() < kPreface || !std::equal(std::begin(kMagic), std::end(kMagic), preface.magic))
-    return Error(kBadInput, "replay", path)
-        .with_detail("(this is no exact recording; HORUS_RECORD_SEAM=FILE makes one)");
+  if (size >= kPreface) std::memcpy(&preface, memory, sizeof preface);
+  if (!std::equal(std::begin(kMagic), std::end(kMagic), preface.magic))
+    return refuse("(this is no exact recording; HORUS_RECORD_SEAM=FILE makes one)");
   if (preface.format != kFormat)
-    return Error(kBadInput, "replay", path)
-        .with_detail(fmt::format("(its format is {}, and this library reads {})", preface.format, kFormat));
-  if (preface.used > all.size() - kPreface)
-    return Error(kBadInput, "replay", path)
-        .with_detail(
-            fmt::format("(it is cut off: {} of {} bytes are there)", all.size() - kPreface, preface.used));
-  all.resize(kPreface + static_cast<std::size_t>(preface.used));
-  all.erase(all.begin(), all.begin() + kPreface);
-  if (all.empty()) return Error(kBadInput, "replay", path).with_detail("(nothing was recorded)");
-  return all;
+    return refuse(fmt::format("(its format is {}, and this library reads {})", preface.format, kFormat));
+  if (preface.current > 1) return refuse("(it is damaged: its beginning)");
+  const Extent& extent = preface.extents[preface.current];
+  if (extent.bytes > size - kPreface)
+    return refuse(fmt::format("(it is cut off: {} of {} bytes are there)", size - kPreface, extent.bytes));
+  if (extent.bytes == 0) return refuse("(nothing was recorded)");
+  file.events_ = file.whole_.subspan(kPreface, static_cast<std::size_t>(extent.bytes));
+  if (crc32c(file.events_) != extent.sum) return refuse("(it is damaged: its checksum differs)");
+  return file;
 }
 
 }  // namespace horus::io::replay

@@ -10,7 +10,6 @@
 #include <memory>
 #include <span>
 #include <string>
-#include <vector>
 
 #include <horus/base/result.hpp>
 #include <horus/io/replay/format.hpp>
@@ -42,10 +41,27 @@ class LogWriter {
   const std::uint64_t most_bytes_;
   std::uint64_t mapped_ = 0;  // bytes that the file has room for
   std::uint64_t used_ = 0;    // of events
+  std::uint32_t sum_ = 0;
+  std::uint32_t current_ = 0;  // the extent that counts
   int problem_ = 0;
 };
 
-/// The events of a file. Errors: those of open(2); kBadInput when it is no recording, of another format, or empty.
-Result<std::vector<std::byte>> read_log(const std::string& path);
+/// The events of a file, where they lie.
+class LogFile {
+ public:
+  /// Errors: those of open(2); kBadInput when it is no recording, of another format, empty or damaged.
+  static Result<LogFile> open(const std::string& path);
+  LogFile(LogFile&& other) noexcept;
+  LogFile& operator=(LogFile&& other) noexcept;
+  ~LogFile();
+
+  [[nodiscard]] std::span<const std::byte> events() const noexcept { return events_; }
+
+ private:
+  explicit LogFile(std::span<const std::byte> whole) noexcept : whole_(whole) {}
+
+  std::span<const std::byte> whole_;
+  std::span<const std::byte> events_;
+};
 
 }  // namespace horus::io::replay
