@@ -25,7 +25,8 @@ struct Check {
 /// Everything, in the order in which it is told.
 struct Diagnosis {
   std::vector<Check> checks;
-  std::string backend;  ///< that Horus will use; empty: it cannot run here at all
+  std::string backend;       ///< that Horus will use; empty: it cannot run here at all
+  std::string summary = {};  ///< of a program: instead of what the backend says
 };
 
 }  // namespace horus::cli

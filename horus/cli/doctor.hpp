@@ -12,6 +12,10 @@ namespace horus::cli {
 /// All of it. The main thread, before anything else was started: it forks.
 Diagnosis examine();
 
+/// What a program takes in round Horus, so that an exact recording lacks it: by the names that it imports. Throws
+/// std::runtime_error, with the file, for what is no program.
+Diagnosis examine_program(const std::string& path);
+
 // The parts, each on its own.
 Check check_kernel();
 /// io_uring itself, the operations that Horus uses, the backend that it chooses and why (`backend`: its name, empty when

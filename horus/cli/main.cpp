@@ -38,14 +38,14 @@ horus::cli::TextStyle style_of_output() {
   return style;
 }
 
-int doctor(bool json) {
-  const auto diagnosis = horus::cli::examine();
+int doctor(bool json, const std::string& program) {
+  const auto diagnosis = program.empty() ? horus::cli::examine() : horus::cli::examine_program(program);
   const std::string text = json ? to_json(diagnosis) : to_text(diagnosis, style_of_output());
   if (std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0) {
     std::perror("horus: standard output");
     return 1;
   }
-  return diagnosis.backend.empty() ? 1 : 0;
+  return program.empty() && diagnosis.backend.empty() ? 1 : 0;
 }
 
 }  // namespace
@@ -62,7 +62,10 @@ int main(int argc, char** argv) {
       app.add_subcommand("doctor", "Look whether Horus can run well on this machine, and what would help");
   examine->footer("Exit code: 0 when Horus can run here, else 1.");
   examine->add_flag("--json", json, "The same as JSON");
-  std::function<int()> action = [&json] { return doctor(json); };
+  std::string program;
+  examine->add_option("PROGRAM", program,
+                      "Look at this program instead: which of its inputs an exact recording would lack");
+  std::function<int()> action = [&json, &program] { return doctor(json, program); };
   horus::cli::add_bag(app, action);
   horus::cli::add_play(app, action);
   horus::cli::add_replay(app, action);

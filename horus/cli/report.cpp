@@ -83,6 +83,9 @@ std::string to_text(const Diagnosis& diagnosis, const TextStyle& style) {
         std::count_if(diagnosis.checks.begin(), diagnosis.checks.end(),
                       [&](const Check& check) { return check.verdict == verdict; }));
   };
+  if (!diagnosis.summary.empty())
+    return out +
+           fmt::format("{}{}\n", out.empty() ? "" : "\n", painted(diagnosis.summary, "1", style.colour));
   const std::string verdict =
       diagnosis.backend.empty()
           ? painted("Horus cannot run here.", "1;31", style.colour)
@@ -94,9 +97,11 @@ std::string to_text(const Diagnosis& diagnosis, const TextStyle& style) {
 }
 
 std::string to_json(const Diagnosis& diagnosis) {
-  std::string out =
-      fmt::format("{{\n  \"version\": {},\n  \"runs\": {},\n  \"backend\": {},\n  \"checks\": [",
-                  json_string(version()), !diagnosis.backend.empty(), json_string(diagnosis.backend));
+  std::string out = fmt::format("{{\n  \"version\": {},\n", json_string(version()));
+  if (diagnosis.summary.empty())
+    out += fmt::format("  \"runs\": {},\n  \"backend\": {},\n", !diagnosis.backend.empty(),
+                       json_string(diagnosis.backend));
+  out += "  \"checks\": [";
   const char* separator = "\n";
   for (const Check& check : diagnosis.checks) {
     out += fmt::format("{}    {{\"name\": {}, \"verdict\": {}, \"sentence\": {}, \"remedy\": {}}}", separator,

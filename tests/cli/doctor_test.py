@@ -8,6 +8,7 @@ import pty
 import re
 import subprocess
 import sys
+import tempfile
 import unittest
 
 HORUS = ""
@@ -124,6 +125,39 @@ class Doctor(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(told["checks"]["open files"]["verdict"], "note")
         self.assertIn("ulimit -n", told["checks"]["open files"]["remedy"])
+
+
+class Recordability(unittest.TestCase):
+    def test_inputs_that_a_program_takes_round_horus_are_named(self):
+        done = run("doctor", HORUS)  # it reads files and the environment itself
+        self.assertEqual(done.returncode, 0)
+        self.assertIn("std::ifstream", done.stdout)
+        self.assertIn("horus::io::File", done.stdout)
+        self.assertIn("getenv", done.stdout)
+        told = json.loads(run("doctor", "--json", HORUS).stdout)
+        self.assertIn("files", [check["name"] for check in told["checks"]])
+        self.assertNotIn("runs", told)
+
+    def test_a_program_without_horus_is_a_problem(self):
+        self.assertIn("problem", run("doctor", WITHOUT_IO_URING).stdout)
+
+    def test_what_is_no_program_is_refused_with_its_reason(self):
+        with tempfile.TemporaryDirectory() as folder:
+            with open(HORUS, "rb") as program:
+                whole = program.read()
+            cases = {"text": b"#!/bin/sh\n", "empty": b"", "head": whole[:64], "cut": whole[:5000],
+                     "noise": whole[:64] + os.urandom(4000)}
+            for name, contents in cases.items():
+                path = os.path.join(folder, name)
+                with open(path, "wb") as file:
+                    file.write(contents)
+                done = run("doctor", path)
+                self.assertEqual(done.returncode, 1, name)
+                self.assertIn(path, done.stderr)
+            for path in (folder, os.path.join(folder, "missing")):
+                done = run("doctor", path)
+                self.assertEqual(done.returncode, 1, path)
+                self.assertIn(path, done.stderr)
 
 
 class Program(unittest.TestCase):
