@@ -136,6 +136,7 @@ void Journal::end() noexcept {
   if (!replays()) {
     if (!over_) write(blank(Kind::end));
     over_ = true;
+    if (!writer_->end_helper(kPatience)) static_cast<void>(writer_.release());
     writer_.reset();
     return;
   }

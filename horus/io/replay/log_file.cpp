@@ -8,6 +8,7 @@
 #include <utility>
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -15,6 +16,7 @@
 #include <fmt/format.h>
 
 #include <horus/base/above_standard.hpp>
+#include <horus/base/background_thread.hpp>
 #include <horus/base/crc32c.hpp>
 
 namespace horus::io::replay {
@@ -66,8 +68,9 @@ Result<std::unique_ptr<LogWriter>> LogWriter::create(const std::string& path, st
                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) return fail(errno);
   std::unique_ptr<LogWriter> writer(new LogWriter(fd, static_cast<std::byte*>(memory), most_bytes));
+  // The first pages at once.
   if (!writer->grow(kPreface)) {
-    const int code = writer->problem_ == 0 ? EFBIG : writer->problem_;
+    const int code = writer->problem() == 0 ? EFBIG : writer->problem();
     ::unlink(path.c_str());
     return Error(code, "record exactly", path);
   }
@@ -75,40 +78,89 @@ Result<std::unique_ptr<LogWriter>> LogWriter::create(const std::string& path, st
   std::copy(std::begin(kMagic), std::end(kMagic), preface.magic);
   preface.format = kFormat;
   std::memcpy(writer->memory_, &preface, sizeof preface);
+  writer->start_helper();
   return writer;
 }
 
 LogWriter::~LogWriter() {
+  static_cast<void>(end_helper(Duration::max()));
   ::munmap(memory_, static_cast<std::size_t>(most_bytes_));
   [[maybe_unused]] const int ignored = ::ftruncate(fd_, static_cast<off_t>(kPreface + used_));
   ::close(fd_);
 }
 
-// The blocks are there before they are written to: on a full disk a write into a hole would be a SIGBUS.
+bool LogWriter::end_helper(Duration limit) noexcept {
+  std::unique_lock lock(mutex_);
+  ending_ = true;
+  changed_.notify_all();
+  const auto ended = [this] { return !helped_; };
+  if (limit != Duration::max()) return changed_.wait_for(lock, limit, ended);
+  changed_.wait(lock, ended);
+  return true;
+}
+
+// Without it the loop makes room itself, with pauses of a millisecond.
+void LogWriter::start_helper() noexcept {
+  constexpr std::size_t kStackBytes = std::size_t{128} << 10;
+  helped_ = horus::detail::start_background_thread(kStackBytes, &LogWriter::help, this) == 0;
+}
+
+void* LogWriter::help(void* self) noexcept {
+  auto& writer = *static_cast<LogWriter*>(self);
+  ::pthread_setname_np(::pthread_self(), "horus-seam");
+  std::unique_lock lock(writer.mutex_);
+  while (true) {
+    writer.changed_.wait(lock, [&] { return writer.wanted_ || writer.ending_; });
+    if (writer.ending_) break;
+    writer.wanted_ = false;
+    static_cast<void>(writer.grow(writer.mapped_.load(std::memory_order_relaxed) + 1));
+  }
+  writer.helped_ = false;
+  writer.changed_.notify_all();
+  return nullptr;
+}
+
+// The blocks are there before they are written to: on a full disk a write into a hole would be a SIGBUS. Under the lock.
 bool LogWriter::grow(std::uint64_t needed) noexcept {
+  const std::uint64_t mapped = mapped_.load(std::memory_order_relaxed);
+  if (needed <= mapped) return true;
   const std::uint64_t size = std::min((needed + kStep - 1) / kStep * kStep, most_bytes_);
-  if (size < needed || size <= mapped_) return false;
-  const auto length = static_cast<off_t>(size - mapped_);
-  problem_ = ::posix_fallocate(fd_, static_cast<off_t>(mapped_), length);
-  if (problem_ != 0) return false;
-  void* const mapped = ::mmap(memory_ + mapped_, static_cast<std::size_t>(length), PROT_READ | PROT_WRITE,
-                              kShared, fd_, static_cast<off_t>(mapped_));
-  if (mapped == MAP_FAILED) {
-    problem_ = errno;
+  if (size < needed) return false;
+  const std::size_t length = size - mapped;
+  const int refused = ::posix_fallocate(fd_, static_cast<off_t>(mapped), static_cast<off_t>(length));
+  if (refused != 0) {
+    problem_.store(refused, std::memory_order_relaxed);
     return false;
   }
-  ::madvise(mapped, static_cast<std::size_t>(length), MADV_DONTFORK);
-  mapped_ = size;
+  void* const memory =
+      ::mmap(memory_ + mapped, length, PROT_READ | PROT_WRITE, kShared, fd_, static_cast<off_t>(mapped));
+  if (memory == MAP_FAILED) {
+    problem_.store(errno, std::memory_order_relaxed);
+    return false;
+  }
+  ::madvise(memory, length, MADV_DONTFORK);
+  ::madvise(memory, length, MADV_POPULATE_WRITE);  // a kernel that cannot does it page by page
+  mapped_.store(size, std::memory_order_release);
   return true;
 }
 
 // One byte of what the file has room for is kept for the mark.
 bool LogWriter::append(std::span<const std::byte> event) noexcept {
   const std::uint64_t needed = kPreface + used_ + event.size() + 1;
-  if (needed > mapped_ && !grow(needed)) {
-    const std::byte mark[] = {static_cast<std::byte>(Kind::limit)};
-    put(mark);
-    return false;
+  const std::uint64_t mapped = mapped_.load(std::memory_order_acquire);
+  if (needed + kStep / 2 > mapped && asked_ != mapped) {
+    asked_ = mapped;
+    const std::lock_guard lock(mutex_);
+    wanted_ = true;
+    changed_.notify_all();
+  }
+  if (needed > mapped) {
+    const std::lock_guard lock(mutex_);
+    if (!grow(needed)) {
+      const std::byte mark[] = {static_cast<std::byte>(Kind::limit)};
+      put(mark);
+      return false;
+    }
   }
   put(event);
   return true;

@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // The file of an exact recording. It is memory that the kernel writes out, so neither a crash nor kill -9 loses an event.
-// Internal; one thread.
+// Internal; one thread
+// appends.
 #pragma once
 
 #include <horus/base/compiler.hpp>
 
+#include <atomic>
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 
+#include <horus/base/clock.hpp>
 #include <horus/base/result.hpp>
 #include <horus/io/replay/format.hpp>
 
@@ -24,26 +29,37 @@ class LogWriter {
   LogWriter& operator=(const LogWriter&) = delete;
   /// Cuts the file behind its last event.
   ~LogWriter();
+  /// Ends its helper. False: that is in a call of a disk that does not answer, and this must not be destroyed.
+  [[nodiscard]] bool end_helper(Duration limit) noexcept;
 
   /// Appends one event. False: there is no room (any more), and nothing was written but a mark that says so.
   bool append(std::span<const std::byte> event) noexcept;
   [[nodiscard]] std::uint64_t bytes() const noexcept { return used_; }
   /// Why append() gave false; 0: its largest size.
-  [[nodiscard]] int problem() const noexcept { return problem_; }
+  [[nodiscard]] int problem() const noexcept { return problem_.load(std::memory_order_relaxed); }
 
  private:
   LogWriter(int fd, std::byte* memory, std::uint64_t most_bytes) noexcept;
+  void start_helper() noexcept;
+  static void* help(void* self) noexcept;
   bool grow(std::uint64_t needed) noexcept;
   void put(std::span<const std::byte> event) noexcept;
 
   int fd_;
   std::byte* memory_;  // most_bytes_ of address space
   const std::uint64_t most_bytes_;
-  std::uint64_t mapped_ = 0;  // bytes that the file has room for
-  std::uint64_t used_ = 0;    // of events
+  std::atomic<std::uint64_t> mapped_{0};  // bytes that the file has room for
+  std::uint64_t used_ = 0;                // of events
   std::uint32_t sum_ = 0;
   std::uint32_t current_ = 0;  // the extent that counts
-  int problem_ = 0;
+  std::uint64_t asked_ = 0;    // the helper, when so many bytes were mapped
+  std::atomic<int> problem_{0};
+  // Makes room ahead, so that whoever appends does not wait for the disk, nor for empty pages.
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool wanted_ = false;
+  bool ending_ = false;
+  bool helped_ = false;
 };
 
 /// The events of a file, where they lie.

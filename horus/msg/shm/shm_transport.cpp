@@ -4,12 +4,14 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <mutex>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include <horus/base/log.hpp>
 #include <horus/io/reactor.hpp>
+#include <horus/io/replay/environment.hpp>
 #include <horus/io/seam/system.hpp>
 #include <horus/io/time.hpp>
 #include <horus/msg/shm/shm_session.hpp>
@@ -252,6 +254,13 @@ std::shared_ptr<ShmSession> ShmTransport::session_with(std::uint64_t instance) c
 }
 
 void ShmTransport::has_session(const std::shared_ptr<ShmSession>& session) {
+  if (io::is_exact()) {
+    static std::once_flag told;
+    std::call_once(told, [&] {
+      log_warning("hub " + name_ +
+                  ": an exact recording has nothing of what other processes put into shared memory");
+    });
+  }
   const std::uint64_t instance = session->peer_instance();
   established_[instance] = session;
   if (const auto member = members_.find(instance); member != members_.end()) member->second.problem.clear();
