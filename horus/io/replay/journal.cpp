@@ -268,8 +268,10 @@ bool Journal::expects_post() noexcept {
 void Journal::wait_for_thread(const char* what) noexcept {
   if (++waits_ > kPatience / std::chrono::microseconds(kLook_us))
     differs(what, "no other thread of this run does that");
-  ::usleep(kLook_us);
+  rest();
 }
+
+void Journal::rest() noexcept { ::usleep(kLook_us); }
 
 bool Journal::comes_back(RemoteWork& work) noexcept {
   const bool by_loop = at_work_ == nullptr && horus::detail::thread_state.number == thread_;

@@ -71,6 +71,8 @@ class HORUS_API Journal {
   /// Replay: `what` has to come from another thread of this process, and has not come yet. Waits a little; ends the process
   /// when it does not come.
   void wait_for_thread(const char* what) noexcept;
+  /// Replay: lets other threads of this process catch up, 100 µs long.
+  static void rest() noexcept;
   /// `work` is back. Any thread; true: the journal keeps it until next_arrival() (replay).
   bool comes_back(RemoteWork& work) noexcept;
   /// Recording: the loop takes `work`.

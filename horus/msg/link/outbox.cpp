@@ -113,6 +113,18 @@ bool Outbox::mute_by_journal(bool mute) const noexcept {
   return owner_.here() ? journal_->decide(io::Journal::Decision::is_mute, mute) : mute;
 }
 
+// A replay does not take the time that the recorded run took: without this, whoever records its topics would lose most.
+void Outbox::wait_for_observers() const noexcept {
+  constexpr int kMostRests = 10'000;
+  int rests = 0;
+  for (const auto& link : links_) {
+    while (link->observes() && !link->subscriber_closed() && !link->has_room() && rests < kMostRests) {
+      io::Journal::rest();
+      ++rests;
+    }
+  }
+}
+
 void Outbox::close_links() noexcept {
   room_lookout_.unlink();
   for (const auto& link : links_) link->close();
@@ -445,6 +457,8 @@ void Outbox::forward_copy(const std::byte* message, std::int64_t published_ns) n
 inline bool Outbox::begin_message(std::size_t tail_bytes) noexcept {
   if (changed_.load(std::memory_order_acquire)) [[unlikely]]
     adopt();
+  if (journal_ != nullptr && journal_->replays()) [[unlikely]]
+    wait_for_observers();
   if (is_mute() && !passes_mute) [[unlikely]] {
     horus::detail::count(failures_);
     return false;

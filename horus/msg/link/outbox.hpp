@@ -165,6 +165,7 @@ class HORUS_API Outbox final : public std::enable_shared_from_this<Outbox> {
     return journal_ == nullptr ? mute : mute_by_journal(mute);
   }
   [[nodiscard]] bool mute_by_journal(bool mute) const noexcept;
+  void wait_for_observers() const noexcept;
   void lack_memory(const Error& error) noexcept;
   bool send_inline(const void* message) noexcept;
   bool send_here(const void* head, const void* tail, std::size_t tail_bytes) noexcept;

@@ -43,6 +43,11 @@ Task<> record_in_task(RecordSettings wanted) {
   if (!done) log_error(done.error().message());
 }
 
+// No value that an exact recording keeps: at a replay the recording of topics has to be stopped, too.
+struct Stopped {
+  Result<> outcome;
+};
+
 void tell(const RecordingStatus& status) {
   const std::string lost =
       status.lost == 0 ? "" : fmt::format(", {} lost (horus bag info tells of which topics)", status.lost);
@@ -81,9 +86,10 @@ Task<> Recordings::end() {
   tasks_.cancel();
   co_await tasks_.join();
   for (Recording& recording : threads_) {
-    auto stopping = io::offload([](Recording* what) { return what->stop(); }, &recording);
-    const Result<> stopped = co_await stopping;
-    if (!stopped) log_error(stopped.error().message());
+    auto stopping = io::offload([](Recording* what) { return Stopped{what->stop()}; }, &recording);
+    const Result<Stopped> stopped = co_await stopping;
+    const Result<>& outcome = stopped ? stopped->outcome : Result<>(stopped.error());
+    if (!outcome) log_error(outcome.error().message());
     tell(recording.status());
   }
   threads_.clear();
