@@ -142,11 +142,13 @@ class Cursor {
 
 /// What was recorded: the first event.
 struct Program {
-  std::string version;    ///< of Horus
-  std::string machine;    ///< "x86_64"
-  std::string file;       ///< of the program
-  std::string folder;     ///< in which it ran
-  std::string arguments;  ///< each with a zero behind it
+  std::string version;             ///< of Horus
+  std::string machine;             ///< "x86_64"
+  std::string file;                ///< of the program
+  std::string folder;              ///< in which it ran
+  std::string arguments;           ///< each with a zero behind it
+  std::int64_t began_ns = 0;       ///< CLOCK_MONOTONIC
+  std::int64_t began_wall_ns = 0;  ///< CLOCK_REALTIME
 };
 
 inline void write_program(Event& event, const Program& program) {
@@ -155,12 +157,15 @@ inline void write_program(Event& event, const Program& program) {
       .text(program.file)
       .text(program.folder)
       .text(program.arguments);
+  event.signed_number(program.began_ns).signed_number(program.began_wall_ns);
 }
 inline Program read_program(Cursor& cursor) {
   Program program;
   for (std::string* text :
        {&program.version, &program.machine, &program.file, &program.folder, &program.arguments})
     *text = cursor.text();
+  program.began_ns = cursor.signed_number();
+  program.began_wall_ns = cursor.signed_number();
   return program;
 }
 

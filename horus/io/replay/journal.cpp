@@ -20,6 +20,7 @@
 #include <horus/base/log.hpp>
 #include <horus/base/version.hpp>
 #include <horus/io/base/owner_thread.hpp>
+#include <horus/io/seam/clock.hpp>
 #include <horus/task/chain.hpp>
 
 namespace horus::io {
@@ -66,6 +67,8 @@ replay::Program this_program() {
   program.file = std::filesystem::read_symlink("/proc/self/exe", ignored).string();
   program.folder = std::filesystem::current_path(ignored).string();
   program.arguments = arguments_of_process();
+  program.began_ns = Clock::kernel()->now_ns();
+  program.began_wall_ns = Clock::kernel()->wall_clock_ns();
   return program;
 }
 
@@ -90,7 +93,10 @@ Result<std::unique_ptr<Journal>> Journal::record(const std::string& path, std::u
   journal->path_ = path;
   journal->writer_ = std::move(*writer);
   Event event(Kind::program);
-  replay::write_program(event, this_program());
+  const replay::Program program = this_program();
+  journal->began_ns_ = program.began_ns;
+  journal->began_wall_ns_ = program.began_wall_ns;
+  replay::write_program(event, program);
   journal->write(event);
   the_journal = journal.get();
   return journal;
@@ -116,6 +122,8 @@ void Journal::begin_program() {
   ++event_;
   const replay::Program recorded = replay::read_program(cursor_);
   const replay::Program own = this_program();
+  began_ns_ = recorded.began_ns;
+  began_wall_ns_ = recorded.began_wall_ns;
   if (recorded.version != own.version)
     log_warning(fmt::format("replay {}: it was recorded with Horus {}, and this is {}", path_,
                             recorded.version, own.version));
@@ -275,7 +283,7 @@ void Journal::rest() noexcept { ::usleep(kLook_us); }
 
 bool Journal::comes_back(RemoteWork& work) noexcept {
   const bool by_loop = at_work_ == nullptr && horus::detail::thread_state.number == thread_;
-  const Origin origin = at_work_ != nullptr ? Origin::job : by_loop ? Origin::loop : Origin::elsewhere;
+  const Origin origin = at_work() ? Origin::job : by_loop ? Origin::loop : Origin::elsewhere;
   const std::lock_guard lock(mutex_);
   if (replays()) {
     (origin == Origin::job ? back_ : by_loop ? errands_ : strangers_).push_back(&work);
@@ -283,7 +291,7 @@ bool Journal::comes_back(RemoteWork& work) noexcept {
   }
   Returned& returned = returned_[&work];
   returned.origin = origin;
-  if (at_work_ != nullptr) {
+  if (at_work()) {
     returned.number = at_work_->number;
     returned.calls = std::move(at_work_->calls);
   }
@@ -397,6 +405,9 @@ void Journal::run_job(ThreadPool::Job& job) noexcept {
   entry.run(job);  // it may be gone afterwards
   at_work_ = nullptr;
 }
+
+// Whether the calling thread has a journal.
+bool Journal::is_there() noexcept { return the_journal != nullptr && the_journal->is_here(); }
 
 bool Journal::at_work() noexcept { return at_work_ != nullptr && at_work_->journal != nullptr; }
 

@@ -82,14 +82,23 @@ class HORUS_API Journal {
   /// Something that other threads changed is seen: `state` describes it. A replay: true when the recording saw something
   /// here, and then `state` is that.
   [[nodiscard]] bool outside(bool seen, std::vector<std::byte>& state) noexcept;
-  /// Replay: runs here what another thread did in the recorded run. Nothing of it is in the log.
+  /// Runs here what is not part of the recorded run: what another thread did there, or a recording of topics, which a replay
+  /// may have without the recorded run having had it. Nothing of it is in the log, and the clock stands still.
   template <class F>
-  void aside(F&& work) {
-    AtWork nobody;
-    AtWork* const before = std::exchange(at_work_, &nobody);
-    std::forward<F>(work)();
-    at_work_ = before;
+  static auto aside(F&& work) {
+    struct Nobody {
+      Nobody() noexcept : before(std::exchange(at_work_, is_there() ? &self : at_work_)) {}
+      Nobody(const Nobody&) = delete;
+      Nobody& operator=(const Nobody&) = delete;
+      ~Nobody() { at_work_ = before; }
+      AtWork self;
+      AtWork* before;
+    };
+    const Nobody nobody;
+    return std::forward<F>(work)();
   }
+  /// From the monotonic clock of the recorded run to UTC.
+  [[nodiscard]] std::int64_t wall_clock_offset_ns() const noexcept { return began_wall_ns_ - began_ns_; }
   /// Whose code runs; for whoever reads of a difference.
   void runs(const Chain* chain, const PromiseBase* promise) noexcept {
     chain_ = chain;
@@ -156,6 +165,7 @@ class HORUS_API Journal {
   };
 
   Journal() noexcept;
+  static bool is_there() noexcept;
   static void run_job(ThreadPool::Job& job) noexcept;
   Cursor& take() noexcept;
   [[noreturn]] void is_not_next(const std::string& now) noexcept;
@@ -178,6 +188,8 @@ class HORUS_API Journal {
   std::uint64_t jobs_ = 0;
   std::uint64_t left_out_ = 0;  // pieces of work of other threads that are not replayed
   int waits_ = 0;
+  std::int64_t began_ns_ = 0;  // both clocks at the beginning of the recorded run
+  std::int64_t began_wall_ns_ = 0;
   const Chain* chain_ = nullptr;
   const PromiseBase* promise_ = nullptr;
   std::mutex mutex_;  // of what follows

@@ -33,18 +33,19 @@ class RecordingClock final : public ForwardingClock {
   RecordingClock(Journal& journal, std::shared_ptr<Clock> real)
       : ForwardingClock(std::move(real), kNature), journal_(journal) {}
 
-  std::int64_t now_ns() noexcept override { return note(Kind::clock, ForwardingClock::now_ns(), last_ns_); }
+  std::int64_t now_ns() noexcept override {
+    if (!journal_.is_here()) return last_ns_;
+    return note(Kind::clock, ForwardingClock::now_ns(), last_ns_);
+  }
   std::int64_t wall_clock_ns() noexcept override {
+    if (!journal_.is_here()) return last_ns_ + journal_.wall_clock_offset_ns();
     return note(Kind::wall_clock, ForwardingClock::wall_clock_ns(), last_wall_ns_);
   }
 
  private:
   std::int64_t note(Kind kind, std::int64_t now, std::int64_t& last) noexcept {
-    if (journal_.is_here()) {
-      journal_.write(journal_.blank(kind).signed_number(now - last));
-      last = now;
-    }
-    return now;
+    journal_.write(journal_.blank(kind).signed_number(now - last));
+    return last = now;
   }
   Journal& journal_;
   std::int64_t last_ns_ = 0;
@@ -56,7 +57,10 @@ class ReplayingClock final : public Clock {
   explicit ReplayingClock(Journal& journal) noexcept : Clock(kNature), journal_(journal) {}
 
   std::int64_t now_ns() noexcept override { return read(Kind::clock, last_ns_); }
-  std::int64_t wall_clock_ns() noexcept override { return read(Kind::wall_clock, last_wall_ns_); }
+  std::int64_t wall_clock_ns() noexcept override {
+    if (!journal_.is_here()) return last_ns_ + journal_.wall_clock_offset_ns();
+    return read(Kind::wall_clock, last_wall_ns_);
+  }
 
  private:
   std::int64_t read(Kind kind, std::int64_t& last) noexcept {
@@ -243,6 +247,8 @@ class ReplayingRing final : public Ring {
     quiet_ = 0;
     submit(cursor);
     const auto result = static_cast<int>(cursor.signed_number());
+    if (result < 0 && result != -EINTR && result != -EAGAIN && result != -EBUSY && result != -ENOMEM)
+      journal_.differs("a failure that no kernel gives: the file is damaged", now());
     const auto consumed = static_cast<std::uint32_t>(cursor.number());
     if (consumed > noted_ - sq_head_)
       journal_.differs("more operations than there are: the file is damaged", now());

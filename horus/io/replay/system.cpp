@@ -7,10 +7,11 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
-#include <map>
 #include <mutex>
+#include <set>
 #include <type_traits>
 
+#include <fcntl.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -62,7 +63,6 @@ enum class Call : std::uint8_t {
   make_watch,
   watch_folder,
   unwatch_folder,
-  make_memory,
   list_directory,
   read_link,
   access,
@@ -121,7 +121,6 @@ constexpr const char* kNames[] = {"a descriptor or a buffer of the ring",
                                   "inotify_init",
                                   "inotify_add_watch",
                                   "inotify_rm_watch",
-                                  "memfd_create",
                                   "getdents",
                                   "readlink",
                                   "access",
@@ -145,6 +144,8 @@ constexpr const char* kNames[] = {"a descriptor or a buffer of the ring",
                                   "waitid",
                                   "waiting for a killed child",
                                   "waiting for the end of a child"};
+
+static_assert(std::size(kNames) == static_cast<std::size_t>(Call::await_end) + 1);
 
 // What has to be equal in both runs: no addresses.
 class Sum {
@@ -287,6 +288,7 @@ class JournalSystem final : public ForwardingSystem {
     return ask(Call::read, sum(fd, size), [&] { return real().read(fd, data, size); }, filled(data));
   }
   void close(int fd) noexcept override {
+    if (is_memory(fd)) return real().close(fd);
     ask(Call::close, sum(fd), [&] {
       real().close(fd);
       return 0;
@@ -364,19 +366,18 @@ class JournalSystem final : public ForwardingSystem {
     return ask(Call::unwatch_folder, sum(watch, number),
                [&] { return real().unwatch_folder(watch, number); });
   }
-  // Memory is there at a replay, too: the program maps it.
+  // Memory that the program shares is its own affair: there may be more or less of it at a replay, where topics are recorded.
   int make_memory(const char* name) noexcept override {
-    const int number =
-        ask(Call::make_memory, Sum().text(name).value(), [&] { return real().make_memory(name); });
-    if (!journal_.replays() || number < 0) return number;
+    int number = real().make_memory(name);
+    if (number >= 0 && journal_.replays()) number = among_the_last(number);
+    if (number < 0) return number;
     const std::lock_guard lock(mutex_);
-    return memory_[number] = real().make_memory(name), number;
+    return *memory_.insert(number).first;
   }
   int kernel_file(int fd) noexcept override {
     if (!journal_.replays()) return real().kernel_file(fd);
     const std::lock_guard lock(mutex_);
-    const auto found = memory_.find(fd);
-    return found == memory_.end() ? -EBADF : found->second;
+    return memory_.count(fd) != 0 ? fd : -EBADF;
   }
 
   int list_directory(int fd, void* buffer, std::size_t size) noexcept override {
@@ -611,10 +612,27 @@ class JournalSystem final : public ForwardingSystem {
     return Error(-answer, operation, cursor.text());
   }
 
+  // True once: it is about to be closed.
+  bool is_memory(int fd) noexcept {
+    const std::lock_guard lock(mutex_);
+    return memory_.erase(fd) != 0;
+  }
+  // Numbers of the recorded run are small, and this one has to be told from them.
+  static int among_the_last(int fd) noexcept {
+    constexpr std::size_t kKept = 256;
+    const std::size_t limit = System::kernel()->descriptor_limit();
+    const int from =
+        static_cast<int>(limit > 2 * kKept ? std::min<std::size_t>(limit - kKept, 1U << 20) : limit / 2);
+    const int high = ::fcntl(fd, F_DUPFD_CLOEXEC, from);
+    if (high < 0) return fd;
+    ::close(fd);
+    return high;
+  }
+
   Journal& journal_;
   std::vector<SignalClaim> claims_;  // replay: the kernel's
   std::mutex mutex_;
-  std::map<int, int> memory_;  // replay: the kernel's files behind numbers
+  std::set<int> memory_;
 };
 
 }  // namespace

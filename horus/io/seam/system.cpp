@@ -186,10 +186,10 @@ int System::kernel_file(int fd) noexcept { return fd; }
 void System::close(int fd) noexcept { ::close(fd); }
 
 void close_of(std::uint64_t world_process, int fd) noexcept {
-  if (world_process == 0) {
-    ::close(fd);
-  } else if (System& here = System::here(); here.world_process() == world_process) {
+  if (System& here = System::here(); here.world_process() == world_process) {
     here.close(fd);
+  } else if (world_process == 0) {
+    ::close(fd);
   }
 }
 

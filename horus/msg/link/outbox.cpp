@@ -457,8 +457,10 @@ void Outbox::forward_copy(const std::byte* message, std::int64_t published_ns) n
 inline bool Outbox::begin_message(std::size_t tail_bytes) noexcept {
   if (changed_.load(std::memory_order_acquire)) [[unlikely]]
     adopt();
-  if (journal_ != nullptr && journal_->replays()) [[unlikely]]
-    wait_for_observers();
+  if (journal_ != nullptr) [[unlikely]] {
+    static_cast<void>(stamp_ns());  // whether or not somebody subscribes: a replay may have taps, which do
+    if (journal_->replays()) wait_for_observers();
+  }
   if (is_mute() && !passes_mute) [[unlikely]] {
     horus::detail::count(failures_);
     return false;

@@ -11,6 +11,7 @@
 #include <horus/base/assert.hpp>
 #include <horus/base/log.hpp>
 #include <horus/io/reactor.hpp>
+#include <horus/io/replay/journal.hpp>
 #include <horus/msg/link/inbox.hpp>
 #include <horus/msg/link/outbox.hpp>
 #include <horus/msg/session/hub_core.hpp>
@@ -133,7 +134,8 @@ class TapFeed::Watch final : public msg::PublisherWatch {
     try {
       PublishedTopic topic = topic_of(info);
       if (wanted_ && !wanted_(topic)) return;
-      auto tap = Tap::open(outbox, std::move(topic), options_);
+      // A replay may have taps that the recorded run had not.
+      auto tap = io::Journal::aside([&] { return Tap::open(outbox, std::move(topic), options_); });
       const std::lock_guard lock(mutex_);
       if (tap) {
         made_.taps.push_back(std::move(*tap));

@@ -13,6 +13,7 @@
 #include <horus/io/offload.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/io/replay/environment.hpp>
+#include <horus/io/replay/journal.hpp>
 
 namespace horus::detail {
 namespace {
@@ -43,11 +44,6 @@ Task<> record_in_task(RecordSettings wanted) {
   if (!done) log_error(done.error().message());
 }
 
-// No value that an exact recording keeps: at a replay the recording of topics has to be stopped, too.
-struct Stopped {
-  Result<> outcome;
-};
-
 void tell(const RecordingStatus& status) {
   const std::string lost =
       status.lost == 0 ? "" : fmt::format(", {} lost (horus bag info tells of which topics)", status.lost);
@@ -76,21 +72,28 @@ Result<> Recordings::begin_one(RecordSettings wanted, const std::function<std::u
     static_cast<void>(tasks_.spawn(record_in_task(std::move(wanted))));
     return {};
   }
-  auto recording = Recording::start(wanted.path, wanted.options);
+  auto recording = io::Journal::aside([&] { return Recording::start(wanted.path, wanted.options); });
   if (!recording) return recording.error();
   threads_.push_back(std::move(*recording));
   return {};
+}
+
+void Recordings::end_one(Recording& recording, const Result<>& stopped) {
+  if (!stopped) log_error(stopped.error().message());
+  tell(recording.status());
 }
 
 Task<> Recordings::end() {
   tasks_.cancel();
   co_await tasks_.join();
   for (Recording& recording : threads_) {
-    auto stopping = io::offload([](Recording* what) { return Stopped{what->stop()}; }, &recording);
-    const Result<Stopped> stopped = co_await stopping;
-    const Result<>& outcome = stopped ? stopped->outcome : Result<>(stopped.error());
-    if (!outcome) log_error(outcome.error().message());
-    tell(recording.status());
+    if (io::is_exact()) {
+      end_one(recording, io::Journal::aside([&] { return recording.stop(); }));
+      continue;
+    }
+    auto stopping = io::offload([](Recording* what) { return what->stop(); }, &recording);
+    const Result<> stopped = co_await stopping;
+    end_one(recording, stopped);
   }
   threads_.clear();
 }

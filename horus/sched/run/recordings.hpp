@@ -25,6 +25,7 @@ class Recordings {
   Task<> end();
 
  private:
+  static void end_one(Recording& recording, const Result<>& stopped);
   Result<> begin_one(RecordSettings wanted, const std::function<std::uint64_t()>& trouble);
 
   std::vector<Recording> threads_;
