@@ -448,6 +448,42 @@ TEST_SUITE("sim/hub_faults") {
     CHECK(outcome.seen.metrics.dropped == outcome.seen.metrics.sent);
   }
 
+  TEST_CASE("a peer that reads slowly keeps its connection: what it has read counts, not whole messages") {
+    const Outcome outcome = meet(
+        [](RawPeer& peer) -> Task<> {
+          auto greeting = peer.greet();
+          co_await greeting;
+          std::string piece(20'000, ' ');
+          auto count = co_await peer.stream().read(horus::io::MutableBytes(piece));
+          CHECK(count.ok());
+          co_await horus::sleep(100ms);
+          auto more = co_await peer.stream().read(horus::io::MutableBytes(piece));
+          CHECK(more.ok());
+          const std::size_t at = piece.substr(0, *more).find("chat") - 2 - 17;
+          wire::Subscribe subscribe;
+          std::memcpy(&subscribe.publisher, piece.data() + at, sizeof subscribe.publisher);
+          subscribe.depth = 4;
+          subscribe.layout = horus::layout_of<std::string>();
+          Buffer bytes;
+          wire::append(bytes, 1, subscribe);
+          auto sending = peer.send(bytes);
+          co_await sending;
+          for (int i = 0; i < 60; ++i) {
+            co_await horus::sleep(500ms);
+            bytes.clear();
+            wire::append_heartbeat(bytes);
+            auto sent = co_await peer.stream().write_all(horus::io::Bytes(bytes));
+            auto read = co_await peer.stream().read(horus::io::MutableBytes(piece));
+            CHECK(sent.ok());
+            CHECK(read.ok());
+            if (!sent || !read) break;
+          }
+        },
+        listening().with_idle_limit(3s), std::string(500'000, 'x'));
+    for (const std::string& problem : outcome.seen.problems)
+      CHECK_MESSAGE(!has(problem, "it has read nothing"), problem);
+  }
+
   TEST_CASE("a flood of connections: the 33rd of one address is refused, the others get their two seconds") {
     const Silence silence;
     Seen seen;

@@ -48,7 +48,7 @@ class Outgoing {
 
  private:
   static constexpr std::size_t kMostCopied = std::size_t{64} << 10;    // bytes
-  static constexpr std::size_t kMostInSlots = std::size_t{256} << 10;  // bytes
+  static constexpr std::size_t kMostInSlots = std::size_t{512} << 10;  // bytes
 
   struct InSlot {
     std::size_t at = 0;  // of frames_: so much goes before it

@@ -25,13 +25,23 @@ constexpr std::size_t kReadDirectly = std::size_t{8}
 constexpr std::size_t kReadAlong = std::size_t{2} << 10;  // of the next frames: what is more is copied twice
 constexpr std::size_t kReadLeast = std::size_t{4} << 10;  // bytes of small messages at once
 constexpr std::size_t kReadMost = std::size_t{32} << 10;
-constexpr std::size_t kWriteChunk = std::size_t{256} << 10;  // bytes per write, so that progress can be seen
+// Bytes per write: as many as the slowest link takes within the idle limit, so that progress can be seen.
+constexpr std::size_t kSlowestLink = std::size_t{35} << 10;  // bytes per second
+constexpr std::size_t kLeastChunk = std::size_t{64} << 10;
+constexpr std::size_t kMostChunk = std::size_t{512} << 10;
+constexpr std::int64_t kQuickWrite_ns = 5'000'000;
+constexpr std::int64_t kSlowWrite_ns = 100'000'000;
 constexpr std::size_t kWriteParts = 16;
 constexpr std::size_t kManyPublishers = 1024;  // what is kept of them is worth giving back
 constexpr Duration kLeastBeat = std::chrono::milliseconds(10);
 constexpr Duration kStatesEvery = std::chrono::milliseconds(50);
 constexpr Duration kFarewellLimit = std::chrono::milliseconds(200);
 static_assert(kReceiveBuffer >= wire::kHeaderBytes + wire::kLongestControl);
+
+std::size_t most_at_once(Duration idle_limit) noexcept {
+  const auto milliseconds = static_cast<std::size_t>(idle_limit / std::chrono::milliseconds(1));
+  return std::clamp(milliseconds * kSlowestLink / 1000, kLeastChunk, kMostChunk);
+}
 
 }  // namespace
 
@@ -44,7 +54,9 @@ TcpSession::TcpSession(std::unique_ptr<SessionStream> stream, std::string name, 
       same_machine_(same_machine),
       owner_(owner),
       inbound_(std::make_shared<InboundBudget>(options_.max_inbound_bytes, owner.inbound())),
-      scope_("tcp session", Failures::log) {}
+      scope_("tcp session", Failures::log),
+      most_at_once_(most_at_once(options_.idle_limit)),
+      write_chunk_(most_at_once_) {}
 
 TcpSession::~TcpSession() {
   const bool much = publishers_.size() >= kManyPublishers;
@@ -338,14 +350,19 @@ Task<> TcpSession::write_outgoing() {
 Task<Result<>> TcpSession::write(Outgoing& sending) {
   std::array<io::Bytes, kWriteParts> parts;
   if (ending_) co_return Error(ECANCELED, "write", name_);  // before anything is torn
-  while (const std::size_t used = sending.next(parts, kWriteChunk)) {
+  while (const std::size_t used = sending.next(parts, write_chunk_)) {
     torn_ = true;
     writing_since_ns_ = now_ns();
     auto writing = stream_->write(std::span<const io::Bytes>(parts).first(used));
     Result<> written = co_await writing;
-    writing_since_ns_ = 0;
+    const std::int64_t began = std::exchange(writing_since_ns_, 0);
     if (!written) co_return written;
     last_sent_ns_ = now_ns();
+    if (last_sent_ns_ - began < kQuickWrite_ns) {
+      write_chunk_ = std::min(2 * write_chunk_, most_at_once_);
+    } else if (last_sent_ns_ - began > kSlowWrite_ns) {
+      write_chunk_ = std::max(write_chunk_ / 2, kLeastChunk);
+    }
     if (sending.sent()) outbound_moved_.set();
   }
   torn_ = false;

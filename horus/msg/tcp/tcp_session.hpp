@@ -203,6 +203,8 @@ class TcpSession : public std::enable_shared_from_this<TcpSession> {
   Event outbound_moved_;
   bool torn_ = false;  // a write was cut: nothing sensible can follow it
   std::int64_t last_sent_ns_ = 0;
+  const std::size_t most_at_once_;     // bytes of a write
+  std::size_t write_chunk_;            // now
   std::int64_t writing_since_ns_ = 0;  // without progress; 0: nothing is being written
 
   std::map<std::uint64_t, wire::Advertise>
