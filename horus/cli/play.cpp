@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include <poll.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -27,8 +28,10 @@
 #include <horus/io/poll.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/io/signals.hpp>
+#include <horus/io/time.hpp>
 #include <horus/msg/hub.hpp>
 #include <horus/record/player.hpp>
+#include <horus/task/event.hpp>
 #include <horus/task/scope.hpp>
 
 #include <CLI/CLI.hpp>
@@ -39,6 +42,8 @@ namespace {
 constexpr double kMost_s = 1e8;
 constexpr double kMostClock_hz = 1000;
 constexpr double kClock_hz = 40;
+constexpr Duration kAgain = std::chrono::milliseconds(20);
+constexpr Duration kStep = std::chrono::milliseconds(5);  // that one takes at most
 
 struct Arguments {
   std::vector<std::string> files;
@@ -124,15 +129,22 @@ class Terminal {
     keys.c_lflag &= ~static_cast<tcflag_t>(ICANON | ECHO);
     keys.c_cc[VMIN] = 1;
     keys.c_cc[VTIME] = 0;
-    taken_ = ::tcsetattr(STDIN_FILENO, TCSANOW, &keys) == 0;
+    // What was typed meanwhile was meant for somebody else.
+    taken_ = ::tcsetattr(STDIN_FILENO, TCSAFLUSH, &keys) == 0;
+    if (taken_) come_.set();
   }
   void give_back() noexcept {
-    if (std::exchange(taken_, false)) ::tcsetattr(STDIN_FILENO, TCSANOW, &before_);
+    if (!std::exchange(taken_, false)) return;
+    ::tcsetattr(STDIN_FILENO, TCSANOW, &before_);
+    come_.reset();
   }
+  /// Set while it has keys.
+  [[nodiscard]] Event& come() noexcept { return come_; }
 
  private:
   termios before_{};
   bool taken_ = false;
+  Event come_;
 };
 
 void say(const std::string& line) {
@@ -140,13 +152,17 @@ void say(const std::string& line) {
   std::fflush(stdout);
 }
 
-void press(Player& player, std::string_view keys) {
-  const auto position = [&] {
-    return fmt::format("{:.3f} s", static_cast<double>(player.status().position.count()) / 1e9);
-  };
+std::string position_of(const Player& player) {
+  return fmt::format("at {:.3f} s", static_cast<double>(player.status().position.count()) / 1e9);
+}
+
+// Whether a step was taken.
+bool press(Player& player, std::string_view keys) {
+  bool steps = false;
   const auto step = [&] {
     player.pause();
     player.step();
+    steps = true;
   };
   while (!keys.empty()) {
     if (keys.starts_with("\x1b[C") || keys.starts_with("\x1bOC")) {
@@ -161,32 +177,47 @@ void press(Player& player, std::string_view keys) {
       say("plays");
     } else if (key == ' ') {
       player.pause();
-      say("paused at " + position());
+      say("paused " + position_of(player));
     } else if (key == 's') {
       step();
     } else if (key == 'q' || key == '\x04') {
       player.stop();
     }
   }
+  return steps;
 }
 
-Task<> read_keys(Player& player, const Terminal& terminal) {
+Task<> read_keys(Player& player, Terminal& terminal) {
   std::array<char, 64> keys{};
   while (true) {
+    co_await terminal.come();
     const auto ready = co_await io::wait_readable(STDIN_FILENO);
-    if (!ready || !terminal.has_keys()) co_return;
+    if (!ready && ready.error().cancelled()) co_return;
+    if (!ready) {  // a terminal's wait may end with an error when the process was stopped meanwhile
+      co_await sleep(kAgain);
+      continue;
+    }
+    if (!terminal.has_keys()) continue;
+    pollfd hint{STDIN_FILENO, POLLIN, 0};
+    if (::poll(&hint, 1, 0) == 0) continue;
     const ssize_t count = ::read(STDIN_FILENO, keys.data(), keys.size());
     if (count < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (count <= 0) co_return;
-    press(player, std::string_view(keys.data(), static_cast<std::size_t>(count)));
+    const bool steps = press(player, std::string_view(keys.data(), static_cast<std::size_t>(count)));
+    if (!steps) continue;
+    co_await sleep(kStep);
+    say(position_of(player));
   }
 }
 
-Task<> obey_signals(Player& player, Terminal& terminal, int& number) {
-  io::SignalSet signals{SIGINT, SIGTERM, SIGHUP, SIGTSTP};
+Task<> obey_signals(io::SignalSet& signals, Player& player, Terminal& terminal, int& number) {
   while (true) {
     const auto signal = co_await signals.next();
     if (!signal) co_return;
+    if (signal->number == SIGCONT) {  // perhaps it is in the foreground again
+      terminal.take();
+      continue;
+    }
     if (signal->number != SIGTSTP) {
       number = signal->number;
       player.stop();
@@ -270,10 +301,12 @@ Task<int> play(const Arguments& arguments) {
     fmt::print(stderr, "horus: not played: {}\n", printable(line));
 
   HubChoice hubs(arguments);
+  io::SignalSet signals{SIGINT, SIGTERM, SIGHUP, SIGTSTP,
+                        SIGCONT};  // first: none leaves the terminal as it is then
   Terminal terminal;
   int signal = 0;
   Scope scope("play");
-  scope.spawn(obey_signals(player, terminal, signal));
+  scope.spawn(obey_signals(signals, player, terminal, signal));
   if (terminal.has_keys()) {
     say(player.paused() ? "paused: SPACE plays, s or the right arrow steps, q ends"
                         : "SPACE pauses, s or the right arrow steps, q ends");
@@ -294,6 +327,10 @@ Task<int> play(const Arguments& arguments) {
                "--tcp ADDRESS "
                "name another hub, and --wait-for-subscribers waits\n",
                printable(arguments.tcp.empty() ? hubs.names() : arguments.tcp));
+  if (played->messages == 0 && played->rounds > 0) {
+    fmt::print(stderr, "horus: there was nothing to play: no message in this part of the recording\n");
+    co_return 1;
+  }
   co_return signal == 0 ? 0 : 128 + signal;
 }
 

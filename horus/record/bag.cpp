@@ -76,10 +76,10 @@ Result<std::shared_ptr<record::TopicReader>> Bag::add(const std::string& name,
   const std::vector<std::string> names = topics();
   if (!std::binary_search(names.begin(), names.end(), name)) {
     const std::string near = config::nearest(name, names);
-    return Error(ENOENT, "read topic", fmt::format("{} of {}", name, reader_.name()))
-        .with_detail(!near.empty()   ? fmt::format("(did you mean \"{}\"?)", near)
-                     : names.empty() ? "(the recording has no topics)"
-                                     : fmt::format("(there are: {})", fmt::join(names, ", ")));
+    return Error(EINVAL, "read topic", fmt::format("{} of {}", name, reader_.name()))
+        .with_detail(names.empty()  ? "(the recording has no topics)"
+                     : near.empty() ? fmt::format("(there is none; there are: {})", fmt::join(names, ", "))
+                                    : fmt::format("(there is none; did you mean \"{}\"?)", near));
   }
   auto reader = record::TopicReader::make(contents(), name, wanted);
   if (reader) topics_.push_back(*reader);

@@ -188,7 +188,7 @@ class HORUS_API Bag {
   Bag& operator=(Bag&&) noexcept;
   ~Bag();
 
-  /// Reads this topic, too. Errors: ENOENT with the nearest name; kTypeMismatch with the topic, both types and the first field
+  /// Reads this topic, too. Errors: EINVAL with the nearest name; kTypeMismatch with the topic, both types and the first field
   /// that differs; ENOTSUP for an encoding that is not understood; EBUSY after the first next().
   template <Message T>
   [[nodiscard]] Result<BagTopic<T>> topic(const std::string& name, Changed changed = Changed::by_name) {

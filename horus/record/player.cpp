@@ -94,10 +94,10 @@ Result<> check(const PlayOptions& options) {
 // Nothing asked for in vain. `what` is the kind of name that `wrong` is.
 Error no_topic(const std::string& wrong, const std::vector<std::string>& names, const std::string& file) {
   const std::string near = config::nearest(wrong, names);
-  return Error(ENOENT, "play topic", fmt::format("{} of {}", wrong, file))
-      .with_detail(!near.empty()   ? fmt::format("(did you mean \"{}\"?)", near)
-                   : names.empty() ? "(the recording has no topics)"
-                                   : fmt::format("(there are: {})", fmt::join(names, ", ")));
+  return Error(EINVAL, "play topic", fmt::format("{} of {}", wrong, file))
+      .with_detail(names.empty()  ? "(the recording has no topics)"
+                   : near.empty() ? fmt::format("(there is none; there are: {})", fmt::join(names, ", "))
+                                  : fmt::format("(there is none; did you mean \"{}\"?)", near));
 }
 
 std::size_t largest_chunk(const bag::Contents& contents, std::uint16_t channel) {
@@ -165,6 +165,9 @@ struct Player::State {
 void Player::State::adopt(std::vector<bag::Reader> readers) {
   bool some = false;
   for (bag::Reader& reader : readers) {
+    if (!reader.contents().indexed)
+      log_warning(reader.name() +
+                  " has no index: what is whole in it is played (horus bag recover writes an index)");
     const bag::Statistics& all = reader.contents().statistics;
     if (all.messages == 0) continue;
     first_ns = some ? std::min(first_ns, all.first_ns) : all.first_ns;
@@ -454,7 +457,7 @@ Task<Result<PlayStatus>> Player::State::run() {
   const bool has_topics = std::any_of(
       files.begin(), files.end(), [](const File& file) { return !file.reader.contents().channels.empty(); });
   if (tracks.empty() && has_topics)
-    co_return Error(ENOENT, kAction, files.size() == 1 ? files[0].reader.name() : "the recordings")
+    co_return Error(EINVAL, kAction, files.size() == 1 ? files[0].reader.name() : "the recordings")
         .with_detail(told.left_out.empty()
                          ? "(no topic is wanted)"
                          : fmt::format("(no topic can be played: {})", fmt::join(told.left_out, "; ")));

@@ -116,8 +116,8 @@ struct PlayStatus {
 /// topics without a type. A topic that cannot be published, since nobody knows its type, or because it was a link between two
 /// hubs, is in PlayStatus::left_out. Publishing never waits: subscribers lose messages as from any publisher. In a simulated
 /// world all of that is virtual time.
-/// Errors: open(): those of bag::Reader::open; EINVAL for options out of range; ENOENT when a pattern fits no topic of the
-/// recording. run(): kTypeMismatch when a topic carries another type on its hub; those of the disk; ECANCELED when its task is
+/// Errors: open(): those of bag::Reader::open; EINVAL for options out of range, and for a pattern that fits no topic of the
+/// recording. run(): EINVAL when there is no topic that can be played; kTypeMismatch when a topic carries another type on its hub; those of the disk; ECANCELED when its task is
 /// asked to stop. A damaged chunk is a line in the log.
 /// Thread safety: the thread of the reactor on which it was opened.
 /// Example: `auto status = (co_await horus::play("run.mcap", hub, horus::PlayOptions().with_rate(2))).or_throw();`
