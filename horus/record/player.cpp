@@ -18,7 +18,6 @@
 #include <horus/io/reactor.hpp>
 #include <horus/io/time.hpp>
 #include <horus/msg/format/names.hpp>
-#include <horus/msg/more_messages.hpp>
 #include <horus/record/recorded_type.hpp>
 #include <horus/record/topics.hpp>
 #include <horus/task/event.hpp>
@@ -269,7 +268,7 @@ void Player::State::open_ports(Track& track) {
 void Player::State::open_clock() {
   if (options.clock <= Duration::zero()) return;
   for (const Hub& hub : hubs(kClockTopic, "")) {
-    auto port = msg::out_port<messages::Clock>(kClockTopic, AdvertiseOptions());
+    auto port = record::clock_port(kClockTopic);
     port->open(hub.core());
     clocks.push_back(std::move(port));
   }
@@ -365,10 +364,8 @@ Task<bool> Player::State::wait_until(std::uint64_t file_ns, std::int64_t& late_n
 // --- Playing ----------------------------------------------------------------------------------------------------------
 
 void Player::State::tell_clock(std::int64_t now) {
-  messages::Clock message;
-  const std::uint64_t ns = file_time(now);
-  message.clock.ns = static_cast<std::int64_t>(std::min<std::uint64_t>(ns, INT64_MAX));
-  for (const auto& port : clocks) static_cast<void>(port->outbox().send(&message, nullptr, 0));
+  const auto ns = static_cast<std::int64_t>(std::min<std::uint64_t>(file_time(now), INT64_MAX));
+  for (const auto& port : clocks) record::send_clock(*port, ns);
 }
 
 void Player::State::publish(Track& track, const bag::Message& message, std::int64_t late_ns) {

@@ -268,6 +268,16 @@ Result<RecordedType> recorded_type(const bag::Channel& channel, const bag::Schem
                  fmt::format("messages of the encoding \"{}\" are not understood", channel.encoding));
 }
 
+std::shared_ptr<msg::Port> clock_port(std::string topic) {
+  return msg::out_port<messages::Clock>(std::move(topic), AdvertiseOptions());
+}
+
+void send_clock(const msg::Port& port, std::int64_t ns) {
+  messages::Clock message;
+  message.clock.ns = ns;
+  static_cast<void>(port.outbox().send(&message, nullptr, 0));
+}
+
 // --- Decoder ----------------------------------------------------------------------------------------------------------
 
 Decoder::Decoder(RecordedType type) : coding_(type.coding), layout_(std::move(type.layout)) {

@@ -19,6 +19,7 @@
 #include <horus/msg/cdr.hpp>
 #include <horus/msg/description.hpp>
 #include <horus/msg/layout.hpp>
+#include <horus/msg/session/port.hpp>
 #include <horus/record/field_map.hpp>
 
 namespace horus::record {
@@ -44,6 +45,10 @@ void keep_type(const Layout& layout, const Description* description, bag::Proper
 /// From what keep_type() kept; for a recording of others, one of the ready messages whose ROS definition is the recorded one.
 /// Errors: ENOTSUP says what is not known; kBadInput when the metadata is damaged.
 HORUS_API Result<RecordedType> recorded_type(const bag::Channel& channel, const bag::Schema* schema);
+
+/// A publisher's port for messages::Clock, and one message of it. Here, where the ready messages are known.
+std::shared_ptr<msg::Port> clock_port(std::string topic);
+void send_clock(const msg::Port& port, std::int64_t ns);
 
 /// Turns recorded messages of one channel into a head and a tail in memory.
 class HORUS_API Decoder {
