@@ -81,10 +81,17 @@ Topics::Topics(std::vector<std::string> topics, std::vector<std::string> left_ou
                std::int64_t clock_offset_ns)
     : clock_offset_ns_(clock_offset_ns),
       feed_(
+          std::in_place,
           [wanted = std::move(topics), unwanted = std::move(left_out)](const PublishedTopic& topic) {
             return (wanted.empty() || fits(topic.topic, wanted)) && !fits(topic.topic, unwanted);
           },
-          {.max_bytes = kTapBytes}) {}
+          TapOptions{.max_bytes = kTapBytes}) {}
+
+void Topics::close() noexcept {
+  ready_.clear();
+  sources_.clear();
+  feed_.reset();
+}
 
 void Topics::leave_out(const Error& problem) {
   if (!warnings_.may(now_ns())) return;
@@ -92,7 +99,8 @@ void Topics::leave_out(const Error& problem) {
 }
 
 void Topics::adopt(Sink& sink) {
-  TapFeed::Taken taken = feed_.take();
+  if (!feed_) return;
+  TapFeed::Taken taken = feed_->take();
   for (const Error& problem : taken.problems) leave_out(problem);
   for (Tap& tap : taken.taps) {
     auto source = std::make_unique<Source>(std::move(tap));

@@ -58,6 +58,8 @@ class Topics {
 
   /// Hands up to `most` messages over, those that were published first before the others. Gives how many.
   std::size_t pump(Sink& sink, std::size_t most);
+  /// Closes the taps: nothing more comes.
+  void close() noexcept;
 
  private:
   struct Source {
@@ -78,7 +80,7 @@ class Topics {
   static bool is_later(const Source* a, const Source* b) noexcept;
 
   const std::int64_t clock_offset_ns_;
-  TapFeed feed_;
+  std::optional<TapFeed> feed_;
   std::vector<std::unique_ptr<Source>> sources_;
   std::vector<Source*> ready_;  // a heap: on top what was published first
   std::map<Key, std::uint16_t> channels_;

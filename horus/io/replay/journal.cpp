@@ -12,6 +12,7 @@
 #include <set>
 #include <system_error>
 
+#include <fcntl.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -21,6 +22,7 @@
 #include <horus/base/version.hpp>
 #include <horus/io/base/owner_thread.hpp>
 #include <horus/io/seam/clock.hpp>
+#include <horus/io/seam/system.hpp>
 #include <horus/task/chain.hpp>
 
 namespace horus::io {
@@ -72,6 +74,18 @@ replay::Program this_program() {
   return program;
 }
 
+// What other code opens in this run must not have the number of a descriptor of the recorded one, and what it closes by such a
+// number must be nobody's.
+void occupy_numbers() {
+  constexpr int kMost = 512;
+  const int limit = static_cast<int>(System::kernel()->descriptor_limit());
+  const int nothing = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+  if (nothing < 0) return;
+  for (int fd = STDERR_FILENO + 1; fd < std::min(kMost, limit / 2); ++fd) {
+    if (::fcntl(fd, F_GETFD) < 0) ::dup3(nothing, fd, O_CLOEXEC);
+  }
+}
+
 bool is_debugged() {
   std::ifstream file("/proc/self/status");
   for (std::string word; file >> word;) {
@@ -109,6 +123,7 @@ Result<std::unique_ptr<Journal>> Journal::replay(const std::string& path) {
   journal->path_ = path;
   journal->file_.emplace(std::move(*log));
   journal->replays_ = true;
+  occupy_numbers();
   journal->cursor_ = Cursor(journal->file_->events());
   if (journal->cursor_.kind() != Kind::program)
     return Error(kBadInput, "replay", path).with_detail("(it does not begin with the program)");
@@ -370,6 +385,28 @@ bool Journal::outside(bool seen, std::vector<std::byte>& state) noexcept {
   const auto recorded = cursor_.block();
   state.assign(recorded.begin(), recorded.end());
   return true;
+}
+
+std::int64_t Journal::name_of(int fd) noexcept {
+  constexpr std::int64_t kForeign = 1'000'000;
+  if (fd <= STDERR_FILENO) return fd;
+  const std::lock_guard lock(mutex_);
+  if (descriptors_.count(fd) != 0) return fd;
+  const auto [place, is_new] = foreign_.try_emplace(fd, kForeign + foreigners_);
+  if (is_new) ++foreigners_;
+  return place->second;
+}
+
+int Journal::learn(int fd) noexcept {
+  if (fd < 0) return fd;
+  const std::lock_guard lock(mutex_);
+  descriptors_.insert(fd);
+  return fd;
+}
+
+void Journal::forget(int fd) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (descriptors_.erase(fd) == 0) foreign_.erase(fd);
 }
 
 // --- Work on a pool ---------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@
 #include <span>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -130,6 +131,13 @@ class HORUS_API Journal {
   /// Replay: what was recorded is not what this run does. Ends the process.
   [[noreturn]] void differs(const std::string& recorded, const std::string& now) noexcept;
 
+  /// How the log names a descriptor: its number where Horus has made it, and else, as other code has opened it and it has
+  /// another number in each run, by the order in which they were first seen. Any thread.
+  [[nodiscard]] std::int64_t name_of(int fd) noexcept;
+  /// Horus has made `fd`; -errno is none. Any thread.
+  int learn(int fd) noexcept;
+  void forget(int fd) noexcept;
+
   /// Work goes to a pool, and its number is this. A recording gives it a new one.
   std::uint64_t send_job(ThreadPool::Job& job) noexcept;
   /// It does not, or was taken back.
@@ -194,6 +202,9 @@ class HORUS_API Journal {
   const PromiseBase* promise_ = nullptr;
   std::mutex mutex_;  // of what follows
   std::unordered_map<const ThreadPool::Job*, Job> away_;
+  std::unordered_set<int> descriptors_;                       // that Horus has made
+  std::unordered_map<int, std::int64_t> foreign_;             // others, by number
+  std::int64_t foreigners_ = 0;                               // so far
   std::unordered_map<const RemoteWork*, Returned> returned_;  // recording
   std::deque<RemoteWork*> errands_, strangers_, back_;        // replay
 };

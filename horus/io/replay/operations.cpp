@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstring>
 
 #include <sys/socket.h>
 
@@ -57,6 +58,7 @@ std::string Wish::to_string() const {
 
 Wish Operations::wish(const io_uring_sqe& entry) const {
   Wish wish{.opcode = entry.opcode, .fd = entry.fd, .bytes = entry.len, .sum = 0};
+  if ((entry.flags & IOSQE_FIXED_FILE) == 0) wish.fd = journal_.name_of(entry.fd);
   const Instruction* instruction = instruction_of(entry.opcode);
   std::uint32_t sum = sum_of(entry.flags, 0);
   sum = sum_of(entry.ioprio, sum);
@@ -143,6 +145,24 @@ void Operations::look_at_groups() noexcept {
   }
 }
 
+// New ones, those in a message too, and those that are gone.
+void Operations::note_descriptors(const Operation& operation, std::int32_t result) const noexcept {
+  const io_uring_sqe& entry = operation.entry;
+  if (result < 0) return;
+  if (entry.opcode == IORING_OP_ACCEPT || entry.opcode == IORING_OP_OPENAT) journal_.learn(result);
+  if (entry.opcode == IORING_OP_CLOSE) journal_.forget(entry.fd);
+  msghdr* message = message_of(entry);
+  if (message == nullptr || instruction_of(entry.opcode)->direction != Direction::in) return;
+  for (cmsghdr* part = CMSG_FIRSTHDR(message); part != nullptr; part = CMSG_NXTHDR(message, part)) {
+    if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
+    for (std::size_t at = CMSG_LEN(0); at + sizeof(int) <= part->cmsg_len; at += sizeof(int)) {
+      int fd = -1;
+      std::memcpy(&fd, reinterpret_cast<const std::byte*>(part) + at, sizeof fd);
+      journal_.learn(fd);
+    }
+  }
+}
+
 // --- What a completion has written ------------------------------------------------------------------------------------
 
 std::vector<iovec> Operations::written(const Operation& operation, std::int32_t result,
@@ -177,6 +197,7 @@ void Operations::save(Event& event, const Operation& operation, std::int32_t res
     event.block(message->msg_name, message->msg_name == nullptr ? 0 : header.name_bytes);
     event.block(message->msg_control, message->msg_control == nullptr ? 0 : header.control_bytes);
   }
+  note_descriptors(operation, result);
   const std::vector<iovec> parts = written(operation, result, flags);
   std::size_t size = 0;
   for (const iovec& part : parts) size += part.iov_len;
@@ -204,6 +225,7 @@ bool Operations::restore(Cursor& cursor, const Operation& operation, std::int32_
     message->msg_controllen = header.control_bytes;
     message->msg_flags = static_cast<int>(header.flags);
   }
+  note_descriptors(operation, result);
   const std::vector<iovec> parts = written(operation, result, flags);
   std::size_t size = 0;
   for (const iovec& part : parts) size += part.iov_len;

@@ -16,13 +16,14 @@
 #include <sys/uio.h>
 
 #include <horus/io/replay/format.hpp>
+#include <horus/io/replay/journal.hpp>
 
 namespace horus::io::replay {
 
 /// What an entry asks, without an address.
 struct Wish {
   std::uint8_t opcode = 0;
-  std::int32_t fd = 0;
+  std::int64_t fd = 0;  ///< as Journal::name_of
   std::uint32_t bytes = 0;
   std::uint32_t sum = 0;  ///< of everything else that has to be equal, and of the bytes that go out
 
@@ -40,6 +41,7 @@ struct Operation {
 
 class Operations {
  public:
+  explicit Operations(Journal& journal) noexcept : journal_(journal) {}
   /// Takes an entry that is about to be submitted.
   const Operation& add(const io_uring_sqe& entry);
   [[nodiscard]] Wish wish(const io_uring_sqe& entry) const;
@@ -70,6 +72,9 @@ class Operations {
   [[nodiscard]] std::vector<iovec> written(const Operation& operation, std::int32_t result,
                                            std::uint32_t flags) const;
 
+  void note_descriptors(const Operation& operation, std::int32_t result) const noexcept;
+
+  Journal& journal_;
   std::uint64_t last_number_ = 0;
   // By user_data, the oldest first: a handler may have several operations.
   std::unordered_map<std::uint64_t, std::vector<std::uint64_t>> numbers_;

@@ -79,7 +79,7 @@ void write_wish(Event& event, const Wish& wish) {
 Wish read_wish(Cursor& cursor) {
   Wish wish;
   wish.opcode = static_cast<std::uint8_t>(cursor.number());
-  wish.fd = static_cast<std::int32_t>(cursor.signed_number());
+  wish.fd = cursor.signed_number();
   wish.bytes = static_cast<std::uint32_t>(cursor.number());
   if (const auto sum = cursor.raw(sizeof wish.sum); sum.size() == sizeof wish.sum)
     std::memcpy(&wish.sum, sum.data(), sizeof wish.sum);
@@ -150,7 +150,11 @@ class RecordingRing final : public ForwardingRing {
   }
   int unregister_buffers() noexcept override { return answer(ForwardingRing::unregister_buffers()); }
   int register_file(int fd) noexcept override { return answer(ForwardingRing::register_file(fd)); }
-  int close_descriptor(int fd) noexcept override { return answer(ForwardingRing::close_descriptor(fd)); }
+  int close_descriptor(int fd) noexcept override {
+    const int result = answer(ForwardingRing::close_descriptor(fd));
+    if (result >= 0) journal_.forget(fd);
+    return result;
+  }
 
  private:
   int answer(int result) noexcept {
@@ -195,7 +199,7 @@ class RecordingRing final : public ForwardingRing {
   }
 
   Journal& journal_;
-  Operations operations_;
+  Operations operations_{journal_};
   Event event_{Kind::enter};
   std::vector<io_uring_cqe> completions_;
   std::uint32_t head_ = 0;
@@ -276,7 +280,11 @@ class ReplayingRing final : public Ring {
   int register_buffers(const iovec*, unsigned) noexcept override { return answer("buffers are registered"); }
   int unregister_buffers() noexcept override { return answer("buffers are unregistered"); }
   int register_file(int) noexcept override { return answer("a file is registered"); }
-  int close_descriptor(int) noexcept override { return answer("a descriptor is closed"); }
+  int close_descriptor(int fd) noexcept override {
+    const int result = answer("a descriptor is closed");
+    if (result >= 0) journal_.forget(fd);
+    return result;
+  }
 
  private:
   int answer(const char* now) noexcept {
@@ -354,7 +362,7 @@ class ReplayingRing final : public Ring {
   }
 
   Journal& journal_;
-  Operations operations_;
+  Operations operations_{journal_};
   std::string name_;
   std::vector<io_uring_sqe> entries_;
   std::vector<io_uring_cqe> completions_;

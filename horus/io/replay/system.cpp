@@ -219,24 +219,24 @@ class JournalSystem final : public ForwardingSystem {
   }
 
   int socket(int domain, int type, int protocol) noexcept override {
-    return ask(Call::socket, sum(domain, type, protocol),
-               [&] { return real().socket(domain, type, protocol); });
+    return made(Call::socket, sum(domain, type, protocol),
+                [&] { return real().socket(domain, type, protocol); });
   }
   int bind(int fd, const sockaddr* address, socklen_t size) noexcept override {
-    return ask(Call::bind, Sum().add(fd).bytes(address, size).value(),
+    return ask(Call::bind, Sum().add(d(fd)).bytes(address, size).value(),
                [&] { return real().bind(fd, address, size); });
   }
   int listen(int fd, int backlog) noexcept override {
-    return ask(Call::listen, sum(fd, backlog), [&] { return real().listen(fd, backlog); });
+    return ask(Call::listen, sum(d(fd), backlog), [&] { return real().listen(fd, backlog); });
   }
   int set_option(int fd, int level, int option, const void* value, socklen_t size) noexcept override {
-    return ask(Call::set_option, Sum().add(fd).add(level).add(option).bytes(value, size).value(),
+    return ask(Call::set_option, Sum().add(d(fd)).add(level).add(option).bytes(value, size).value(),
                [&] { return real().set_option(fd, level, option, value, size); });
   }
   int get_option(int fd, int level, int option, void* value, socklen_t* size) noexcept override {
     const socklen_t room = *size;
     return ask(
-        Call::get_option, sum(fd, level, option, room),
+        Call::get_option, sum(d(fd), level, option, room),
         [&] { return real().get_option(fd, level, option, value, size); },
         [&](std::int64_t) { return std::array{Filled{size, sizeof *size}, Filled{value, room}}; });
   }
@@ -249,71 +249,72 @@ class JournalSystem final : public ForwardingSystem {
                        [&] { return real().peer_address(fd, address, size); });
   }
   int pipe(int ends[2], int flags) noexcept override {
-    return ask(Call::pipe, sum(flags), [&] { return real().pipe(ends, flags); }, two(ends));
+    return both(ends, ask(Call::pipe, sum(flags), [&] { return real().pipe(ends, flags); }, two(ends)));
   }
   int socket_pair(int ends[2], int domain, int type) noexcept override {
-    return ask(
-        Call::socket_pair, sum(domain, type), [&] { return real().socket_pair(ends, domain, type); },
-        two(ends));
+    return both(ends, ask(
+                          Call::socket_pair, sum(domain, type),
+                          [&] { return real().socket_pair(ends, domain, type); }, two(ends)));
   }
   int event_fd(unsigned initial, int flags) noexcept override {
-    return ask(Call::event_fd, sum(initial, flags), [&] { return real().event_fd(initial, flags); });
+    return made(Call::event_fd, sum(initial, flags), [&] { return real().event_fd(initial, flags); });
   }
   // What it wakes is in the log.
   void add_to_event(int event_fd, std::uint64_t count) noexcept override {
     if (!journal_.replays()) real().add_to_event(event_fd, count);
   }
   int status_flags(int fd) noexcept override {
-    return ask(Call::status_flags, sum(fd), [&] { return real().status_flags(fd); });
+    return ask(Call::status_flags, sum(d(fd)), [&] { return real().status_flags(fd); });
   }
   // The thread of a room would close a number that at a replay belongs to nobody: the ring does it.
   Closing closing_of(int fd) noexcept override {
-    return ask(Call::closing_of, sum(fd), [&] {
+    return ask(Call::closing_of, sum(d(fd)), [&] {
       const Closing closing = real().closing_of(fd);
       return closing == Closing::room ? Closing::entry : closing;
     });
   }
   int duplicate(int fd) noexcept override {
-    return ask(Call::duplicate, sum(fd), [&] { return real().duplicate(fd); });
+    return made(Call::duplicate, sum(d(fd)), [&] { return real().duplicate(fd); });
   }
   int connect(int fd, const sockaddr* to, socklen_t size) noexcept override {
-    return ask(Call::connect, Sum().add(fd).bytes(to, size).value(),
+    return ask(Call::connect, Sum().add(d(fd)).bytes(to, size).value(),
                [&] { return real().connect(fd, to, size); });
   }
   ssize_t send(int fd, const void* data, std::size_t size) noexcept override {
-    return ask(Call::send, Sum().add(fd).bytes(data, size).value(),
+    return ask(Call::send, Sum().add(d(fd)).bytes(data, size).value(),
                [&] { return real().send(fd, data, size); });
   }
   ssize_t read(int fd, void* data, std::size_t size) noexcept override {
-    return ask(Call::read, sum(fd, size), [&] { return real().read(fd, data, size); }, filled(data));
+    return ask(Call::read, sum(d(fd), size), [&] { return real().read(fd, data, size); }, filled(data));
   }
   void close(int fd) noexcept override {
     if (is_memory(fd)) return real().close(fd);
-    ask(Call::close, sum(fd), [&] {
+    ask(Call::close, sum(d(fd)), [&] {
       real().close(fd);
       return 0;
     });
+    journal_.forget(fd);
   }
   int use_fifo(int fd) noexcept override {
-    return ask(Call::use_fifo, sum(fd), [&] { return real().use_fifo(fd); });
+    return ask(Call::use_fifo, sum(d(fd)), [&] { return real().use_fifo(fd); });
   }
   int set_pipe_room(int fd, std::size_t bytes) noexcept override {
-    return ask(Call::set_pipe_room, sum(fd, bytes), [&] { return real().set_pipe_room(fd, bytes); });
+    return ask(Call::set_pipe_room, sum(d(fd), bytes), [&] { return real().set_pipe_room(fd, bytes); });
   }
   bool path_may_wait(int folder, const char* path) noexcept override {
-    return ask(Call::path_may_wait, Sum().add(folder).text(path).value(),
+    return ask(Call::path_may_wait, Sum().add(d(folder)).text(path).value(),
                [&] { return real().path_may_wait(folder, path); });
   }
   bool file_may_wait(int fd, const char* path) noexcept override {
-    return ask(Call::file_may_wait, Sum().add(fd).text(path).value(),
+    return ask(Call::file_may_wait, Sum().add(d(fd)).text(path).value(),
                [&] { return real().file_may_wait(fd, path); });
   }
   int open_terminal_again(int fd) noexcept override {
-    return ask(Call::open_terminal_again, sum(fd), [&] { return real().open_terminal_again(fd); });
+    return made(Call::open_terminal_again, sum(d(fd)), [&] { return real().open_terminal_again(fd); });
   }
   ssize_t transfer_now(int fd, const iovec* parts, int count, bool writing) noexcept override {
     Sum all;
-    all.add(fd).add(writing);
+    all.add(d(fd)).add(writing);
     for (int i = 0; i < count; ++i) {
       all.add(parts[i].iov_len);
       if (writing) all.bytes(parts[i].iov_base, parts[i].iov_len);
@@ -334,7 +335,8 @@ class JournalSystem final : public ForwardingSystem {
   int control_device(int fd, unsigned long request, void* argument) noexcept override {
     const bool fills = request == TCGETS2 && argument != nullptr;
     return ask(
-        Call::control_device, sum(fd, request), [&] { return real().control_device(fd, request, argument); },
+        Call::control_device, sum(d(fd), request),
+        [&] { return real().control_device(fd, request, argument); },
         [&](std::int64_t) { return std::array{Filled{argument, fills ? sizeof(struct termios2) : 0}}; });
   }
 
@@ -353,17 +355,17 @@ class JournalSystem final : public ForwardingSystem {
     return ask(Call::unlink, Sum().text(path).value(), [&] { return real().unlink(path); });
   }
   int open_folder(const char* path) noexcept override {
-    return ask(Call::open_folder, Sum().text(path).value(), [&] { return real().open_folder(path); });
+    return made(Call::open_folder, Sum().text(path).value(), [&] { return real().open_folder(path); });
   }
   int make_watch() noexcept override {
-    return ask(Call::make_watch, 0, [&] { return real().make_watch(); });
+    return made(Call::make_watch, 0, [&] { return real().make_watch(); });
   }
   int watch_folder(int watch, const char* path, std::uint32_t events) noexcept override {
-    return ask(Call::watch_folder, Sum().add(watch).text(path).add(events).value(),
+    return ask(Call::watch_folder, Sum().add(d(watch)).text(path).add(events).value(),
                [&] { return real().watch_folder(watch, path, events); });
   }
   int unwatch_folder(int watch, int number) noexcept override {
-    return ask(Call::unwatch_folder, sum(watch, number),
+    return ask(Call::unwatch_folder, sum(d(watch), number),
                [&] { return real().unwatch_folder(watch, number); });
   }
   // Memory that the program shares is its own affair: there may be more or less of it at a replay, where topics are recorded.
@@ -382,7 +384,7 @@ class JournalSystem final : public ForwardingSystem {
 
   int list_directory(int fd, void* buffer, std::size_t size) noexcept override {
     return ask(
-        Call::list_directory, sum(fd, size), [&] { return real().list_directory(fd, buffer, size); },
+        Call::list_directory, sum(d(fd), size), [&] { return real().list_directory(fd, buffer, size); },
         filled(buffer));
   }
   ssize_t read_link(const char* path, char* target, std::size_t size) noexcept override {
@@ -398,7 +400,7 @@ class JournalSystem final : public ForwardingSystem {
                [&] { return real().change_mode(path, mode); });
   }
   int truncate(int fd, std::int64_t size) noexcept override {
-    return ask(Call::truncate, sum(fd, size), [&] { return real().truncate(fd, size); });
+    return ask(Call::truncate, sum(d(fd), size), [&] { return real().truncate(fd, size); });
   }
   void remove_tree(const char* path) noexcept override {
     ask(Call::remove_tree, Sum().text(path).value(), [&] {
@@ -452,7 +454,7 @@ class JournalSystem final : public ForwardingSystem {
         [&](std::int64_t) { return std::array{Filled{out, size}}; });
   }
   Result<pid_t> spawn(const ProcessOptions& options, const std::array<int, 3>& descriptors) override {
-    const std::uint32_t asked = Sum().bytes(descriptors.data(), sizeof descriptors).value();
+    const std::uint32_t asked = sum(d(descriptors[0]), d(descriptors[1]), d(descriptors[2]));
     if (!journal_.is_here()) return real().spawn(options, descriptors);
     if (journal_.replays()) return replayed_process(asked);
     auto child = real().spawn(options, descriptors);
@@ -481,7 +483,7 @@ class JournalSystem final : public ForwardingSystem {
       SignalClaim own = claim;
       if (real().claim_signals(own) >= 0) claims_.push_back(own);
     }
-    return ask(
+    return made(
         Call::claim_signals, sum(claim.numbers), [&] { return real().claim_signals(claim); }, whole(claim));
   }
   void release_signals(const SignalClaim& claim) noexcept override {
@@ -498,14 +500,14 @@ class JournalSystem final : public ForwardingSystem {
     });
   }
   int open_process(pid_t pid) noexcept override {
-    return ask(Call::open_process, sum(pid), [&] { return real().open_process(pid); });
+    return made(Call::open_process, sum(pid), [&] { return real().open_process(pid); });
   }
   int signal_process(int pidfd, int number) noexcept override {
-    return ask(Call::signal_process, sum(pidfd, number),
+    return ask(Call::signal_process, sum(d(pidfd), number),
                [&] { return real().signal_process(pidfd, number); });
   }
   int reap(int pidfd, siginfo_t& info, bool keep) noexcept override {
-    return ask(Call::reap, sum(pidfd, keep), [&] { return real().reap(pidfd, info, keep); }, whole(info));
+    return ask(Call::reap, sum(d(pidfd), keep), [&] { return real().reap(pidfd, info, keep); }, whole(info));
   }
   void reap_killed(pid_t pid) noexcept override {
     ask(Call::reap_killed, sum(pid), [&] {
@@ -514,7 +516,7 @@ class JournalSystem final : public ForwardingSystem {
     });
   }
   void await_end(int pidfd, int limit_ms) noexcept override {
-    ask(Call::await_end, sum(pidfd, limit_ms), [&] {
+    ask(Call::await_end, sum(d(pidfd), limit_ms), [&] {
       real().await_end(pidfd, limit_ms);
       return 0;
     });
@@ -560,10 +562,24 @@ class JournalSystem final : public ForwardingSystem {
     return answer;
   }
 
+  // The same, for a call that gives a descriptor.
+  template <class Ask, class Memory = decltype(kNothing)>
+  int made(Call call, std::uint32_t asked, Ask ask_kernel, Memory memory = kNothing) noexcept {
+    return journal_.learn(ask(call, asked, ask_kernel, memory));
+  }
+  int both(const int* ends, int result) noexcept {
+    if (result >= 0) {
+      journal_.learn(ends[0]);
+      journal_.learn(ends[1]);
+    }
+    return result;
+  }
+  [[nodiscard]] std::int64_t d(int fd) noexcept { return journal_.is_here() ? journal_.name_of(fd) : fd; }
+
   template <class Ask>
   int ask_address(Call call, int fd, sockaddr* address, socklen_t* size, Ask ask_kernel) noexcept {
     const socklen_t room = *size;
-    return ask(call, sum(fd, room), ask_kernel, [this, address, size, room](std::int64_t) {
+    return ask(call, sum(d(fd), room), ask_kernel, [this, address, size, room](std::int64_t) {
       const socklen_t bytes = journal_.replays() ? room : std::min(room, *size);
       return std::array{Filled{size, sizeof *size}, Filled{address, bytes}};
     });

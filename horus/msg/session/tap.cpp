@@ -62,7 +62,7 @@ struct Tap::State {
     const std::shared_ptr<msg::Outbox> publisher = outbox.lock();
     if (publisher == nullptr || publisher->owner().waker == nullptr) return;
     publisher->owner().waker->hand_over([weak = outbox] {
-      if (const auto alive = weak.lock()) alive->look_after_links();
+      if (const auto alive = weak.lock()) io::Journal::aside([&] { alive->look_after_links(); });
     });
   }
   void give_back() noexcept {
