@@ -20,8 +20,6 @@
 namespace horus::cli {
 namespace {
 
-constexpr std::uint64_t kSecond = 1'000'000'000;
-
 // Standard output, or a new file that is removed unless it gets whole.
 class TextFile {
  public:
@@ -70,7 +68,9 @@ class TextFile {
 // Both give false when nothing more can be written, or the messages are none for a table.
 Task<bool> write_lines(ChosenMessages& messages, MessageJson& json, Complaints& complaints, TextFile& to,
                        std::uint64_t& count) {
-  while (const auto message = co_await messages.next()) {
+  while (true) {
+    const auto message = co_await messages.next();
+    if (!message) break;
     const bag::Channel& channel = messages.channel(*message);
     const auto shown = json.show(*message);
     complaints.tell(shown, *message, channel);
@@ -83,7 +83,9 @@ Task<bool> write_lines(ChosenMessages& messages, MessageJson& json, Complaints& 
 Task<bool> write_table(ChosenMessages& messages, MessageJson& json, Complaints& complaints, TextFile& to,
                        std::size_t list_columns, std::uint64_t& count) {
   CsvColumns columns(list_columns);
-  while (const auto message = co_await messages.next()) {
+  while (true) {
+    const auto message = co_await messages.next();
+    if (!message) break;
     const auto shown = json.show(*message);
     if (shown.outcome != MessageJson::Outcome::json) continue;
     if (auto learnt = columns.learn(shown.text); !learnt) {
@@ -94,15 +96,17 @@ Task<bool> write_table(ChosenMessages& messages, MessageJson& json, Complaints& 
   if (!to.write("log_ns,publish_ns,seconds" + columns.names() + '\n')) co_return false;
   messages.restart();
   const std::uint64_t first_ns = messages.contents().statistics.first_ns;
-  while (const auto message = co_await messages.next()) {
+  while (true) {
+    const auto message = co_await messages.next();
+    if (!message) break;
     auto shown = json.show(*message);
     if (shown.outcome == MessageJson::Outcome::bytes)
       shown = {MessageJson::Outcome::no_schema, "they are neither CDR nor JSON"};
     complaints.tell(shown, *message, messages.channel(*message));
     if (shown.outcome != MessageJson::Outcome::json) continue;
     const std::uint64_t since = message->log_ns - std::min(first_ns, message->log_ns);
-    if (!to.write(fmt::format("{},{},{}.{:09}{}\n", message->log_ns, message->publish_ns, since / kSecond,
-                              since % kSecond, columns.cells(shown.text))))
+    if (!to.write(fmt::format("{},{},{}.{:09}{}\n", message->log_ns, message->publish_ns,
+                              since / kNsPerSecond, since % kNsPerSecond, columns.cells(shown.text))))
       co_return false;
     ++count;
   }

@@ -17,12 +17,6 @@
 #include <CLI/CLI.hpp>
 
 namespace horus::cli {
-namespace {
-
-constexpr double kSecond_ns = 1e9;
-
-}  // namespace
-
 int complain(const Error& error) {
   fmt::print(stderr, "horus: {}\n", printable(error.message()));
   return 1;
@@ -44,8 +38,8 @@ std::uint64_t time_of(const std::string& text, std::uint64_t first_ns) {
         fmt::format("{}: a time is seconds after the first message, or @ and seconds since 1970", text));
   }
   const double whole = std::floor(seconds);
-  const auto ns = static_cast<std::uint64_t>(whole) * 1'000'000'000 +
-                  static_cast<std::uint64_t>(std::llround((seconds - whole) * kSecond_ns));
+  const auto ns = static_cast<std::uint64_t>(whole) * kNsPerSecond +
+                  static_cast<std::uint64_t>(std::llround((seconds - whole) * double{kNsPerSecond}));
   return absolute ? ns : first_ns + std::min(ns, std::numeric_limits<std::uint64_t>::max() - first_ns);
 }
 

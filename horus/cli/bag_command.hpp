@@ -17,6 +17,7 @@
 
 namespace horus::cli {
 
+inline constexpr std::uint64_t kNsPerSecond = 1'000'000'000;
 inline constexpr std::size_t kListColumns = 2048;  ///< of one list in CSV
 
 /// What all verbs may be told.

@@ -23,8 +23,7 @@ namespace {
 
 constexpr std::uint64_t kMostDifferences = 10;            // without --limit
 constexpr std::size_t kMostRead = std::size_t{16} << 20;  // bytes of messages that are compared by field
-constexpr std::size_t kMostShown = 120;                   // bytes of a value, for people
-constexpr double kSecond_ns = 1e9;
+constexpr std::size_t kMostShownValue = 120;              // bytes of a value, for people
 
 struct Lonely {
   std::string topic;
@@ -88,9 +87,9 @@ std::string type_of(const ChosenMessages& messages, const std::string& topic) {
   return made;
 }
 
-class Comparison {
+class BagComparison {
  public:
-  Comparison(ChosenMessages& a, ChosenMessages& b, const BagArguments& arguments)
+  BagComparison(ChosenMessages& a, ChosenMessages& b, const BagArguments& arguments)
       : a_(a),
         b_(b),
         json_a_(a.contents()),
@@ -100,8 +99,7 @@ class Comparison {
         ignores_times_(arguments.ignore_times),
         limit_(arguments.limit.value_or(kMostDifferences)) {
     rules_.tolerance = arguments.tolerance;
-    std::vector<std::regex> paths;
-    for (const std::string& path : arguments.ignored) paths.emplace_back(path);
+    std::vector<std::regex> paths(arguments.ignored.begin(), arguments.ignored.end());
     if (!paths.empty())
       rules_.ignores = [paths = std::move(paths)](const std::string& path) {
         return std::any_of(paths.begin(), paths.end(),
@@ -156,7 +154,8 @@ class Comparison {
       const std::uint64_t first_ns = a_.contents().statistics.first_ns;
       found_.differences.push_back(
           {topic, counts[0] - 1, a->log_ns, a->publish_ns,
-           static_cast<double>(a->log_ns - std::min(a->log_ns, first_ns)) / kSecond_ns, std::move(where)});
+           static_cast<double>(a->log_ns - std::min(a->log_ns, first_ns)) / double{kNsPerSecond},
+           std::move(where)});
     }
     if (counts[0] != counts[1]) found_.counts.push_back({topic, counts[0], counts[1]});
   }
@@ -204,7 +203,7 @@ class Comparison {
 
 std::string shown(const std::string& value) {
   if (value.empty()) return "missing";
-  return printable(value.size() <= kMostShown ? value : value.substr(0, kMostShown) + "…");
+  return printable(value.size() <= kMostShownValue ? value : value.substr(0, kMostShownValue) + "…");
 }
 
 std::string to_text(const Findings& found, const std::string& a, const std::string& b) {
@@ -294,7 +293,7 @@ Task<int> diff_bags(const BagArguments& arguments) {
     fmt::print(stderr, "horus: {}, nor has {}\n", missing, printable(both[1].name()));
     co_return 2;
   }
-  Comparison comparison(both[0], both[1], arguments);
+  BagComparison comparison(both[0], both[1], arguments);
   co_await comparison.run();
   const Findings& found = comparison.found();
   const bool told = put(arguments.json ? to_json(found, both[0].name(), both[1].name())

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <limits>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <system_error>
@@ -125,10 +126,11 @@ std::optional<std::string> literal(std::string_view type, std::string_view text)
   std::string_view digits = text;
   const bool minus = digits.starts_with('-');
   if (minus || digits.starts_with('+')) digits.remove_prefix(1);
-  const char* end = digits.data() + digits.size();
+  const char* first = std::to_address(digits.begin());
+  const char* end = first + digits.size();
   if (is_real(type)) {
     double value = 0;
-    const auto [rest, problem] = std::from_chars(digits.data(), end, value);
+    const auto [rest, problem] = std::from_chars(first, end, value);
     if (digits.empty() || (!is_digit(digits.front()) && digits.front() != '.') || problem != std::errc() ||
         rest != end)
       return std::nullopt;
@@ -141,10 +143,10 @@ std::optional<std::string> literal(std::string_view type, std::string_view text)
   if (digits.starts_with("0x") || digits.starts_with("0X")) base = 16;
   if (digits.starts_with("0b") || digits.starts_with("0B")) base = 2;
   if (digits.starts_with("0o") || digits.starts_with("0O")) base = 8;
-  if (base != 10) digits.remove_prefix(2);
+  if (base != 10) first += 2;
   std::uint64_t value = 0;
-  const auto [rest, problem] = std::from_chars(digits.data(), end, value, base);
-  if (digits.empty() || problem != std::errc() || rest != end) return std::nullopt;
+  const auto [rest, problem] = std::from_chars(first, end, value, base);
+  if (first == end || problem != std::errc() || rest != end) return std::nullopt;
   const unsigned bits = type.ends_with("64") ? 64 : type.ends_with("32") ? 32 : type.ends_with("16") ? 16 : 8;
   const bool is_signed = type.starts_with("int");
   const std::uint64_t most = bits == 64 ? UINT64_MAX : (std::uint64_t{1} << bits) - 1;

@@ -14,7 +14,7 @@ namespace horus::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
-using Shape = CsvColumns::Shape;
+using ColumnShape = CsvColumns::Shape;
 
 // Null for what no number can hold: "1e999" is JSON, too.
 Json parsed(std::string_view text) {
@@ -26,11 +26,11 @@ class Learner {
  public:
   Learner(std::size_t list_columns, std::size_t& places) : list_columns_(list_columns), places_(places) {}
 
-  bool learn(Shape& shape, const Json& json) {  // NOLINT(misc-no-recursion): as deep as JSON is read
+  bool learn(ColumnShape& shape, const Json& json) {  // NOLINT(misc-no-recursion): as deep as JSON is read
     if (json.is_object()) {
       std::size_t expected = 0;  // members come in the same order, as a rule
       for (const auto& [name, value] : json.items()) {
-        Shape* member = find(shape, name, expected);
+        ColumnShape* member = find(shape, name, expected);
         if (member == nullptr || !learn(*member, value)) return false;
       }
     } else if (json.is_array()) {
@@ -47,18 +47,18 @@ class Learner {
   }
 
  private:
-  bool make(std::unique_ptr<Shape>& shape) {
+  bool make(std::unique_ptr<ColumnShape>& shape) {
     if (++places_ > CsvColumns::kMostColumns) return false;
-    shape = std::make_unique<Shape>();
+    shape = std::make_unique<ColumnShape>();
     return true;
   }
-  Shape* find(Shape& shape, const std::string& name, std::size_t& expected) {
+  ColumnShape* find(ColumnShape& shape, const std::string& name, std::size_t& expected) {
     auto& members = shape.members;
     if (expected >= members.size() || members[expected].first != name) {
       const auto found =
           std::find_if(members.begin(), members.end(), [&](const auto& one) { return one.first == name; });
       if (found == members.end()) {
-        std::unique_ptr<Shape> made;
+        std::unique_ptr<ColumnShape> made;
         if (!make(made)) return nullptr;
         members.emplace_back(name, std::move(made));
         expected = members.size();
@@ -73,7 +73,7 @@ class Learner {
   std::size_t& places_;
 };
 
-std::size_t columns_of(const Shape& shape) {  // NOLINT(misc-no-recursion)
+std::size_t columns_of(const ColumnShape& shape) {  // NOLINT(misc-no-recursion)
   std::size_t count = (shape.is_value ? 1U : 0U) + (shape.is_whole ? 1U : 0U);
   for (const auto& [name, member] : shape.members) count += columns_of(*member);
   if (!shape.is_whole && shape.element != nullptr) {
@@ -89,7 +89,7 @@ std::string text_of(const Json& json) {
   return csv_cell(json.dump(-1, ' ', false, Json::error_handler_t::replace));
 }
 
-void write_names(std::string& out, const Shape& shape,
+void write_names(std::string& out, const ColumnShape& shape,
                  const std::string& path) {  // NOLINT(misc-no-recursion)
   if (shape.is_value || shape.is_whole) out += ',' + csv_cell(path.empty() ? "value" : path);
   for (const auto& [name, member] : shape.members)
@@ -100,7 +100,7 @@ void write_names(std::string& out, const Shape& shape,
 }
 
 // `json` is null where the message has nothing.
-void write_cells(std::string& out, const Shape& shape, const Json* json) {  // NOLINT(misc-no-recursion)
+void write_cells(std::string& out, const ColumnShape& shape, const Json* json) {  // NOLINT(misc-no-recursion)
   const bool is_list = json != nullptr && json->is_array();
   const bool is_object = json != nullptr && json->is_object();
   const bool is_value = json != nullptr && !is_list && !is_object && !json->is_null();

@@ -32,7 +32,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Arguments {
+struct ImportArguments {
   std::vector<std::string> files;
   std::vector<std::string> folders;
   std::string package;
@@ -70,7 +70,7 @@ std::string type_of(const fs::path& path, const std::string& package) {
 // Where the .msg files of nested types are: given, beside the one that uses them, in a package beside its package, or in -I.
 class Finder {
  public:
-  explicit Finder(const Arguments& arguments) : arguments_(arguments) {
+  explicit Finder(const ImportArguments& arguments) : arguments_(arguments) {
     for (const std::string& file : arguments.files)
       if (auto type = type_of(file, arguments.package); !type.empty()) given_.emplace(std::move(type), file);
   }
@@ -103,11 +103,11 @@ class Finder {
     return text ? std::optional(std::move(*text)) : std::nullopt;
   }
 
-  const Arguments& arguments_;
+  const ImportArguments& arguments_;
   std::map<std::string, std::string, std::less<>> given_;
 };
 
-int write(const Arguments& arguments, const std::string& text) {
+int write(const ImportArguments& arguments, const std::string& text) {
   const std::string& out = arguments.out;
   std::FILE* file = out.empty() ? stdout : std::fopen(out.c_str(), arguments.overwrite ? "wbe" : "wbxe");
   if (file == nullptr) {
@@ -121,7 +121,7 @@ int write(const Arguments& arguments, const std::string& text) {
   return whole ? 0 : fail(error.message());
 }
 
-int import(const Arguments& arguments) {
+int import(const ImportArguments& arguments) {
   const Finder finder(arguments);
   std::vector<RosDefinition> messages;
   for (const std::string& file : arguments.files) {
@@ -181,7 +181,7 @@ void add_msg(CLI::App& app, std::function<int()>& action) {
   CLI::App* importing = msg->add_subcommand("import", "Write the C++ structs of ROS messages");
   importing->footer(
       "Exit code: 0; 1 when a file cannot be read or no struct can hold it; 2 for wrong arguments.");
-  const auto given = std::make_shared<Arguments>();
+  const auto given = std::make_shared<ImportArguments>();
   importing->add_option("FILES", given->files, "Definitions: rover_msgs/msg/Drive.msg")
       ->required()
       ->expected(1, -1);

@@ -44,7 +44,7 @@ constexpr std::array<RosScalar, static_cast<std::size_t>(Code::opaque) + 1> kSca
                                                                                       {"float32", 10},
                                                                                       {"float64", 11},
                                                                                       {"uint8", 3},
-                                                                                      {kRosTime.data(), 1},
+                                                                                      {kRosTime, 1},
                                                                                       {"string", 17},
                                                                                       {"", 1},
                                                                                       {"uint8", 3}}};

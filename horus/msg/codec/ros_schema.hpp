@@ -25,7 +25,7 @@ inline constexpr std::uint8_t kWideStringId = 18;
 
 /// How a type of one value is called in a .msg file, and its number in `type_description_interfaces/msg/FieldType`.
 struct RosScalar {
-  const char* name;
+  std::string_view name;
   std::uint8_t id;
 };
 
