@@ -11,8 +11,10 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <shared_mutex>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -106,6 +108,25 @@ void wake_writer(bool from_a_nap) noexcept {
   std::uint32_t seen = writer.load(std::memory_order_relaxed);
   if (seen != kAsleep && !(from_a_nap && seen == kNapping)) return;
   if (writer.compare_exchange_strong(seen, kAwake)) futex_wake(writer);
+}
+
+// --- Observers
+
+struct Observers {
+  std::shared_mutex mutex;
+  std::vector<detail::LogObserver*> all;
+};
+std::atomic<bool> observed{false};
+
+// Never destroyed: threads log until the very end.
+Observers& observers() {
+  static auto* const instance = new Observers;
+  return *instance;
+}
+
+void tell_observers(LogLevel level, std::string_view line) noexcept {
+  const std::shared_lock lock(observers().mutex);
+  for (detail::LogObserver* observer : observers().all) observer->logged(level, line);
 }
 
 // --- Standard error
@@ -422,6 +443,8 @@ void log_line(LogLevel level, std::string_view line) noexcept {
     least = lowest.load(std::memory_order_relaxed);
   }
   if (static_cast<int>(level) < least) return;
+  if (observed.load(std::memory_order_relaxed)) [[unlikely]]
+    tell_observers(level, line);
   add(static_cast<std::uint8_t>(level), line, level == LogLevel::error);
 }
 
@@ -449,6 +472,18 @@ bool flush_log(Duration limit) noexcept {
 std::uint64_t lost_log_lines() noexcept { return ring.lost(); }
 
 namespace detail {
+
+void observe_log(LogObserver& observer) {
+  const std::unique_lock lock(observers().mutex);
+  observers().all.push_back(&observer);
+  observed.store(true, std::memory_order_relaxed);
+}
+
+void forget_log_observer(LogObserver& observer) noexcept {
+  const std::unique_lock lock(observers().mutex);
+  std::erase(observers().all, &observer);
+  observed.store(!observers().all.empty(), std::memory_order_relaxed);
+}
 
 LogAtOnce::LogAtOnce() noexcept { ++at_once; }
 LogAtOnce::~LogAtOnce() { --at_once; }

@@ -47,6 +47,19 @@ HORUS_API std::uint64_t lost_log_lines() noexcept;
 
 namespace detail {
 
+/// Sees each line at or above the level, on the thread that logs it, inside of log_line(): it must be quick, and must not log.
+class LogObserver {
+ public:
+  virtual void logged(LogLevel level, std::string_view line) noexcept = 0;
+
+ protected:
+  ~LogObserver() = default;
+};
+/// From now on; any thread.
+HORUS_API void observe_log(LogObserver& observer);
+/// When this returns, nobody is in a call of it.
+HORUS_API void forget_log_observer(LogObserver& observer) noexcept;
+
 /// While it lives, lines of this thread are handed over before log_line() returns. It is for a simulator, which needs
 /// no second thread and whose lines must come in the same order every time.
 class HORUS_API LogAtOnce {

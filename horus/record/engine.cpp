@@ -175,7 +175,8 @@ Task<Result<>> Engine::finish(Scope& scope, Spawned<Result<>>& writing) {
   }
   recorder_.stop();
   co_await scope.join();
-  topics_.close();  // before somebody hears of the end: they hold on to publishers, whose hubs may be about to go
+  topics_
+      .close();  // before somebody hears of the end: they hold on to publishers, whose hubs may be about to go
   const Result<> outcome = writing.take();
   note();
   std::vector<Wish> late;

@@ -278,6 +278,22 @@ void send_clock(const msg::Port& port, std::int64_t ns) {
   static_cast<void>(port.outbox().send(&message, nullptr, 0));
 }
 
+const Description& log_type() { return describe<messages::Log>(); }
+Layout log_layout() { return layout_of<messages::Log>(); }
+
+void write_log(std::vector<std::byte>& cdr, LogLevel level, std::int64_t stamp_ns, std::string_view text) {
+  constexpr messages::LogLevel kLevels[] = {messages::LogLevel::debug, messages::LogLevel::info,
+                                            messages::LogLevel::warn, messages::LogLevel::error};
+  messages::Log line;
+  line.stamp.ns = stamp_ns;
+  line.level = kLevels[static_cast<std::size_t>(level)];
+  line.name.set("horus");
+  const auto head = std::as_bytes(std::span(&line, 1));
+  const auto tail = std::as_bytes(std::span(text));
+  cdr.resize(cdr_of<messages::Log>().size(head, tail).or_throw());
+  cdr_of<messages::Log>().write(head, tail, cdr).or_throw();
+}
+
 // --- Decoder ----------------------------------------------------------------------------------------------------------
 
 Decoder::Decoder(RecordedType type) : coding_(type.coding), layout_(std::move(type.layout)) {

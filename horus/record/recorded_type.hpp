@@ -15,6 +15,7 @@
 
 #include <horus/bag/contents.hpp>
 #include <horus/base/export.hpp>
+#include <horus/base/log.hpp>
 #include <horus/base/result.hpp>
 #include <horus/msg/cdr.hpp>
 #include <horus/msg/description.hpp>
@@ -49,6 +50,11 @@ HORUS_API Result<RecordedType> recorded_type(const bag::Channel& channel, const 
 /// A publisher's port for messages::Clock, and one message of it. Here, where the ready messages are known.
 std::shared_ptr<msg::Port> clock_port(std::string topic);
 void send_clock(const msg::Port& port, std::int64_t ns);
+
+/// A line of a log, as ROS has it on "rosout": its type, and one of them in CDR.
+const Description& log_type();
+Layout log_layout();
+void write_log(std::vector<std::byte>& cdr, LogLevel level, std::int64_t stamp_ns, std::string_view text);
 
 /// Turns recorded messages of one channel into a head and a tail in memory.
 class HORUS_API Decoder {

@@ -14,6 +14,7 @@
 namespace horus::record {
 namespace {
 
+constexpr const char* kLogTopic = "rosout";
 // Addresses; pages come as messages wait.
 constexpr std::size_t kTapBytes = std::size_t{64} << 20;
 
@@ -79,18 +80,20 @@ bool fits(std::string_view name, const std::vector<std::string>& patterns) noexc
 
 Topics::Topics(std::vector<std::string> topics, std::vector<std::string> left_out,
                std::int64_t clock_offset_ns)
-    : clock_offset_ns_(clock_offset_ns),
-      feed_(
-          std::in_place,
-          [wanted = std::move(topics), unwanted = std::move(left_out)](const PublishedTopic& topic) {
-            return (wanted.empty() || fits(topic.topic, wanted)) && !fits(topic.topic, unwanted);
-          },
-          TapOptions{.max_bytes = kTapBytes}) {}
+    : clock_offset_ns_(clock_offset_ns) {
+  if ((topics.empty() || fits(kLogTopic, topics)) && !fits(kLogTopic, left_out)) log_.emplace();
+  feed_.emplace(
+      [wanted = std::move(topics), unwanted = std::move(left_out)](const PublishedTopic& topic) {
+        return (wanted.empty() || fits(topic.topic, wanted)) && !fits(topic.topic, unwanted);
+      },
+      TapOptions{.max_bytes = kTapBytes});
+}
 
 void Topics::close() noexcept {
   ready_.clear();
   sources_.clear();
   feed_.reset();
+  log_.reset();
 }
 
 void Topics::leave_out(const Error& problem) {
@@ -189,6 +192,36 @@ void Topics::hand_over(Sink& sink, Source& source) {
   sink.message(message);
 }
 
+void Topics::hand_over_log(Sink& sink) {
+  if (!log_) return;
+  std::uint64_t lost = 0;
+  const std::vector<LogLines::Line> lines = log_->take(lost);
+  if (lines.empty() && lost == 0) return;
+  if (!log_channel_) {
+    PublishedTopic topic;
+    topic.topic = kLogTopic;
+    topic.layout = log_layout();
+    topic.description = &log_type();
+    const auto channel = sink.channel(text_of(topic, true));
+    if (!channel) {
+      log_.reset();
+      return leave_out(channel.error().on("record", kLogTopic));
+    }
+    log_channel_ = *channel;
+  }
+  if (lost > 0) sink.lost(*log_channel_, lost);
+  for (const LogLines::Line& line : lines) {
+    bag::Message message;
+    message.channel = *log_channel_;
+    message.sequence = log_sequence_++;
+    message.publish_ns = static_cast<std::uint64_t>(line.logged_ns + clock_offset_ns_);
+    message.log_ns = last_ns_ = std::max(last_ns_, message.publish_ns);
+    write_log(bytes_, line.level, static_cast<std::int64_t>(message.publish_ns), line.text);
+    message.data = bytes_;
+    sink.message(message);
+  }
+}
+
 std::size_t Topics::pump(Sink& sink, std::size_t most) {
   adopt(sink);
   look(sink);
@@ -204,6 +237,7 @@ std::size_t Topics::pump(Sink& sink, std::size_t most) {
       std::push_heap(ready_.begin(), ready_.end(), &is_later);
     }
   }
+  hand_over_log(sink);
   for (const auto& source : sources_) tell_missed(sink, *source);
   return count;
 }

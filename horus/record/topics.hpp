@@ -22,6 +22,7 @@
 #include <horus/base/result.hpp>
 #include <horus/msg/cdr.hpp>
 #include <horus/msg/tap.hpp>
+#include <horus/record/log_lines.hpp>
 
 namespace horus::record {
 
@@ -76,11 +77,15 @@ class Topics {
   void leave_out(const Error& problem);
   void hand_over(Sink& sink, Source& source);
   void look(Sink& sink);
+  void hand_over_log(Sink& sink);
   static void tell_missed(Sink& sink, Source& source);
   static bool is_later(const Source* a, const Source* b) noexcept;
 
   const std::int64_t clock_offset_ns_;
   std::optional<TapFeed> feed_;
+  std::optional<LogLines> log_;
+  std::optional<std::uint16_t> log_channel_;
+  std::uint32_t log_sequence_ = 0;
   std::vector<std::unique_ptr<Source>> sources_;
   std::vector<Source*> ready_;  // a heap: on top what was published first
   std::map<Key, std::uint16_t> channels_;

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <filesystem>
 #include <map>
 #include <string>
@@ -13,12 +14,16 @@
 #include <doctest/doctest.h>
 
 #include <horus/bag/reader.hpp>
+#include <horus/base/log.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/io/time.hpp>
+#include <horus/msg/cdr.hpp>
 #include <horus/msg/hub.hpp>
 #include <horus/msg/messages.hpp>
+#include <horus/msg/more_messages.hpp>
 #include <horus/task/scope.hpp>
 
+#include "../support/captured_log.hpp"
 #include "../support/temporary_directory.hpp"
 
 namespace {
@@ -154,6 +159,40 @@ TEST_SUITE("record/recording") {
       CHECK(mine);
       CHECK(other);
     }
+  }
+
+  TEST_CASE("lines of the log are a topic, as ROS has them, unless they are left out") {
+    const TemporaryDirectory folder;
+    const horus::testing::CapturedLog quiet;
+    auto all = Recording::start(folder / "all.mcap").or_throw();
+    auto without =
+        Recording::start(folder / "without.mcap", RecordOptions().without_topics({"rosout"})).or_throw();
+    horus::log_warning("the battery is low");
+    horus::log_info("and now it is not");
+    horus::log_line(horus::LogLevel::debug, "nobody asked");
+    CHECK(all.stop());
+    CHECK(without.stop());
+    CHECK(read_file(folder / "without.mcap").counts.empty());
+    const auto lines = horus::io::run([](std::string path) -> Task<std::vector<std::string>> {
+      std::vector<std::string> found;
+      auto opening = horus::bag::Reader::open(std::move(path));
+      auto reader = (co_await opening).or_throw();
+      while (true) {
+        auto reading = reader.next();
+        const auto message = co_await reading;
+        if (!message) break;
+        const auto& channel = reader.contents().channels.at(message->channel);
+        std::vector<std::byte> head, tail;
+        horus::cdr_of<horus::messages::Log>().read(message->data, head, tail).or_throw();
+        horus::messages::Log line;
+        std::memcpy(&line, head.data(), sizeof line);
+        found.push_back(channel.topic + " " + std::to_string(static_cast<int>(line.level)) + " " +
+                        std::string(reinterpret_cast<const char*>(tail.data()), tail.size()));
+      }
+      co_return found;
+    }(folder / "all.mcap"));
+    CHECK(lines == std::vector<std::string>{"rosout 30 the battery is low", "rosout 20 and now it is not"});
+    horus::log_info("after all recordings");  // nobody is told any more
   }
 
   TEST_CASE("what has no room while it waits for the disk is lost, and counted in the file") {

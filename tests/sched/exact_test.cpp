@@ -64,7 +64,7 @@ struct Ended {
   std::string log;  // what the library said
 };
 
-// The numbers of all messages in a recording of topics.
+// The numbers that were sent on "stamps", as a recording of topics has them.
 std::vector<std::string> messages_of(const std::string& path) {
   return horus::io::run([](std::string from) -> horus::Task<std::vector<std::string>> {
     std::vector<std::string> all;
@@ -74,6 +74,7 @@ std::vector<std::string> messages_of(const std::string& path) {
       auto reading = reader.next();
       const auto message = co_await reading;
       if (!message) break;
+      if (reader.contents().channels.at(message->channel).topic != "stamps") continue;
       std::int64_t number = 0;
       if (message->data.size() >= sizeof number)
         std::memcpy(&number, message->data.data() + message->data.size() - sizeof number, sizeof number);
