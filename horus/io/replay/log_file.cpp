@@ -54,7 +54,8 @@ LogWriter::LogWriter(int fd, std::byte* memory, std::uint64_t most_bytes) noexce
     : fd_(fd), memory_(memory), most_bytes_(most_bytes) {}
 
 Result<std::unique_ptr<LogWriter>> LogWriter::create(const std::string& path, std::uint64_t most_bytes) {
-  const int fd = above_standard(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+  // It has all that the program received, passwords too: nobody else's.
+  const int fd = above_standard(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (fd < 0 && errno == EEXIST)
     return Error(EEXIST, "record exactly", path)
         .with_detail("(a recording is never written over: give it another name)");

@@ -319,6 +319,9 @@ class JournalSystem final : public ForwardingSystem {
       all.add(parts[i].iov_len);
       if (writing) all.bytes(parts[i].iov_base, parts[i].iov_len);
     }
+    if (journal_.replays() && writing && (fd == STDOUT_FILENO || fd == STDERR_FILENO))
+      static_cast<void>(
+          real().transfer_now(fd, parts, count, writing));  // what the program says is seen again
     const auto parts_of = [&](std::int64_t result) {
       std::vector<Filled> memory;
       std::size_t left = writing ? 0 : at_least_zero(result);
