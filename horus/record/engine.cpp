@@ -22,6 +22,7 @@ constexpr std::size_t kMany = 256;                         // messages in one lo
 constexpr std::size_t kAtOnce = 4096;                      // messages in one turn of the loop
 constexpr Duration kAfterwards = std::chrono::seconds(1);  // from a trouble to its snapshot
 constexpr unsigned kMostIncidents = 100;
+constexpr Duration kBetweenDiagnostics = std::chrono::seconds(1);
 constexpr std::size_t kMostAtEnd = std::size_t{1} << 20;  // messages that are taken after stop()
 
 bag::RecorderOptions options_for(const RecordOptions& options) {
@@ -42,7 +43,8 @@ Engine::Engine(std::string path, const RecordOptions& options)
       snapshots_(options.snapshot > Duration::zero()),
       topics_(options.topics, options.left_out, clock_offset_ns_),
       recorder_(path_, options_for(options)),
-      trouble_(options.trouble) {
+      trouble_(options.trouble),
+      diagnostics_(options.diagnostics) {
   status_.path = path_;
 }
 
@@ -93,6 +95,7 @@ std::future<Result<>> Engine::snapshot(std::string path) {
 void Engine::stop() noexcept {
   const std::lock_guard lock(mutex_);
   trouble_ = nullptr;
+  diagnostics_ = nullptr;
   stopping_.store(true, std::memory_order_relaxed);
 }
 
@@ -134,6 +137,19 @@ void Engine::look_for_trouble() {
   if (incident_ns_ != 0 && now_ns() >= incident_ns_) write_incident();
 }
 
+void Engine::look_at_parts() {
+  const std::int64_t now = now_ns();
+  if (now < parts_due_ns_) return;
+  parts_due_ns_ = now + kBetweenDiagnostics.count();
+  std::vector<Diagnostic> parts;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!diagnostics_) return;
+    parts = diagnostics_();
+  }
+  topics_.add_diagnostics(*this, now, parts);
+}
+
 void Engine::write_incident() {
   incident_ns_ = 0;
   const std::lock_guard lock(mutex_);
@@ -145,6 +161,7 @@ Task<> Engine::pump_until_stopped(const Spawned<Result<>>& writing) {
     const std::size_t count = topics_.pump(*this, kAtOnce);
     note();
     look_for_trouble();
+    look_at_parts();
     if (snapshots_ || recorder_.counts().files > 0) tell({});
     auto snapshots = write_snapshots();
     co_await snapshots;

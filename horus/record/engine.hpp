@@ -31,7 +31,7 @@ class Engine final : private Sink {
   /// Makes the file, and records until stop() or until this task is asked to stop. `opened` is called once, with what became
   /// of the file's opening. Errors: those of the disk.
   Task<Result<>> run(std::function<void(const Result<>&)> opened);
-  /// Any thread. RecordOptions::trouble is asked no more when this returns: whom it asks may go.
+  /// Any thread. RecordOptions::trouble and diagnostics are asked no more when this returns: whom they ask may go.
   void stop() noexcept;
   /// Any thread: what becomes of a snapshot. ECANCELED once run() has ended.
   std::future<Result<>> snapshot(std::string path);
@@ -50,6 +50,7 @@ class Engine final : private Sink {
   Task<> pump_until_stopped(const Spawned<Result<>>& writing);
   Task<> write_snapshots();
   void look_for_trouble();
+  void look_at_parts();
   void write_incident();
   void pump_rest();
   Task<Result<>> finish(Scope& scope, Spawned<Result<>>& writing);
@@ -64,11 +65,13 @@ class Engine final : private Sink {
   bag::Recorder recorder_;
   std::function<void(const Result<>&)> opened_;  // empty once it was called
   std::uint64_t trouble_seen_ = 0;
-  std::int64_t incident_ns_ = 0;  // when its snapshot is due; 0: there is none
+  std::int64_t parts_due_ns_ = 0;  // when diagnostics are
+  std::int64_t incident_ns_ = 0;   // when its snapshot is due; 0: there is none
   unsigned incidents_ = 0;
   std::atomic<bool> stopping_{false};
   mutable std::mutex mutex_;  // of what follows
   std::function<std::uint64_t()> trouble_;
+  std::function<std::vector<Diagnostic>()> diagnostics_;
   RecordingStatus status_;
   std::vector<Wish> wishes_;
 };

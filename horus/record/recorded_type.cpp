@@ -278,8 +278,36 @@ void send_clock(const msg::Port& port, std::int64_t ns) {
   static_cast<void>(port.outbox().send(&message, nullptr, 0));
 }
 
-const Description& log_type() { return describe<messages::Log>(); }
-Layout log_layout() { return layout_of<messages::Log>(); }
+OwnType log_type() { return {describe<messages::Log>(), layout_of<messages::Log>()}; }
+OwnType diagnostics_type() {
+  return {describe<messages::DiagnosticArray>(), layout_of<messages::DiagnosticArray>()};
+}
+
+void write_diagnostics(std::vector<std::byte>& cdr, std::int64_t stamp_ns,
+                       const std::vector<Diagnostic>& parts) {
+  messages::DiagnosticArray array;
+  array.header.stamp_ns = stamp_ns;
+  std::vector<messages::DiagnosticStatus> statuses(parts.size());
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const Diagnostic& part = parts[i];
+    messages::DiagnosticStatus& status = statuses[i];
+    status.level = static_cast<std::byte>(part.level);
+    status.name.set(part.name);
+    status.message.set(part.message);
+    for (const auto& [key, value] : part.values) {
+      if (status.values.size() == status.values.capacity()) break;
+      messages::KeyValue entry;
+      entry.key.set(key);
+      entry.value.set(value);
+      status.values.push_back(entry);
+    }
+  }
+  const auto head = std::as_bytes(std::span(&array, 1));
+  const auto tail = std::as_bytes(std::span(statuses));
+  const Cdr& converter = cdr_of<messages::DiagnosticArray>();
+  cdr.resize(converter.size(head, tail).or_throw());
+  converter.write(head, tail, cdr).or_throw();
+}
 
 void write_log(std::vector<std::byte>& cdr, LogLevel level, std::int64_t stamp_ns, std::string_view text) {
   constexpr messages::LogLevel kLevels[] = {messages::LogLevel::debug, messages::LogLevel::info,

@@ -22,6 +22,7 @@
 #include <horus/msg/layout.hpp>
 #include <horus/msg/session/port.hpp>
 #include <horus/record/field_map.hpp>
+#include <horus/record/recording.hpp>
 
 namespace horus::record {
 
@@ -51,10 +52,19 @@ HORUS_API Result<RecordedType> recorded_type(const bag::Channel& channel, const 
 std::shared_ptr<msg::Port> clock_port(std::string topic);
 void send_clock(const msg::Port& port, std::int64_t ns);
 
-/// A line of a log, as ROS has it on "rosout": its type, and one of them in CDR.
-const Description& log_type();
-Layout log_layout();
+/// The type of what a recording itself has to say.
+struct OwnType {
+  const Description& description;
+  const Layout& layout;
+};
+/// A line of a log, as ROS has it on "rosout", and one of them in CDR.
+OwnType log_type();
 void write_log(std::vector<std::byte>& cdr, LogLevel level, std::int64_t stamp_ns, std::string_view text);
+
+/// How parts of the robot are, as ROS has it on "diagnostics". What is too long is cut off.
+OwnType diagnostics_type();
+void write_diagnostics(std::vector<std::byte>& cdr, std::int64_t stamp_ns,
+                       const std::vector<Diagnostic>& parts);
 
 /// Turns recorded messages of one channel into a head and a tail in memory.
 class HORUS_API Decoder {

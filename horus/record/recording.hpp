@@ -19,6 +19,16 @@
 
 namespace horus {
 
+/// How one part of the robot is: an element of ROS' diagnostics.
+struct Diagnostic {
+  enum class Level : std::uint8_t { ok, warn, error, stale };
+
+  std::string name;
+  Level level = Level::ok;
+  std::string message;
+  std::vector<std::pair<std::string, std::string>> values;  ///< at most 16
+};
+
 /// What is recorded, and how. `RecordOptions().with_topics({"imu", "camera/*"})`
 struct RecordOptions {
   RecordOptions() {}
@@ -37,6 +47,9 @@ struct RecordOptions {
   /// For snapshots: asked every few milliseconds on the recording's thread. When what it gives grows, a snapshot is written a
   /// second later, into `run_1.mcap`, `run_2.mcap` …, at most 100. A scheduler sets it (Scheduler::record).
   std::function<std::uint64_t()> trouble;
+  /// Asked once a second on the recording's thread; what it gives becomes a message of topic `diagnostics`, as ROS has it. A
+  /// scheduler sets it: its nodes.
+  std::function<std::vector<Diagnostic>()> diagnostics;
 
   RecordOptions& with_topics(std::vector<std::string> patterns) & {
     return topics = std::move(patterns), *this;

@@ -14,7 +14,6 @@
 namespace horus::record {
 namespace {
 
-constexpr const char* kLogTopic = "rosout";
 // Addresses; pages come as messages wait.
 constexpr std::size_t kTapBytes = std::size_t{64} << 20;
 
@@ -81,7 +80,9 @@ bool fits(std::string_view name, const std::vector<std::string>& patterns) noexc
 Topics::Topics(std::vector<std::string> topics, std::vector<std::string> left_out,
                std::int64_t clock_offset_ns)
     : clock_offset_ns_(clock_offset_ns) {
-  if ((topics.empty() || fits(kLogTopic, topics)) && !fits(kLogTopic, left_out)) log_.emplace();
+  for (OwnTopic* own : {&rosout_, &diagnostics_})
+    own->wanted = (topics.empty() || fits(own->name, topics)) && !fits(own->name, left_out);
+  if (rosout_.wanted) log_.emplace();
   feed_.emplace(
       [wanted = std::move(topics), unwanted = std::move(left_out)](const PublishedTopic& topic) {
         return (wanted.empty() || fits(topic.topic, wanted)) && !fits(topic.topic, unwanted);
@@ -192,34 +193,46 @@ void Topics::hand_over(Sink& sink, Source& source) {
   sink.message(message);
 }
 
+bool Topics::open(Sink& sink, OwnTopic& topic) {
+  if (topic.channel) return true;
+  if (!std::exchange(topic.wanted, false)) return false;  // unless this goes well
+  const OwnType type = topic.type();
+  PublishedTopic published;
+  published.topic = topic.name;
+  published.layout = type.layout;
+  published.description = &type.description;
+  const auto channel = sink.channel(text_of(published, true));
+  if (!channel) return leave_out(channel.error().on("record", topic.name)), false;
+  topic.channel = *channel;
+  return topic.wanted = true;
+}
+
+void Topics::add_own(Sink& sink, OwnTopic& topic, std::int64_t at_ns) {
+  bag::Message message;
+  message.channel = *topic.channel;
+  message.sequence = topic.sequence++;
+  message.publish_ns = static_cast<std::uint64_t>(at_ns + clock_offset_ns_);
+  message.log_ns = last_ns_ = std::max(last_ns_, message.publish_ns);
+  message.data = bytes_;
+  sink.message(message);
+}
+
 void Topics::hand_over_log(Sink& sink) {
   if (!log_) return;
   std::uint64_t lost = 0;
   const std::vector<LogLines::Line> lines = log_->take(lost);
-  if (lines.empty() && lost == 0) return;
-  if (!log_channel_) {
-    PublishedTopic topic;
-    topic.topic = kLogTopic;
-    topic.layout = log_layout();
-    topic.description = &log_type();
-    const auto channel = sink.channel(text_of(topic, true));
-    if (!channel) {
-      log_.reset();
-      return leave_out(channel.error().on("record", kLogTopic));
-    }
-    log_channel_ = *channel;
-  }
-  if (lost > 0) sink.lost(*log_channel_, lost);
+  if ((lines.empty() && lost == 0) || !open(sink, rosout_)) return;
+  if (lost > 0) sink.lost(*rosout_.channel, lost);
   for (const LogLines::Line& line : lines) {
-    bag::Message message;
-    message.channel = *log_channel_;
-    message.sequence = log_sequence_++;
-    message.publish_ns = static_cast<std::uint64_t>(line.logged_ns + clock_offset_ns_);
-    message.log_ns = last_ns_ = std::max(last_ns_, message.publish_ns);
-    write_log(bytes_, line.level, static_cast<std::int64_t>(message.publish_ns), line.text);
-    message.data = bytes_;
-    sink.message(message);
+    write_log(bytes_, line.level, line.logged_ns + clock_offset_ns_, line.text);
+    add_own(sink, rosout_, line.logged_ns);
   }
+}
+
+void Topics::add_diagnostics(Sink& sink, std::int64_t now_ns, const std::vector<Diagnostic>& parts) {
+  if (parts.empty() || !open(sink, diagnostics_)) return;
+  write_diagnostics(bytes_, now_ns + clock_offset_ns_, parts);
+  add_own(sink, diagnostics_, now_ns);
 }
 
 std::size_t Topics::pump(Sink& sink, std::size_t most) {

@@ -23,6 +23,8 @@
 #include <horus/msg/cdr.hpp>
 #include <horus/msg/tap.hpp>
 #include <horus/record/log_lines.hpp>
+#include <horus/record/recorded_type.hpp>
+#include <horus/record/recording.hpp>
 
 namespace horus::record {
 
@@ -59,6 +61,8 @@ class Topics {
 
   /// Hands up to `most` messages over, those that were published first before the others. Gives how many.
   std::size_t pump(Sink& sink, std::size_t most);
+  /// A message of topic "diagnostics", where that is wanted.
+  void add_diagnostics(Sink& sink, std::int64_t now_ns, const std::vector<Diagnostic>& parts);
   /// Closes the taps: nothing more comes.
   void close() noexcept;
 
@@ -71,6 +75,16 @@ class Topics {
     std::uint64_t missed = 0;            // messages that the sink was told of
     explicit Source(Tap from) : tap(std::move(from)) {}
   };
+  // A topic that no publisher has: the recording makes its messages, and CDR of them lies in bytes_.
+  struct OwnTopic {
+    const char* name;
+    OwnType (*type)();
+    bool wanted = true;
+    std::optional<std::uint16_t> channel;
+    std::uint32_t sequence = 0;
+  };
+  bool open(Sink& sink, OwnTopic& topic);
+
   using Key = std::tuple<std::string, std::string, std::uint64_t>;  // topic, hub, layout
 
   void adopt(Sink& sink);
@@ -78,14 +92,15 @@ class Topics {
   void hand_over(Sink& sink, Source& source);
   void look(Sink& sink);
   void hand_over_log(Sink& sink);
+  void add_own(Sink& sink, OwnTopic& topic, std::int64_t at_ns);
   static void tell_missed(Sink& sink, Source& source);
   static bool is_later(const Source* a, const Source* b) noexcept;
 
   const std::int64_t clock_offset_ns_;
   std::optional<TapFeed> feed_;
   std::optional<LogLines> log_;
-  std::optional<std::uint16_t> log_channel_;
-  std::uint32_t log_sequence_ = 0;
+  OwnTopic rosout_{"rosout", &log_type, true, std::nullopt, 0};
+  OwnTopic diagnostics_{"diagnostics", &diagnostics_type, true, std::nullopt, 0};
   std::vector<std::unique_ptr<Source>> sources_;
   std::vector<Source*> ready_;  // a heap: on top what was published first
   std::map<Key, std::uint16_t> channels_;

@@ -308,6 +308,7 @@ class HORUS_API Scheduler {
   void apply_thread_settings();
   int run_on_own_reactor(Duration limit, bool own_signals);
   [[nodiscard]] std::uint64_t trouble() const noexcept;
+  [[nodiscard]] std::vector<Diagnostic> diagnose() const;
   Task<int> run_limited(Duration limit, bool own_signals);
   Task<bool> start_all();
   Task<> watch_signals(const detail::RunEnd& end);

@@ -55,19 +55,21 @@ void tell(const RecordingStatus& status) {
 
 }  // namespace
 
-Result<> Recordings::begin(const std::vector<RecordSettings>& wanted,
-                           const std::function<std::uint64_t()>& trouble) {
+Result<> Recordings::begin(const std::vector<RecordSettings>& wanted, const Questions& questions) {
   for (const RecordSettings& settings : wanted) {
-    if (auto begun = begin_one(settings, trouble); !begun) return begun;
+    if (auto begun = begin_one(settings, questions); !begun) return begun;
   }
   if (!io::System::here().has_threads()) return {};  // a simulated process has no environment
-  if (std::string path = from_environment(); !path.empty()) return begin_one({std::move(path), {}}, trouble);
+  if (std::string path = from_environment(); !path.empty())
+    return begin_one({std::move(path), {}}, questions);
   return {};
 }
 
-Result<> Recordings::begin_one(RecordSettings wanted, const std::function<std::uint64_t()>& trouble) {
+Result<> Recordings::begin_one(RecordSettings wanted, const Questions& questions) {
   if (io::is_replay()) wanted.path = path_at_replay(wanted.path);
-  if (!wanted.options.trouble) wanted.options.trouble = trouble;
+  if (!wanted.options.trouble) wanted.options.trouble = questions.trouble;
+  // They are as old as the clock on the wall says, which a replay has nothing to do with.
+  if (!wanted.options.diagnostics && !io::is_replay()) wanted.options.diagnostics = questions.diagnostics;
   if (!io::System::here().has_threads()) {
     static_cast<void>(tasks_.spawn(record_in_task(std::move(wanted))));
     return {};

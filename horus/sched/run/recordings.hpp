@@ -18,15 +18,19 @@ namespace horus::detail {
 
 class Recordings {
  public:
-  /// Those that are asked for, and what HORUS_RECORD names; `trouble` is RecordOptions::trouble of those that set none.
-  /// Errors: as Recording::start.
-  Result<> begin(const std::vector<RecordSettings>& wanted, const std::function<std::uint64_t()>& trouble);
+  /// What a recording asks the scheduler: of RecordOptions, where they set none.
+  struct Questions {
+    std::function<std::uint64_t()> trouble;
+    std::function<std::vector<Diagnostic>()> diagnostics;
+  };
+  /// Those that are asked for, and what HORUS_RECORD names. Errors: as Recording::start.
+  Result<> begin(const std::vector<RecordSettings>& wanted, const Questions& questions);
   /// Each has what was sent until now. Errors are lines in the log.
   Task<> end();
 
  private:
   static void end_one(Recording& recording, const Result<>& stopped);
-  Result<> begin_one(RecordSettings wanted, const std::function<std::uint64_t()>& trouble);
+  Result<> begin_one(RecordSettings wanted, const Questions& questions);
 
   std::vector<Recording> threads_;
   Scope tasks_{"recordings", Failures::log};

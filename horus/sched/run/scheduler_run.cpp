@@ -270,6 +270,38 @@ Task<bool> Scheduler::start_and_release(ServiceNotifier* service) {
   co_return true;
 }
 
+// How the nodes are, without asking their loops. Any thread, during a run.
+std::vector<Diagnostic> Scheduler::diagnose() const {
+  using Level = Diagnostic::Level;
+  std::vector<Diagnostic> parts;
+  parts.reserve(nodes_.size() + 1);
+  const bool stopped = emergency_stopped();
+  parts.push_back({"scheduler", stopped ? Level::error : Level::ok, stopped ? "emergency stop" : "runs", {}});
+  const std::int64_t now = now_ns();
+  for (const auto& node : nodes_) {
+    NodeStatistics seen;
+    node->view_from_outside(seen, now);
+    Diagnostic part{node->node_name(), Level::ok, to_string(seen.state), {}};
+    switch (seen.state) {
+      case NodeState::restarting:
+      case NodeState::stuck:
+      case NodeState::failed: part.level = Level::error; break;
+      case NodeState::paused:
+      case NodeState::stopped: part.level = Level::stale; break;
+      default: break;
+    }
+    if (seen.watchdog_expired && part.level == Level::ok) {
+      part.level = Level::warn;
+      part.message += ", its watchdog has expired";
+    }
+    part.values = {{"watchdog expirations", std::to_string(seen.watchdog_expirations)},
+                   {"ms since its last success", fmt::format("{:.0f}", seen.watchdog_time_since_feed_ms)},
+                   {"safe states", std::to_string(seen.safe_states)}};
+    parts.push_back(std::move(part));
+  }
+  return parts;
+}
+
 // What a black box is for. Any thread, during a run.
 std::uint64_t Scheduler::trouble() const noexcept {
   std::uint64_t all = emergency_stopped() ? 1 : 0;
@@ -319,7 +351,9 @@ Task<int> Scheduler::run_limited(Duration limit, bool own_signals) {
     }
   }
   detail::Recordings recordings;
-  if (auto begun = recordings.begin(config_.records, [this] { return trouble(); }); !begun) {
+  if (auto begun =
+          recordings.begin(config_.records, {[this] { return trouble(); }, [this] { return diagnose(); }});
+      !begun) {
     cannot_start(begun.error().message());
     auto ending = recordings.end();
     co_await shield(std::move(ending));
