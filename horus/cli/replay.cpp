@@ -93,7 +93,7 @@ void add_replay(CLI::App& app, std::function<int()>& action) {
   CLI::App* command = app.add_subcommand(
       "replay", "Run a program again, step by step, from its exact recording (HORUS_RECORD_SEAM=FILE)");
   command->footer(
-      "Exit code: that of the program; 70 where it does not do what was recorded; 1 when the recording "
+      "Exit code: that of the program; 73 where it does not do what was recorded; 1 when the recording "
       "cannot be\n"
       "read or the program cannot be run; 2 for wrong arguments.");
   const auto given = std::make_shared<Arguments>();

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include <horus/base/log.hpp>
+#include <horus/io/file_contents.hpp>
 #include <horus/io/reactor.hpp>
 #include <horus/io/time.hpp>
 #include <horus/task/cancellation.hpp>
@@ -22,6 +23,8 @@ constexpr std::size_t kMany = 256;                         // messages in one lo
 constexpr std::size_t kAtOnce = 4096;                      // messages in one turn of the loop
 constexpr Duration kAfterwards = std::chrono::seconds(1);  // from a trouble to its snapshot
 constexpr unsigned kMostIncidents = 100;
+constexpr Duration kAttachLimit = std::chrono::seconds(1);   // to read a file
+constexpr std::size_t kMostAttached = std::size_t{1} << 20;  // bytes of a file
 constexpr Duration kBetweenDiagnostics = std::chrono::seconds(1);
 constexpr std::size_t kMostAtEnd = std::size_t{1} << 20;  // messages that are taken after stop()
 
@@ -41,6 +44,7 @@ Engine::Engine(std::string path, const RecordOptions& options)
     : path_(std::move(path)),
       clock_offset_ns_(wall_clock_ns() - now_ns()),
       snapshots_(options.snapshot > Duration::zero()),
+      attachments_(options.attachments),
       topics_(options.topics, options.left_out, clock_offset_ns_),
       recorder_(path_, options_for(options)),
       trouble_(options.trouble),
@@ -101,6 +105,24 @@ void Engine::stop() noexcept {
 
 void Engine::tell(const Result<>& outcome) {
   if (opened_) std::exchange(opened_, nullptr)(outcome);
+}
+
+// What cannot be read is a line in the log.
+Task<> Engine::attach_files() {
+  for (const std::string& path : attachments_) {
+    auto reading = io::read_file(path, kMostAttached);
+    auto contents = co_await with_timeout(kAttachLimit, std::move(reading));
+    if (!contents) {
+      log_warning(fmt::format("the recording {} has no attachment: {}", path_, contents.error().message()));
+      continue;
+    }
+    bag::Attachment attachment;
+    attachment.log_ns = static_cast<std::uint64_t>(now_ns() + clock_offset_ns_);
+    attachment.name = path;
+    attachment.media_type = "text/plain";
+    attachment.data = *std::move(contents);
+    if (auto added = recorder_.add(std::move(attachment)); !added) log_warning(added.error().message());
+  }
 }
 
 // --- The run ----------------------------------------------------------------------------------------------------------
@@ -212,6 +234,8 @@ Task<Result<>> Engine::finish(Scope& scope, Spawned<Result<>>& writing) {
 Task<Result<>> Engine::run(std::function<void(const Result<>&)> opened) {
   opened_ = std::move(opened);
   static_cast<void>(recorder_.add(clock()));
+  auto attaching = attach_files();
+  co_await attaching;
   Scope scope("recording");
   auto writing = scope.spawn(recorder_.run());
   std::exception_ptr failure;

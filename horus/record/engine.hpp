@@ -48,6 +48,7 @@ class Engine final : private Sink {
   }
 
   Task<> pump_until_stopped(const Spawned<Result<>>& writing);
+  Task<> attach_files();
   Task<> write_snapshots();
   void look_for_trouble();
   void look_at_parts();
@@ -61,6 +62,7 @@ class Engine final : private Sink {
   const std::string path_;
   const std::int64_t clock_offset_ns_;  // from the monotonic clock to UTC
   const bool snapshots_;
+  const std::vector<std::string> attachments_;
   Topics topics_;
   bag::Recorder recorder_;
   std::function<void(const Result<>&)> opened_;  // empty once it was called

@@ -47,6 +47,9 @@ struct RecordOptions {
   /// For snapshots: asked every few milliseconds on the recording's thread. When what it gives grows, a snapshot is written a
   /// second later, into `run_1.mcap`, `run_2.mcap` …, at most 100. A scheduler sets it (Scheduler::record).
   std::function<std::uint64_t()> trouble;
+  /// Files that become attachments of the recording, as they are at its beginning; at most 1 MiB each. A scheduler adds the
+  /// configuration file that it was made from.
+  std::vector<std::string> attachments;
   /// Asked once a second on the recording's thread; what it gives becomes a message of topic `diagnostics`, as ROS has it. A
   /// scheduler sets it: its nodes.
   std::function<std::vector<Diagnostic>()> diagnostics;
@@ -57,6 +60,7 @@ struct RecordOptions {
   RecordOptions& without_topics(std::vector<std::string> patterns) & {
     return left_out = std::move(patterns), *this;
   }
+  RecordOptions& with_attachment(std::string file) & { return attachments.push_back(std::move(file)), *this; }
   RecordOptions& with_compression(bool on) & { return compressed = on, *this; }
   RecordOptions& with_max_waiting_bytes(std::size_t bytes) & { return max_waiting_bytes = bytes, *this; }
   RecordOptions& with_max_file(std::uint64_t bytes, Duration time = Duration(0)) & {
@@ -68,6 +72,9 @@ struct RecordOptions {
   }
   [[nodiscard]] RecordOptions without_topics(std::vector<std::string> patterns) && {
     return std::move(without_topics(std::move(patterns)));
+  }
+  [[nodiscard]] RecordOptions with_attachment(std::string file) && {
+    return std::move(with_attachment(std::move(file)));
   }
   [[nodiscard]] RecordOptions with_compression(bool on) && { return std::move(with_compression(on)); }
   [[nodiscard]] RecordOptions with_max_waiting_bytes(std::size_t bytes) && {

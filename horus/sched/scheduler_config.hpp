@@ -60,6 +60,7 @@ struct HORUS_API SchedulerConfig {
   /// The same from a document that is already in memory. Errors: kBadConfiguration.
   static Result<SchedulerConfig> from_document(const config::Document& document);
 
+  std::string file;  ///< from which it was read; empty: none. Recordings have it as an attachment
   std::string preset = "standard";
   Rate tick_rate{100};                    ///< rate of plain nodes that set none
   Policy policy = Policy::priority;       ///< which node starts first

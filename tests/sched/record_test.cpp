@@ -134,6 +134,31 @@ TEST_CASE("once a second a recording says how the nodes are") {
   CHECK(levels.back() == "scheduler 0;good 0;silent 1;");  // its watchdog has expired
 }
 
+TEST_CASE("a recording has the configuration of its scheduler as an attachment") {
+  const CapturedLog log;
+  const TemporaryDirectory folder;
+  const std::string text = "[scheduler]\npreset = \"standard\"\n";
+  std::ofstream(folder / "rover.toml") << text;
+  Scheduler scheduler(horus::SchedulerConfig::from_file(folder / "rover.toml").or_throw());
+  scheduler.add<Counter>(scheduler).rate(1000_hz);
+  scheduler.record(folder / "run.mcap", horus::RecordOptions().with_attachment(folder / "missing"));
+  CHECK(scheduler.run_for(20s) == 0);
+  const auto attached = horus::io::run([](std::string path) -> Task<std::vector<horus::bag::Attachment>> {
+    std::vector<horus::bag::Attachment> found;
+    auto opening = horus::bag::Reader::open(std::move(path));
+    auto reader = (co_await opening).or_throw();
+    for (const auto& index : reader.contents().attachments) {
+      auto reading = reader.attachment(index);
+      found.push_back((co_await reading).or_throw());
+    }
+    co_return found;
+  }(folder / "run.mcap"));
+  REQUIRE(attached.size() == 1);
+  CHECK(attached.front().name == folder / "rover.toml");
+  CHECK(attached.front().data == text);
+  CHECK(log.has(folder / "missing"));
+}
+
 TEST_CASE("a run whose recording cannot be made does not start, and says why") {
   const TemporaryDirectory folder;
   const CapturedLog log;

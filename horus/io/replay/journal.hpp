@@ -46,7 +46,7 @@ class HORUS_API Journal {
   /// What a loop decides with a look at what other threads do.
   enum class Decision : std::uint8_t { stays_awake, stops, has_posts, looks, is_mute };
   /// A replay that cannot go on as the recording did ends the process with this code.
-  static constexpr int kDivergedCode = 70;
+  static constexpr int kDivergedCode = 73;
 
   static Result<std::unique_ptr<Journal>> record(const std::string& path, std::uint64_t most_bytes);
   static Result<std::unique_ptr<Journal>> replay(const std::string& path);

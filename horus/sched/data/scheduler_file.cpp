@@ -198,7 +198,9 @@ Result<> read_record(config::Reader& section, SchedulerConfig& config) {
 Result<SchedulerConfig> SchedulerConfig::from_file(const std::string& path) {
   auto document = config::Document::load(path);
   if (!document) return document.error();
-  return from_document(*document);
+  auto config = from_document(*document);
+  if (config) config->file = path;
+  return config;
 }
 
 Result<SchedulerConfig> SchedulerConfig::from_document(const config::Document& document) {

@@ -68,6 +68,7 @@ Result<> Recordings::begin(const std::vector<RecordSettings>& wanted, const Ques
 Result<> Recordings::begin_one(RecordSettings wanted, const Questions& questions) {
   if (io::is_replay()) wanted.path = path_at_replay(wanted.path);
   if (!wanted.options.trouble) wanted.options.trouble = questions.trouble;
+  if (!questions.configuration.empty()) wanted.options.attachments.push_back(questions.configuration);
   // They are as old as the clock on the wall says, which a replay has nothing to do with.
   if (!wanted.options.diagnostics && !io::is_replay()) wanted.options.diagnostics = questions.diagnostics;
   if (!io::System::here().has_threads()) {

@@ -22,6 +22,7 @@ class Recordings {
   struct Questions {
     std::function<std::uint64_t()> trouble;
     std::function<std::vector<Diagnostic>()> diagnostics;
+    std::string configuration;  ///< its file; empty: none
   };
   /// Those that are asked for, and what HORUS_RECORD names. Errors: as Recording::start.
   Result<> begin(const std::vector<RecordSettings>& wanted, const Questions& questions);

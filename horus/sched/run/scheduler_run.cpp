@@ -351,8 +351,8 @@ Task<int> Scheduler::run_limited(Duration limit, bool own_signals) {
     }
   }
   detail::Recordings recordings;
-  if (auto begun =
-          recordings.begin(config_.records, {[this] { return trouble(); }, [this] { return diagnose(); }});
+  if (auto begun = recordings.begin(
+          config_.records, {[this] { return trouble(); }, [this] { return diagnose(); }, config_.file});
       !begun) {
     cannot_start(begun.error().message());
     auto ending = recordings.end();
