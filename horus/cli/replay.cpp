@@ -19,7 +19,7 @@
 namespace horus::cli {
 namespace {
 
-struct Arguments {
+struct ReplayArguments {
   std::string file;
   std::string program;
   bool info = false;
@@ -53,7 +53,7 @@ int describe(const io::ExactRecording& recording, bool json) {
 }
 
 // Whoever replays wants the build that was recorded, or one of the same source.
-void warn_if_newer(const Arguments& given, const std::string& program) {
+void warn_if_newer(const ReplayArguments& given, const std::string& program) {
   struct stat recording{}, file{};
   if (::stat(given.file.c_str(), &recording) != 0 || ::stat(program.c_str(), &file) != 0) return;
   if (file.st_mtim.tv_sec > recording.st_mtim.tv_sec)
@@ -61,7 +61,7 @@ void warn_if_newer(const Arguments& given, const std::string& program) {
                printable(program));
 }
 
-int replay(const Arguments& given) {
+int replay(const ReplayArguments& given) {
   const auto recording = io::describe_exact_recording(given.file);
   if (!recording) {
     fmt::print(stderr, "horus: {}\n", recording.error().message());
@@ -96,7 +96,7 @@ void add_replay(CLI::App& app, std::function<int()>& action) {
       "Exit code: that of the program; 73 where it does not do what was recorded; 1 when the recording "
       "cannot be\n"
       "read or the program cannot be run; 2 for wrong arguments.");
-  const auto given = std::make_shared<Arguments>();
+  const auto given = std::make_shared<ReplayArguments>();
   command->add_option("FILE", given->file, "The recording")->required();
   command->add_option("--program", given->program,
                       "Run this one instead: the same source, built with sanitizers or without optimisation");
