@@ -173,7 +173,9 @@ class BagTopic {
 /// auto bag = (co_await horus::Bag::open("run.mcap")).or_throw();
 /// const auto odometry = bag.topic<Odometry>("odometry").or_throw();
 /// const auto scans = bag.topic<LaserScan>("scan").or_throw();
-/// while (auto message = (co_await bag.next()).or_throw()) {
+/// while (true) {
+///   const auto message = (co_await bag.next()).or_throw();
+///   if (!message) break;
 ///   if (const auto odom = odometry.from(*message)) use(odom->pose);
 ///   if (const auto scan = scans.from(*message)) use(scan->angle_min, scan->tail());
 /// }

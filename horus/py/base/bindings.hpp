@@ -27,6 +27,7 @@ void bind_errors(py::module_& module);
 void bind_config(py::module_& module);
 void bind_scheduler(py::module_& module);
 void bind_recording(py::module_& module);
+void bind_bag(py::module_& module);
 void bind_interface(py::module_& module);
 void bind_io(py::module_& module);
 void bind_hubs(py::module_& module);

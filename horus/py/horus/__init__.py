@@ -16,6 +16,7 @@ import typing
 
 from horus import _core, _loop, aio, messages
 from horus._async import AsyncNode, AsyncScheduler
+from horus._bag import Bag, BagMessage, BagTopic, read
 from horus._config import RobotPreset, SchedulerConfig
 from horus._files import File
 from horus._files import open  # noqa: F401 (not in __all__)
@@ -48,6 +49,9 @@ __version__: str = _core.version
 __all__ = [
     "AsyncNode",
     "AsyncScheduler",
+    "Bag",
+    "BagMessage",
+    "BagTopic",
     "Datagram",
     "EventLoop",
     "File",
@@ -78,6 +82,7 @@ __all__ = [
     "message",
     "messages",
     "new_event_loop",
+    "read",
     "run",
     "set_log_level",
     "u16",

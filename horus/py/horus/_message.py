@@ -7,6 +7,7 @@ import enum
 import inspect
 import re
 import struct
+import weakref
 from typing import Any, Callable, Dict, List, Optional, Tuple, Type
 
 from horus.messages import Message
@@ -45,6 +46,10 @@ i8, i16, i32, i64 = ctypes.c_int8, ctypes.c_int16, ctypes.c_int32, ctypes.c_int6
 u8, u16, u32, u64 = ctypes.c_uint8, ctypes.c_uint16, ctypes.c_uint32, ctypes.c_uint64
 f32, f64 = ctypes.c_float, ctypes.c_double
 boolean, char = ctypes.c_bool, ctypes.c_char
+
+
+# Those of this program by the C++ name, the last one of each: a recording finds them.
+made_classes: "weakref.WeakValueDictionary[str, Any]" = weakref.WeakValueDictionary()
 
 
 class _Field:
@@ -292,6 +297,7 @@ def _make(cls: Any, name: str, ros: str, units: Dict[str, str], ros_names: Dict[
             body[about.tail[0]] = property(lambda self: self.tail, lambda self, value: setattr(self, "tail", value))
     made = type(cls.__name__, (_Described,), body)
     describe(made)  # what cannot be is told now
+    made_classes[name] = made
     return made
 
 

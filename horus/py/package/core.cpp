@@ -127,6 +127,7 @@ int fill_module(PyObject* object) {
     hp::bind_config(module);
     hp::bind_scheduler(module);
     hp::bind_recording(module);
+    hp::bind_bag(module);
     hp::bind_interface(module);
     hp::bind_io(module);
     if (!hp::add_handles(object) || !hp::add_operations(object) || !hp::add_loop(object) ||
