@@ -23,9 +23,12 @@ horus::Task<> device(TcpStream line) {
     const std::string telegram = fmt::format("R {:05}\n", 1500 + i);
     const bool is_cut = horus::now_ns() % 97 == 0;
     const std::size_t first = is_cut ? 3 : telegram.size();
-    if (!co_await line.write_all(telegram.substr(0, first))) co_return;
-    if (is_cut) co_await horus::sleep(1ms);
-    if (is_cut && !co_await line.write_all(telegram.substr(first))) co_return;
+    const auto head = co_await line.write_all(telegram.substr(0, first));
+    if (!head) co_return;
+    co_await horus::sleep(is_cut ? horus::Duration(1ms) : horus::Duration(50'000));
+    if (first == telegram.size()) continue;
+    const auto rest = co_await line.write_all(telegram.substr(first));
+    if (!rest) co_return;
     co_await horus::sleep(horus::Duration(50'000));
   }
 }
