@@ -35,43 +35,6 @@ constexpr const char* kClockTopic = "clock";
 
 using Key = std::tuple<std::string, std::string, std::uint64_t>;  // topic, hub, layout
 
-// Ports point to layouts and descriptions, and so may those who have heard of a port: kept for good. As many as there are types.
-struct Kept {
-  Layout layout;
-  std::shared_ptr<const Description> description;
-};
-const Kept& keep(Layout layout, std::shared_ptr<const Description> description) {
-  static std::mutex mutex;
-  static auto* all = new std::map<std::pair<std::uint64_t, std::uint64_t>, Kept>();
-  const std::uint64_t identity = description == nullptr ? 0 : description->identity();
-  const std::pair key(layout.hash, identity);
-  const std::lock_guard lock(mutex);
-  return all->try_emplace(key, Kept{std::move(layout), std::move(description)}).first->second;
-}
-
-struct Track {
-  PlayedTopic told;
-  const Kept* type = nullptr;
-  record::Decoder decoder;
-  std::size_t max_bytes = 0;
-  std::vector<std::shared_ptr<msg::Port>> ports;
-  bool complained = false;
-
-  explicit Track(record::RecordedType recorded) : decoder(std::move(recorded)) {}
-
-  [[nodiscard]] std::uint32_t subscribers() const {
-    std::uint32_t count = 0;
-    for (const auto& port : ports) count += port->outbox().metrics().subscribers;
-    return count;
-  }
-};
-
-struct File {
-  bag::Reader reader;
-  std::map<std::uint16_t, Track*> tracks;  // by channel
-  std::optional<bag::Message> next;
-};
-
 Result<> check(const PlayOptions& options) {
   const auto refuse = [](const std::string& what) { return Error(EINVAL, kAction, what); };
   if (!(options.rate >= PlayOptions::kMinRate && options.rate <= PlayOptions::kMaxRate))
@@ -113,6 +76,43 @@ std::size_t largest_chunk(const bag::Contents& contents, std::uint16_t channel) 
 }  // namespace
 
 struct Player::State {
+  // Ports point to layouts and descriptions, and so may those who have heard of a port: kept for good. As many as there are types.
+  struct Kept {
+    Layout layout;
+    std::shared_ptr<const Description> description;
+  };
+  static const Kept& keep(Layout layout, std::shared_ptr<const Description> description) {
+    static std::mutex mutex;
+    static auto* all = new std::map<std::pair<std::uint64_t, std::uint64_t>, Kept>();
+    const std::uint64_t identity = description == nullptr ? 0 : description->identity();
+    const std::pair key(layout.hash, identity);
+    const std::lock_guard lock(mutex);
+    return all->try_emplace(key, Kept{std::move(layout), std::move(description)}).first->second;
+  }
+
+  struct Track {
+    PlayedTopic told;
+    const Kept* type = nullptr;
+    record::Decoder decoder;
+    std::size_t max_bytes = 0;
+    std::vector<std::shared_ptr<msg::Port>> ports;
+    bool complained = false;
+
+    explicit Track(record::RecordedType recorded) : decoder(std::move(recorded)) {}
+
+    [[nodiscard]] std::uint32_t subscribers() const {
+      std::uint32_t count = 0;
+      for (const auto& port : ports) count += port->outbox().metrics().subscribers;
+      return count;
+    }
+  };
+
+  struct File {
+    bag::Reader reader;
+    std::map<std::uint16_t, Track*> tracks;  // by channel
+    std::optional<bag::Message> next;
+  };
+
   PlayOptions options;
   std::deque<Track> tracks;
   std::map<Key, Track*> by_key;
