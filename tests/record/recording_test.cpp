@@ -74,7 +74,7 @@ TEST_SUITE("record/recording") {
   TEST_CASE("a recording has every message of every publisher, from its first one to stop()") {
     const TemporaryDirectory folder;
     const std::string path = folder / "run.mcap";
-    auto recording = Recording::start(path).or_throw();
+    auto recording = Recording::start(path, RecordOptions().without_topics({"rosout"})).or_throw();
     horus::io::run([]() -> Task<> {
       Hub hub;
       auto twist = hub.advertise<horus::messages::Twist>("cmd_vel");
@@ -103,7 +103,7 @@ TEST_SUITE("record/recording") {
     const TemporaryDirectory folder;
     auto left = Recording::start(folder / "left.mcap", RecordOptions().with_topics({"left/*"})).or_throw();
     auto rest = Recording::start(folder / "rest.mcap",
-                                 RecordOptions().without_topics({"left/*"}).with_compression(false))
+                                 RecordOptions().without_topics({"left/*", "rosout"}).with_compression(false))
                     .or_throw();
     horus::io::run([]() -> Task<> {
       Hub hub;
