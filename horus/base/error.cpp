@@ -93,6 +93,11 @@ Error Error::with_detail(std::string_view detail) const {
   return fuller;
 }
 
+std::string_view Error::detail() const noexcept {
+  const Text* text = text_.load(std::memory_order_acquire);
+  return text == nullptr ? std::string_view() : std::string_view(text->detail);
+}
+
 bool Error::cancelled() const noexcept { return code_ == ECANCELED; }
 bool Error::timed_out() const noexcept { return code_ == ETIMEDOUT; }
 

@@ -49,6 +49,9 @@ class HORUS_API Error : public std::exception {
   /// The target of the operation; empty when it was not recorded.
   [[nodiscard]] std::string_view target() const noexcept;
 
+  /// What with_detail() has added; empty: nothing.
+  [[nodiscard]] std::string_view detail() const noexcept;
+
   [[nodiscard]] bool cancelled() const noexcept;  ///< ECANCELED: this task was asked to stop
   [[nodiscard]] bool timed_out() const noexcept;  ///< ETIMEDOUT
   [[nodiscard]] bool end_of_stream() const noexcept { return code_ == kEndOfStream; }

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <sys/stat.h>
@@ -29,7 +30,8 @@ struct ReplayArguments {
 
 const char* end_of(const io::ExactRecording& recording) {
   if (recording.ended) return "the program's own";
-  return recording.full ? "the largest size of the file" : "a kill, or a crash";
+  return recording.full ? "no more room (the largest size of the file, or the disk)"
+                        : "a kill or a crash, or it runs still";
 }
 
 int describe(const io::ExactRecording& recording, bool json) {
@@ -70,20 +72,11 @@ int replay(const ReplayArguments& given) {
   if (given.info || given.json) return describe(*recording, given.json);
   const std::string program = given.program.empty() ? recording->program : given.program;
   warn_if_newer(given, program);
-  if (given.debug) {
-    ::setenv("HORUS_REPLAY_SEAM", given.file.c_str(), 1);
-    std::vector<std::string> words = {"gdb", "-q", "--args", program};
-    words.insert(words.end(), recording->arguments.begin() + (recording->arguments.empty() ? 0 : 1),
-                 recording->arguments.end());
-    std::vector<char*> pointers;
-    for (std::string& word : words) pointers.push_back(word.data());
-    pointers.push_back(nullptr);
-    ::execvp("gdb", pointers.data());
-    std::perror("horus: gdb");
-    return 1;
-  }
+  std::vector<std::string> under;
+  if (given.debug) under = {"gdb", "-q", "--args"};
   std::fflush(nullptr);
-  fmt::print(stderr, "horus: {}\n", io::replay_exactly(given.file, given.program).message());
+  fmt::print(stderr, "horus: {}\n",
+             io::replay_exactly(given.file, given.program, std::move(under)).message());
   return 1;
 }
 
@@ -93,7 +86,8 @@ void add_replay(CLI::App& app, std::function<int()>& action) {
   CLI::App* command = app.add_subcommand(
       "replay", "Run a program again, step by step, from its exact recording (HORUS_RECORD_SEAM=FILE)");
   command->footer(
-      "Exit code: that of the program; 73 where it does not do what was recorded; 1 when the recording "
+      "Exit code: that of the program; 73 where it does not do what was recorded, 74 where the recording "
+      "ends before it; 1 when the recording "
       "cannot be\n"
       "read or the program cannot be run; 2 for wrong arguments.");
   const auto given = std::make_shared<ReplayArguments>();

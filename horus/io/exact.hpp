@@ -29,7 +29,9 @@ struct ExactRecording {
 HORUS_API Result<ExactRecording> describe_exact_recording(const std::string& path);
 
 /// Replays it in this process: becomes the recorded program, in its folder and with its arguments, or `program` instead of its
-/// file. Returns only when that fails. Errors: those of describe_exact_recording(), chdir(2) and execve(2).
-HORUS_API Error replay_exactly(const std::string& path, const std::string& program = {});
+/// file, behind the words of `under` ({"gdb", "--args"}). Where the folder is gone it stays in the present one, with a line in
+/// the log. Returns only when that fails. Errors: those of describe_exact_recording() and execve(2).
+HORUS_API Error replay_exactly(const std::string& path, const std::string& program = {},
+                               std::vector<std::string> under = {});
 
 }  // namespace horus::io

@@ -92,7 +92,7 @@ class OffloadAwaiter final : public OffloadBase {
   static void run_here(Job& job) noexcept {
     auto& self = static_cast<OffloadAwaiter&>(job);
     if constexpr (replay::kKeepsOutcome<Outcome>) {
-      if (replay::at_work() && replay::give(self.outcome_)) return self.go_home();
+      if (replay::at_work() && replay::give(self.outcome_, self.thrown_)) return self.go_home();
     }
     try {
       if constexpr (std::is_void_v<Returned>) {
@@ -105,7 +105,7 @@ class OffloadAwaiter final : public OffloadBase {
       self.thrown_ = std::current_exception();
     }
     if constexpr (replay::kKeepsOutcome<Outcome>) {
-      if (self.outcome_ && replay::at_work()) replay::keep(*self.outcome_);
+      if (replay::at_work()) replay::keep(self.outcome_, self.thrown_);
     }
     self.go_home();
   }

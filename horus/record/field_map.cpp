@@ -44,7 +44,7 @@ bool is_whole(Code code) noexcept { return plain(code) >= Code::i8 && plain(code
 bool is_real(Code code) noexcept { return code == Code::f32 || code == Code::f64; }
 
 std::string spelled(const Description& all, const Member& member) {
-  const auto name = [&]() -> std::string {
+  auto name = [&]() -> std::string {
     switch (member.code) {
       case Code::boolean: return "bool";
       case Code::character: return "char";

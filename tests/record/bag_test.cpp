@@ -110,7 +110,8 @@ Task<> write_foreign(std::string path, std::string topic, std::string encoding, 
   auto file = (co_await opening).or_throw();
   const auto id = file.writer().add_schema(schema.name, schema.encoding, schema.data).or_throw();
   const auto channel = file.writer().add_channel(topic, encoding, id).or_throw();
-  auto adding = file.add(horus::bag::Message{channel, 0, 5, 5, data});
+  const horus::bag::Message message{channel, 0, 5, 5, data};
+  auto adding = file.add(message);
   (co_await adding).or_throw();
   auto finishing = file.finish();
   (co_await finishing).or_throw();

@@ -267,6 +267,7 @@ TEST_CASE("the recording of a program that was killed leads to the moment of its
   const Ended killed = runs.record({"crashes"});
   CHECK(killed.signal == SIGKILL);
   const Ended again = runs.replay({"crashes"});
+  CHECK((again.code == 74 || again.signal == SIGKILL));
   CHECK(again.out == killed.out);
   const Ended aborted = runs.record({"crashes", "abort"});
   CHECK(aborted.signal == SIGABRT);
@@ -329,7 +330,7 @@ TEST_CASE("a forged recording leads nowhere, and never into a crash") {
     CAPTURE(i);
     INFO(again.log);
     CHECK(again.signal == 0);
-    CHECK((again.code == 0 || again.code == 1 || again.code == 73));
+    CHECK((again.code == 0 || again.code == 1 || again.code == 73 || again.code == 74));
   }
 }
 
@@ -365,6 +366,6 @@ TEST_CASE("a recording ends at its largest size, the program goes on, and a repl
   CHECK(full.log.find("largest size") != std::string::npos);
   CHECK(std::filesystem::file_size(runs.seam()) <= (1U << 20));
   const Ended again = runs.replay({"busy"});
-  CHECK(again.code == 0);
-  CHECK(again.log.find("largest size") != std::string::npos);
+  CHECK(again.code == 74);
+  CHECK(again.log.find("no more room") != std::string::npos);
 }

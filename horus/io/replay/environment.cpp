@@ -61,7 +61,7 @@ Result<> begin_journal() {
   auto made = to.empty() ? Journal::replay(from) : Journal::record(to, *limit);
   if (!made) return made.error();
   journal.store(made->release(), std::memory_order_release);
-  std::atexit([] { journal.load(std::memory_order_acquire)->end(); });
+  ::on_exit([](int code, void*) { journal.load(std::memory_order_acquire)->end(code); }, nullptr);
   if (to.empty()) {
     log_info(fmt::format("replay {}: begins", from));
   } else {

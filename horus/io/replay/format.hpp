@@ -23,7 +23,7 @@ inline constexpr std::size_t kPreface = 4096;  // bytes before the first event
 struct Extent {
   std::uint64_t bytes;  ///< of events, behind the preface
   std::uint32_t sum;    ///< of them: CRC-32C
-  std::uint32_t reserved;
+  std::uint32_t last;   ///< Kind of the last one
 };
 
 /// What stands at the beginning of a file. Each event is followed by a new extent in the place that does not count, which then

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <iterator>
 #include <set>
+#include <stdexcept>
 #include <system_error>
 
 #include <fcntl.h>
@@ -21,6 +22,7 @@
 #include <horus/base/log.hpp>
 #include <horus/base/version.hpp>
 #include <horus/io/base/owner_thread.hpp>
+#include <horus/io/replay/result.hpp>
 #include <horus/io/seam/clock.hpp>
 #include <horus/io/seam/system.hpp>
 #include <horus/task/chain.hpp>
@@ -154,10 +156,10 @@ Journal::~Journal() {
   if (the_journal == this) the_journal = nullptr;
 }
 
-void Journal::end() noexcept {
+void Journal::end(int exit_code) noexcept {
   if (process_ != ::getpid()) return;  // a child of fork()
   if (!replays()) {
-    if (!over_) write(blank(Kind::end));
+    if (!over_) write(blank(Kind::end).number(static_cast<std::uint32_t>(exit_code)));
     over_ = true;
     if (!writer_->end_helper(kPatience)) static_cast<void>(writer_.release());
     writer_.reset();
@@ -168,6 +170,16 @@ void Journal::end() noexcept {
     log_info(fmt::format("replay {}: {} pieces of work that other threads handed over were left out", path_,
                          left_out_));
   if (kind == Kind::end) {
+    Cursor last = cursor_;
+    last.take_kind();
+    const auto recorded = static_cast<int>(last.number());
+    if (recorded != exit_code) {
+      log_warning(
+          fmt::format("replay {}: its exit code is {}, and was {}: something that is not in the recording "
+                      "has another outcome",
+                      path_, exit_code, recorded));
+      return;
+    }
     log_info(fmt::format("replay {}: equal to its recording, {} events", path_, event_));
   } else {
     log_warning(fmt::format("replay {}: the program ended before its recording did ({}, at byte {} of {})",
@@ -221,11 +233,12 @@ void Journal::is_not_next(const std::string& now) noexcept {
              "replay {}: the recording is over here, after {} events: its program was killed, or crashed\n"
              "  now: {}{}",
              path_, event_, now, place()),
-         0);
+         kOverCode);
   if (&from == &cursor_ && from.kind() == Kind::limit)
-    stop(fmt::format("replay {}: the recording had reached its largest size here, after {} events{}", path_,
-                     event_, place()),
-         0);
+    stop(fmt::format("replay {}: the recording had no more room here (its largest size, or the disk's), "
+                     "after {} events{}",
+                     path_, event_, place()),
+         kOverCode);
   std::string recorded = from.at_end() ? "nothing more, in this work" : replay::name_of(from.kind());
   if (from.kind() == Kind::decision) {
     Cursor peek = from;
@@ -407,6 +420,22 @@ int Journal::learn(int fd) noexcept {
 void Journal::forget(int fd) noexcept {
   const std::lock_guard lock(mutex_);
   if (descriptors_.erase(fd) == 0) foreign_.erase(fd);
+  copies_.erase(fd);
+}
+
+int Journal::copies(int fd, int copy) noexcept {
+  const int stream = standard_stream(fd);
+  if (stream < 0 || copy < 0) return copy;
+  const std::lock_guard lock(mutex_);
+  copies_[copy] = stream;
+  return copy;
+}
+
+int Journal::standard_stream(int fd) noexcept {
+  if (fd == STDOUT_FILENO || fd == STDERR_FILENO) return fd;
+  const std::lock_guard lock(mutex_);
+  const auto found = copies_.find(fd);
+  return found == copies_.end() ? -1 : found->second;
 }
 
 // --- Work on a pool ---------------------------------------------------------------------------------------------------
@@ -461,6 +490,36 @@ const char* literal(std::string text) {
   static auto* const all = new std::set<std::string>;
   const std::lock_guard lock(mutex);
   return all->insert(std::move(text)).first->c_str();
+}
+
+void save_error(Event& event, const Error& error) {
+  event.number(static_cast<std::uint64_t>(error.code()));
+  event.text(error.operation()).text(error.target()).text(error.detail());
+}
+
+Error load_error(Cursor& cursor) {
+  const auto code = static_cast<int>(cursor.number());
+  const char* const operation = literal(cursor.text());
+  const Error error(code, operation, cursor.text());
+  const std::string detail = cursor.text();
+  return detail.empty() ? error : error.with_detail(detail);
+}
+
+void save_exception(Event& event, const std::exception_ptr& thrown) {
+  try {
+    std::rethrow_exception(thrown);
+  } catch (const Error& error) {
+    save_error(event.number(1), error);
+  } catch (const std::exception& other) {
+    event.number(0).text(other.what());
+  } catch (...) {
+    event.number(0).text("an exception that is not a std::exception");
+  }
+}
+
+std::exception_ptr load_exception(Cursor& cursor) {
+  if (cursor.number() != 0) return std::make_exception_ptr(load_error(cursor));
+  return std::make_exception_ptr(std::runtime_error(cursor.text()));
 }
 
 }  // namespace replay

@@ -47,6 +47,8 @@ class HORUS_API Journal {
   enum class Decision : std::uint8_t { stays_awake, stops, has_posts, looks, is_mute };
   /// A replay that cannot go on as the recording did ends the process with this code.
   static constexpr int kDivergedCode = 73;
+  /// One whose recording ends before the program does (it was killed, or there was no more room), with this one.
+  static constexpr int kOverCode = 74;
 
   static Result<std::unique_ptr<Journal>> record(const std::string& path, std::uint64_t most_bytes);
   static Result<std::unique_ptr<Journal>> replay(const std::string& path);
@@ -54,7 +56,7 @@ class HORUS_API Journal {
   Journal& operator=(const Journal&) = delete;
   ~Journal();
   /// The program ends: notes that, or tells whether the replay came as far.
-  void end() noexcept;
+  void end(int exit_code) noexcept;
 
   [[nodiscard]] bool replays() const noexcept { return replays_; }
   /// True on the thread whose loops it follows, and in work that it runs there. Any thread.
@@ -137,6 +139,10 @@ class HORUS_API Journal {
   /// Horus has made `fd`; -errno is none. Any thread.
   int learn(int fd) noexcept;
   void forget(int fd) noexcept;
+  /// `copy` names the same open file as `fd`; -errno is none.
+  int copies(int fd, int copy) noexcept;
+  /// 1 or 2 where `fd` is standard output or standard error, or a copy of it; -1: something else.
+  [[nodiscard]] int standard_stream(int fd) noexcept;
 
   /// Work goes to a pool, and its number is this. A recording gives it a new one.
   std::uint64_t send_job(ThreadPool::Job& job) noexcept;
@@ -204,6 +210,7 @@ class HORUS_API Journal {
   std::unordered_map<const ThreadPool::Job*, Job> away_;
   std::unordered_set<int> descriptors_;                       // that Horus has made
   std::unordered_map<int, std::int64_t> foreign_;             // others, by number
+  std::unordered_map<int, int> copies_;                       // of standard streams
   std::int64_t foreigners_ = 0;                               // so far
   std::unordered_map<const RemoteWork*, Returned> returned_;  // recording
   std::deque<RemoteWork*> errands_, strangers_, back_;        // replay

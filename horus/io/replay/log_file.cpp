@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <utility>
 
@@ -54,6 +55,9 @@ LogWriter::LogWriter(int fd, std::byte* memory, std::uint64_t most_bytes) noexce
     : fd_(fd), memory_(memory), most_bytes_(most_bytes) {}
 
 Result<std::unique_ptr<LogWriter>> LogWriter::create(const std::string& path, std::uint64_t most_bytes) {
+  // Beyond RLIMIT_FSIZE an allocation is an error value, as it is for every reactor, and not the end of the process.
+  struct sigaction action{};
+  if (::sigaction(SIGXFSZ, nullptr, &action) == 0 && action.sa_handler == SIG_DFL) ::signal(SIGXFSZ, SIG_IGN);
   // It has all that the program received, passwords too: nobody else's.
   const int fd = above_standard(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (fd < 0 && errno == EEXIST)
@@ -173,18 +177,21 @@ void LogWriter::put(std::span<const std::byte> event) noexcept {
   sum_ = crc32c(event, sum_);
   current_ = 1 - current_;
   auto& preface = *reinterpret_cast<Preface*>(memory_);
-  preface.extents[current_] = {used_, sum_, 0};
+  preface.extents[current_] = {used_, sum_, std::to_integer<std::uint32_t>(event.front())};
   std::atomic_ref(preface.current).store(current_, std::memory_order_release);
 }
 
 // --- Reading ----------------------------------------------------------------------------------------------------------
 
 LogFile::LogFile(LogFile&& other) noexcept
-    : whole_(std::exchange(other.whole_, {})), events_(std::exchange(other.events_, {})) {}
+    : whole_(std::exchange(other.whole_, {})),
+      events_(std::exchange(other.events_, {})),
+      last_(other.last_) {}
 
 LogFile& LogFile::operator=(LogFile&& other) noexcept {
   std::swap(whole_, other.whole_);
   std::swap(events_, other.events_);
+  std::swap(last_, other.last_);
   return *this;
 }
 
@@ -193,7 +200,8 @@ LogFile::~LogFile() {
 }
 
 Result<LogFile> LogFile::open(const std::string& path) {
-  const int fd = above_standard(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const int fd =
+      above_standard(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));  // a FIFO waits for ever
   if (fd < 0) return Error(errno, "replay", path);
   struct stat status{};
   int code = ::fstat(fd, &status) != 0 ? errno : 0;
@@ -220,6 +228,7 @@ Result<LogFile> LogFile::open(const std::string& path) {
   if (extent.bytes == 0) return refuse("(nothing was recorded)");
   file.events_ = file.whole_.subspan(kPreface, static_cast<std::size_t>(extent.bytes));
   if (crc32c(file.events_) != extent.sum) return refuse("(it is damaged: its checksum differs)");
+  file.last_ = static_cast<Kind>(extent.last);
   return file;
 }
 

@@ -72,12 +72,15 @@ class LogFile {
   ~LogFile();
 
   [[nodiscard]] std::span<const std::byte> events() const noexcept { return events_; }
+  /// Of the last event.
+  [[nodiscard]] Kind last() const noexcept { return last_; }
 
  private:
   explicit LogFile(std::span<const std::byte> whole) noexcept : whole_(whole) {}
 
   std::span<const std::byte> whole_;
   std::span<const std::byte> events_;
+  Kind last_{};
 };
 
 }  // namespace horus::io::replay

@@ -145,6 +145,12 @@ void Operations::look_at_groups() noexcept {
   }
 }
 
+std::size_t Operations::buffers_known() const noexcept {
+  std::size_t count = 0;
+  for (const auto& [number, group] : groups_) count += group.buffers.size();
+  return count;
+}
+
 // New ones, those in a message too, and those that are gone.
 void Operations::note_descriptors(const Operation& operation, std::int32_t result) const noexcept {
   const io_uring_sqe& entry = operation.entry;
@@ -165,8 +171,7 @@ void Operations::note_descriptors(const Operation& operation, std::int32_t resul
 
 // --- What a completion has written ------------------------------------------------------------------------------------
 
-std::vector<iovec> Operations::written(const Operation& operation, std::int32_t result,
-                                       std::uint32_t flags) const {
+std::vector<iovec> Operations::written(const Operation& operation, std::int32_t result, std::uint32_t flags) {
   const auto size = static_cast<std::size_t>(std::max(result, 0));
   const io_uring_sqe& entry = operation.entry;
   if ((flags & IORING_CQE_F_BUFFER) != 0) {
@@ -175,7 +180,9 @@ std::vector<iovec> Operations::written(const Operation& operation, std::int32_t 
     const auto buffer =
         group->second.buffers.find(static_cast<std::uint16_t>(flags >> IORING_CQE_BUFFER_SHIFT));
     if (buffer == group->second.buffers.end()) return {};
-    return first_of({buffer->second}, size);
+    const iovec memory = buffer->second;
+    group->second.buffers.erase(buffer);  // the program's, until it gives it again
+    return first_of({memory}, size);
   }
   if (result < 0) return {};
   std::vector<iovec> parts = first_of(operation.parts, size);
@@ -186,8 +193,7 @@ std::vector<iovec> Operations::written(const Operation& operation, std::int32_t 
   return parts;
 }
 
-void Operations::save(Event& event, const Operation& operation, std::int32_t result,
-                      std::uint32_t flags) const {
+void Operations::save(Event& event, const Operation& operation, std::int32_t result, std::uint32_t flags) {
   const msghdr* message = message_of(operation.entry);
   if (message != nullptr && result >= 0 &&
       instruction_of(operation.entry.opcode)->direction == Direction::in) {
@@ -206,7 +212,8 @@ void Operations::save(Event& event, const Operation& operation, std::int32_t res
 }
 
 bool Operations::restore(Cursor& cursor, const Operation& operation, std::int32_t result,
-                         std::uint32_t flags) const {
+                         std::uint32_t flags) {
+  const std::size_t buffers = buffers_known();
   msghdr* message = message_of(operation.entry);
   if (message != nullptr && result >= 0 &&
       instruction_of(operation.entry.opcode)->direction == Direction::in) {
@@ -227,6 +234,8 @@ bool Operations::restore(Cursor& cursor, const Operation& operation, std::int32_
   }
   note_descriptors(operation, result);
   const std::vector<iovec> parts = written(operation, result, flags);
+  if ((flags & IORING_CQE_F_BUFFER) != 0 && buffers_known() == buffers)
+    return false;  // it is not the kernel's
   std::size_t size = 0;
   for (const iovec& part : parts) size += part.iov_len;
   if (cursor.number() != size) return false;

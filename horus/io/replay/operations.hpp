@@ -57,10 +57,10 @@ class Operations {
   void look_at_groups() noexcept;
 
   /// Appends what a completion has written into memory.
-  void save(Event& event, const Operation& operation, std::int32_t result, std::uint32_t flags) const;
+  void save(Event& event, const Operation& operation, std::int32_t result, std::uint32_t flags);
   /// Writes that into the memory of this run. False: it is not what such a completion writes.
   [[nodiscard]] bool restore(Cursor& cursor, const Operation& operation, std::int32_t result,
-                             std::uint32_t flags) const;
+                             std::uint32_t flags);
 
  private:
   struct Group {
@@ -70,7 +70,8 @@ class Operations {
     std::unordered_map<std::uint16_t, iovec> buffers;
   };
   [[nodiscard]] std::vector<iovec> written(const Operation& operation, std::int32_t result,
-                                           std::uint32_t flags) const;
+                                           std::uint32_t flags);
+  [[nodiscard]] std::size_t buffers_known() const noexcept;
 
   void note_descriptors(const Operation& operation, std::int32_t result) const noexcept;
 

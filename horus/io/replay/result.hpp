@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstddef>
+#include <exception>
 #include <optional>
 #include <span>
 #include <string>
@@ -91,34 +92,47 @@ inline constexpr bool kKeepsOutcome<Result<>> = true;
 template <class T>
 inline constexpr bool kKeepsOutcome<Result<T>> = kRecordable<T> && std::is_default_constructible_v<T>;
 
+/// With its operation, target and detail.
+HORUS_API void save_error(Event& event, const Error& error);
+HORUS_API Error load_error(Cursor& cursor);
+/// An exception: a horus::Error as what it is, others as a std::runtime_error with the same text.
+HORUS_API void save_exception(Event& event, const std::exception_ptr& thrown);
+HORUS_API std::exception_ptr load_exception(Cursor& cursor);
+
+enum class Ending : std::uint8_t { value, error, exception };
+
 template <class T>
-void keep(const Result<T>& outcome) {
+void keep(const std::optional<Result<T>>& outcome, const std::exception_ptr& thrown) {
   Event event(Kind::result);
-  const int code = outcome ? 0 : outcome.error().code();
-  event.number(static_cast<std::uint64_t>(code));
   if (!outcome) {
-    event.text(outcome.error().operation()).text(outcome.error().target());
-  } else if constexpr (!std::is_void_v<T>) {
-    save(event, *outcome);
+    save_exception(event.number(static_cast<std::uint64_t>(Ending::exception)), thrown);
+  } else if (!*outcome) {
+    save_error(event.number(static_cast<std::uint64_t>(Ending::error)), outcome->error());
+  } else {
+    event.number(static_cast<std::uint64_t>(Ending::value));
+    if constexpr (!std::is_void_v<T>) save(event, **outcome);
   }
   keep_result(event.bytes().subspan(1));
 }
 
 template <class T>
-bool give(std::optional<Result<T>>& outcome) {
+bool give(std::optional<Result<T>>& outcome, std::exception_ptr& thrown) {
   std::vector<std::byte> kept;
   if (!given_result(kept)) return false;
   Cursor cursor(kept);
-  const auto code = static_cast<int>(cursor.number());
-  if (code != 0) {
-    const char* const operation = literal(cursor.text());
-    outcome.emplace(Error(code, operation, cursor.text()));
-  } else if constexpr (std::is_void_v<T>) {
-    outcome.emplace();
-  } else {
-    T value{};
-    load(cursor, value);
-    outcome.emplace(std::move(value));
+  switch (static_cast<Ending>(cursor.number())) {
+    case Ending::exception: thrown = load_exception(cursor); break;
+    case Ending::error: outcome.emplace(load_error(cursor)); break;
+    case Ending::value:
+      if constexpr (std::is_void_v<T>) {
+        outcome.emplace();
+      } else {
+        T value{};
+        load(cursor, value);
+        outcome.emplace(std::move(value));
+      }
+      break;
+    default: return false;
   }
   return true;
 }

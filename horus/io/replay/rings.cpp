@@ -24,6 +24,9 @@ namespace {
 constexpr Clock::Nature kNature{
     .through_seam = true, .only_asleep = false, .mixes_ready = false, .no_spinning = true};
 
+// user_data of what nobody waits for: a cancellation, a wake-up.
+constexpr std::uint64_t kNobody = 2;
+
 std::uint32_t load(const std::uint32_t* word) noexcept {
   return std::atomic_ref(*const_cast<std::uint32_t*>(word)).load(std::memory_order_acquire);
 }
@@ -330,14 +333,20 @@ class ReplayingRing final : public Ring {
   }
 
   // What the program says is seen again.
-  static void show(const io_uring_sqe& entry) noexcept {
-    if ((entry.fd != STDOUT_FILENO && entry.fd != STDERR_FILENO) || (entry.flags & IOSQE_FIXED_FILE) != 0)
-      return;
-    if (!is_transfer(entry.opcode, Direction::out)) return;
+  void show(const io_uring_sqe& entry) noexcept {
+    if ((entry.flags & IOSQE_FIXED_FILE) != 0 || !is_transfer(entry.opcode, Direction::out)) return;
+    const int stream = journal_.standard_stream(entry.fd);
+    if (stream < 0) return;
     each_region(entry, [&](const Region& region) {
       if (!region.is_payload) return;
-      [[maybe_unused]] const ssize_t ignored = ::write(entry.fd, region.data, region.size);
+      [[maybe_unused]] const ssize_t ignored = ::write(stream, region.data, region.size);
     });
+  }
+
+  // A forged log must not complete what the program has forgotten.
+  static bool comes_again(const io_uring_sqe& entry) noexcept {
+    return (entry.opcode == IORING_OP_RECV && (entry.ioprio & IORING_RECV_MULTISHOT) != 0) ||
+           (entry.opcode == IORING_OP_ACCEPT && (entry.ioprio & IORING_ACCEPT_MULTISHOT) != 0);
   }
 
   void complete(Cursor& cursor) {
@@ -345,13 +354,19 @@ class ReplayingRing final : public Ring {
     io_uring_cqe& completion = completions_[tail_ & (completions_.size() - 1)];
     completion.res = static_cast<std::int32_t>(cursor.signed_number());
     completion.flags = static_cast<std::uint32_t>(cursor.number());
+    if (tail_ - head_ >= completions_.size())
+      journal_.differs("more completions than there is room for: the file is damaged", "the ring is full");
     if (number == 0) {
-      completion.user_data = cursor.number() & 7;
+      completion.user_data = cursor.number();
+      if (completion.user_data != kNobody)
+        journal_.differs("somebody's operation completes: the file is damaged", "there is no such operation");
     } else {
       const Operation* operation = operations_.numbered(number);
       if (operation == nullptr)
         journal_.differs(fmt::format("operation {} completes", number), "there is no such operation");
       completion.user_data = operation->entry.user_data;
+      if ((completion.flags & IORING_CQE_F_MORE) != 0 && !comes_again(operation->entry))
+        journal_.differs("an operation completes more than once: the file is damaged", "it completes once");
       if (!operations_.restore(cursor, *operation, completion.res, completion.flags))
         journal_.differs(fmt::format("{} completes with other bytes than it has room for",
                                      operations_.wish(operation->entry).to_string()),

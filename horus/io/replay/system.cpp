@@ -86,6 +86,7 @@ enum class Call : std::uint8_t {
   reap,
   reap_killed,
   await_end,
+  signal_action,
 };
 
 constexpr const char* kNames[] = {"a descriptor or a buffer of the ring",
@@ -143,9 +144,10 @@ constexpr const char* kNames[] = {"a descriptor or a buffer of the ring",
                                   "pidfd_send_signal",
                                   "waitid",
                                   "waiting for a killed child",
-                                  "waiting for the end of a child"};
+                                  "waiting for the end of a child",
+                                  "sigaction"};
 
-static_assert(std::size(kNames) == static_cast<std::size_t>(Call::await_end) + 1);
+static_assert(std::size(kNames) == static_cast<std::size_t>(Call::signal_action) + 1);
 
 // What has to be equal in both runs: no addresses.
 class Sum {
@@ -274,7 +276,7 @@ class JournalSystem final : public ForwardingSystem {
     });
   }
   int duplicate(int fd) noexcept override {
-    return made(Call::duplicate, sum(d(fd)), [&] { return real().duplicate(fd); });
+    return journal_.copies(fd, made(Call::duplicate, sum(d(fd)), [&] { return real().duplicate(fd); }));
   }
   int connect(int fd, const sockaddr* to, socklen_t size) noexcept override {
     return ask(Call::connect, Sum().add(d(fd)).bytes(to, size).value(),
@@ -310,7 +312,8 @@ class JournalSystem final : public ForwardingSystem {
                [&] { return real().file_may_wait(fd, path); });
   }
   int open_terminal_again(int fd) noexcept override {
-    return made(Call::open_terminal_again, sum(d(fd)), [&] { return real().open_terminal_again(fd); });
+    return journal_.copies(
+        fd, made(Call::open_terminal_again, sum(d(fd)), [&] { return real().open_terminal_again(fd); }));
   }
   ssize_t transfer_now(int fd, const iovec* parts, int count, bool writing) noexcept override {
     Sum all;
@@ -319,9 +322,8 @@ class JournalSystem final : public ForwardingSystem {
       all.add(parts[i].iov_len);
       if (writing) all.bytes(parts[i].iov_base, parts[i].iov_len);
     }
-    if (journal_.replays() && writing && (fd == STDOUT_FILENO || fd == STDERR_FILENO))
-      static_cast<void>(
-          real().transfer_now(fd, parts, count, writing));  // what the program says is seen again
+    if (const int stream = journal_.standard_stream(fd); journal_.replays() && writing && stream >= 0)
+      static_cast<void>(real().transfer_now(stream, parts, count, writing));  // what it says is seen again
     const auto parts_of = [&](std::int64_t result) {
       std::vector<Filled> memory;
       std::size_t left = writing ? 0 : at_least_zero(result);
@@ -423,7 +425,7 @@ class JournalSystem final : public ForwardingSystem {
     Event event(Kind::call);
     begin(event, Call::look_up, asked, found ? 0 : -found.code());
     if (!found) {
-      event.number(1).text(found.error().message());
+      save_error(event.number(0), found.error());
       journal_.write(event);
       return found;
     }
@@ -463,8 +465,8 @@ class JournalSystem final : public ForwardingSystem {
     auto child = real().spawn(options, descriptors);
     Event event(Kind::call);
     begin(event, Call::spawn, asked, child ? *child : -child.code());
-    event.number(child ? 0 : 2);
-    if (!child) event.text(child.error().operation()).text(child.error().target());
+    event.number(child ? 0 : 1);
+    if (!child) save_error(event, child.error());
     journal_.write(event);
     return child;
   }
@@ -479,6 +481,9 @@ class JournalSystem final : public ForwardingSystem {
   }
   int send_signal(pid_t pid, int number, const std::int32_t* value) noexcept override {
     return ask(Call::send_signal, sum(pid, number), [&] { return real().send_signal(pid, number, value); });
+  }
+  int signal_action(int number) noexcept override {
+    return ask(Call::signal_action, sum(number), [&] { return real().signal_action(number); });
   }
   // A program that sends itself a signal does so at a replay, too, and must bear it: the log tells what it did.
   int claim_signals(SignalClaim& claim) noexcept override {
@@ -613,7 +618,7 @@ class JournalSystem final : public ForwardingSystem {
     Cursor& cursor = expect(Call::look_up, asked);
     const auto failure = static_cast<int>(-cursor.signed_number());
     const std::uint64_t count = cursor.number();
-    if (failure != 0) return Error(failure, "resolve").with_detail(cursor.text());
+    if (failure != 0) return load_error(cursor);
     std::vector<Address> addresses;
     for (std::uint64_t i = 0; i < count && !cursor.broken(); ++i) {
       const auto bytes = cursor.block();
@@ -627,8 +632,7 @@ class JournalSystem final : public ForwardingSystem {
     Cursor& cursor = expect(Call::spawn, asked);
     const auto answer = static_cast<pid_t>(cursor.signed_number());
     if (cursor.number() == 0) return answer;
-    const char* const operation = literal(cursor.text());
-    return Error(-answer, operation, cursor.text());
+    return load_error(cursor);
   }
 
   // True once: it is about to be closed.

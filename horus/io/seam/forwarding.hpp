@@ -175,6 +175,7 @@ class ForwardingSystem : public System {
   int send_signal(pid_t pid, int number, const std::int32_t* value) noexcept override {
     return real_->send_signal(pid, number, value);
   }
+  int signal_action(int number) noexcept override { return real_->signal_action(number); }
   int claim_signals(SignalClaim& claim) noexcept override { return real_->claim_signals(claim); }
   void release_signals(const SignalClaim& claim) noexcept override { return real_->release_signals(claim); }
   int open_process(pid_t pid) noexcept override { return real_->open_process(pid); }

@@ -151,6 +151,9 @@ class HORUS_API System {
   virtual void exit_now(int code) noexcept;
   /// As kill(2); with a value as sigqueue(3).
   virtual int send_signal(pid_t pid, int number, const std::int32_t* value) noexcept;
+  /// What is to become of signal `number` (sigaction(2)): 0: what the kernel does by default; 1: nothing, it is ignored; 2: a
+  /// handler runs.
+  virtual int signal_action(int number) noexcept;
   /// A descriptor from which the signals of `claim` are read as signalfd_siginfo; -EBUSY: `claim.refused` has an owner.
   virtual int claim_signals(SignalClaim& claim) noexcept;
   virtual void release_signals(const SignalClaim& claim) noexcept;

@@ -123,6 +123,11 @@ int detail::send_system_signal(pid_t pid, int number, const std::int32_t* value)
   return ::sigqueue(pid, number, with) < 0 ? -errno : 0;
 }
 
+int System::signal_action(int number) noexcept {
+  struct sigaction now{};
+  if (::sigaction(number, nullptr, &now) != 0) return -errno;
+  return now.sa_handler == SIG_DFL ? 0 : now.sa_handler == SIG_IGN ? 1 : 2;
+}
 int System::claim_signals(SignalClaim& claim) noexcept { return detail::claim_system_signals(claim); }
 void System::release_signals(const SignalClaim& claim) noexcept { detail::release_system_signals(claim); }
 int System::send_signal(pid_t pid, int number, const std::int32_t* value) noexcept {

@@ -22,9 +22,8 @@ constexpr Duration kLastMoment = std::chrono::milliseconds(100);
 constexpr Duration kStopLimit = Duration(SafetyMonitor::kStopLimit_ns) - kLastMoment;
 
 bool is_ours(int number) noexcept {
-  struct sigaction now{};
-  if (::sigaction(number, nullptr, &now) != 0 || now.sa_handler == SIG_IGN) return false;
-  return number != SIGHUP || now.sa_handler == SIG_DFL;
+  const int action = io::System::here().signal_action(number);
+  return action == 0 || (action == 2 && number != SIGHUP);
 }
 
 }  // namespace
