@@ -119,6 +119,10 @@ class Bag(unittest.TestCase):
         path.write_bytes(data)
         done = self.run_bag("recover", path, "-o", out)
         self.assertIn("the checksum of a chunk differs", done.stderr)
+        # The index knows the channels that the damaged chunk describes: what follows it is kept.
+        rest = self.times(out)
+        self.assertTrue(rest)
+        self.assertEqual([time for time in TIMES if time in rest], rest)
         self.assertIn("recover it into another file", self.run_bag("recover", "--inplace", path, code=1).stderr)
 
     def test_filter_writes_a_part(self):

@@ -80,7 +80,8 @@ void append_end(Buffer& out, std::uint64_t position, const Contents& contents) {
                      contents.statistics});
 }
 
-Task<Result<Recovery>> copy_whole(Source& source, FileWriter& out, Contents& contents) {
+Task<Result<Recovery>> copy_whole(Source& source, FileWriter& out, Contents& contents,
+                                  const Contents* summary) {
   Chunk chunk;
   Describer describe;
   const OnPassing on_passing = [&](const Passing& passing) -> Task<Result<>> {
@@ -90,7 +91,7 @@ Task<Result<Recovery>> copy_whole(Source& source, FileWriter& out, Contents& con
     adopt(chunk, passing, contents);
     co_return co_await out.add(chunk);
   };
-  const auto scanned = co_await scan(source, contents, on_passing);
+  const auto scanned = co_await scan(source, contents, on_passing, summary);
   if (!scanned) co_return scanned.error();
   describe(out.writer(), contents);
   const auto finished = co_await out.finish();
@@ -113,7 +114,8 @@ Task<Result<Recovery>> recover(std::string path, std::string to, bool overwrite)
   if (!distinct) co_return distinct.error();
   auto out = co_await FileWriter::create(to, options, overwrite);
   if (!out) co_return out.error();
-  auto copied = co_await copy_whole(**source, *out, contents);
+  const Contents summary = contents;
+  auto copied = co_await copy_whole(**source, *out, contents, has_index ? &summary : nullptr);
   if (!copied) {
     co_await out->discard();
     co_return copied.error();

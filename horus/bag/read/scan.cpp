@@ -314,8 +314,13 @@ Task<Result<>> read_header(Window& window, Header& header, std::uint64_t& end) {
   co_return Result<>();
 }
 
-Task<Result<>> scan(Source& source, Contents& contents, const OnPassing& on_passing) {
+Task<Result<>> scan(Source& source, Contents& contents, const OnPassing& on_passing,
+                    const Contents* summary) {
   contents = {};
+  if (summary != nullptr) {
+    contents.schemas = summary->schemas;
+    contents.channels = summary->channels;
+  }
   contents.file_bytes = source.size();
   Scanner scanner(source, contents, on_passing);
   co_return co_await scanner.run();

@@ -27,8 +27,10 @@ struct Passing {
 using OnPassing = std::function<Task<Result<>>(const Passing&)>;
 
 /// Fills `contents` with all that is whole, and what is not in its `damages`. Errors: those of read(2); kBadInput where
-/// there is no recording at all, or one beyond the limits.
-[[nodiscard]] Task<Result<>> scan(Source& source, Contents& contents, const OnPassing& on_passing);
+/// there is no recording at all, or one beyond the limits. `summary`: what the index at the end says, where there is one:
+/// schemas and channels that stand in a damaged chunk are known from it.
+[[nodiscard]] Task<Result<>> scan(Source& source, Contents& contents, const OnPassing& on_passing,
+                                  const Contents* summary = nullptr);
 
 /// Goes through the records of a chunk: new schemas and channels are added to `contents`, each message goes to `on_message`
 /// with its offset. Gives nullptr, or what is wrong.
