@@ -94,6 +94,7 @@ class SimSystem final : public io::System {
   pid_t process_id() noexcept override;
   void exit_now(int code) noexcept override;
   int send_signal(pid_t pid, int number, const std::int32_t* value) noexcept override;
+  int signal_action(int) noexcept override { return 0; }  // nobody has installed a handler
   int claim_signals(io::SignalClaim& claim) noexcept override;
   void release_signals(const io::SignalClaim& claim) noexcept override;
   int open_process(pid_t pid) noexcept override;
