@@ -23,7 +23,8 @@
 namespace horus::io::replay {
 namespace {
 
-constexpr std::uint64_t kStep = std::uint64_t{4} << 20;  // bytes by which the file grows
+constexpr Duration kLongestWait = std::chrono::milliseconds(10);  // of whoever appends, for room
+constexpr std::uint64_t kStep = std::uint64_t{4} << 20;           // bytes by which the file grows
 
 // Not the process's memory: a child of fork() has no business in it.
 constexpr int kShared = MAP_SHARED | MAP_FIXED;
@@ -115,17 +116,25 @@ void* LogWriter::help(void* self) noexcept {
   ::pthread_setname_np(::pthread_self(), "horus-seam");
   std::unique_lock lock(writer.mutex_);
   while (true) {
-    writer.changed_.wait(lock, [&] { return writer.wanted_ || writer.ending_; });
+    writer.changed_.wait(lock, [&] {
+      return writer.ending_ ||
+             (!writer.refused_ && writer.wanted_ > writer.mapped_.load(std::memory_order_relaxed));
+    });
     if (writer.ending_) break;
-    writer.wanted_ = false;
-    static_cast<void>(writer.grow(writer.mapped_.load(std::memory_order_relaxed) + 1));
+    const std::uint64_t wanted = writer.wanted_;
+    lock.unlock();
+    const bool grown = writer.grow(wanted);
+    lock.lock();
+    writer.refused_ = !grown;
+    writer.changed_.notify_all();
   }
   writer.helped_ = false;
   writer.changed_.notify_all();
   return nullptr;
 }
 
-// The blocks are there before they are written to: on a full disk a write into a hole would be a SIGBUS. Under the lock.
+// The blocks are there before they are written to: on a full disk a write into a hole would be a SIGBUS. The helper,
+// or whoever appends where there is none.
 bool LogWriter::grow(std::uint64_t needed) noexcept {
   const std::uint64_t mapped = mapped_.load(std::memory_order_relaxed);
   if (needed <= mapped) return true;
@@ -149,23 +158,28 @@ bool LogWriter::grow(std::uint64_t needed) noexcept {
   return true;
 }
 
+bool LogWriter::has_room(std::uint64_t needed) noexcept {
+  const std::uint64_t mapped = mapped_.load(std::memory_order_acquire);
+  const bool soon = needed + kStep / 2 > mapped && asked_ != mapped;
+  if (!soon && needed <= mapped) return true;
+  std::unique_lock lock(mutex_);
+  if (!helped_) return needed <= mapped || grow(needed);
+  asked_ = mapped;
+  wanted_ = std::max(needed, mapped + 1);
+  changed_.notify_all();
+  if (needed <= mapped) return true;
+  // The loop does not stand still for a disk.
+  const auto known = [&] { return refused_ || mapped_.load(std::memory_order_acquire) >= needed; };
+  if (!changed_.wait_for(lock, kLongestWait, known)) problem_.store(ETIMEDOUT, std::memory_order_relaxed);
+  return mapped_.load(std::memory_order_acquire) >= needed;
+}
+
 // One byte of what the file has room for is kept for the mark.
 bool LogWriter::append(std::span<const std::byte> event) noexcept {
-  const std::uint64_t needed = kPreface + used_ + event.size() + 1;
-  const std::uint64_t mapped = mapped_.load(std::memory_order_acquire);
-  if (needed + kStep / 2 > mapped && asked_ != mapped) {
-    asked_ = mapped;
-    const std::lock_guard lock(mutex_);
-    wanted_ = true;
-    changed_.notify_all();
-  }
-  if (needed > mapped) {
-    const std::lock_guard lock(mutex_);
-    if (!grow(needed)) {
-      const std::byte mark[] = {static_cast<std::byte>(Kind::limit)};
-      put(mark);
-      return false;
-    }
+  if (!has_room(kPreface + used_ + event.size() + 1)) {
+    const std::byte mark[] = {static_cast<std::byte>(Kind::limit)};
+    put(mark);
+    return false;
   }
   put(event);
   return true;

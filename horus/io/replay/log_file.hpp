@@ -43,6 +43,7 @@ class LogWriter {
   void start_helper() noexcept;
   static void* help(void* self) noexcept;
   bool grow(std::uint64_t needed) noexcept;
+  bool has_room(std::uint64_t needed) noexcept;
   void put(std::span<const std::byte> event) noexcept;
 
   int fd_;
@@ -54,10 +55,11 @@ class LogWriter {
   std::uint32_t current_ = 0;  // the extent that counts
   std::uint64_t asked_ = 0;    // the helper, when so many bytes were mapped
   std::atomic<int> problem_{0};
-  // Makes room ahead, so that whoever appends does not wait for the disk, nor for empty pages.
-  std::mutex mutex_;
+  // Makes room ahead, so that whoever appends waits neither for the disk nor for empty pages. It holds no lock meanwhile.
+  std::mutex mutex_;  // of what follows
   std::condition_variable changed_;
-  bool wanted_ = false;
+  std::uint64_t wanted_ = 0;  // bytes that are to be mapped
+  bool refused_ = false;      // there is no more room
   bool ending_ = false;
   bool helped_ = false;
 };
