@@ -2,7 +2,9 @@
 // What only real threads can show: a blocked loop, signals, executors.
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <csignal>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -27,7 +29,7 @@ using namespace horus::literals;
 
 namespace {
 
-// Keeps its thread until somebody lets go, or 10 s have passed.
+// Keeps its thread until somebody lets go, or 10 s have passed. It computes or sleeps, nothing in between.
 struct Blocker {
   std::atomic<bool> blocking{false};
   std::atomic<bool> released{false};
@@ -35,10 +37,23 @@ struct Blocker {
   void block() {
     const auto end = std::chrono::steady_clock::now() + 10s;
     blocking.store(true);
-    while (!released.load() && std::chrono::steady_clock::now() < end) {
-      if (!spin) std::this_thread::sleep_for(1ms);
+    if (spin) {
+      while (!released.load() && std::chrono::steady_clock::now() < end) {
+      }
+    } else {
+      std::unique_lock lock(mutex_);
+      changed_.wait_until(lock, end, [this] { return released.load(); });
     }
   }
+  void release() noexcept {
+    const std::lock_guard lock(mutex_);
+    released.store(true);
+    changed_.notify_all();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
 };
 
 class Blocking : public PlainNode {
@@ -49,7 +64,7 @@ class Blocking : public PlainNode {
   }
   void enter_safe_state() noexcept override {
     safe_states_.fetch_add(1);
-    blocker_.released.store(true);
+    blocker_.release();
   }
 
  private:
@@ -95,7 +110,7 @@ TEST_CASE(
         .rate(100_hz);
     CHECK(scheduler.run_for(20s) == 0);
     CHECK(safe_states.load() >= 1);  // by the monitor, while the loop was blocked
-    CHECK(scheduler.statistics("blocking")->watchdog_expirations == 1);
+    CHECK(scheduler.statistics("blocking")->watchdog_expirations >= 1);  // again where the machine is loaded
     // The timeline knows when the monitor saw it, and the grid points that the others lost.
     std::vector<int> steps;
     std::uint64_t late = 0;
@@ -103,7 +118,9 @@ TEST_CASE(
       if (event.kind == horus::TimelineEvent::Kind::watchdog) steps.push_back(event.detail);
       if (event.kind == horus::TimelineEvent::Kind::skipped && event.node == 1) ++late;
     }
-    CHECK(steps == std::vector<int>{1, 0});
+    REQUIRE(steps.size() >= 2);
+    CHECK(steps.front() == 1);
+    CHECK(steps.back() == 0);  // and whatever a loaded machine made of it in between
     CHECK(late > 2);
     CHECK(late == scheduler.statistics("after")->count(horus::TickOutcome::skipped_late));
   }
@@ -243,25 +260,28 @@ TEST_CASE("nodes on executors of their own run on threads of their own, and talk
   };
   class Listener : public horus::Node {
    public:
-    Listener(std::atomic<std::uint64_t>& heard, std::atomic<pid_t>& thread, Scheduler& scheduler)
-        : heard_(heard), thread_(thread), scheduler_(scheduler) {}
+    Listener(std::atomic<std::uint64_t>& heard, std::atomic<pid_t>& thread, std::atomic<bool>& asked,
+             Scheduler& scheduler)
+        : heard_(heard), thread_(thread), asked_(asked), scheduler_(scheduler) {}
     Task<> tick() override {
       thread_.store(::gettid());
       const auto reading = (co_await in_.recv()).or_throw();
       heard_.store(reading->number);
-      if (reading->number >= 20) scheduler_.stop();
+      if (reading->number >= 20 && asked_.load()) scheduler_.stop();
     }
 
    private:
     std::atomic<std::uint64_t>& heard_;
     std::atomic<pid_t>& thread_;
+    std::atomic<bool>& asked_;
     Scheduler& scheduler_;
     horus::Subscriber<Reading> in_ = subscribe<Reading>("sample");
   };
   Scheduler scheduler;
   scheduler.executor("control");
   scheduler.add<Sensor>(control_thread).rate(200_hz).executor("control");
-  scheduler.add<Listener>(heard, main_thread, scheduler);
+  std::atomic<bool> asked{false};
+  scheduler.add<Listener>(heard, main_thread, asked, scheduler);
   scheduler.connect("sensor", "reading", "listener", "sample");
   std::thread asks([&] {
     while (heard.load() < 10) {
@@ -270,6 +290,7 @@ TEST_CASE("nodes on executors of their own run on threads of their own, and talk
     }
     scheduler.pause("sensor").or_throw();
     while (scheduler.statistics("sensor")->state != horus::NodeState::paused) std::this_thread::yield();
+    asked.store(true);
     scheduler.resume("sensor").or_throw();
   });
   CHECK(scheduler.run_for(30s) == 0);

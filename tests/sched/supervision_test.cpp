@@ -220,7 +220,8 @@ TEST_CASE("stretches without a turn are one line, then counted") {
       .rate(5_hz);
   scheduler.add("quick", [] {}).rate(1000_hz);
   CHECK(scheduler.run_for(20s) == 0);
-  CHECK(log.count("slow's tick") == 1);
+  // On a machine with more to do than processors the first one may be its fault.
+  CHECK_MESSAGE(log.count("slow's tick") + log.count("waits for a processor") == 1, all_of(log));
   CHECK(log.count("times since the last line about it, at worst for") == 1);  // at the end of the run
 }
 

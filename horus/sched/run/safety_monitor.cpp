@@ -381,6 +381,9 @@ void SafetyMonitor::start(MonitorPlan plan) {
   ending_.store(false, std::memory_order_relaxed);
   log_.start();
   hooks_.start(std::move(nodes));
+  // From here on, not from the thread's first step: the process may be stopped in between.
+  started_ns_ = last_look_ns_ = due_ns_ = monotonic_ns();
+  used_ns_ = processor_time_ns();
   // Signals are for the other threads; the monitor takes what it wants by sigtimedwait.
   sigset_t all, before;
   ::sigfillset(&all);
@@ -423,30 +426,31 @@ void SafetyMonitor::run() noexcept {
   sched_param parameter{};
   parameter.sched_priority = kMonitorPriority;
   static_cast<void>(::pthread_setschedparam(::pthread_self(), SCHED_FIFO, &parameter));  // when permitted
-  started_ns_ = last_look_ns_ = due_ns_ = monotonic_ns();
-  used_ns_ = processor_time_ns();
   while (!ending_.load(std::memory_order_acquire)) {
     const std::uint32_t seen = word_.load(std::memory_order_acquire);
     const std::int64_t now = monotonic_ns();
+    note_absence(now);
     look(now);
-    last_look_ns_ = now;
+    // The process may have been stopped in the middle of the look, too.
+    due_ns_ = last_look_ns_ = now;
+    const std::int64_t looked = monotonic_ns();
+    note_absence(looked);
     if (ending_.load(std::memory_order_acquire)) break;
     std::int64_t wait = period_ns();
     if (emergency_seen_ns_ != 0 && emergency_seen_ns_ != kNever) wait = kShortestPeriod_ns;
     if (calling_hooks_ || steps_open_) wait = kShortestPeriod_ns;
-    if (next_scan_ns_ != kNever)
-      wait = std::clamp<std::int64_t>(next_scan_ns_ - monotonic_ns(), 100'000, wait);
-    due_ns_ = monotonic_ns() + wait;
+    if (next_scan_ns_ != kNever) wait = std::clamp<std::int64_t>(next_scan_ns_ - looked, 100'000, wait);
+    due_ns_ = looked + wait;
     const timespec time{0, wait};
     ::syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word_), FUTEX_WAIT_PRIVATE, seen, &time, nullptr,
               0);
   }
 }
 
-void SafetyMonitor::look(std::int64_t now) noexcept {
-  if (const int code = exit_code_.load(std::memory_order_acquire); code >= 0) end(code);
+void SafetyMonitor::note_absence(std::int64_t now) noexcept {
+  const std::int64_t used = processor_time_ns();
   if (now - due_ns_ > Absences::kShortest_ns) {
-    const std::int64_t absent = absences_.late(due_ns_, now, processor_time_ns() - used_ns_);
+    const std::int64_t absent = absences_.late(due_ns_, now, used - used_ns_);
     if (absent > 0) {
       watches_.front().executor().count_absence();
       if (MonitorLog::Line* line = log_.begin(LogLevel::warning)) {
@@ -458,7 +462,11 @@ void SafetyMonitor::look(std::int64_t now) noexcept {
       }
     }
   }
-  used_ns_ = processor_time_ns();
+  used_ns_ = used;
+}
+
+void SafetyMonitor::look(std::int64_t now) noexcept {
+  if (const int code = exit_code_.load(std::memory_order_acquire); code >= 0) end(code);
   for (LoopWatch& watch : watches_) watch.executor().begin_visit();
   for (LoopWatch& watch : watches_) watch.look(now, last_look_ns_, absences_, log_);
   look_at_emergency(now);

@@ -86,6 +86,8 @@ class SafetyMonitor {
 
  private:
   void run() noexcept;
+  /// Tells an absence that has just ended by how late the thread is.
+  void note_absence(std::int64_t now_ns) noexcept;
   void look(std::int64_t now_ns) noexcept;
   void look_at_ladders(std::int64_t now_ns) noexcept;
   void take_over(LoopWatch& watch, std::int64_t now_ns) noexcept;
@@ -110,8 +112,8 @@ class SafetyMonitor {
   MonitorLog log_;
   Absences absences_;
   std::int64_t last_look_ns_ = 0;
-  std::int64_t due_ns_ = 0;   // when this look was to come
-  std::int64_t used_ns_ = 0;  // processor time of the process, at the last look
+  std::int64_t due_ns_ = 0;   // when this thread was to go on
+  std::int64_t used_ns_ = 0;  // processor time of the process, when it went on last
   std::int64_t next_scan_ns_ = 0;
   std::int64_t started_ns_ = 0;
   std::int64_t emergency_seen_ns_ = 0;
