@@ -11,6 +11,7 @@
 #include <horus/base/result.hpp>
 #include <horus/base/version.hpp>
 #include <horus/io/address.hpp>
+#include <horus/io/certificate.hpp>
 #include <horus/io/chunk_stream.hpp>
 #include <horus/io/directory.hpp>
 #include <horus/io/dump_all.hpp>
@@ -30,6 +31,7 @@
 #include <horus/io/signals.hpp>
 #include <horus/io/tcp.hpp>
 #include <horus/io/time.hpp>
+#include <horus/io/tls.hpp>
 #include <horus/io/udp.hpp>
 #include <horus/io/unix.hpp>
 #include <horus/io/unix_datagram.hpp>

@@ -131,6 +131,7 @@ std::string_view advice(int code, std::string_view operation) {
     case ELOOP: return "symbolic links point in a circle";
     case ENAMETOOLONG: return "the name or path is too long";
     case kNameNotFound: return "check the spelling, or use a numeric address";
+    case kTruncated: return "the connection ended without a farewell: bytes may be missing";
     case kResolverFailed: return "check /etc/resolv.conf and the network";
     default: return {};
   }
@@ -148,6 +149,8 @@ std::string describe_code(int code) {
     case kBadInput: return "bad input";
     case kTypeMismatch: return "message types differ";
     case kBadConfiguration: return "bad configuration";
+    case kUntrusted: return "not trusted";
+    case kTruncated: return "cut short";
     case ETIMEDOUT: return "timed out";
     case ECANCELED: return "cancelled";
     default: break;

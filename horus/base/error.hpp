@@ -24,6 +24,9 @@ enum Condition : int {
   kTypeMismatch = 4102,    ///< the two ends of a topic disagree about the type of its messages
   /// A configuration file is wrong; the target gives file, line, key and the problem.
   kBadConfiguration = 4103,
+  kUntrusted = 4104,  ///< the peer of an encrypted connection did not prove who it is
+  /// An encrypted connection ended without its peer's farewell: bytes may be missing.
+  kTruncated = 4105,
 };
 
 /// A failure: errno or Condition, the attempted operation ("connect") and its target ("127.0.0.1:9000").

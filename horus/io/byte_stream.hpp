@@ -5,6 +5,7 @@
 
 #include <concepts>
 #include <cstddef>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -162,7 +163,7 @@ enum class Ownership : std::uint8_t {
   shared,
 };
 
-/// A stream of bytes: TCP, Unix, pipe, FIFO, terminal.
+/// A stream of bytes: TCP, Unix, pipe, FIFO, terminal, and TLS over any of these.
 ///
 /// Semantics: one task may read at a time. Any number of `write_all` calls may wait: each is sent whole, in the order
 /// of the calls. The buffered reads (`read_exact`, `read_until`, `read_line`, `read_all`) deliver all or nothing:
@@ -246,7 +247,7 @@ class HORUS_API ByteStream {
 
   [[nodiscard]] bool is_open() const noexcept { return static_cast<bool>(state_); }
   explicit operator bool() const noexcept { return is_open(); }
-  /// The descriptor; -1 when there is none.
+  /// The descriptor; -1 when there is none, and of an encrypted stream.
   [[nodiscard]] int fd() const noexcept { return state_ ? state_->fd() : -1; }
   /// The name in error messages, such as "127.0.0.1:9000".
   [[nodiscard]] std::string name() const { return state_ ? state_->name() : "(not open)"; }
@@ -262,6 +263,8 @@ class HORUS_API ByteStream {
   ByteStream(Socket, Descriptor descriptor, const Address& peer, std::string label);
   /// A socket that other code opened: determines its peer, and whether it is non-blocking.
   ByteStream(Socket, Descriptor descriptor, Ownership ownership);
+  /// Over another stream.
+  ByteStream(std::unique_ptr<detail::StreamFilter> filter, std::string label);
 
   detail::StreamHold state_;
 

@@ -55,7 +55,7 @@ def install(stage):
     build = ROOT / f"build-wheel-{sys.implementation.cache_tag}"
     options = [
         "--buildtype=release", "--prefix=/usr", "-Djumbo=true", "-Dtests=false", "-Dexamples=false", "-Dcli=disabled",
-        "-Dpython_module=enabled", f"-Dpython_interpreter={sys.executable}", "-Dpython_rpath=$ORIGIN",
+        "-Dtls=disabled", "-Dpython_module=enabled", f"-Dpython_interpreter={sys.executable}", "-Dpython_rpath=$ORIGIN",
         *shlex.split(os.environ.get("HORUS_MESON_OPTIONS", "")),
     ]
     # Where the first configuring failed there is nothing to wipe, and Meson says so.

@@ -282,7 +282,7 @@ Task<Result<>> write_parts(StreamHold state, std::span<const Bytes> parts) {
 Task<Result<>> shut_down(StreamHold state) {
   if (!state || state->closed) co_return Error(EBADF, "shutdown", "(the stream is not open)");
   state->owner.check("stream");
-  if (!state->socket) co_return state->error(ENOTSOCK, "shutdown", "close it instead");
+  if (!state->socket && !state->filter) co_return state->error(ENOTSOCK, "shutdown", "close it instead");
   if (!state->write_turn.try_acquire()) {
     auto waiting = detail::wait_for_turn(state);
     const bool mine = co_await waiting;
@@ -290,8 +290,14 @@ Task<Result<>> shut_down(StreamHold state) {
   }
   const detail::WriteTurn turn(*state);
   if (state->closed) co_return state->error(ECANCELED, "shutdown");
-  Shutdown operation(state->fd());
-  const std::int32_t result = co_await operation;
+  std::int32_t result = 0;
+  if (state->filter) {
+    auto ending = state->filter->end_writing(state);
+    result = co_await ending;
+  } else {
+    Shutdown operation(state->fd());
+    result = co_await operation;
+  }
   if (result < 0) co_return state->error(-result, "shutdown");
   co_return Result<>();
 }
@@ -338,6 +344,14 @@ ByteStream::ByteStream(Socket, Descriptor descriptor, Ownership ownership) : sta
       ownership == Ownership::shared || (Reactor::current()->system().status_flags(fd()) & O_NONBLOCK) != 0;
 }
 
+ByteStream::ByteStream(std::unique_ptr<detail::StreamFilter> filter, std::string label)
+    : state_(new detail::StreamState) {
+  state_->filter = std::move(filter);
+  state_->label = std::move(label);
+  state_->socket = false;
+  state_->poll_first = true;  // no entry of its own goes to the kernel: all go through receive() and send()
+}
+
 ByteStream& ByteStream::operator=(ByteStream&& other) noexcept {
   if (this != &other) {
     reset();
@@ -355,8 +369,12 @@ void ByteStream::reset() noexcept {
 Task<Result<>> ByteStream::close() {
   Descriptor descriptor;
   if (state_) {
-    const StreamHold state = std::move(state_);
+    StreamHold state = std::move(state_);
     state->closed = true;
+    if (state->filter) {
+      detail::StreamFilter& filter = *state->filter;
+      return filter.close(std::move(state));
+    }
     descriptor = std::move(state->descriptor);
     state->given.reset();
   }
@@ -368,6 +386,7 @@ Descriptor ByteStream::release() {
   const StreamHold state = std::move(state_);
   HORUS_ASSERT(!state->reading && state->write_turn.available() == 1,
                "release() of a stream that a task is reading or writing");
+  HORUS_ASSERT(!state->filter, "release() of a stream that is encrypted: its descriptor alone is of no use");
   state->closed = true;
   if (!state->terminal) return std::move(state->descriptor);
   state->descriptor.reset();

@@ -11,6 +11,8 @@
 
 namespace horus::io::detail {
 
+StreamFilter::~StreamFilter() = default;
+
 std::string StreamState::name() const {
   if (!label.empty()) return label;
   if (peer.family() != AF_UNSPEC) return peer.to_string();
@@ -18,6 +20,10 @@ std::string StreamState::name() const {
 }
 
 Error StreamState::error(int code, const char* operation, std::string_view detail) const {
+  if (detail.empty() && filter) {
+    if (const std::string reason = filter->reason(code); !reason.empty())
+      return Error(code, operation, name()).with_detail(reason);
+  }
   if (detail.empty()) return Error(code, operation, name());
   return Error(code, operation, fmt::format("{} ({})", name(), detail));
 }
@@ -97,9 +103,7 @@ Task<std::int32_t> transfer_with_terminal(StreamHold state, bool write, std::spa
   }
 }
 
-}  // namespace
-
-Task<std::int32_t> receive(StreamHold state, MutableBytes into) {
+Task<std::int32_t> receive_here(StreamHold state, MutableBytes into) {
   if (state->terminal) {
     const iovec part{into.data(), std::min(into.size(), kMaxTransfer)};
     auto moving = transfer_with_terminal(state, false, std::span(&part, 1));
@@ -121,7 +125,7 @@ Task<std::int32_t> receive(StreamHold state, MutableBytes into) {
   co_return result;
 }
 
-Task<std::int32_t> send(StreamHold state, Bytes bytes) {
+Task<std::int32_t> send_here(StreamHold state, Bytes bytes) {
   if (state->terminal) {
     const iovec part{const_cast<std::byte*>(bytes.data()), std::min(bytes.size(), kMaxTransfer)};
     auto moving = transfer_with_terminal(state, true, std::span(&part, 1));
@@ -143,7 +147,7 @@ Task<std::int32_t> send(StreamHold state, Bytes bytes) {
   co_return result;
 }
 
-Task<std::int32_t> transfer(StreamHold state, bool write, std::span<iovec> parts) {
+Task<std::int32_t> transfer_here(StreamHold state, bool write, std::span<iovec> parts) {
   if (state->terminal) {
     auto moving = transfer_with_terminal(state, write, parts);
     const std::int32_t moved = co_await moving;
@@ -162,6 +166,27 @@ Task<std::int32_t> transfer(StreamHold state, bool write, std::span<iovec> parts
     if (result == -EAGAIN) state->poll_first = true;
   }
   co_return result;
+}
+
+}  // namespace
+
+Task<std::int32_t> receive(StreamHold state, MutableBytes into) {
+  if (!state->filter) return receive_here(std::move(state), into);
+  StreamFilter& filter = *state->filter;
+  return filter.receive(std::move(state), into);
+}
+
+Task<std::int32_t> send(StreamHold state, Bytes bytes) {
+  if (!state->filter) return send_here(std::move(state), bytes);
+  StreamFilter& filter = *state->filter;
+  return filter.send(std::move(state), bytes);
+}
+
+Task<std::int32_t> transfer(StreamHold state, bool write, std::span<iovec> parts) {
+  if (!state->filter) return transfer_here(std::move(state), write, parts);
+  StreamFilter& filter = *state->filter;
+  if (write) return filter.send_parts(std::move(state), parts);
+  return filter.receive(std::move(state), MutableBytes(parts.front().iov_base, parts.front().iov_len));
 }
 
 Task<bool> wait_for_turn(StreamHold state) {

@@ -31,6 +31,32 @@ inline constexpr std::size_t kFirstBuffer = 4096;                  // bytes; dou
 inline constexpr std::size_t kMaxTransfer = std::size_t{1} << 30;  // bytes of one entry
 inline constexpr std::size_t kMaxParts = 16;                       // parts of one scatter-gather entry
 
+struct StreamState;
+class StreamHold;
+
+/// What a stream sends its bytes through instead of a descriptor of its own: encryption over another stream. One thread.
+class HORUS_API StreamFilter {
+ public:
+  StreamFilter() = default;
+  StreamFilter(const StreamFilter&) = delete;
+  StreamFilter& operator=(const StreamFilter&) = delete;
+  virtual ~StreamFilter();
+
+  /// As the functions of the same names below: the count, or -errno. `self` is the stream of this filter.
+  virtual Task<std::int32_t> receive(StreamHold self, MutableBytes into) = 0;
+  virtual Task<std::int32_t> send(StreamHold self, Bytes bytes) = 0;
+  /// The same, of several pieces as if they were one; `parts` itself lives as long as they do, and is not empty.
+  virtual Task<std::int32_t> send_parts(StreamHold self, std::span<const iovec> parts) = 0;
+  /// Says that no more bytes will come: 0, or -errno.
+  virtual Task<std::int32_t> end_writing(StreamHold self) = 0;
+  /// Says so and closes what is below, within a limit of its own.
+  virtual Task<Result<>> close(StreamHold self) = 0;
+  /// Closes what is below at once: operations in flight end with ECANCELED.
+  virtual void abandon() noexcept = 0;
+  /// Why `code` came out of it, for a person; empty when there is no more to say.
+  [[nodiscard]] virtual std::string reason(int code) const = 0;
+};
+
 struct HORUS_API StreamState {
   std::uint32_t references = 0;
   bool socket = true;       // RECV and SEND; otherwise READ and WRITE
@@ -43,7 +69,8 @@ struct HORUS_API StreamState {
   bool terminal = false;       // of others: `descriptor` is our own open file of it
   OwnerThread owner;
   Descriptor descriptor;
-  Descriptor given;  // what `descriptor` stands for, where that is a terminal
+  std::unique_ptr<StreamFilter> filter;  // null: the descriptor itself
+  Descriptor given;                      // what `descriptor` stands for, where that is a terminal
   Address peer;
   std::string label;
   Semaphore write_turn{1};
@@ -57,6 +84,7 @@ struct HORUS_API StreamState {
   /// The handle is gone: everything in flight is cancelled, the descriptor closed in the background.
   void close() noexcept {
     closed = true;
+    if (filter) filter->abandon();
     descriptor.reset();
     given.reset();
   }
@@ -216,7 +244,7 @@ class VectorTransfer : public OperationAwaiter<VectorTransfer> {
 HORUS_API Task<std::int32_t> receive(StreamHold state, MutableBytes into);
 /// One send; the same.
 HORUS_API Task<std::int32_t> send(StreamHold state, Bytes bytes);
-/// One scatter-gather transfer; the same.
+/// One scatter-gather transfer of at least one part; the same.
 Task<std::int32_t> transfer(StreamHold state, bool write, std::span<iovec> parts);
 /// Waits for the turn to write. False when cancelled.
 Task<bool> wait_for_turn(StreamHold state);

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <horus/io/tls/tls_context.hpp>
+
+#include <cerrno>
+#include <utility>
+
+#include <horus/io/file_contents.hpp>
+#include <horus/io/offload.hpp>
+#include <horus/io/reactor.hpp>
+#include <horus/io/tls/load_engine.hpp>
+#include <horus/io/tls/seam_chance.hpp>
+#include <horus/io/tls/tls_filter.hpp>
+
+namespace horus::io {
+
+namespace {
+
+constexpr std::size_t kPemLimit = std::size_t{4} << 20;  // bytes of a file with certificates
+constexpr std::size_t kTicketsKept = 64;                 // servers
+constexpr const char* kMakingContext = "make a TLS context";
+
+Result<std::shared_ptr<tls::EngineContext>> make_engine_context(const tls::ContextSettings& settings) {
+  const auto engine = tls::load_engine();
+  if (!engine) return engine.error();
+  tls::Failure failure;
+  auto context = (*engine)->context(settings, failure);
+  if (context == nullptr) return Error(EINVAL, kMakingContext).with_detail(failure.text);
+  return context;
+}
+
+Result<> check(const TlsOptions& options) {
+  const auto wrong = [](std::string_view what) { return Error(EINVAL, kMakingContext).with_detail(what); };
+  if (options.handshake_limit <= Duration::zero()) return wrong("(handshake_limit has to be above zero)");
+  if (options.close_limit < Duration::zero()) return wrong("(close_limit is negative)");
+  if (options.handshakes_at_once == 0) return wrong("(handshakes_at_once has to be at least 1)");
+  if (!options.verify && !options.allowed_names.empty())
+    return wrong("(allowed_names without verification: a name that nobody has checked is no name)");
+  return {};
+}
+
+}  // namespace
+
+namespace detail {
+
+TlsHandshakes::~TlsHandshakes() {
+  if (pending()) Reactor::current()->timers().cancel(*this);
+}
+
+Task<int> TlsHandshakes::enter(TlsHandshake& handshake) {
+  if (!places_.try_acquire()) {
+    if (waiting_ >= most_waiting_) co_return EBUSY;
+    ++waiting_;
+    arm();
+    bool mine = true;
+    try {
+      co_await places_.acquire();
+    } catch (const Error&) {
+      mine = false;
+    }
+    --waiting_;
+    if (!mine) {
+      arm();
+      co_return ECANCELED;
+    }
+  }
+  ++running_;
+  handshake.since_ns = now_ns();
+  list_.push_back(handshake);
+  arm();
+  co_return 0;
+}
+
+void TlsHandshakes::leave(TlsHandshake& handshake) noexcept {
+  if (handshake.gave_way) {
+    --leaving_;
+  } else {
+    handshake.ListHook<TlsHandshakesTag>::unlink();
+  }
+  --running_;
+  places_.release();
+  arm();
+}
+
+void TlsHandshakes::arm() noexcept {
+  TimerQueue& timers = Reactor::current()->timers();
+  if (pending()) timers.cancel(*this);
+  const TlsHandshake* oldest = list_.front();
+  if (oldest == nullptr || waiting_ <= leaving_) return;
+  expired = [](Timer& timer) noexcept { static_cast<TlsHandshakes&>(timer).oldest_gives_way(); };
+  timers.insert(*this, saturating_add(oldest->since_ns, grace_.count()));
+}
+
+void TlsHandshakes::oldest_gives_way() noexcept {
+  if (TlsHandshake* oldest = list_.pop_front()) {
+    oldest->gave_way = true;
+    ++leaving_;
+    oldest->filter->abandon();
+  }
+  arm();
+}
+
+void TlsTickets::keep(const std::string& name, std::shared_ptr<void> ticket) {
+  if (const auto known = tickets_.find(name); known != tickets_.end()) {
+    known->second = std::move(ticket);
+    return;
+  }
+  tickets_.emplace(name, std::move(ticket));
+  order_.push_back(name);
+  while (order_.size() > kTicketsKept) {
+    tickets_.erase(order_.front());
+    order_.pop_front();
+  }
+}
+
+std::shared_ptr<void> TlsTickets::take(const std::string& name) noexcept {
+  const auto known = tickets_.find(name);
+  return known == tickets_.end() ? nullptr : std::move(known->second);
+}
+
+}  // namespace detail
+
+Task<Result<TlsContext>> TlsContext::client(TlsOptions options) { return make(std::move(options), false); }
+Task<Result<TlsContext>> TlsContext::server(TlsOptions options) { return make(std::move(options), true); }
+
+Task<Result<TlsContext>> TlsContext::make(TlsOptions options, bool server) {
+  if (const auto fine = check(options); !fine) co_return fine.error();
+  const std::pair<const std::string*, std::string*> files[] = {
+      {&options.certificate_file, &options.certificate},
+      {&options.private_key_file, &options.private_key},
+      {&options.authority_file, &options.authority},
+  };
+  for (const auto& [file, text] : files) {
+    if (file->empty()) continue;
+    auto reading = read_file(*file, kPemLimit);
+    auto contents = co_await reading;
+    if (!contents) co_return contents.error();
+    *text = *std::move(contents);
+  }
+  tls::ContextSettings settings;
+  settings.server = server;
+  settings.certificate = std::move(options.certificate);
+  settings.private_key = std::move(options.private_key);
+  settings.authorities = std::move(options.authority);
+  settings.verify_peer = server ? options.ask_clients || !options.allowed_names.empty() : options.verify;
+  settings.system_authorities =
+      !server && settings.authorities.empty() && settings.verify_peer && options.keys.empty();
+  if (server && settings.verify_peer && settings.authorities.empty() && options.keys.empty()) {
+    co_return Error(EINVAL, kMakingContext)
+        .with_detail("(a server that asks for certificates has to know whose: with_authority())");
+  }
+  settings.tls12 = options.tls12;
+  settings.protocols = std::move(options.protocols);
+  settings.allowed = options.allowed_names;
+  for (auto& [identity, secret] : options.keys)
+    settings.keys.push_back({std::move(identity), std::move(secret)});
+
+  auto state = std::make_shared<detail::TlsContextState>(options);
+  state->server = server;
+  state->expects_name = !server && settings.verify_peer && settings.keys.empty() && settings.allowed.empty();
+  state->resume = options.resume && settings.keys.empty();
+  state->handshake_limit = options.handshake_limit;
+  state->close_limit = options.close_limit;
+  settings.chance = tls::seam_chance();
+  const bool through_seam = settings.chance != nullptr;
+  Result<std::shared_ptr<tls::EngineContext>> engine(nullptr);
+  if (through_seam) {
+    engine = make_engine_context(settings);
+  } else {
+    auto making = offload(&make_engine_context, std::move(settings));
+    engine = co_await making;
+  }
+  if (!engine) co_return engine.error();
+  state->engine = *std::move(engine);
+  state->offload = state->engine->is_slow() && !through_seam;
+  TlsContext context;
+  context.state_ = std::move(state);
+  co_return context;
+}
+
+std::size_t TlsContext::handshakes() const noexcept { return state_ ? state_->handshakes.running() : 0; }
+
+}  // namespace horus::io
