@@ -24,6 +24,8 @@ ALLOWED = {
     "horus/base/log.cpp": "how long its own thread may take, which no simulator has",
     "horus/msg/door/door.cpp": "its own thread, which no simulator has",
     "horus/msg/door/doorstep.cpp": "the age of the process, and of what a dead one left behind",
+    "horus/msg/door/visitor.cpp": "how long a topic has been silent, for a visitor, whom no simulator has",
+    "horus/cli/topic.cpp": "when another process's counters were read",
     "horus/msg/door/inspect.cpp": "how long a client waits for another process, which no simulator has",
     "horus/io/seam/clock.cpp": "the default answers of the seam",
     "horus/io/seam/system.cpp": "the default answers of the seam",

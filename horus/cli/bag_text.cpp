@@ -2,7 +2,6 @@
 #include <horus/cli/bag_text.hpp>
 
 #include <algorithm>
-#include <array>
 #include <cstdint>
 #include <ctime>
 #include <map>
@@ -12,20 +11,13 @@
 #include <fmt/format.h>
 
 #include <horus/cli/json.hpp>
+#include <horus/cli/table.hpp>
 
 namespace horus::cli {
 namespace {
 
 constexpr std::size_t kShownBytes = 64;  // of a message that is no JSON
 constexpr std::uint64_t kSecond = 1'000'000'000;
-
-std::string size_text(std::uint64_t bytes) {
-  constexpr std::array kUnits = {"bytes", "KiB", "MiB", "GiB", "TiB"};
-  auto value = static_cast<double>(bytes);
-  std::size_t unit = 0;
-  for (; value >= 1024 && unit + 1 < kUnits.size(); ++unit) value /= 1024;
-  return unit == 0 ? fmt::format("{} bytes", bytes) : fmt::format("{:.1f} {}", value, kUnits[unit]);
-}
 
 std::string time_text(std::uint64_t ns) {
   const auto seconds = static_cast<std::time_t>(ns / kSecond);
@@ -38,23 +30,6 @@ std::string time_text(std::uint64_t ns) {
 double seconds_of(const bag::Contents& contents) {
   const auto& all = contents.statistics;
   return all.last_ns < all.first_ns ? 0 : static_cast<double>(all.last_ns - all.first_ns) / 1e9;
-}
-
-// Columns below each other; the last one is not padded.
-std::string table(const std::vector<std::vector<std::string>>& rows) {
-  std::vector<std::size_t> widths;
-  for (const auto& row : rows) {
-    widths.resize(std::max(widths.size(), row.size()));
-    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
-  }
-  std::string out;
-  for (const auto& row : rows) {
-    std::string line = " ";
-    for (std::size_t i = 0; i < row.size(); ++i)
-      line += i + 1 < row.size() ? fmt::format(" {:<{}} ", row[i], widths[i]) : " " + row[i];
-    out += line + '\n';
-  }
-  return out;
 }
 
 const bag::Schema* schema_of(const bag::Contents& contents, const bag::Channel& channel) {

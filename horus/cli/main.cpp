@@ -16,9 +16,11 @@
 #include <horus/cli/bag.hpp>
 #include <horus/cli/doctor.hpp>
 #include <horus/cli/msg.hpp>
+#include <horus/cli/node.hpp>
 #include <horus/cli/play.hpp>
 #include <horus/cli/replay.hpp>
 #include <horus/cli/report.hpp>
+#include <horus/cli/topic.hpp>
 
 #include <CLI/CLI.hpp>
 
@@ -66,6 +68,8 @@ int main(int argc, char** argv) {
   examine->add_option("PROGRAM", program,
                       "Look at this program instead: which of its inputs an exact recording would lack");
   std::function<int()> action = [&json, &program] { return doctor(json, program); };
+  horus::cli::add_topic(app, action);
+  horus::cli::add_node(app, action);
   horus::cli::add_bag(app, action);
   horus::cli::add_play(app, action);
   horus::cli::add_replay(app, action);

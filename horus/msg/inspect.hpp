@@ -39,13 +39,67 @@ struct Topic {
   std::string name;
   std::string hub;
   std::string peer;    ///< of a link: name of the hub at the other end; else empty
+  std::string type;    ///< of its messages
   std::string layout;  ///< of its messages, one line: Layout::describe()
   std::uint64_t layout_hash = 0;
   std::uint64_t published = 0;  ///< messages so far
   std::uint64_t bytes = 0;      ///< of them
-  std::uint64_t dropped = 0;    ///< messages that subscribers lost, over all of them
+  std::optional<Duration>
+      silent;  ///< since its last message, accurate to a turn of its loop; nothing: it never sent one
+  std::uint64_t dropped = 0;  ///< messages that subscribers lost, over all of them
   std::uint32_t subscribers = 0;
 };
+
+/// Some times, in nanoseconds; 0 when there were none.
+struct Timing {
+  std::int64_t p50_ns = 0;
+  std::int64_t p99_ns = 0;
+  std::int64_t max_ns = 0;
+};
+
+/// Where a node's ticks wait.
+struct Await {
+  std::string operation;  ///< "recv", "sleep", "file read", ...
+  std::string place;      ///< file:line of the co_await
+  std::uint64_t count = 0;
+  std::int64_t total_ns = 0;
+  std::int64_t worst_ns = 0;
+};
+
+/// A node of a scheduler that runs in that program. Counters are since the scheduler's start.
+struct Node {
+  std::string name;
+  std::string executor;    ///< empty: the scheduler's own thread
+  std::string state;       ///< "running", "paused", "restarting", ...: NodeState
+  std::string circuit;     ///< "closed", "open", ...: CircuitState
+  std::string last_error;  ///< of the last failed tick, at most 256 bytes
+  int priority = 0;
+  double rate_hz = 0;       ///< 0: event-driven
+  double tick_rate_hz = 0;  ///< below `rate_hz` while misses have slowed it down
+  /// How old the figures are: above 0 when the node's loop does not answer. State and watchdog are current all the same.
+  double age_ms = 0;
+  double kept = 1;  ///< share of grid points whose tick succeeded before the next one
+  std::uint64_t ticks = 0;
+  std::uint64_t failed = 0;
+  std::uint64_t cancelled = 0;
+  std::uint64_t skipped = 0;
+  std::uint64_t deadline_misses = 0;
+  std::uint64_t restarts = 0;
+  double watchdog_ms = 0;  ///< 0: it has none
+  bool watchdog_expired = false;
+  double since_success_ms = 0;  ///< as its watchdog counts it
+  std::uint64_t sent = 0;       ///< messages
+  std::uint64_t received = 0;
+  std::uint64_t queued = 0;
+  Timing lateness;            ///< from the grid point to the start of the tick
+  Timing execution;           ///< on the loop
+  Timing response;            ///< from the grid point to the end of the tick
+  std::vector<Await> awaits;  ///< at most 8, the longest total first
+};
+
+/// What a visitor may do to a program. All but `emergency_stop` need `control = true` in its `[inspect]`.
+enum class Action : std::uint8_t { emergency_stop, reset_emergency_stop, pause, resume, restart };
+HORUS_API const char* to_string(Action action) noexcept;
 
 /// A tap that a program holds for this client.
 struct Subscription {
@@ -100,6 +154,16 @@ class HORUS_API Client {
   [[nodiscard]] Result<Process> process();
   /// In the order in which they were opened.
   [[nodiscard]] Result<std::vector<Topic>> topics();
+
+  /// Of the schedulers that run, in the order in which they were added. A loop that is blocked delays the answer by 50 ms.
+  [[nodiscard]] Result<std::vector<Node>> nodes();
+  /// What every coroutine of the program waits for, and where: horus::io::dump_all_tasks(), at most 512 KiB of it. A loop that
+  /// is blocked delays the answer by 200 ms, and its stack is in it.
+  [[nodiscard]] Result<std::string> tasks();
+  /// Does it to `node`; the emergency stop and its reset are for all nodes, and `node` is empty.
+  /// Errors: EINVAL with the program's words when there is no such node, when no scheduler runs, or when the program does not
+  /// permit it: then nothing was done.
+  Result<> act(Action action, std::string_view node = {});
 
   /// Reads along what a publisher sends from now on. `max_bytes`, 1 KiB to 16 MiB: what the program keeps for this tap
   /// until it is sent; the oldest give way. A message above 16 MiB is missed.

@@ -88,6 +88,8 @@ struct HORUS_API SchedulerConfig {
   /// Tools may look into this program, through its door. False closes it for the whole process; HORUS_INSPECT=0 or 1 in
   /// the environment wins.
   bool inspect = true;
+  /// They may also pause, resume and restart nodes, and end an emergency stop. An emergency stop itself is always permitted.
+  bool inspect_control = false;
 
   Duration finish_limit{std::chrono::milliseconds(500)};  ///< at stop: how long ticks in flight may take
   Duration shutdown_limit{std::chrono::seconds(1)};  ///< at stop: how long each node's shutdown() may take

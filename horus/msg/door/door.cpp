@@ -28,6 +28,7 @@
 #include <horus/base/log.hpp>
 #include <horus/io/seam/system.hpp>
 #include <horus/msg/door/doorstep.hpp>
+#include <horus/msg/door/insight.hpp>
 
 namespace horus::msg::door {
 namespace {
@@ -268,15 +269,18 @@ void Door::before_fork() noexcept {
   own().mutex.lock();
   doors().mutex.lock();
   for (Door* door : doors().open) door->room_->working.lock();
+  lock_offers();
 }
 
 void Door::parent_after_fork() noexcept {
+  unlock_offers();
   for (Door* door : doors().open) door->room_->working.unlock();
   doors().mutex.unlock();
   own().mutex.unlock();
 }
 
 void Door::child_after_fork() noexcept {
+  unlock_offers();
   Doors& all = doors();
   for (Door* door : all.open) {
     Room& room = *door->room_;

@@ -29,6 +29,7 @@ namespace door = msg::door;
 constexpr std::size_t kReadBytes = std::size_t{64} * 1024;
 constexpr std::size_t kMostKeptBytes = std::size_t{4} << 20;  // of messages that come before an answer
 constexpr std::size_t kMostTopics = 65536;
+constexpr std::size_t kMostNodes = 65536;
 constexpr std::size_t kListed = 8;  // programs that a message names
 
 struct Limit {
@@ -331,6 +332,42 @@ Result<std::vector<Topic>> Client::topics() {
       return state_->failed(kBadInput, "its list of topics has no end");
     request.after = answer->more_after;
   }
+}
+
+Result<std::vector<Node>> Client::nodes() {
+  std::vector<Node> nodes;
+  door::Request request;
+  request.kind = door::Request::Kind::nodes;
+  while (true) {
+    auto answer = state_->ask(request);
+    if (!answer) return answer.error();
+    if (!answer->nodes) return state_->failed(kBadInput, "it does not say what nodes it has");
+    for (Node& node : *answer->nodes) nodes.push_back(std::move(node));
+    if (answer->more_after == 0) return nodes;
+    if (answer->more_after <= request.after || nodes.size() > kMostNodes)
+      return state_->failed(kBadInput, "its list of nodes has no end");
+    request.after = answer->more_after;
+  }
+}
+
+Result<std::string> Client::tasks() {
+  door::Request request;
+  request.kind = door::Request::Kind::tasks;
+  auto answer = state_->ask(std::move(request));
+  if (!answer) return answer.error();
+  if (!answer->tasks) return state_->failed(kBadInput, "it does not say what its tasks do");
+  return std::move(*answer->tasks);
+}
+
+Result<> Client::act(Action action, std::string_view node) {
+  door::Request request;
+  request.kind = door::Request::Kind::act;
+  request.action = action;
+  request.node = node;
+  auto answer = state_->ask(std::move(request));
+  if (!answer) return answer.error();
+  if (answer->done.value_or(0) == 0) return state_->failed(kBadInput, "it does not say that it did it");
+  return {};
 }
 
 Result<Subscription> Client::tap(std::string_view topic, std::size_t max_bytes) {

@@ -17,16 +17,23 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::array<std::pair<std::string_view, Request::Kind>, 5> kRequests{{
+constexpr std::array<std::pair<std::string_view, Request::Kind>, 8> kRequests{{
     {"hello", Request::Kind::hello},
     {"process", Request::Kind::process},
     {"topics", Request::Kind::topics},
+    {"nodes", Request::Kind::nodes},
+    {"tasks", Request::Kind::tasks},
+    {"act", Request::Kind::act},
     {"tap", Request::Kind::tap},
     {"untap", Request::Kind::untap},
 }};
+constexpr std::array kActions = {inspect::Action::emergency_stop, inspect::Action::reset_emergency_stop,
+                                 inspect::Action::pause, inspect::Action::resume, inspect::Action::restart};
 constexpr std::size_t kShownBytes = 64;     // of what a visitor wrote
 constexpr std::size_t kWorstEscape = 6;     // \u0001, or three bytes for one of broken UTF-8
 constexpr std::size_t kTopicNumbers = 512;  // the keys and numbers of a topic
+constexpr std::size_t kNodeNumbers = 1536;  // of a node
+constexpr std::size_t kAwaitNumbers = 160;  // of one of its awaits
 constexpr int kHexDigits = 16;
 
 std::string_view text_of(FrameBytes bytes) {
@@ -119,6 +126,24 @@ struct Fields {
       into.push_back(item.get<std::string>());
     }
   }
+  void real(const char* key, double& into) {
+    const auto found = json.find(key);
+    if (found == json.end()) return;
+    if (found->is_number()) {
+      into = found->get<double>();
+      return;
+    }
+    complain(fmt::format("{} must be a number", key));
+  }
+  void flag(const char* key, bool& into) {
+    const auto found = json.find(key);
+    if (found == json.end()) return;
+    if (found->is_boolean()) {
+      into = found->get<bool>();
+      return;
+    }
+    complain(fmt::format("{} must be true or false", key));
+  }
   template <class Number>
   void optional_number(const char* key, std::optional<Number>& into) {
     if (!json.contains(key)) return;
@@ -134,16 +159,13 @@ struct Fields {
       complain(fmt::format("{} must be hexadecimal", key));
   }
   void complain(std::string problem) {
-    if (why.empty()) why = std::move(problem);
+    if (why.empty()) why = std::move(problem);  // none: an empty text
   }
 };
 
-std::string unknown_request(const std::string& name) {
-  std::vector<std::string> names;
-  names.reserve(std::size(kRequests));
-  for (const auto& known : kRequests) names.emplace_back(known.first);
+std::string unknown(const char* what, const std::string& name, const std::vector<std::string>& names) {
   const std::string near = config::nearest(name, names);
-  return fmt::format("unknown request {} ({}known: {})", shown(name),
+  return fmt::format("unknown {} {} ({}known: {})", what, shown(name),
                      near.empty() ? "" : fmt::format("did you mean \"{}\"? ", near), fmt::join(names, ", "));
 }
 
@@ -157,7 +179,23 @@ void read_kind(Fields& fields, Request& request) {
     request.kind = kind;
     return;
   }
-  fields.complain(unknown_request(name));
+  std::vector<std::string> names;
+  names.reserve(kRequests.size());
+  for (const auto& known : kRequests) names.emplace_back(known.first);
+  fields.complain(unknown("request", name, names));
+}
+
+void read_action(Fields& fields, Request& request) {
+  std::string name;
+  std::vector<std::string> names;
+  fields.text("action", name);
+  for (const inspect::Action action : kActions) {
+    names.emplace_back(to_string(action));
+    if (names.back() != name) continue;
+    request.action = action;
+    return;
+  }
+  fields.complain(unknown("action", name, names));
 }
 
 Json json_of(const inspect::Process& process) {
@@ -173,6 +211,7 @@ Json json_of(const inspect::Topic& topic) {
   Json json{{"publisher", topic.publisher},
             {"topic", topic.name},
             {"hub", topic.hub},
+            {"type", topic.type},
             {"layout", topic.layout},
             {"layout_hash", fmt::format("{:0{}x}", topic.layout_hash, kHexDigits)},
             {"published", topic.published},
@@ -180,7 +219,109 @@ Json json_of(const inspect::Topic& topic) {
             {"subscribers", topic.subscribers},
             {"dropped", topic.dropped}};
   if (!topic.peer.empty()) json["peer"] = topic.peer;
+  if (topic.silent) json["silent_ns"] = topic.silent->count();
   return json;
+}
+
+Json json_of(const inspect::Timing& timing) {
+  return {{"p50_ns", timing.p50_ns}, {"p99_ns", timing.p99_ns}, {"max_ns", timing.max_ns}};
+}
+
+Json json_of(const inspect::Node& node) {
+  Json json{{"node", node.name},
+            {"executor", node.executor},
+            {"state", node.state},
+            {"circuit", node.circuit},
+            {"last_error", node.last_error},
+            {"priority", node.priority},
+            {"rate_hz", node.rate_hz},
+            {"tick_rate_hz", node.tick_rate_hz},
+            {"age_ms", node.age_ms},
+            {"kept", node.kept},
+            {"ticks", node.ticks},
+            {"failed", node.failed},
+            {"cancelled", node.cancelled},
+            {"skipped", node.skipped},
+            {"deadline_misses", node.deadline_misses},
+            {"restarts", node.restarts},
+            {"watchdog_ms", node.watchdog_ms},
+            {"watchdog_expired", node.watchdog_expired},
+            {"since_success_ms", node.since_success_ms},
+            {"sent", node.sent},
+            {"received", node.received},
+            {"queued", node.queued},
+            {"lateness", json_of(node.lateness)},
+            {"execution", json_of(node.execution)},
+            {"response", json_of(node.response)}};
+  Json awaits = Json::array();
+  for (const inspect::Await& await : node.awaits) {
+    awaits.push_back({{"operation", await.operation},
+                      {"place", await.place},
+                      {"count", await.count},
+                      {"total_ns", await.total_ns},
+                      {"worst_ns", await.worst_ns}});
+  }
+  json["awaits"] = std::move(awaits);
+  return json;
+}
+
+std::string read_timing(const Json& json, const char* key, inspect::Timing& timing) {
+  const auto found = json.find(key);
+  if (found == json.end()) return {};
+  if (!found->is_object()) return fmt::format("{} is an object", key);
+  Fields fields{*found, {}};
+  fields.signed_number("p50_ns", timing.p50_ns);
+  fields.signed_number("p99_ns", timing.p99_ns);
+  fields.signed_number("max_ns", timing.max_ns);
+  return fields.why;
+}
+
+std::string read_await(const Json& json, inspect::Await& await) {
+  if (!json.is_object()) return "an await is an object";
+  Fields fields{json, {}};
+  fields.text("operation", await.operation);
+  fields.text("place", await.place);
+  fields.number("count", await.count);
+  fields.signed_number("total_ns", await.total_ns);
+  fields.signed_number("worst_ns", await.worst_ns);
+  return fields.why;
+}
+
+std::string read_node(const Json& json, inspect::Node& node) {
+  if (!json.is_object()) return "a node is an object";
+  Fields fields{json, {}};
+  std::int64_t priority = 0;
+  fields.text("node", node.name);
+  fields.text("executor", node.executor);
+  fields.text("state", node.state);
+  fields.text("circuit", node.circuit);
+  fields.text("last_error", node.last_error);
+  fields.signed_number("priority", priority);
+  node.priority = static_cast<int>(priority);
+  fields.real("rate_hz", node.rate_hz);
+  fields.real("tick_rate_hz", node.tick_rate_hz);
+  fields.real("age_ms", node.age_ms);
+  fields.real("kept", node.kept);
+  fields.number("ticks", node.ticks);
+  fields.number("failed", node.failed);
+  fields.number("cancelled", node.cancelled);
+  fields.number("skipped", node.skipped);
+  fields.number("deadline_misses", node.deadline_misses);
+  fields.number("restarts", node.restarts);
+  fields.real("watchdog_ms", node.watchdog_ms);
+  fields.flag("watchdog_expired", node.watchdog_expired);
+  fields.real("since_success_ms", node.since_success_ms);
+  fields.number("sent", node.sent);
+  fields.number("received", node.received);
+  fields.number("queued", node.queued);
+  fields.complain(read_timing(json, "lateness", node.lateness));
+  fields.complain(read_timing(json, "execution", node.execution));
+  fields.complain(read_timing(json, "response", node.response));
+  if (const auto awaits = json.find("awaits"); awaits != json.end()) {
+    if (!awaits->is_array()) fields.complain("awaits must be a list");
+    for (const Json& each : *awaits) fields.complain(read_await(each, node.awaits.emplace_back()));
+  }
+  return fields.why;
 }
 
 std::string read_process(const Json& json, inspect::Process& process) {
@@ -204,12 +345,18 @@ std::string read_topic(const Json& json, inspect::Topic& topic) {
   fields.text("topic", topic.name);
   fields.text("hub", topic.hub);
   fields.text("peer", topic.peer);
+  fields.text("type", topic.type);
   fields.text("layout", topic.layout);
   fields.hash("layout_hash", topic.layout_hash);
   fields.number("published", topic.published);
   fields.number("bytes", topic.bytes);
   fields.number("subscribers", topic.subscribers);
   fields.number("dropped", topic.dropped);
+  if (json.contains("silent_ns")) {
+    std::int64_t silent_ns = 0;
+    fields.signed_number("silent_ns", silent_ns);
+    topic.silent = Duration(silent_ns);
+  }
   return fields.why;
 }
 
@@ -232,6 +379,8 @@ std::variant<Request, Refused> read_request(FrameBytes text) {
   fields.text("hub", request.hub);
   fields.number("max_bytes", request.max_bytes, kLeastKept, kMostKept);
   fields.number("subscription", request.subscription);
+  fields.text("node", request.node);
+  if (request.kind == Request::Kind::act) read_action(fields, request);
   if (request.kind == Request::Kind::tap && request.publisher == 0 && request.topic.empty())
     fields.complain(R"(tap needs a "topic", or a "publisher" by its number)");
   if (request.kind == Request::Kind::untap && request.subscription == 0)
@@ -256,6 +405,10 @@ std::string write_request(const Request& request) {
     if (!request.topic.empty()) json["topic"] = request.topic;
     if (!request.hub.empty()) json["hub"] = request.hub;
     json["max_bytes"] = request.max_bytes;
+  }
+  if (request.kind == Request::Kind::act) {
+    json["action"] = to_string(request.action);
+    if (!request.node.empty()) json["node"] = request.node;
   }
   if (request.kind == Request::Kind::untap) json["subscription"] = request.subscription;
   return written(json);
@@ -289,6 +442,13 @@ Result<Answer> read_answer(FrameBytes text) {
         fields.complain(std::move(problem));
     }
   }
+  if (const auto nodes = json.find("nodes"); nodes != json.end()) {
+    answer.nodes.emplace();
+    if (!nodes->is_array()) fields.complain("nodes must be a list");
+    for (const Json& each : *nodes) fields.complain(read_node(each, answer.nodes->emplace_back()));
+  }
+  if (json.contains("tasks")) fields.text("tasks", answer.tasks.emplace());
+  fields.optional_number("done", answer.done);
   if (!fields.why.empty()) return Error(kBadInput, "read an answer", fields.why);
   return answer;
 }
@@ -306,6 +466,13 @@ std::string write_answer(const Answer& answer) {
     for (const inspect::Topic& topic : *answer.topics) list.push_back(json_of(topic));
     json["topics"] = std::move(list);
   }
+  if (answer.nodes) {
+    Json list = Json::array();
+    for (const inspect::Node& node : *answer.nodes) list.push_back(json_of(node));
+    json["nodes"] = std::move(list);
+  }
+  if (answer.tasks) json["tasks"] = *answer.tasks;
+  if (answer.done) json["done"] = *answer.done;
   if (answer.more_after > 0) json["more_after"] = answer.more_after;
   if (answer.subscription) json["subscription"] = *answer.subscription;
   if (answer.missed) json["missed"] = *answer.missed;
@@ -313,8 +480,14 @@ std::string write_answer(const Answer& answer) {
 }
 
 std::size_t room_for(const inspect::Topic& topic) {
-  return kTopicNumbers +
-         kWorstEscape * (topic.name.size() + topic.hub.size() + topic.peer.size() + topic.layout.size());
+  return kTopicNumbers + kWorstEscape * (topic.name.size() + topic.hub.size() + topic.peer.size() +
+                                         topic.type.size() + topic.layout.size());
+}
+
+std::size_t room_for(const inspect::Node& node) {
+  std::size_t bytes = node.name.size() + node.executor.size() + node.last_error.size();
+  for (const inspect::Await& await : node.awaits) bytes += await.operation.size() + await.place.size();
+  return kNodeNumbers + kAwaitNumbers * node.awaits.size() + kWorstEscape * bytes;
 }
 
 }  // namespace horus::msg::door

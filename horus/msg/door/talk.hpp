@@ -28,18 +28,21 @@ inline constexpr std::uint64_t kMostKept = std::uint64_t{16} << 20;
 
 /// `{"id": 7, "request": "tap", "topic": "imu", "max_bytes": 65536}`
 struct Request {
-  enum class Kind : std::uint8_t { hello, process, topics, tap, untap };
+  enum class Kind : std::uint8_t { hello, process, topics, nodes, tasks, act, tap, untap };
 
   std::uint64_t id = 0;  ///< the answer has the same
   Kind kind = Kind::hello;
-  std::uint32_t lowest = kLowestVersion;             ///< hello: versions that the visitor speaks
-  std::uint32_t highest = kHighestVersion;           ///< hello
-  std::uint64_t after = 0;                           ///< topics: of publishers with higher numbers alone
-  std::uint64_t publisher = 0;                       ///< tap: its number; 0: the one of `topic`
-  std::string topic;                                 ///< tap
-  std::string hub;                                   ///< tap: of the topic; empty: any
-  std::uint64_t max_bytes = std::uint64_t{1} << 20;  ///< tap
-  std::uint32_t subscription = 0;                    ///< untap
+  std::uint32_t lowest = kLowestVersion;    ///< hello: versions that the visitor speaks
+  std::uint32_t highest = kHighestVersion;  ///< hello
+  std::uint64_t after =
+      0;  ///< topics: of publishers with higher numbers alone; nodes: without so many of the first
+  std::uint64_t publisher = 0;                               ///< tap: its number; 0: the one of `topic`
+  std::string topic;                                         ///< tap
+  std::string hub;                                           ///< tap: of the topic; empty: any
+  std::uint64_t max_bytes = std::uint64_t{1} << 20;          ///< tap
+  std::uint32_t subscription = 0;                            ///< untap
+  inspect::Action action = inspect::Action::emergency_stop;  ///< act
+  std::string node;                                          ///< act
 };
 
 /// A request that is not one.
@@ -62,15 +65,19 @@ struct Answer {
   std::vector<std::string> features;     ///< hello
   std::optional<inspect::Process> process;
   std::optional<std::vector<inspect::Topic>> topics;
-  std::uint64_t more_after = 0;  ///< topics: ask again, after this publisher; 0: these were all
+  std::optional<std::vector<inspect::Node>> nodes;
+  std::optional<std::string> tasks;
+  std::optional<std::uint64_t> done;  ///< act: for so many schedulers
+  std::uint64_t more_after = 0;       ///< topics, nodes: ask again, with this as `after`; 0: these were all
   std::optional<std::uint32_t> subscription;
   std::optional<std::uint64_t> missed;
 };
 
 HORUS_API Result<Answer> read_answer(FrameBytes text);
-/// At most kLongestText bytes as long as the topics are chosen with room_for().
+/// At most kLongestText bytes as long as topics and nodes are chosen with room_for().
 HORUS_API std::string write_answer(const Answer& answer);
-/// How many bytes one topic takes in an answer, at most.
+/// How many bytes one of them takes in an answer, at most.
 HORUS_API std::size_t room_for(const inspect::Topic& topic);
+HORUS_API std::size_t room_for(const inspect::Node& node);
 
 }  // namespace horus::msg::door

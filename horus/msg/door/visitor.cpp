@@ -14,7 +14,9 @@
 #include <fmt/format.h>
 
 #include <horus/config/tree.hpp>
+#include <horus/io/dump_all.hpp>
 #include <horus/io/seam/clock.hpp>
+#include <horus/msg/door/insight.hpp>
 #include <horus/msg/link/outbox.hpp>
 #include <horus/msg/session/hub_core.hpp>
 
@@ -26,7 +28,9 @@ constexpr int kRequestsAtOnce = 64;
 constexpr std::size_t kMostOwed = kLongestText;  // of answers; further requests wait
 constexpr std::size_t kAnswerRoom = kLongestText - 1024;
 constexpr std::size_t kNamesShown = 8;
-constexpr Duration kGoodbye = std::chrono::seconds(1);  // to read why
+constexpr std::size_t kMostDump = std::size_t{512} * 1024;  // bytes of tasks
+constexpr std::size_t kMostEscape = 6;                      // of a byte, in JSON
+constexpr Duration kGoodbye = std::chrono::seconds(1);      // to read why
 constexpr Duration kLookEvery = std::chrono::milliseconds(100);
 
 // What a publisher is called in an answer.
@@ -40,6 +44,7 @@ inspect::Topic topic_of(const PublishedTopic& published) {
   topic.name = published.topic;
   topic.hub = published.hub;
   topic.peer = published.peer;
+  topic.type = published.layout.name;
   topic.layout = published.layout.describe();
   topic.layout_hash = published.layout.hash;
   if (const auto outbox = HubCore::publisher(published.publisher)) {
@@ -47,6 +52,8 @@ inspect::Topic topic_of(const PublishedTopic& published) {
     topic.published = metrics.published;
     topic.bytes = metrics.bytes;
     topic.dropped = metrics.dropped;
+    if (metrics.last_ns > 0)
+      topic.silent = Duration(std::max<std::int64_t>(monotonic_ns() - metrics.last_ns, 0));
     topic.subscribers = metrics.subscribers;
   }
   return topic;
@@ -85,6 +92,21 @@ Result<PublishedTopic> find(const Request& request) {
                            names.empty() ? "" : fmt::format(" (there are: {})", fmt::join(names, ", "))));
 }
 
+// As much as fits into an answer, in whole lines.
+std::string tasks() {
+  std::string dump = io::dump_all_tasks();
+  std::size_t room = std::min(kMostDump, kAnswerRoom);
+  const auto doubled = static_cast<std::size_t>(std::count_if(dump.begin(), dump.end(), [](char c) {
+    return static_cast<unsigned char>(c) < 0x20 || c == '"' || c == '\\' ||
+           static_cast<unsigned char>(c) >= 0x80;
+  }));
+  if (dump.size() + doubled * (kMostEscape - 1) <= room) return dump;
+  room /= kMostEscape;
+  if (dump.size() <= room) return dump;
+  dump.resize(dump.rfind('\n', room) == std::string::npos ? room : dump.rfind('\n', room) + 1);
+  return dump + "... and more\n";
+}
+
 }  // namespace
 
 std::vector<inspect::Topic> topics_after(std::uint64_t after) {
@@ -110,7 +132,7 @@ Visitor::Visitor(int socket, const Host& host, const DoorLimits& limits, std::in
   Answer greeting;
   greeting.lowest = kLowestVersion;
   greeting.highest = kHighestVersion;
-  greeting.features = {"topics", "tap"};
+  greeting.features = {"topics", "nodes", "tasks", "act", "tap"};
   say(greeting);
 }
 
@@ -210,10 +232,34 @@ Answer Visitor::answer(const Request& request, std::int64_t now_ns) {
       }
       break;
     }
+    case Request::Kind::nodes: nodes(request, answer); break;
+    case Request::Kind::tasks: answer.tasks = tasks(); break;
+    case Request::Kind::act:
+      if (auto done = act(request.action, request.node)) {
+        answer.done = *done;
+      } else {
+        answer.error = done.error().target();
+      }
+      break;
     case Request::Kind::tap: tap(request, answer); break;
     case Request::Kind::untap: untap(request, answer); break;
   }
   return answer;
+}
+
+void Visitor::nodes(const Request& request, Answer& answer) {
+  std::vector<inspect::Node> all = all_nodes();
+  std::vector<inspect::Node>& told = answer.nodes.emplace();
+  std::size_t bytes = 0;
+  for (std::size_t i = static_cast<std::size_t>(std::min<std::uint64_t>(request.after, all.size()));
+       i < all.size(); ++i) {
+    bytes += room_for(all[i]);
+    if (bytes > kAnswerRoom && !told.empty()) {
+      answer.more_after = i;
+      break;
+    }
+    told.push_back(std::move(all[i]));
+  }
 }
 
 void Visitor::hello(const Request& request, Answer& answer, std::int64_t now_ns) {

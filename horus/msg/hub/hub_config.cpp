@@ -9,6 +9,7 @@
 #include <horus/config/document.hpp>
 #include <horus/config/reader.hpp>
 #include <horus/msg/door/door.hpp>
+#include <horus/msg/door/insight.hpp>
 #include <horus/msg/hub.hpp>
 #include <horus/msg/tcp/tcp_limits.hpp>
 #include <horus/msg/tcp/tcp_transport.hpp>
@@ -82,9 +83,11 @@ Result<Hub> Hub::from_config(const std::string& path, std::string name) {
 Result<Hub> Hub::from_config(const config::Document& document, std::string name) {
   if (auto known = document.check_sections(kSections); !known) return known.error();
   bool inspect = true;
+  bool control = false;
   auto door = document.section("inspect");
   if (!door) return door.error();
   door->flag("enabled", inspect);
+  door->flag("control", control);
   if (auto sound = door->finish(); !sound) return sound.error();
   auto section = document.section("hub", name);
   if (!section) return section.error();
@@ -108,6 +111,7 @@ Result<Hub> Hub::from_config(const config::Document& document, std::string name)
   if (auto sound = section->finish(); !sound) return sound.error();
 
   if (!inspect) msg::door::permit(false);
+  if (control) msg::door::permit_control(true);
   switch (mode) {
     case Mode::inproc: return Hub(std::move(name));
     case Mode::shm: return Hub::shm(std::move(name), shm);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <utility>
 
@@ -444,28 +445,29 @@ bool Outbox::publish(std::uint32_t slot, std::uint32_t tail_bytes) noexcept {
 bool Outbox::forward(std::uint32_t slot, std::uint32_t tail_bytes, std::int64_t published_ns) noexcept {
   const std::int64_t stamp = published_ns > 0 ? published_ns : -stamp_ns();
   bool all = false;
-  if (begin_message(tail_bytes))
+  if (begin_message(tail_bytes, stamp))
     all = is_inline_ ? distribute(pool_.data(slot), stamp) : distribute({slot, tail_bytes, stamp});
   give_back(slot);
   return all;
 }
 
 void Outbox::forward_copy(const std::byte* message, std::int64_t published_ns) noexcept {
-  if (begin_message(0)) static_cast<void>(distribute(message, published_ns > 0 ? published_ns : -stamp_ns()));
+  const std::int64_t stamp = published_ns > 0 ? published_ns : -stamp_ns();
+  if (begin_message(0, stamp)) static_cast<void>(distribute(message, stamp));
 }
 
-inline bool Outbox::begin_message(std::size_t tail_bytes) noexcept {
+// The stamp is made whether or not somebody subscribes: a replay may have taps, which do.
+inline bool Outbox::begin_message(std::size_t tail_bytes, std::int64_t stamp) noexcept {
   if (changed_.load(std::memory_order_acquire)) [[unlikely]]
     adopt();
-  if (journal_ != nullptr) [[unlikely]] {
-    static_cast<void>(stamp_ns());  // whether or not somebody subscribes: a replay may have taps, which do
-    if (journal_->replays()) wait_for_observers();
-  }
+  if (journal_ != nullptr && journal_->replays()) [[unlikely]]
+    wait_for_observers();
   if (is_mute() && !passes_mute) [[unlikely]] {
     horus::detail::count(failures_);
     return false;
   }
   horus::detail::count(published_);
+  last_ns_.store(stamp, std::memory_order_relaxed);
   if (tail_bytes > 0) horus::detail::count(tail_bytes_, tail_bytes);
   return true;
 }
@@ -538,7 +540,8 @@ void Outbox::throw_too_large(std::size_t tail_bytes) const {
 }
 
 inline bool Outbox::send_inline(const void* message) noexcept {
-  return begin_message(0) && distribute(message, stamp_ns());
+  const std::int64_t stamp = stamp_ns();
+  return begin_message(0, stamp) && distribute(message, stamp);
 }
 
 bool Outbox::send_here(const void* head, const void* tail, std::size_t tail_bytes) noexcept {
@@ -548,7 +551,8 @@ bool Outbox::send_here(const void* head, const void* tail, std::size_t tail_byte
   const auto has_gone = [](const auto& link) { return link->subscriber_closed(); };
   if (std::all_of(links_.begin(), links_.end(), has_gone)) [[unlikely]] {
     some_closed_ = !links_.empty();
-    return begin_message(tail_bytes) && end_message(true);  // it goes nowhere, and needs no memory
+    return begin_message(tail_bytes, stamp_ns()) &&
+           end_message(true);  // it goes nowhere, and needs no memory
   }
   const std::uint32_t slot =
       take_slot(tail_bytes == 0 ? layout_.head_bytes : layout_.tail_offset + tail_bytes);
@@ -584,6 +588,7 @@ PublisherMetrics Outbox::metrics() const {
   PublisherMetrics metrics = ended_;
   metrics.published = published_.load(std::memory_order_relaxed);
   metrics.bytes = metrics.published * layout_.head_bytes + tail_bytes_.load(std::memory_order_relaxed);
+  metrics.last_ns = std::abs(last_ns_.load(std::memory_order_relaxed));
   metrics.send_failures = failures_.load(std::memory_order_relaxed);
   for (const auto& link : fresh_) metrics.subscribers += link->observes() ? 0 : 1;
   for (const auto& link : links_) {

@@ -34,6 +34,7 @@ namespace horus {
 struct PublisherMetrics {
   std::uint64_t published = 0;      ///< messages handed to send or publish
   std::uint64_t bytes = 0;          ///< of them
+  std::int64_t last_ns = 0;         ///< when the last of them was, on the monotonic clock; 0: never
   std::uint64_t send_failures = 0;  ///< sends that a subscriber had no room for, or that could not be made
   std::uint32_t subscribers = 0;    ///< connected now
   // Over all subscribers that there ever were:
@@ -170,7 +171,7 @@ class HORUS_API Outbox final : public std::enable_shared_from_this<Outbox> {
   bool send_inline(const void* message) noexcept;
   bool send_here(const void* head, const void* tail, std::size_t tail_bytes) noexcept;
   [[nodiscard]] std::int64_t stamp_ns() const noexcept;
-  [[nodiscard]] bool begin_message(std::size_t tail_bytes) noexcept;
+  [[nodiscard]] bool begin_message(std::size_t tail_bytes, std::int64_t stamp) noexcept;
   bool end_message(bool all) noexcept;
   bool distribute(const void* message, std::int64_t stamp_ns) noexcept;
   bool distribute(const SlotMessage& message) noexcept;
@@ -208,6 +209,7 @@ class HORUS_API Outbox final : public std::enable_shared_from_this<Outbox> {
   RoomLookout room_lookout_{*this};
   std::uint32_t waiting_for_room_ = 0;
   std::atomic<std::uint64_t> published_{0};
+  std::atomic<std::int64_t> last_ns_{0};  // below 0: it came from elsewhere, without a time
   std::atomic<std::uint64_t> tail_bytes_{0};
   std::atomic<std::uint64_t> failures_{0};
 

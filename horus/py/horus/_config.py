@@ -93,6 +93,7 @@ class SchedulerConfig:
         0, 86_400_000, "ms", "At the end: for each node's shutdown() that awaits."
     )
     inspect = _flag("Whether tools may look in; False closes the door of the whole process.")
+    inspect_control = _flag("Whether they may pause, resume and restart nodes, and end an emergency stop.")
     seed = _integer(0, 2**64 - 1, "Of the restarts' jitter.")
 
     def __init__(self, preset: str = "standard", **settings: Any) -> None:

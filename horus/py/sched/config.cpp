@@ -80,6 +80,7 @@ void bind_config(py::module_& module) {
       .def_readwrite("rt_priority", &Config::fifo_priority)
       .def_readwrite("cpu", &Config::cpu)
       .def_readwrite("inspect", &Config::inspect)
+      .def_readwrite("inspect_control", &Config::inspect_control)
       .def_readwrite("seed", &Config::seed);
   milliseconds(type, "watchdog_timeout_ms",
                [](Config& config) -> Duration& { return config.watchdog_timeout; });

@@ -226,6 +226,7 @@ Result<SchedulerConfig> SchedulerConfig::from_document(const config::Document& d
   auto inspect = document.section("inspect");
   if (!inspect) return inspect.error();
   inspect->flag("enabled", config->inspect);
+  inspect->flag("control", config->inspect_control);
   if (auto sound = inspect->finish(); !sound) return sound.error();
 
   for (const std::string& name : document.names("executor")) {

@@ -14,6 +14,7 @@
 #include <horus/base/log.hpp>
 #include <horus/config/tree.hpp>
 #include <horus/msg/door/door.hpp>
+#include <horus/msg/door/insight.hpp>
 #include <horus/sched/data/check_settings.hpp>
 #include <horus/sched/node/node_record.hpp>
 #include <horus/sched/run/companion.hpp>
@@ -57,6 +58,7 @@ Scheduler::Scheduler(SchedulerConfig config) : config_(std::move(config)) {
   main_ = executors_.front().get();
   monitor_ = std::make_unique<detail::SafetyMonitor>();
   if (!config_.inspect) msg::door::permit(false);
+  if (config_.inspect_control) msg::door::permit_control(true);
   msg::door::open_once();
 }
 

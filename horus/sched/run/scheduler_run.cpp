@@ -18,6 +18,7 @@
 #include <horus/sched/node/node_record.hpp>
 #include <horus/sched/run/companion.hpp>
 #include <horus/sched/run/executor.hpp>
+#include <horus/sched/run/insight.hpp>
 #include <horus/sched/run/memory_lock.hpp>
 #include <horus/sched/run/recordings.hpp>
 #include <horus/sched/run/run_end.hpp>
@@ -364,6 +365,9 @@ Task<int> Scheduler::run_limited(Duration limit, bool own_signals) {
   failed_ = end_was_late_ = false;
   Executor& main = *main_;
   const Attached attached(*this);
+  detail::RunInsight insight(*this);
+  std::optional<msg::door::Offer> offer;
+  if (real_time) offer.emplace(insight);
   const std::int64_t end_ns = limit == Duration::max() ? kNever : saturating_add(now_ns(), limit.count());
   RunEnd end(*this, own_signals);
   if (monitored) {
