@@ -19,7 +19,9 @@
 #include <horus/base/clock.hpp>
 #include <horus/cli/bag_command.hpp>
 #include <horus/cli/json.hpp>
+#include <horus/cli/publishers.hpp>
 #include <horus/cli/table.hpp>
+#include <horus/cli/topic_echo.hpp>
 #include <horus/cli/visits.hpp>
 #include <horus/config/tree.hpp>
 
@@ -28,7 +30,6 @@
 namespace horus::cli {
 namespace {
 
-using inspect::Process;
 using inspect::Topic;
 
 constexpr double kActive_s = 1;  // since the last message
@@ -37,16 +38,11 @@ constexpr double kLongestWindow_s = 86'400;
 
 struct Arguments {
   VisitArguments visit;
-  std::vector<std::string> topics;
-  std::string hub;
+  ChosenTopics chosen;
   std::string type;
   double window_s = 1;
   std::uint64_t count = 0;
-};
-
-struct Publisher {
-  Process process;
-  Topic topic;
+  bool in_full = false;
 };
 
 bool put_line(const std::string& line) { return put(line + '\n') && std::fflush(stdout) == 0; }
@@ -78,60 +74,6 @@ std::string json_text(const Publisher& publisher) {
       topic.silent ? std::to_string(topic.silent->count()) : "null");
 }
 
-// What all visits tell now, by topic, program and publisher. A program that has ended meanwhile is left out.
-Result<std::vector<Publisher>> publishers_of(std::vector<Visit>& visits) {
-  std::vector<Publisher> all;
-  for (auto visit = visits.begin(); visit != visits.end();) {
-    auto topics = visit->client.topics();
-    if (!topics && !has_ended(topics.error())) return topics.error();
-    if (!topics) {
-      visit = visits.erase(visit);
-      continue;
-    }
-    for (Topic& topic : *topics) all.push_back({visit->process, std::move(topic)});
-    ++visit;
-  }
-  std::sort(all.begin(), all.end(), [](const Publisher& one, const Publisher& other) {
-    return std::tie(one.topic.name, one.process.pid, one.topic.publisher) <
-           std::tie(other.topic.name, other.process.pid, other.topic.publisher);
-  });
-  return all;
-}
-
-bool is_meant(const Arguments& arguments, const Publisher& publisher) {
-  if (!arguments.hub.empty() && publisher.topic.hub != arguments.hub) return false;
-  return arguments.topics.empty() || std::find(arguments.topics.begin(), arguments.topics.end(),
-                                               publisher.topic.name) != arguments.topics.end();
-}
-
-std::string where_text(const Arguments& arguments) {
-  std::string where = arguments.hub.empty() ? "" : " in the hub " + arguments.hub;
-  if (!arguments.visit.process.empty()) where += " by " + arguments.visit.process;
-  return where;
-}
-
-// Says which of the named topics nobody publishes; true when there are such.
-bool complain_of_missing(const Arguments& arguments, const std::vector<Publisher>& publishers) {
-  std::vector<std::string> names;
-  for (const Publisher& publisher : publishers) {
-    if (names.empty() || names.back() != publisher.topic.name) names.push_back(publisher.topic.name);
-  }
-  bool missing = false;
-  for (const std::string& topic : arguments.topics) {
-    const auto found = std::any_of(publishers.begin(), publishers.end(), [&](const Publisher& publisher) {
-      return publisher.topic.name == topic && is_meant(arguments, publisher);
-    });
-    if (found) continue;
-    missing = true;
-    std::string hint = names.empty() ? "no program publishes anything" : listed(names);
-    if (const std::string near = config::nearest(topic, names); !near.empty() && near != topic)
-      hint = "did you mean " + near + "?";
-    fmt::print(stderr, "horus: nobody publishes {}{} ({})\n", printable(topic),
-               printable(where_text(arguments)), printable(hint));
-  }
-  return missing;
-}
-
 // --- list, find and info
 
 int show(const Arguments& arguments, const std::vector<Publisher>& publishers) {
@@ -155,14 +97,15 @@ int list(const Arguments& arguments) {
   const std::size_t programs = visits->size();
   auto publishers = publishers_of(*visits);
   if (!publishers) return complain(publishers.error());
-  if (arguments.topics.empty() && publishers->empty()) {
+  if (arguments.chosen.topics.empty() && publishers->empty()) {
     fmt::print(stderr, "horus: {}\n",
                programs == 0 ? "no program of this user has a door open (docs/inspecting.md)"
                              : "no program publishes anything");
     return 0;
   }
-  const bool missing = complain_of_missing(arguments, *publishers);
-  std::erase_if(*publishers, [&](const Publisher& publisher) { return !is_meant(arguments, publisher); });
+  const bool missing = complain_of_missing(arguments.chosen, arguments.visit, *publishers);
+  std::erase_if(*publishers,
+                [&](const Publisher& publisher) { return !is_meant(arguments.chosen, publisher); });
   if (publishers->empty()) return missing ? 1 : 0;
   const int shown = show(arguments, *publishers);
   return missing ? 1 : shown;
@@ -192,8 +135,9 @@ int info(const Arguments& arguments) {
   if (!visits) return complain(visits.error());
   auto publishers = publishers_of(*visits);
   if (!publishers) return complain(publishers.error());
-  const bool missing = complain_of_missing(arguments, *publishers);
-  std::erase_if(*publishers, [&](const Publisher& publisher) { return !is_meant(arguments, publisher); });
+  const bool missing = complain_of_missing(arguments.chosen, arguments.visit, *publishers);
+  std::erase_if(*publishers,
+                [&](const Publisher& publisher) { return !is_meant(arguments.chosen, publisher); });
   for (const Publisher& publisher : *publishers) {
     if (arguments.visit.json) {
       if (!put_line(json_text(publisher))) return 1;
@@ -279,12 +223,16 @@ void sleep_until(std::int64_t at_ns) {
   }
 }
 
+int echo_topics(const Arguments& arguments) {
+  return echo({arguments.visit, arguments.chosen, arguments.count, arguments.in_full});
+}
+
 int measure(const Arguments& arguments, bool shows_bytes) {
   auto visits = visit(arguments.visit);
   if (!visits) return complain(visits.error());
   auto publishers = publishers_of(*visits);
   if (!publishers) return complain(publishers.error());
-  if (complain_of_missing(arguments, *publishers)) return 1;
+  if (complain_of_missing(arguments.chosen, arguments.visit, *publishers)) return 1;
   const std::int64_t start_ns = monotonic_ns();
   using Key = std::pair<pid_t, std::uint64_t>;
   std::map<Key, std::pair<Count, Count>> counts;  // the first and the last one
@@ -301,9 +249,9 @@ int measure(const Arguments& arguments, bool shows_bytes) {
     publishers = publishers_of(*visits);
     if (!publishers) return complain(publishers.error());
     const std::int64_t now_ns = monotonic_ns();
-    if (complain_of_missing(arguments, *publishers)) return 1;
+    if (complain_of_missing(arguments.chosen, arguments.visit, *publishers)) return 1;
     for (const Publisher& publisher : *publishers) {
-      if (!is_meant(arguments, publisher)) continue;
+      if (!is_meant(arguments.chosen, publisher)) continue;
       const Count now = count_of(publisher.topic, now_ns);
       // One that has been opened since begins with this look.
       auto [found, is_new] = counts.insert({key_of(publisher), {now, now}});
@@ -323,7 +271,8 @@ int measure(const Arguments& arguments, bool shows_bytes) {
 }  // namespace
 
 void add_topic(CLI::App& app, std::function<int()>& action) {
-  CLI::App* topic = app.add_subcommand("topic", "What running programs publish: list, info, find, hz, bw");
+  CLI::App* topic =
+      app.add_subcommand("topic", "What running programs publish: list, info, echo, find, hz, bw");
   topic->require_subcommand(1);
   topic->footer(
       "Programs are seen through their doors (docs/inspecting.md). Looking changes nothing in them.\n"
@@ -336,12 +285,12 @@ void add_topic(CLI::App& app, std::function<int()>& action) {
     verb->callback([&action, arguments, run] { action = [arguments, run] { return run(*arguments); }; });
   };
   const auto some = [](CLI::App& verb, Arguments& arguments) {
-    verb.add_option("TOPICS", arguments.topics, "Only these topics");
-    verb.add_option("--hub", arguments.hub, "Only publishers of the hub of this name");
+    verb.add_option("TOPICS", arguments.chosen.topics, "Only these topics");
+    verb.add_option("--hub", arguments.chosen.hub, "Only publishers of the hub of this name");
   };
   const auto counted = [](CLI::App& verb, Arguments& arguments) {
-    verb.add_option("TOPICS", arguments.topics, "The topics")->required();
-    verb.add_option("--hub", arguments.hub, "Only publishers of the hub of this name");
+    verb.add_option("TOPICS", arguments.chosen.topics, "The topics")->required();
+    verb.add_option("--hub", arguments.chosen.hub, "Only publishers of the hub of this name");
     verb.add_option("-w,--window", arguments.window_s, "Seconds from one line to the next; 1 without it")
         ->check(CLI::Range(kShortestWindow_s, kLongestWindow_s));
     verb.add_option("-n,--count", arguments.count, "End after so many lines of each publisher");
@@ -349,9 +298,17 @@ void add_topic(CLI::App& app, std::function<int()>& action) {
   };
   add("list", "Every publisher, with its counters and when it sent last", list, some);
   add("info", "All that is known of a topic's publishers", info, [](CLI::App& verb, Arguments& arguments) {
-    verb.add_option("TOPICS", arguments.topics, "The topics")->required();
-    verb.add_option("--hub", arguments.hub, "Only publishers of the hub of this name");
+    verb.add_option("TOPICS", arguments.chosen.topics, "The topics")->required();
+    verb.add_option("--hub", arguments.chosen.hub, "Only publishers of the hub of this name");
   });
+  add("echo", "The messages, all of them, as they come", echo_topics,
+      [](CLI::App& verb, Arguments& arguments) {
+        verb.add_option("TOPICS", arguments.chosen.topics, "The topics")->required();
+        verb.add_option("--hub", arguments.chosen.hub, "Only publishers of the hub of this name");
+        verb.add_option("-n,--count", arguments.count, "End after so many messages");
+        verb.add_flag_callback("--once", [&arguments] { arguments.count = 1; }, "The same as -n 1");
+        verb.add_flag("--full", arguments.in_full, "Show long lines whole");
+      });
   add("find", "Topics by the type of their messages", find, [](CLI::App& verb, Arguments& arguments) {
     verb.add_option("TYPE", arguments.type, "A part of the type's name")->required();
   });

@@ -18,6 +18,8 @@
 #include <horus/base/clock.hpp>
 #include <horus/base/export.hpp>
 #include <horus/base/result.hpp>
+#include <horus/msg/description.hpp>
+#include <horus/msg/layout.hpp>
 
 namespace horus::inspect {
 
@@ -101,6 +103,12 @@ struct Node {
 enum class Action : std::uint8_t { emergency_stop, reset_emergency_stop, pause, resume, restart };
 HORUS_API const char* to_string(Action action) noexcept;
 
+/// The type of a publisher's messages.
+struct MessageType {
+  Layout layout;
+  std::shared_ptr<const Description> description;  ///< null when nobody in that program has described it
+};
+
 /// A tap that a program holds for this client.
 struct Subscription {
   std::uint32_t number = 0;
@@ -155,6 +163,8 @@ class HORUS_API Client {
   /// In the order in which they were opened.
   [[nodiscard]] Result<std::vector<Topic>> topics();
 
+  /// What a publisher's messages are. Errors: EINVAL when it has gone.
+  [[nodiscard]] Result<MessageType> describe(std::uint64_t publisher);
   /// Of the schedulers that run, in the order in which they were added. A loop that is blocked delays the answer by 50 ms.
   [[nodiscard]] Result<std::vector<Node>> nodes();
   /// What every coroutine of the program waits for, and where: horus::io::dump_all_tasks(), at most 512 KiB of it. A loop that
@@ -176,6 +186,8 @@ class HORUS_API Client {
   Result<std::uint64_t> untap(std::uint32_t subscription);
   /// The next message of any tap; nothing when none comes in time.
   [[nodiscard]] Result<std::optional<Message>> next(Duration timeout);
+  /// Readable when next() may have something; for poll(2) alone. Of this client.
+  [[nodiscard]] int descriptor() const noexcept;
   /// How many messages of this tap were missed, as far as the program has told.
   [[nodiscard]] std::uint64_t missed(std::uint32_t subscription) const;
 

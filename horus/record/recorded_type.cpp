@@ -10,6 +10,7 @@
 
 #include <fmt/format.h>
 
+#include <horus/base/hex.hpp>
 #include <horus/msg/json.hpp>
 #include <horus/msg/messages.hpp>
 #include <horus/msg/more_messages.hpp>
@@ -25,30 +26,6 @@ constexpr const char* kShape =
     "horus.shape";  // bytes of the head, alignment, bytes of an element, where the tail begins
 
 // --- Metadata ---------------------------------------------------------------------------------------------------------
-
-std::string to_digits(std::span<const std::byte> bytes) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string digits;
-  digits.reserve(2 * bytes.size());
-  for (const std::byte byte : bytes) {
-    digits += kDigits[std::to_integer<unsigned>(byte) >> 4];
-    digits += kDigits[std::to_integer<unsigned>(byte) & 15];
-  }
-  return digits;
-}
-
-std::optional<std::vector<std::byte>> from_digits(std::string_view digits) {
-  if (digits.size() % 2 != 0) return std::nullopt;
-  std::vector<std::byte> bytes(digits.size() / 2);
-  for (std::size_t i = 0; i < bytes.size(); ++i) {
-    unsigned value = 0;
-    const char* end = digits.data() + 2 * i + 2;
-    const auto [rest, problem] = std::from_chars(end - 2, end, value, 16);
-    if (problem != std::errc() || rest != end) return std::nullopt;
-    bytes[i] = static_cast<std::byte>(value);
-  }
-  return bytes;
-}
 
 const std::string* find(const bag::Properties& metadata, const char* key) {
   const auto found = metadata.find(key);
@@ -212,7 +189,7 @@ std::string type_of(const bag::Schema* schema) {
 Result<std::shared_ptr<const Description>> kept_description(const bag::Channel& channel) {
   const std::string* digits = find(channel.metadata, kDescription);
   if (digits == nullptr) return std::shared_ptr<const Description>();
-  const auto bytes = from_digits(*digits);
+  const auto bytes = from_hex(*digits);
   if (!bytes) return damaged(channel, "its description is no list of hexadecimal digits");
   auto description = Description::decode(*bytes);
   if (!description) return damaged(channel, description.error().message());
@@ -223,7 +200,7 @@ Result<std::shared_ptr<const Description>> kept_description(const bag::Channel& 
 
 void keep_type(const Layout& layout, const Description* description, bag::Properties& metadata) {
   if (description != nullptr && description->layout().hash == layout.hash) {
-    metadata.emplace(kDescription, to_digits(description->encode()));
+    metadata.emplace(kDescription, to_hex(description->encode()));
     return;
   }
   metadata.emplace(kName, layout.name);

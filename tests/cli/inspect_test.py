@@ -5,10 +5,12 @@
 import json
 import os
 import pathlib
+import queue
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
@@ -107,6 +109,44 @@ class Topics(Case):
         self.assertEqual({"imu", "quiet"}, {found["topic"] for found in self.objects("topic", "find", "Twist")})
         self.assertIn("horus::messages::Twist", self.horus("topic", "find", "Twits", code=1).stderr)
         self.assertRegex(self.horus("topic", "bw", "imu", "--once", "-w", "0.02").stdout, r"imu .* 0 bytes/s")
+
+    def echo(self, *arguments):
+        """A running `horus topic echo`; its taps are in place when the first message has come."""
+        process = subprocess.Popen([HORUS, "topic", "echo", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   text=True, env=self.env)
+        self.addCleanup(process.stderr.close)
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        return process
+
+    def test_echo_shows_every_message_and_its_fields(self):
+        robot = Robot(self)
+        echo = self.echo("imu", "--json")
+        lines = queue.SimpleQueue()
+        threading.Thread(target=lambda: [lines.put(json.loads(line)) for line in echo.stdout], daemon=True).start()
+        while lines.empty():  # its tap may not be in place yet
+            robot.tell("publish imu 1")
+        first = lines.get(timeout=LIMIT_S)
+        robot.tell("publish imu 2000")
+        sent = self.objects("topic", "list", "imu")[0]["published"]
+        x = first["message"]["linear"]["x"]
+        self.assertEqual({"x": 0, "y": 0, "z": 0}, first["message"]["angular"])
+        while x < sent:  # nothing is left out, and nothing comes twice
+            message = lines.get(timeout=LIMIT_S)
+            x += 1
+            self.assertEqual((x, robot.pid, "imu"), (message["message"]["linear"]["x"], message["pid"], message["topic"]))
+        robot.end()
+        self.assertEqual(1, echo.wait(LIMIT_S))
+        self.assertRegex(echo.stderr.read(), "has gone|has ended")
+
+    def test_echo_as_text_ends_after_as_many_messages_as_were_asked_for(self):
+        robot = Robot(self)
+        echo = self.echo("imu", "--once")
+        while echo.poll() is None:
+            robot.tell("publish imu 1")
+        self.assertEqual(0, echo.returncode)
+        self.assertRegex(echo.stdout.read(), r"^linear:\n  x: \d+\n  y: 0\n  z: 0\nangular:\n  x: 0\n  y: 0\n  z: 0\n---\n$")
 
     def test_mistakes_are_told_with_what_helps(self):
         self.assertIn("no program of this user has a door open", self.horus("topic", "list").stderr)

@@ -334,6 +334,16 @@ Result<std::vector<Topic>> Client::topics() {
   }
 }
 
+Result<MessageType> Client::describe(std::uint64_t publisher) {
+  door::Request request;
+  request.kind = door::Request::Kind::describe;
+  request.publisher = publisher;
+  auto answer = state_->ask(std::move(request));
+  if (!answer) return answer.error();
+  if (!answer->type) return state_->failed(kBadInput, "it does not say what the messages are");
+  return std::move(*answer->type);
+}
+
 Result<std::vector<Node>> Client::nodes() {
   std::vector<Node> nodes;
   door::Request request;
@@ -420,6 +430,8 @@ Result<std::optional<Message>> Client::next(Duration timeout) {
     if (auto heard = state.hear(*told); !heard) return heard.error();
   }
 }
+
+int Client::descriptor() const noexcept { return state_->socket; }
 
 std::uint64_t Client::missed(std::uint32_t subscription) const {
   std::uint64_t sum = 0;

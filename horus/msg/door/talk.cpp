@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include <horus/base/hex.hpp>
 #include <horus/config/tree.hpp>
 
 #include <nlohmann/json.hpp>
@@ -17,10 +18,11 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::array<std::pair<std::string_view, Request::Kind>, 8> kRequests{{
+constexpr std::array<std::pair<std::string_view, Request::Kind>, 9> kRequests{{
     {"hello", Request::Kind::hello},
     {"process", Request::Kind::process},
     {"topics", Request::Kind::topics},
+    {"describe", Request::Kind::describe},
     {"nodes", Request::Kind::nodes},
     {"tasks", Request::Kind::tasks},
     {"act", Request::Kind::act},
@@ -265,6 +267,41 @@ Json json_of(const inspect::Node& node) {
   return json;
 }
 
+Json json_of(const inspect::MessageType& type) {
+  const Layout& layout = type.layout;
+  Json json{{"name", layout.name},
+            {"fields", layout.fields},
+            {"head_bytes", layout.head_bytes},
+            {"alignment", layout.alignment},
+            {"element_bytes", layout.element_bytes},
+            {"tail_offset", layout.tail_offset}};
+  if (type.description != nullptr) json["description"] = to_hex(type.description->encode());
+  return json;
+}
+
+std::string read_type(const Json& json, inspect::MessageType& type) {
+  if (!json.is_object()) return "a type is an object";
+  Fields fields{json, {}};
+  Layout& layout = type.layout;
+  fields.text("name", layout.name);
+  fields.text("fields", layout.fields);
+  fields.number("head_bytes", layout.head_bytes);
+  fields.number("alignment", layout.alignment);
+  fields.number("element_bytes", layout.element_bytes);
+  fields.number("tail_offset", layout.tail_offset);
+  layout.settle();
+  if (!json.contains("description") || !fields.why.empty()) return fields.why;
+  std::string digits;
+  fields.text("description", digits);
+  const auto bytes = from_hex(digits);
+  if (!bytes) return "description must be hexadecimal";
+  auto description = Description::decode(*bytes);
+  if (!description) return description.error().message();
+  if (description->layout().hash != layout.hash) return "the description is that of another type";
+  type.description = std::make_shared<const Description>(std::move(*description));
+  return fields.why;
+}
+
 std::string read_timing(const Json& json, const char* key, inspect::Timing& timing) {
   const auto found = json.find(key);
   if (found == json.end()) return {};
@@ -383,6 +420,8 @@ std::variant<Request, Refused> read_request(FrameBytes text) {
   if (request.kind == Request::Kind::act) read_action(fields, request);
   if (request.kind == Request::Kind::tap && request.publisher == 0 && request.topic.empty())
     fields.complain(R"(tap needs a "topic", or a "publisher" by its number)");
+  if (request.kind == Request::Kind::describe && request.publisher == 0)
+    fields.complain(R"(describe needs a "publisher" by its number)");
   if (request.kind == Request::Kind::untap && request.subscription == 0)
     fields.complain(R"(untap needs a "subscription")");
   if (!fields.why.empty()) return Refused{request.id, fields.why, false};
@@ -410,6 +449,7 @@ std::string write_request(const Request& request) {
     json["action"] = to_string(request.action);
     if (!request.node.empty()) json["node"] = request.node;
   }
+  if (request.kind == Request::Kind::describe) json["publisher"] = request.publisher;
   if (request.kind == Request::Kind::untap) json["subscription"] = request.subscription;
   return written(json);
 }
@@ -442,6 +482,8 @@ Result<Answer> read_answer(FrameBytes text) {
         fields.complain(std::move(problem));
     }
   }
+  if (const auto type = json.find("type"); type != json.end())
+    fields.complain(read_type(*type, answer.type.emplace()));
   if (const auto nodes = json.find("nodes"); nodes != json.end()) {
     answer.nodes.emplace();
     if (!nodes->is_array()) fields.complain("nodes must be a list");
@@ -466,6 +508,7 @@ std::string write_answer(const Answer& answer) {
     for (const inspect::Topic& topic : *answer.topics) list.push_back(json_of(topic));
     json["topics"] = std::move(list);
   }
+  if (answer.type) json["type"] = json_of(*answer.type);
   if (answer.nodes) {
     Json list = Json::array();
     for (const inspect::Node& node : *answer.nodes) list.push_back(json_of(node));

@@ -28,7 +28,7 @@ inline constexpr std::uint64_t kMostKept = std::uint64_t{16} << 20;
 
 /// `{"id": 7, "request": "tap", "topic": "imu", "max_bytes": 65536}`
 struct Request {
-  enum class Kind : std::uint8_t { hello, process, topics, nodes, tasks, act, tap, untap };
+  enum class Kind : std::uint8_t { hello, process, topics, describe, nodes, tasks, act, tap, untap };
 
   std::uint64_t id = 0;  ///< the answer has the same
   Kind kind = Kind::hello;
@@ -36,9 +36,9 @@ struct Request {
   std::uint32_t highest = kHighestVersion;  ///< hello
   std::uint64_t after =
       0;  ///< topics: of publishers with higher numbers alone; nodes: without so many of the first
-  std::uint64_t publisher = 0;                               ///< tap: its number; 0: the one of `topic`
-  std::string topic;                                         ///< tap
-  std::string hub;                                           ///< tap: of the topic; empty: any
+  std::uint64_t publisher = 0;  ///< tap, describe: its number; tap: 0 for the one of `topic`
+  std::string topic;            ///< tap
+  std::string hub;              ///< tap: of the topic; empty: any
   std::uint64_t max_bytes = std::uint64_t{1} << 20;          ///< tap
   std::uint32_t subscription = 0;                            ///< untap
   inspect::Action action = inspect::Action::emergency_stop;  ///< act
@@ -65,6 +65,7 @@ struct Answer {
   std::vector<std::string> features;     ///< hello
   std::optional<inspect::Process> process;
   std::optional<std::vector<inspect::Topic>> topics;
+  std::optional<inspect::MessageType> type;  ///< describe
   std::optional<std::vector<inspect::Node>> nodes;
   std::optional<std::string> tasks;
   std::optional<std::uint64_t> done;  ///< act: for so many schedulers

@@ -132,7 +132,7 @@ Visitor::Visitor(int socket, const Host& host, const DoorLimits& limits, std::in
   Answer greeting;
   greeting.lowest = kLowestVersion;
   greeting.highest = kHighestVersion;
-  greeting.features = {"topics", "nodes", "tasks", "act", "tap"};
+  greeting.features = {"topics", "describe", "nodes", "tasks", "act", "tap"};
   say(greeting);
 }
 
@@ -232,6 +232,7 @@ Answer Visitor::answer(const Request& request, std::int64_t now_ns) {
       }
       break;
     }
+    case Request::Kind::describe: describe(request, answer); break;
     case Request::Kind::nodes: nodes(request, answer); break;
     case Request::Kind::tasks: answer.tasks = tasks(); break;
     case Request::Kind::act:
@@ -245,6 +246,25 @@ Answer Visitor::answer(const Request& request, std::int64_t now_ns) {
     case Request::Kind::untap: untap(request, answer); break;
   }
   return answer;
+}
+
+void Visitor::describe(const Request& request, Answer& answer) {
+  const auto topic = find(request);
+  if (!topic) {
+    answer.error = topic.error().target();
+    return;
+  }
+  // Types are described for ever; what has been described with another layout is not this type.
+  const Description* description = topic->description;
+  if (description != nullptr && description->layout().hash != topic->layout.hash) description = nullptr;
+  std::size_t bytes = kMostEscape * (topic->layout.name.size() + topic->layout.fields.size());
+  if (description != nullptr) bytes += 2 * description->encode().size();
+  if (bytes > kAnswerRoom) {
+    answer.error = fmt::format("the description of {} is too long for an answer", topic->layout.name);
+    return;
+  }
+  answer.type.emplace(inspect::MessageType{
+      topic->layout, std::shared_ptr<const Description>(std::shared_ptr<void>(), description)});
 }
 
 void Visitor::nodes(const Request& request, Answer& answer) {

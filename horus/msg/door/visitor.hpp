@@ -90,6 +90,7 @@ class Visitor {
   void answer(FrameBytes text, std::int64_t now_ns);
   Answer answer(const Request& request, std::int64_t now_ns);
   void hello(const Request& request, Answer& answer, std::int64_t now_ns);
+  static void describe(const Request& request, Answer& answer);
   static void nodes(const Request& request, Answer& answer);
   void tap(const Request& request, Answer& answer);
   void untap(const Request& request, Answer& answer);
