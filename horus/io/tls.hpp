@@ -124,6 +124,10 @@ class HORUS_API TlsContext {
   TlsContext() noexcept = default;
   static Task<Result<TlsContext>> client(TlsOptions options = {});
   static Task<Result<TlsContext>> server(TlsOptions options);
+  /// The same without waiting, of text alone: EINVAL for options that name files. The loop stands still while OpenSSL is loaded,
+  /// and the system's authorities with it where they are trusted.
+  static Result<TlsContext> client_at_once(TlsOptions options);
+  static Result<TlsContext> server_at_once(TlsOptions options);
 
   explicit operator bool() const noexcept { return static_cast<bool>(state_); }
   /// Handshakes of a server that run now.
@@ -132,6 +136,7 @@ class HORUS_API TlsContext {
  private:
   friend class TlsStream;
   static Task<Result<TlsContext>> make(TlsOptions options, bool server);
+  static Result<TlsContext> make_at_once(TlsOptions options, bool server);
   std::shared_ptr<detail::TlsContextState> state_;
 };
 

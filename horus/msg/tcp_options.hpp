@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,12 +22,37 @@ enum class TcpRole : std::uint8_t {
   connect,    ///< connects
 };
 
+/// How hubs on TCP encrypt, and whom they take: both ends prove themselves, by a secret that they share or by certificates of one
+/// authority (docs/tls.md). `HubTls::key_file("fleet.key")`, `HubTls::certificate_files("rover.pem", "rover.key", "ca.pem")`
+struct HORUS_API HubTls {
+  /// Shared keys from a file as `horus key new` writes it: lines of an identity and 32 to 128 hexadecimal digits. A hub takes
+  /// every one of them, and connects with the first. Errors: those of open(2); EINVAL with the line.
+  static Result<HubTls> key_file(const std::string& path);
+  static HubTls key(std::string identity, std::string secret);
+  /// PEM files. Errors: those of open(2).
+  static Result<HubTls> certificate_files(const std::string& certificate, const std::string& private_key,
+                                          const std::string& authority);
+  /// The same as text.
+  static HubTls certificates(std::string certificate, std::string private_key, std::string authority);
+
+  std::string certificate;                                ///< PEM
+  std::string private_key;                                ///< PEM
+  std::string authority;                                  ///< PEM: whose certificates are taken
+  std::vector<std::pair<std::string, std::string>> keys;  ///< identity and secret
+  std::vector<std::string>
+      allowed;  ///< names of certificates that are taken, "rover-*"; empty: all of the authority's
+
+  HubTls& allow(std::string name) & { return allowed.push_back(std::move(name)), *this; }
+  [[nodiscard]] HubTls allow(std::string name) && { return std::move(allow(std::move(name))); }
+};
+
 /// Settings of Hub::tcp. `TcpHubOptions().with_role(TcpRole::connect).with_idle_limit(5s)`
 struct HORUS_API TcpHubOptions {
   TcpHubOptions() {}
 
   TcpRole role = TcpRole::automatic;
   std::vector<std::string> peers;  ///< further addresses to connect to, "10.0.0.2:8080"
+  std::optional<HubTls> tls;       ///< connections are encrypted; the hubs at the other ends have it too
   bool insecure = false;  ///< allow an address that other machines can reach, although nothing is encrypted
 
   /// The limit for one message, in bytes, as its publisher announces it: AdvertiseOptions::max_bytes, by default 1
@@ -57,6 +83,7 @@ struct HORUS_API TcpHubOptions {
   TcpHubOptions& with_role(TcpRole value) & { return role = value, *this; }
   TcpHubOptions& with_peer(std::string address) & { return peers.push_back(std::move(address)), *this; }
   TcpHubOptions& with_insecure(bool value = true) & { return insecure = value, *this; }
+  TcpHubOptions& with_tls(HubTls value) & { return tls = std::move(value), *this; }
   TcpHubOptions& with_max_message_bytes(std::size_t bytes) & { return max_message_bytes = bytes, *this; }
   TcpHubOptions& with_max_connections(std::uint32_t count, std::uint32_t per_address) & {
     return max_connections = count, max_connections_per_address = per_address, *this;
@@ -72,6 +99,7 @@ struct HORUS_API TcpHubOptions {
     return std::move(with_peer(std::move(address)));
   }
   [[nodiscard]] TcpHubOptions with_insecure(bool value = true) && { return std::move(with_insecure(value)); }
+  [[nodiscard]] TcpHubOptions with_tls(HubTls value) && { return std::move(with_tls(std::move(value))); }
   [[nodiscard]] TcpHubOptions with_max_message_bytes(std::size_t bytes) && {
     return std::move(with_max_message_bytes(bytes));
   }

@@ -168,7 +168,7 @@ TEST_SUITE("msg/config") {
         CHECK(value(name) == std::to_string(limit));
       }
     });
-    CHECK(rover.contents().size() == limits + 5);  // mode, address, role, peers, insecure
+    CHECK(rover.contents().size() == limits + 10);  // mode, address, role, peers, insecure, tls_*
     const auto camera = file.section("hub", "camera").or_throw();
     CHECK(horus::config::describe(horus::config::find(camera.contents(), "max_peers")->value) ==
           std::to_string(horus::ShmOptions().max_peers));

@@ -38,6 +38,43 @@ Result<> check(const TlsOptions& options) {
   return {};
 }
 
+Result<tls::ContextSettings> settings_of(const TlsOptions& options, bool server) {
+  tls::ContextSettings settings;
+  settings.server = server;
+  settings.certificate = options.certificate;
+  settings.private_key = options.private_key;
+  settings.authorities = options.authority;
+  settings.verify_peer = server ? options.ask_clients || !options.allowed_names.empty() : options.verify;
+  settings.system_authorities =
+      !server && settings.authorities.empty() && settings.verify_peer && options.keys.empty();
+  if (server && settings.verify_peer && settings.authorities.empty() && options.keys.empty()) {
+    return Error(EINVAL, kMakingContext)
+        .with_detail("(a server that asks for certificates has to know whose: with_authority())");
+  }
+  settings.tls12 = options.tls12;
+  settings.protocols = options.protocols;
+  settings.allowed = options.allowed_names;
+  for (const auto& [identity, secret] : options.keys) settings.keys.push_back({identity, secret});
+  settings.chance = tls::seam_chance();
+  return settings;
+}
+
+std::shared_ptr<detail::TlsContextState> state_of(const TlsOptions& options,
+                                                  const tls::ContextSettings& settings,
+                                                  std::shared_ptr<tls::EngineContext> engine) {
+  auto state = std::make_shared<detail::TlsContextState>(options);
+  state->server = settings.server;
+  state->expects_name =
+      !settings.server && settings.verify_peer && settings.keys.empty() && settings.allowed.empty();
+  state->resume = options.resume && settings.keys.empty();
+  state->handshake_limit = options.handshake_limit;
+  state->close_limit = options.close_limit;
+  state->engine = std::move(engine);
+  // Where chance passes the seam it does so on the loop's thread alone.
+  state->offload = state->engine->is_slow() && settings.chance == nullptr;
+  return state;
+}
+
 }  // namespace
 
 namespace detail {
@@ -122,6 +159,13 @@ std::shared_ptr<void> TlsTickets::take(const std::string& name) noexcept {
 Task<Result<TlsContext>> TlsContext::client(TlsOptions options) { return make(std::move(options), false); }
 Task<Result<TlsContext>> TlsContext::server(TlsOptions options) { return make(std::move(options), true); }
 
+Result<TlsContext> TlsContext::client_at_once(TlsOptions options) {
+  return make_at_once(std::move(options), false);
+}
+Result<TlsContext> TlsContext::server_at_once(TlsOptions options) {
+  return make_at_once(std::move(options), true);
+}
+
 Task<Result<TlsContext>> TlsContext::make(TlsOptions options, bool server) {
   if (const auto fine = check(options); !fine) co_return fine.error();
   const std::pair<const std::string*, std::string*> files[] = {
@@ -136,45 +180,35 @@ Task<Result<TlsContext>> TlsContext::make(TlsOptions options, bool server) {
     if (!contents) co_return contents.error();
     *text = *std::move(contents);
   }
-  tls::ContextSettings settings;
-  settings.server = server;
-  settings.certificate = std::move(options.certificate);
-  settings.private_key = std::move(options.private_key);
-  settings.authorities = std::move(options.authority);
-  settings.verify_peer = server ? options.ask_clients || !options.allowed_names.empty() : options.verify;
-  settings.system_authorities =
-      !server && settings.authorities.empty() && settings.verify_peer && options.keys.empty();
-  if (server && settings.verify_peer && settings.authorities.empty() && options.keys.empty()) {
-    co_return Error(EINVAL, kMakingContext)
-        .with_detail("(a server that asks for certificates has to know whose: with_authority())");
-  }
-  settings.tls12 = options.tls12;
-  settings.protocols = std::move(options.protocols);
-  settings.allowed = options.allowed_names;
-  for (auto& [identity, secret] : options.keys)
-    settings.keys.push_back({std::move(identity), std::move(secret)});
-
-  auto state = std::make_shared<detail::TlsContextState>(options);
-  state->server = server;
-  state->expects_name = !server && settings.verify_peer && settings.keys.empty() && settings.allowed.empty();
-  state->resume = options.resume && settings.keys.empty();
-  state->handshake_limit = options.handshake_limit;
-  state->close_limit = options.close_limit;
-  settings.chance = tls::seam_chance();
-  const bool through_seam = settings.chance != nullptr;
+  auto settings = settings_of(options, server);
+  if (!settings) co_return settings.error();
+  const bool through_seam = settings->chance != nullptr;
   Result<std::shared_ptr<tls::EngineContext>> engine(nullptr);
   if (through_seam) {
-    engine = make_engine_context(settings);
+    engine = make_engine_context(*settings);
   } else {
-    auto making = offload(&make_engine_context, std::move(settings));
+    auto making = offload(&make_engine_context, *settings);
     engine = co_await making;
   }
   if (!engine) co_return engine.error();
-  state->engine = *std::move(engine);
-  state->offload = state->engine->is_slow() && !through_seam;
   TlsContext context;
-  context.state_ = std::move(state);
+  context.state_ = state_of(options, *settings, *std::move(engine));
   co_return context;
+}
+
+Result<TlsContext> TlsContext::make_at_once(TlsOptions options, bool server) {
+  if (const auto fine = check(options); !fine) return fine.error();
+  if (!options.certificate_file.empty() || !options.private_key_file.empty() ||
+      !options.authority_file.empty())
+    return Error(EINVAL, kMakingContext)
+        .with_detail("(files are read by client() and server(), which wait for the disk)");
+  auto settings = settings_of(options, server);
+  if (!settings) return settings.error();
+  auto engine = make_engine_context(*settings);
+  if (!engine) return engine.error();
+  TlsContext context;
+  context.state_ = state_of(options, *settings, *std::move(engine));
+  return context;
 }
 
 std::size_t TlsContext::handshakes() const noexcept { return state_ ? state_->handshakes.running() : 0; }

@@ -24,6 +24,7 @@ using std::chrono::minutes;
 constexpr std::array<std::string_view, 6> kSections{"hub",  "scheduler", "executor",
                                                     "node", "record",    "inspect"};
 constexpr std::size_t kMostPeers = 65536;
+constexpr std::size_t kMostNames = 1024;  // of peers that are allowed
 
 enum class Mode : std::uint8_t { inproc, shm, tcp, global };
 
@@ -36,12 +37,44 @@ void read(config::Reader& section, ShmOptions& options) {
   section.milliseconds("idle_limit_ms", options.idle_limit, milliseconds(30), minutes(60));
 }
 
+void read_tls(config::Reader& section, TcpHubOptions& options) {
+  std::string key;
+  std::string certificate;
+  std::string private_key;
+  std::string authority;
+  std::vector<std::string> allowed;
+  section.text("tls_key", key);
+  section.text("tls_certificate", certificate);
+  section.text("tls_private_key", private_key);
+  section.text("tls_authority", authority);
+  section.texts("tls_allow", allowed, kMostNames);
+  const bool certificates = !certificate.empty() || !private_key.empty() || !authority.empty();
+  if (key.empty() && !certificates) {
+    if (!allowed.empty())
+      section.complain("tls_allow", "names are those of certificates: set tls_certificate");
+    return;
+  }
+  if (!key.empty() && (certificates || !allowed.empty()))
+    return section.complain("tls_key",
+                            "is one way to prove who a hub is, tls_certificate the other: leave one out");
+  if (key.empty() && (certificate.empty() || private_key.empty() || authority.empty())) {
+    return section.complain("tls_certificate",
+                            "a certificate, tls_private_key and tls_authority are needed, all three");
+  }
+  auto tls =
+      key.empty() ? HubTls::certificate_files(certificate, private_key, authority) : HubTls::key_file(key);
+  if (!tls) return section.complain(key.empty() ? "tls_certificate" : "tls_key", tls.error().message());
+  tls->allowed = std::move(allowed);
+  options.tls = *std::move(tls);
+}
+
 void read(config::Reader& section, TcpHubOptions& options) {
   section.choice(
       "role", options.role,
       {{"automatic", TcpRole::automatic}, {"listen", TcpRole::listen}, {"connect", TcpRole::connect}});
   section.texts("peers", options.peers, kMostPeers);
   section.flag("insecure", options.insecure);
+  read_tls(section, options);
   msg::visit_limits(options, [&](const char* name, auto& limit, auto least, auto most) {
     if constexpr (std::is_same_v<decltype(least), Duration>) {
       section.milliseconds(in_ms(name), limit, least, most);
@@ -59,7 +92,9 @@ void refuse_others(config::Reader& section, Mode mode) {
   const bool tcp = mode == Mode::tcp;
   const bool shm = mode == Mode::shm || mode == Mode::global;
   if (!tcp) {
-    for (const char* key : {"address", "role", "peers", "insecure"}) section.refuse(key, why);
+    for (const char* key : {"address", "role", "peers", "insecure", "tls_key", "tls_certificate",
+                            "tls_private_key", "tls_authority", "tls_allow"})
+      section.refuse(key, why);
     TcpHubOptions options;
     msg::visit_limits(options, [&](const char* name, auto&, auto least, auto) {
       const bool time = std::is_same_v<decltype(least), Duration>;

@@ -7,8 +7,8 @@
 #include <utility>
 
 #include <horus/base/result.hpp>
+#include <horus/io/byte_stream.hpp>
 #include <horus/io/bytes.hpp>
-#include <horus/io/tcp.hpp>
 #include <horus/task/task.hpp>
 
 namespace horus::msg {
@@ -31,9 +31,10 @@ class SessionStream {
   virtual void close() noexcept = 0;
 };
 
+/// Over TCP, encrypted or not.
 class TcpSessionStream final : public SessionStream {
  public:
-  explicit TcpSessionStream(io::TcpStream stream) noexcept : stream_(std::move(stream)) {}
+  explicit TcpSessionStream(io::ByteStream stream) noexcept : stream_(std::move(stream)) {}
   Task<Result<std::size_t>> read(io::MutableBytes into) override { return stream_.read(into).as_task(); }
   Task<Result<std::size_t>> read(std::span<const io::MutableBytes> parts) override {
     return stream_.read(parts);
@@ -44,7 +45,7 @@ class TcpSessionStream final : public SessionStream {
   void close() noexcept override { stream_.reset(); }
 
  private:
-  io::TcpStream stream_;
+  io::ByteStream stream_;
 };
 
 }  // namespace horus::msg

@@ -18,6 +18,8 @@ namespace horus::msg {
 namespace {
 
 constexpr std::size_t kPeersTogether = 4;  // times TcpHubOptions::max_inbound_bytes
+constexpr std::size_t kHandshakesAtOnce = 16;
+constexpr const char* kProtocol = "horus-hub";  // ALPN
 constexpr int kListenTries = 15;
 constexpr int kListenRest_ms = 20;
 
@@ -102,10 +104,11 @@ Result<> TcpTransport::check(const std::string& address, const std::string& hub,
   const auto where = io::Address::parse(address);
   if (!where || !where->is_ip())
     return impossible(EINVAL, address, "to listen it takes a numeric address and a port, 127.0.0.1:8080");
-  if (!where->is_loopback() && !options.insecure) {
-    return impossible(EPERM, address,
-                      "other machines would reach it, unencrypted: use 127.0.0.1, or say "
-                      "TcpHubOptions::insecure when the network is trusted, or TcpRole::connect");
+  if (!where->is_loopback() && !options.insecure && !options.tls) {
+    return impossible(
+        EPERM, address,
+        "other machines would reach it, unencrypted: say TcpHubOptions::with_tls(), or use 127.0.0.1 or "
+        "TcpRole::connect, or TcpHubOptions::insecure when the network is trusted");
   }
   return {};
 }
@@ -114,6 +117,9 @@ Result<std::shared_ptr<Transport>> TcpTransport::create(const std::string& addre
                                                         const TcpHubOptions& options) {
   // The constructor is private to everyone else.
   std::shared_ptr<TcpTransport> transport(new TcpTransport(address, hub, options));
+  if (options.tls) {
+    if (auto ready = transport->use_tls(); !ready) return ready.error();
+  }
   if (options.role != TcpRole::connect) {
     Result<> listening = transport->listen();
     // A program that was killed may hold the address a little longer: its ring ends in the background.
@@ -138,6 +144,30 @@ Result<std::shared_ptr<Transport>> TcpTransport::create(const std::string& addre
   transport->publish_state();
   static_cast<void>(transport->reactor_->spawn(run(transport), "tcp hub " + hub));
   return std::shared_ptr<Transport>(std::move(transport));
+}
+
+Result<> TcpTransport::use_tls() {
+  io::TlsOptions how;
+  how.certificate = options_.tls->certificate;
+  how.private_key = options_.tls->private_key;
+  how.authority = options_.tls->authority;
+  how.keys = options_.tls->keys;
+  how.handshake_limit = options_.handshake_limit;
+  how.handshakes_at_once = kHandshakesAtOnce;
+  how.handshakes_waiting = options_.max_connections;
+  how.protocols = {kProtocol};
+  // Hubs are known by what they are called, not by where they are.
+  if (how.keys.empty())
+    how.allowed_names = options_.tls->allowed.empty() ? std::vector<std::string>{"*"} : options_.tls->allowed;
+  io::TlsOptions as_client = how;
+  if (!as_client.keys.empty()) as_client.keys.resize(1);
+  auto server = io::TlsContext::server_at_once(std::move(how));
+  if (!server) return server.error();
+  auto client = io::TlsContext::client_at_once(std::move(as_client));
+  if (!client) return client.error();
+  tls_server_ = *std::move(server);
+  tls_client_ = *std::move(client);
+  return {};
 }
 
 Result<> TcpTransport::listen() {
@@ -340,16 +370,32 @@ Task<> TcpTransport::serve(io::TcpStream stream) {
   const std::string address = stream.peer_address().to_string();
   auto holding = hold(std::move(stream), false, nullptr);
   const Result<> ended = co_await holding;
-  if (!ended && ended.code() != kEndOfStream && !ended.error().cancelled())
-    remember_failure(address, ended.error().message());
+  const bool left = ended.code() == kEndOfStream || ended.code() == kTruncated;
+  if (!ended && !left && !ended.error().cancelled()) remember_failure(address, ended.error().message());
+}
+
+// The connection as it is, or encrypted. `target`: whom we connected to; null: who came to us.
+Task<Result<io::ByteStream>> TcpTransport::secured(io::TcpStream stream, const Target* target) {
+  if (!options_.tls) co_return Result<io::ByteStream>(std::move(stream));
+  std::string host =
+      target == nullptr ? std::string() : target->address.substr(0, target->address.rfind(':'));
+  Task<Result<io::TlsStream>> shaking =
+      target == nullptr ? io::TlsStream::accept(std::move(stream), tls_server_)
+                        : io::TlsStream::connect(std::move(stream), tls_client_, std::move(host));
+  auto shaken = co_await shaking;
+  if (!shaken) co_return shaken.error();
+  co_return Result<io::ByteStream>(*std::move(shaken));
 }
 
 Task<Result<>> TcpTransport::hold(io::TcpStream stream, bool outgoing, Target* target) {
   const io::Address peer = stream.peer_address();
   const std::string name = "tcp " + peer.to_string();
   const bool same_machine = peer.is_loopback();
+  auto securing = secured(std::move(stream), target);
+  auto bytes = co_await securing;
+  if (!bytes) co_return bytes.error();
   auto session =
-      std::make_shared<TcpSession>(std::make_unique<TcpSessionStream>(std::move(stream)), name, greeting_,
+      std::make_shared<TcpSession>(std::make_unique<TcpSessionStream>(*std::move(bytes)), name, greeting_,
                                    options_, same_machine, static_cast<SessionOwner&>(*this));
   Connection& added = connections_.emplace_back();
   added.session = session;

@@ -17,6 +17,7 @@
 
 #include <horus/io/loop/lookout.hpp>
 #include <horus/io/tcp.hpp>
+#include <horus/io/tls.hpp>
 #include <horus/msg/session/transport.hpp>
 #include <horus/msg/tcp/tcp_session.hpp>
 #include <horus/msg/tcp_options.hpp>
@@ -63,6 +64,8 @@ class TcpTransport final : public Transport,
 
   TcpTransport(std::string address, std::string hub, const TcpHubOptions& options);
   Result<> listen();
+  /// What encrypts this hub's connections. Errors: those of TlsContext.
+  Result<> use_tls();
 
   static Task<> run(std::shared_ptr<TcpTransport> self);
   Task<> wait_for_end();
@@ -70,6 +73,7 @@ class TcpTransport final : public Transport,
   Task<> connect(Target& target, bool& established);
   Task<> accept_all();
   Task<> serve(io::TcpStream stream);
+  Task<Result<io::ByteStream>> secured(io::TcpStream stream, const Target* target);
   Task<Result<>> hold(io::TcpStream stream, bool outgoing, Target* target);
   [[nodiscard]] Duration jittered(Duration pause);
 
@@ -96,6 +100,8 @@ class TcpTransport final : public Transport,
   io::Reactor* const reactor_;
   const std::shared_ptr<io::Waker> waker_;
   wire::Greeting greeting_;
+  io::TlsContext tls_server_;  // empty: nothing is encrypted
+  io::TlsContext tls_client_;
   io::TcpListener listener_;
   std::deque<Target> targets_;
   std::vector<Connection> connections_;            // those being greeted, too
