@@ -229,6 +229,7 @@ Task<> obey_signals(io::SignalSet& signals, Player& player, Terminal& terminal, 
     static_cast<void>(::raise(SIGSTOP));  // here it stands still until SIGCONT
     terminal.take();
     if (played) player.resume();
+    if (terminal.has_keys()) say(played ? "plays" : "paused " + position_of(player));
   }
 }
 

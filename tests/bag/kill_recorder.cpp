@@ -11,10 +11,10 @@
 #include <filesystem>
 #include <new>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -33,9 +33,9 @@ namespace {
 using namespace horus;
 using namespace std::chrono_literals;
 
-constexpr auto kChunk = 50ms;         // a message is written at the latest so long after it was recorded
-constexpr auto kStarved = 2s;         // what a busy machine may add
-constexpr int kLongest_us = 150'000;  // until the kill
+constexpr auto kChunk = 50ms;    // a message is written at the latest so long after it was recorded
+constexpr auto kStarved = 2s;    // what a busy machine may add
+constexpr int kMostTurns = 150;  // of the recorder, until the kill
 
 // What the recorder has told before it died.
 struct Report {
@@ -43,7 +43,8 @@ struct Report {
   std::atomic<std::uint64_t> last_ns{0};  // log time of the last message
 };
 
-Task<> record(std::string path, Report& report) {
+// Writes a byte to `turns` for each turn.
+Task<> record(std::string path, Report& report, int turns) {
   bag::RecorderOptions options;
   options.overwrite = true;
   options.writer.chunk_bytes = 32768;
@@ -58,7 +59,7 @@ Task<> record(std::string path, Report& report) {
   bag::Message message;
   message.channel = channel;
   message.data = std::as_bytes(std::span(data));
-  while (true) {
+  while (::write(turns, "", 1) == 1) {
     for (int i = 0; i < 20; ++i) {
       message.log_ns = message.publish_ns = static_cast<std::uint64_t>(now_ns());
       if (recorder.record(message)) {
@@ -143,16 +144,23 @@ int main(int argc, char** argv) {
   int failures = 0;
   for (int kill = 0; kill < kills; ++kill) {
     auto* report = new (shared) Report;
+    int turns[2];
+    if (::pipe2(turns, O_CLOEXEC) != 0) return std::perror("pipe2"), 1;
     const pid_t child = ::fork();
     if (child < 0) return std::perror("fork"), 1;
     if (child == 0) {
-      auto recording = record(path, *report);
+      ::close(turns[0]);
+      auto recording = record(path, *report, turns[1]);
       io::run(std::move(recording));
       ::_exit(3);
     }
     chance = chance * 1664525U + 1013904223U;
-    std::this_thread::sleep_for(std::chrono::microseconds((chance >> 8) % kLongest_us));
+    ::close(turns[1]);
+    char turn = 0;
+    for (auto left = (chance >> 8) % kMostTurns; left > 0 && ::read(turns[0], &turn, 1) == 1; --left) {
+    }
     ::kill(child, SIGKILL);
+    ::close(turns[0]);
     int status = 0;
     ::waitpid(child, &status, 0);
     std::uint64_t loss_ns = 0;

@@ -4,11 +4,13 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <condition_variable>
 #include <csignal>
 #include <cstdlib>
 #include <exception>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -34,22 +36,49 @@ namespace {
 using namespace std::chrono_literals;
 using horus::testing::CapturedLog;
 
-// Opened while it lives: a sink that waits at its door.
-struct Door {
-  std::atomic<bool> open{false};
-  std::atomic<int> waiting{0};
-  void pass() {
-    waiting.fetch_add(1);
-    while (!open.load()) std::this_thread::sleep_for(1ms);
-  }
-  ~Door() { open.store(true); }
-};
+// A sink waits at its door until somebody opens it.
+class Door {
+ public:
+  Door() = default;
+  Door(const Door&) = delete;
+  Door& operator=(const Door&) = delete;
+  ~Door() { open(); }
 
-void eventually(const std::function<bool()>& holds) {
-  const std::int64_t end = horus::monotonic_ns() + 10'000'000'000;
-  while (!holds() && horus::monotonic_ns() < end) std::this_thread::sleep_for(1ms);
-  REQUIRE(holds());
-}
+  void pass() {
+    std::unique_lock lock(mutex_);
+    somebody_waits_ = true;
+    changed_.notify_all();
+    changed_.wait(lock, [this] { return open_; });
+  }
+  void open() {
+    const std::lock_guard lock(mutex_);
+    open_ = true;
+    changed_.notify_all();
+  }
+  bool is_open() {
+    const std::lock_guard lock(mutex_);
+    return open_;
+  }
+  /// Opens it after `limit` unless somebody else does before.
+  void open_after(std::chrono::seconds limit) {
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, limit, [this] { return open_; });
+    open_ = true;
+    changed_.notify_all();
+  }
+  /// Returns when a sink has come to the door; false: none did.
+  bool somebody_waits() {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, kLongest, [this] { return somebody_waits_; });
+  }
+
+ private:
+  static constexpr auto kLongest = 20s;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool open_ = false;
+  bool somebody_waits_ = false;
+};
 
 // What a child prints is not this program's.
 void silence() { ::dup2(::open("/dev/null", O_WRONLY | O_CLOEXEC), STDOUT_FILENO); }
@@ -194,16 +223,12 @@ TEST_CASE("a sink that does not return keeps nobody who logs, and what was lost 
     }
   });
   horus::log_info("first");
-  eventually([&] { return door.waiting.load() == 1; });
-  std::thread rescuer([&] {
-    const std::int64_t end = horus::monotonic_ns() + 20'000'000'000;
-    while (!door.open.load() && horus::monotonic_ns() < end) std::this_thread::sleep_for(1ms);
-    door.open.store(true);
-  });
+  REQUIRE(door.somebody_waits());
+  std::thread rescuer([&] { door.open_after(20s); });
   for (std::uint64_t i = 0; i < kLines; ++i) horus::log_info(fmt::format("line {}", i));
-  CHECK_FALSE(door.open.load());  // nobody waited for it
+  CHECK_FALSE(door.is_open());  // nobody waited for it
   CHECK_FALSE(horus::flush_log(5ms));
-  door.open.store(true);
+  door.open();
   rescuer.join();
   CHECK(horus::flush_log(10s));
   horus::set_log_sink(std::move(before));
@@ -314,7 +339,7 @@ TEST_CASE("a sink that is in a call when the program ends gets none of the lines
   const Ended ended = child([] {
     static Door door;
     std::atexit([] {
-      door.open.store(true);
+      door.open();
       horus::log_info("late");
       static_cast<void>(horus::flush_log(10s));
     });
@@ -324,7 +349,7 @@ TEST_CASE("a sink that is in a call when the program ends gets none of the lines
       static_cast<void>(!::write(STDERR_FILENO, text.data(), text.size()));
     });
     horus::log_info("early");
-    while (door.waiting.load() == 0) std::this_thread::sleep_for(1ms);
+    if (!door.somebody_waits()) ::_exit(1);
   });
   CHECK(ended.output == "sink: early\nhorus: late\n");
 }
@@ -337,7 +362,7 @@ TEST_CASE("a child of fork() has a log of its own, and none of its parent's line
     horus::set_log_sink([&](horus::LogLevel, std::string_view) { door.pass(); });
     horus::log_info("kept by the parent's sink");
     horus::log_info("and one behind it");
-    while (door.waiting.load() == 0) std::this_thread::sleep_for(1ms);
+    if (!door.somebody_waits()) ::_exit(1);
     const pid_t grandchild = ::fork();
     if (grandchild == 0) {
       horus::set_log_sink({});
@@ -346,7 +371,7 @@ TEST_CASE("a child of fork() has a log of its own, and none of its parent's line
     }
     int status = 0;
     ::waitpid(grandchild, &status, 0);
-    door.open.store(true);
+    door.open();
     horus::set_log_sink({});
   });
   CHECK(WIFEXITED(ended.status));
