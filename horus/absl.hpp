@@ -11,7 +11,7 @@
 
 #include <horus/base/result.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// The closest canonical code; the message is `error.message()`. absl::Status has no room for errno: keep the Error
 /// where the number matters.
@@ -40,4 +40,4 @@ absl::StatusOr<T> to_status_or(Result<T> result) {
   return *std::move(result);
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

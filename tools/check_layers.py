@@ -102,6 +102,19 @@ def check_text(layer, name, text, room=None, room_of_header=None):
                 yield f"{name}:{number}: the room {layer}/{room} includes horus/{target} of {layer}/{theirs}, which is above it"
 
 
+OUTSIDE_THE_LIBRARY = {"cli", "py", "tls"}
+NAMESPACE = re.compile(r"^namespace horus(?!::HORUS_ABI\b)[\w: ]*\{", re.MULTILINE)
+
+
+def check_namespace(layer, name, text):
+    """What the library defines has the version of its binary interface in its name."""
+    if layer in OUTSIDE_THE_LIBRARY:
+        return
+    for found in NAMESPACE.finditer(text):
+        number = text.count("\n", 0, found.start()) + 1
+        yield f"{name}:{number}: write namespace horus::HORUS_ABI (horus/base/compiler.hpp), also for what is below it"
+
+
 def check_tree(root):
     rooms = {}
     for path in sorted((root / "horus").glob("*/**/*")):
@@ -120,6 +133,7 @@ def check_tree(root):
                 continue
             rooms.setdefault((layer, room), set()).add(path.stem)
         text = path.read_text(encoding="utf-8")
+        yield from check_namespace(layer, name, text)
         yield from check_text(layer, name, text, room, lambda header: room_of(root, layer, header))
     for (layer, room), stems in rooms.items():
         parts = parts_of(stems)
@@ -127,7 +141,6 @@ def check_tree(root):
             yield f"horus/{layer}/{room}: {len(parts)} parts, more than {MOST_PARTS}: {', '.join(sorted(parts))}"
 
 
-OUTSIDE_THE_LIBRARY = {"cli", "py", "tls"}
 CMAKE_LAYERS = re.compile(r"foreach\(layer ([a-z ]+)\)")
 
 

@@ -6,7 +6,7 @@ import pathlib
 import tempfile
 import unittest
 
-from check_layers import BELOW, ROOMS, check_cmake, check_text, check_tree, parts_of
+from check_layers import BELOW, ROOMS, check_cmake, check_namespace, check_text, check_tree, parts_of
 
 
 def problems(layer, line, room=None):
@@ -30,6 +30,14 @@ class CheckLayers(unittest.TestCase):
         self.assertIn("x.hpp:1: base includes horus/task/task.hpp", problems("base", "#include <horus/task/task.hpp>")[0])
         self.assertTrue(problems("task", "#include <horus/io/reactor.hpp>"))
         self.assertTrue(problems("io", "#include <horus/sched/node.hpp>"))
+
+    def test_the_library_opens_its_namespace_with_the_version_of_its_interface(self):
+        for versioned in ("namespace horus::HORUS_ABI {", "namespace horus::HORUS_ABI::io::detail {", "namespace {",
+                          "using namespace horus::literals;", "namespace CLI {"):
+            self.assertEqual([], list(check_namespace("io", "x.hpp", versioned)))
+        for plain in ("namespace horus {", "namespace horus::io::detail {", "namespace horus::HORUS_ABIX {"):
+            self.assertIn("x.hpp:2: write namespace horus::HORUS_ABI", *check_namespace("io", "x.hpp", "\n" + plain))
+        self.assertEqual([], list(check_namespace("cli", "x.hpp", "namespace horus::cli {")))
 
     def test_neither_quotes_nor_the_umbrella(self):
         self.assertTrue(problems("io", '#include "reactor.hpp"'))

@@ -13,7 +13,7 @@
 
 #include <horus/bag/records.hpp>
 
-namespace horus::bag {
+namespace horus::HORUS_ABI::bag {
 
 /// What does not follow the format, and where.
 struct Damage {
@@ -50,4 +50,4 @@ struct Contents {
   }
 };
 
-}  // namespace horus::bag
+}  // namespace horus::HORUS_ABI::bag

@@ -15,7 +15,7 @@
 #include <horus/base/result.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::bag {
+namespace horus::HORUS_ABI::bag {
 
 /// What a recovery found.
 struct Recovery {
@@ -57,4 +57,4 @@ struct CopyOptions {
 [[nodiscard]] HORUS_API Task<Result<Copied>> copy(std::vector<std::string> paths, std::string to,
                                                   CopyOptions options);
 
-}  // namespace horus::bag
+}  // namespace horus::HORUS_ABI::bag

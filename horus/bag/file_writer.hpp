@@ -18,7 +18,7 @@
 #include <horus/io/file.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::bag {
+namespace horus::HORUS_ABI::bag {
 
 /// A Writer and its file.
 ///
@@ -58,4 +58,4 @@ class HORUS_API FileWriter {
   Chunk spare_;
 };
 
-}  // namespace horus::bag
+}  // namespace horus::HORUS_ABI::bag

@@ -19,7 +19,7 @@
 #include <horus/base/result.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::bag {
+namespace horus::HORUS_ABI::bag {
 
 /// Default of ReaderOptions::memory_bytes.
 inline constexpr std::size_t kReaderMemory = std::size_t{256} << 20;
@@ -89,4 +89,4 @@ class HORUS_API Reader {
   std::unique_ptr<State> state_;
 };
 
-}  // namespace horus::bag
+}  // namespace horus::HORUS_ABI::bag

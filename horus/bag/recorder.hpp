@@ -25,7 +25,7 @@
 #include <horus/task/scope.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::bag {
+namespace horus::HORUS_ABI::bag {
 
 inline constexpr std::size_t kQueueBytes = std::size_t{64}
                                            << 20;  ///< default of RecorderOptions::queue_bytes
@@ -162,4 +162,4 @@ class HORUS_API Recorder {
   Event drained_;
 };
 
-}  // namespace horus::bag
+}  // namespace horus::HORUS_ABI::bag

@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-namespace horus::bag {
+namespace horus::HORUS_ABI::bag {
 
 using Properties = std::map<std::string, std::string>;
 
@@ -129,4 +129,4 @@ struct Statistics {
   std::map<std::uint16_t, std::uint64_t> by_channel = {};  ///< number of messages
 };
 
-}  // namespace horus::bag
+}  // namespace horus::HORUS_ABI::bag

@@ -15,7 +15,7 @@
 #include <horus/io/bytes.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::bag {
+namespace horus::HORUS_ABI::bag {
 
 /// Bytes of a known number that are read anywhere.
 class HORUS_API Source {
@@ -39,4 +39,4 @@ class HORUS_API Source {
 [[nodiscard]] HORUS_API std::unique_ptr<Source> in_memory(std::span<const std::byte> bytes,
                                                           std::string name = "memory");
 
-}  // namespace horus::bag
+}  // namespace horus::HORUS_ABI::bag

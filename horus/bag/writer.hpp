@@ -20,7 +20,7 @@
 #include <horus/base/export.hpp>
 #include <horus/base/result.hpp>
 
-namespace horus::bag {
+namespace horus::HORUS_ABI::bag {
 
 /// How a recording is made.
 struct WriterOptions {
@@ -132,4 +132,4 @@ class HORUS_API Writer {
   std::uint64_t last_last_ns_ = 0;
 };
 
-}  // namespace horus::bag
+}  // namespace horus::HORUS_ABI::bag

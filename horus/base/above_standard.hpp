@@ -4,7 +4,7 @@
 
 #include <horus/base/export.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 namespace detail {
 HORUS_API int move_above_standard(int fd) noexcept;
@@ -16,4 +16,4 @@ HORUS_API int move_above_standard(int fd) noexcept;
 /// Only for descriptors that nothing refers to yet.
 inline int above_standard(int fd) noexcept { return fd < 0 || fd > 2 ? fd : detail::move_above_standard(fd); }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

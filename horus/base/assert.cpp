@@ -7,7 +7,7 @@
 
 #include <horus/base/log.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 void assertion_failed(const char* condition, const char* message, const char* file, int line) noexcept {
   char text[1024];
@@ -16,4 +16,4 @@ void assertion_failed(const char* condition, const char* message, const char* fi
   std::abort();
 }
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

@@ -4,10 +4,10 @@
 
 #include <horus/base/export.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 [[noreturn]] HORUS_API void assertion_failed(const char* condition, const char* message, const char* file,
                                              int line) noexcept;
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail
 
 /// Ends the program through abort() when `condition` is false; `message` (a C string) says what was violated.
 #define HORUS_ASSERT(condition, message)                                            \

@@ -8,7 +8,7 @@
 #include <pthread.h>
 #include <sched.h>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 namespace {
 
 constinit cpu_set_t processors_at_start{};
@@ -50,4 +50,4 @@ int start_background_thread(std::size_t stack_bytes, void* (*body)(void*), void*
   return refused;
 }
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

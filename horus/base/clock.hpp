@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <ctime>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 using Duration = std::chrono::nanoseconds;
 
@@ -32,4 +32,4 @@ inline std::int64_t saturating_add(std::int64_t base_ns, std::int64_t delta_ns) 
   return __builtin_add_overflow(base_ns, delta_ns, &sum) ? (delta_ns > 0 ? kNever : 0) : sum;
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Refuses compilers and standards that cannot compile Horus. Every public header includes it, and those with <coroutine>
-// before anything else (.clang-format sees to it): that one has an error of its own, about an option that helps nobody.
+// Refuses compilers and standards that cannot compile Horus, and names the version of the binary interface. Every public
+// header includes it, and those with <coroutine> before anything else (.clang-format sees to it): that one has an error
+// of its own, about an option that helps nobody.
 #pragma once
 
 // What cannot work is refused with one error, and the compiler stops there: hundreds that follow from it would hide it.
@@ -26,3 +27,9 @@
 #endif
 #endif
 // clang-format on
+
+/// The version of the binary interface. The linker sees horus::v0_1::io::Reactor where people write horus::io::Reactor:
+/// two versions in one process, each used by a library of its own, do not call each other's functions. The library's
+/// own files open `namespace horus::HORUS_ABI`; your program writes `horus::` alone. Before 1.0 a minor version may
+/// break, so each has a name of its own.
+#define HORUS_ABI inline v0_1

@@ -7,11 +7,11 @@
 #include <atomic>
 #include <cstdint>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 /// Adds to a counter that no other thread writes.
 inline void count(std::atomic<std::uint64_t>& counter, std::uint64_t change = 1) noexcept {
   counter.store(counter.load(std::memory_order_relaxed) + change, std::memory_order_relaxed);
 }
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

@@ -10,7 +10,7 @@
 #include <arm_acle.h>
 #endif
 
-namespace horus {
+namespace horus::HORUS_ABI {
 namespace {
 
 constexpr std::uint32_t kPolynomial = 0x82f63b78;  // reflected
@@ -251,4 +251,4 @@ std::uint32_t crc32c(Bytes bytes, std::uint32_t before) noexcept {
   return fast ? by_instruction(bytes, before) : detail::crc32c_by_table(bytes, before);
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -8,7 +8,7 @@
 
 #include <horus/base/export.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// The checksum of `bytes`; with `before`, of what had that checksum followed by `bytes`.
 /// Source: RFC 3720, appendix B.4 (test vectors).
@@ -26,4 +26,4 @@ namespace detail {
                                                       std::uint32_t before = 0) noexcept;
 
 }  // namespace detail
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

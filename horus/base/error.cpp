@@ -10,7 +10,7 @@
 
 #include <horus/base/uncaught.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 // Here, because whoever throws an Error has this file, in a static library too.
 [[maybe_unused]] static const bool kUncaughtErrorsAreReported = detail::report_uncaught_errors();
@@ -209,4 +209,4 @@ const char* Error::what() const noexcept {
   }
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

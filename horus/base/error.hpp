@@ -10,7 +10,7 @@
 
 #include <horus/base/export.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// Failures without an errno of their own. They share one number space with errno: `Error::code()` is either an errno
 /// (below 4096) or one of these.
@@ -80,4 +80,4 @@ class HORUS_API Error : public std::exception {
 /// The text for a code: "connection refused", "end of stream".
 HORUS_API std::string describe_code(int code);
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

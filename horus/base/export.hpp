@@ -7,12 +7,13 @@
 
 #define HORUS_API __attribute__((visibility("default")))
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
-/// What a minor version breaks, the linker and the loader refuse by name: headers of one version and a library of another.
-HORUS_API extern const char headers_of_version_0_1;
+/// Headers of one version and a library of another: the linker and the loader do not find
+/// horus::v0_1::detail::version_of_these_headers, and say so before anything runs.
+HORUS_API extern const char version_of_these_headers;
 #ifndef HORUS_BUILDING
-[[gnu::used]] inline const char* const headers_and_library_match = &headers_of_version_0_1;
+[[gnu::used]] inline const char* const headers_and_library_match = &version_of_these_headers;
 #endif
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

@@ -5,7 +5,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 namespace {
 
 bool membarrier(int command) noexcept { return ::syscall(SYS_membarrier, command, 0, 0) == 0; }
@@ -19,4 +19,4 @@ bool admit_far_barriers() noexcept {
 
 bool far_barrier() noexcept { return membarrier(MEMBARRIER_CMD_GLOBAL_EXPEDITED); }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

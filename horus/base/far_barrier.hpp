@@ -5,7 +5,7 @@
 
 #include <horus/base/compiler.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// From now on the far barriers of others reach all threads of this process. False where the kernel has none. Any thread.
 bool admit_far_barriers() noexcept;
@@ -14,4 +14,4 @@ bool admit_far_barriers() noexcept;
 /// and no such barrier, where the kernel has none. Any thread.
 bool far_barrier() noexcept;
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

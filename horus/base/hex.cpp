@@ -4,7 +4,7 @@
 #include <charconv>
 #include <system_error>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 std::string to_hex(std::span<const std::byte> bytes) {
   constexpr std::string_view kDigits = "0123456789abcdef";
@@ -30,4 +30,4 @@ std::optional<std::vector<std::byte>> from_hex(std::string_view digits) {
   return bytes;
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

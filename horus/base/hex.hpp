@@ -13,11 +13,11 @@
 
 #include <horus/base/export.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// Two lower-case digits for each byte.
 HORUS_API std::string to_hex(std::span<const std::byte> bytes);
 /// Nothing for a text that is not pairs of digits.
 HORUS_API std::optional<std::vector<std::byte>> from_hex(std::string_view digits);
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

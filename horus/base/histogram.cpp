@@ -6,7 +6,7 @@
 #include <cmath>
 #include <utility>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 Histogram::Histogram(const Histogram& other) { merge(other); }
 
@@ -107,4 +107,4 @@ void Histogram::reset() noexcept {
   max_ = 0;
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

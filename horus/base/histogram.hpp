@@ -12,7 +12,7 @@
 
 #include <horus/base/export.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// Log-linear histogram of unsigned values, usually nanoseconds (the bucket scheme of Gil Tene's
 /// HdrHistogram).
@@ -103,4 +103,4 @@ class HORUS_API Histogram {
   uint64_t max_ = 0;
 };
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

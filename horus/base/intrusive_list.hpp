@@ -7,7 +7,7 @@
 
 #include <cstddef>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// Link of one list. Derive from it (with a distinct Tag per list that an element can be on).
 template <class Tag>
@@ -82,4 +82,4 @@ class IntrusiveList {
   mutable Hook root_;
 };
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

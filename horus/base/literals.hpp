@@ -7,7 +7,7 @@
 #include <chrono>
 #include <cstdint>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// A frequency in hertz.
 struct Rate {
@@ -34,4 +34,4 @@ constexpr std::chrono::nanoseconds operator""_us(unsigned long long n) {
 }
 }  // namespace literals
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

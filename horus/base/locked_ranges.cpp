@@ -13,7 +13,7 @@
 #include <horus/base/error.hpp>
 #include <horus/base/log.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 std::atomic<bool> ranges_are_locked{false};
 
@@ -37,4 +37,4 @@ std::size_t lock_range(const void* begin, std::size_t bytes, bool later) noexcep
   return 0;
 }
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

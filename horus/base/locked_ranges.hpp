@@ -10,7 +10,7 @@
 
 #include <horus/base/export.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 HORUS_API extern std::atomic<bool> ranges_are_locked;
 
@@ -26,4 +26,4 @@ inline void begin_to_lock_ranges() noexcept { ranges_are_locked.store(true, std:
 /// mlock2(2).
 HORUS_API std::size_t lock_range(const void* begin, std::size_t bytes, bool later = false) noexcept;
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

@@ -27,7 +27,7 @@
 #include <horus/base/background_thread.hpp>
 #include <horus/base/log_ring.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 namespace {
 
 constexpr std::size_t kSlots = 4096;  // 512 KiB, touched as lines come
@@ -498,4 +498,4 @@ void last_words(std::string_view line) noexcept {
 void forget_standard_error() noexcept { no_standard_error.store(true); }
 
 }  // namespace detail
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -13,7 +13,7 @@
 #include <horus/base/clock.hpp>
 #include <horus/base/export.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 enum class LogLevel { debug, info, warning, error };
 
@@ -76,4 +76,4 @@ HORUS_API void last_words(std::string_view line) noexcept;
 HORUS_API void forget_standard_error() noexcept;
 
 }  // namespace detail
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

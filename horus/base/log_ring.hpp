@@ -13,7 +13,7 @@
 #include <string>
 #include <string_view>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 /// Lines of any length up to kLongest bytes, in `kSlots` slots of 128 bytes; a long line takes several in a row.
 ///
@@ -145,4 +145,4 @@ class LogRing {
   Slot slots_[kSlots];
 };
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

@@ -14,7 +14,7 @@
 
 #include <horus/base/assert.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// Bounded multi-producer, single-consumer ring of fixed slots (Vyukov's bounded queue: a sequence number per
 /// slot says whose turn it is). Allocates once, in the constructor; neither side ever blocks.
@@ -111,4 +111,4 @@ class Mailbox {
   alignas(kCacheLine) size_t pop_position_ = 0;  // the consumer's own
 };
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

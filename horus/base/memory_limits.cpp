@@ -13,7 +13,7 @@
 
 #include <fmt/format.h>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 namespace {
 
 // The beginning of a file of /proc, in a buffer that needs no memory: there may be none.
@@ -166,4 +166,4 @@ Error memory_error(int error, MemoryCall call, std::uint64_t bytes, const char* 
   return limit.empty() ? plain : plain.with_detail(limit);
 }
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

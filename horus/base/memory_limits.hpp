@@ -11,7 +11,7 @@
 
 #include <horus/base/error.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 /// What was asked for.
 enum class MemoryCall : std::uint8_t {
@@ -53,4 +53,4 @@ std::string memory_limit(int error, MemoryCall call, std::uint64_t bytes, const 
 Error memory_error(int error, MemoryCall call, std::uint64_t bytes, const char* operation,
                    std::string_view target);
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

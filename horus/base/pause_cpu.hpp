@@ -4,7 +4,7 @@
 
 #include <horus/base/compiler.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 /// Tells the CPU that this thread spins: 10 to 50 ns.
 inline void pause_cpu() noexcept {
@@ -15,4 +15,4 @@ inline void pause_cpu() noexcept {
 #endif
 }
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

@@ -11,7 +11,7 @@
 
 #include <fmt/format.h>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 class QuietLog {
  public:
@@ -37,4 +37,4 @@ class QuietLog {
   bool wrote_ = false;
 };
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

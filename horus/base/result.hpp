@@ -9,7 +9,7 @@
 #include <horus/base/assert.hpp>
 #include <horus/base/error.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// A value of type T, or an Error.
 ///
@@ -148,4 +148,4 @@ class [[nodiscard("it may hold an error: test it, or say or_throw()")]] Result<v
   bool ok_;
 };
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -17,7 +17,7 @@
 
 #include <fmt/format.h>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 namespace {
 
 constexpr int kOwnFrames = 2;              // the handler and its trampoline
@@ -96,6 +96,25 @@ std::string_view readable(std::string_view name) noexcept {
   return name;
 }
 
+std::string without_version(std::string_view text) {
+  constexpr std::string_view kHorus = "horus::";
+  constexpr std::string_view kDigits = "0123456789";
+  std::string plain;
+  for (std::size_t at; (at = text.find(kHorus)) != std::string_view::npos;) {
+    at += kHorus.size();
+    plain += text.substr(0, at);
+    text.remove_prefix(at);
+    if (!text.starts_with('v')) continue;
+    const std::size_t between = text.find_first_not_of(kDigits, 1);
+    if (between == std::string_view::npos || between == 1 || text[between] != '_') continue;
+    const std::size_t end = text.find_first_not_of(kDigits, between + 1);
+    if (end != std::string_view::npos && end > between + 1 && text.substr(end).starts_with("::"))
+      text.remove_prefix(end + 2);
+  }
+  plain += text;
+  return plain;
+}
+
 std::string demangled(const char* name) {
   int status = 0;
   char* plain = abi::__cxa_demangle(name, nullptr, nullptr, &status);
@@ -111,7 +130,7 @@ std::string demangled(const char* name) {
       if (to == std::string_view::npos) break;
     }
   }
-  std::string text(readable(status == 0 ? plain : name));
+  std::string text = without_version(readable(status == 0 ? plain : name));
   std::free(plain);
   if (text.size() > kLongestName) text.replace(kLongestName, std::string::npos, "...");
   return text;
@@ -145,4 +164,4 @@ std::string describe(const Stack& stack) {
   return text;
 }
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

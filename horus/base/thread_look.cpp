@@ -15,7 +15,7 @@
 
 #include <fmt/format.h>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 namespace {
 
 constexpr int kStackSignal = SIGURG;  // ignored by default, so that a late one harms nobody
@@ -132,4 +132,4 @@ bool take_stack(pid_t thread, Stack& into, AlsoInHandler also) noexcept {
   return count > 0;
 }
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

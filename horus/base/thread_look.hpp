@@ -9,7 +9,7 @@
 
 #include <sys/types.h>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 /// /proc/self/task/TID/schedstat: where the thread's time went. Source: Documentation/scheduler/sched-stats.rst.
 struct ThreadShare {
@@ -45,4 +45,4 @@ struct AlsoInHandler {
 /// signals back, sleeps in the kernel for good, or does not get a processor.
 bool take_stack(pid_t thread, Stack& into, AlsoInHandler also = {}) noexcept;
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

@@ -16,7 +16,7 @@ extern "C" void __tsan_acquire(void* address);
 extern "C" void __tsan_release(void* address);
 #endif
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 // What any thread did before tsan_release(place) is seen behind tsan_acquire(place).
 inline void tsan_release([[maybe_unused]] void* place) noexcept {
@@ -30,4 +30,4 @@ inline void tsan_acquire([[maybe_unused]] void* place) noexcept {
 #endif
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -11,7 +11,7 @@
 #include <horus/base/error.hpp>
 #include <horus/base/log.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 namespace {
 
 std::terminate_handler before = nullptr;
@@ -56,4 +56,4 @@ bool report_uncaught_errors() noexcept {
   return once;
 }
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

@@ -6,7 +6,7 @@
 
 #include <atomic>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 /// Schedulers that run in this process: while there is one, an uncaught error is a crash and no mistake at the start.
 extern std::atomic<int> running_schedulers;
@@ -16,4 +16,4 @@ extern std::atomic<int> running_schedulers;
 /// loaded.
 bool report_uncaught_errors() noexcept;
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

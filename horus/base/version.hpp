@@ -5,9 +5,9 @@
 
 #include <horus/base/export.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// "major.minor.patch" of the loaded library; the text lives as long as the program.
 HORUS_API const char* version() noexcept;
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

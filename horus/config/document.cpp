@@ -15,7 +15,7 @@
 #include <horus/config/parsers.hpp>
 #include <horus/config/reader.hpp>
 
-namespace horus::config {
+namespace horus::HORUS_ABI::config {
 namespace {
 
 // Of an error message, bytes: names and parsers' words may come from the file.
@@ -178,4 +178,4 @@ Result<Reader> Document::section(std::string_view group, std::string_view name) 
   return Reader(*this, path, *section, entry->line);
 }
 
-}  // namespace horus::config
+}  // namespace horus::HORUS_ABI::config

@@ -15,7 +15,7 @@
 #include <horus/config/reader.hpp>
 #include <horus/config/tree.hpp>
 
-namespace horus::config {
+namespace horus::HORUS_ABI::config {
 
 inline constexpr std::size_t kMaxFileBytes = std::size_t{1} << 20;
 inline constexpr int kMaxNesting = 16;  ///< sections and lists within each other
@@ -65,4 +65,4 @@ HORUS_API bool reads_yaml() noexcept;
 std::string too_deep();
 std::string too_many();
 
-}  // namespace horus::config
+}  // namespace horus::HORUS_ABI::config

@@ -9,7 +9,7 @@
 #include <horus/base/result.hpp>
 #include <horus/config/tree.hpp>
 
-namespace horus::config {
+namespace horus::HORUS_ABI::config {
 
 /// A problem in a file, while it is parsed.
 struct Problem {
@@ -21,4 +21,4 @@ struct Problem {
 Value parse_toml(std::string_view text);
 Value parse_yaml(std::string_view text);
 
-}  // namespace horus::config
+}  // namespace horus::HORUS_ABI::config

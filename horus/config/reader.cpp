@@ -8,7 +8,7 @@
 
 #include <horus/config/document.hpp>
 
-namespace horus::config {
+namespace horus::HORUS_ABI::config {
 namespace {
 
 std::optional<double> as_number(const Value& value) {
@@ -153,4 +153,4 @@ Result<> Reader::finish() {
   return first_;
 }
 
-}  // namespace horus::config
+}  // namespace horus::HORUS_ABI::config

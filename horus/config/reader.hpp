@@ -19,7 +19,7 @@
 #include <horus/base/result.hpp>
 #include <horus/config/tree.hpp>
 
-namespace horus::config {
+namespace horus::HORUS_ABI::config {
 
 class Document;
 
@@ -92,4 +92,4 @@ class HORUS_API Reader {
   Result<> first_;
 };
 
-}  // namespace horus::config
+}  // namespace horus::HORUS_ABI::config

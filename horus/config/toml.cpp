@@ -11,16 +11,16 @@
 
 // toml++ 3.3 asserts what garbage breaks ("[ = "), and without assertions takes it for granted. Here it is an error in the
 // file, in every build.
-namespace horus::config {
+namespace horus::HORUS_ABI::config {
 struct Surprise {};
-}  // namespace horus::config
+}  // namespace horus::HORUS_ABI::config
 #undef NDEBUG
 #define TOML_ASSERT(condition) ((condition) ? void() : throw ::horus::config::Surprise())
 #define TOML_HEADER_ONLY 1
 #define TOML_ENABLE_FORMATTERS 0
 #include <toml++/toml.h>
 
-namespace horus::config {
+namespace horus::HORUS_ABI::config {
 namespace {
 
 int line_of(const toml::source_region& region) { return static_cast<int>(region.begin.line); }
@@ -96,4 +96,4 @@ Value parse_toml(std::string_view text) {
   }
 }
 
-}  // namespace horus::config
+}  // namespace horus::HORUS_ABI::config

@@ -7,7 +7,7 @@
 #include <horus/config/document.hpp>
 #include <horus/config/parsers.hpp>
 
-namespace horus::config {
+namespace horus::HORUS_ABI::config {
 namespace {
 
 // The guard is worth something only as long as it and the parser agree on where strings begin and end. So it follows
@@ -112,4 +112,4 @@ class Guard {
 
 void guard_toml(std::string_view text) { Guard(text).run(); }
 
-}  // namespace horus::config
+}  // namespace horus::HORUS_ABI::config

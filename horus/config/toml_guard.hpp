@@ -6,7 +6,7 @@
 
 #include <string_view>
 
-namespace horus::config {
+namespace horus::HORUS_ABI::config {
 
 /// Refuses what toml++ must not meet. It recurses once for each part of a dotted key, and destroys what it made in the
 /// same way: a megabyte of "a.a.a." would end the program. And toml++ 3.3 does not expect some letters (U+FB26 to
@@ -15,4 +15,4 @@ namespace horus::config {
 /// `text` is UTF-8 without control characters. Throws Problem.
 void guard_toml(std::string_view text);
 
-}  // namespace horus::config
+}  // namespace horus::HORUS_ABI::config

@@ -7,7 +7,7 @@
 
 #include <fmt/format.h>
 
-namespace horus::config {
+namespace horus::HORUS_ABI::config {
 namespace {
 
 constexpr std::size_t kMostShown = 60;        // bytes of a text in an error message
@@ -91,4 +91,4 @@ std::string nearest(std::string_view wrong, const std::vector<std::string>& name
   return best;
 }
 
-}  // namespace horus::config
+}  // namespace horus::HORUS_ABI::config

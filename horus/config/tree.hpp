@@ -12,7 +12,7 @@
 
 #include <horus/base/export.hpp>
 
-namespace horus::config {
+namespace horus::HORUS_ABI::config {
 
 struct Entry;
 struct Value;
@@ -43,4 +43,4 @@ HORUS_API std::string in_quotes(std::string_view text);
 /// The one of `names` that `wrong` was probably meant to be; empty when none is near.
 HORUS_API std::string nearest(std::string_view wrong, const std::vector<std::string>& names);
 
-}  // namespace horus::config
+}  // namespace horus::HORUS_ABI::config

@@ -20,7 +20,7 @@
 #include <yaml-cpp/parser.h>
 #endif
 
-namespace horus::config {
+namespace horus::HORUS_ABI::config {
 
 #ifdef HORUS_WITH_YAML
 
@@ -181,4 +181,4 @@ Value parse_yaml(std::string_view) {
 
 #endif
 
-}  // namespace horus::config
+}  // namespace horus::HORUS_ABI::config

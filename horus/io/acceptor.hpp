@@ -18,7 +18,7 @@
 #include <horus/task/event.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::io::detail {
+namespace horus::HORUS_ABI::io::detail {
 
 /// Accepts connections before a task asks for them.
 ///
@@ -89,4 +89,4 @@ class HORUS_API Acceptor : private CompletionHandler,
   horus::detail::QuietLog shortages_;
 };
 
-}  // namespace horus::io::detail
+}  // namespace horus::HORUS_ABI::io::detail

@@ -12,7 +12,7 @@
 #include <horus/base/export.hpp>
 #include <horus/base/result.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 /// The numeric address of a socket. Nothing here ever asks a name server; `resolve()` does.
 ///
@@ -77,4 +77,4 @@ class HORUS_API Address {
   socklen_t size_ = 0;
 };
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -19,7 +19,7 @@
 #include <horus/task/async_stream.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 namespace detail {
 
@@ -272,4 +272,4 @@ class HORUS_API ByteStream {
   static Task<Result<>> write_text(detail::StreamHold state, std::string text);
 };
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

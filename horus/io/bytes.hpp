@@ -12,7 +12,7 @@
 #include <string_view>
 #include <type_traits>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 namespace detail {
 
@@ -83,4 +83,4 @@ class MutableBytes {
   std::span<std::byte> bytes_;
 };
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

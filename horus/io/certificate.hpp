@@ -11,7 +11,7 @@
 #include <horus/base/export.hpp>
 #include <horus/base/result.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 /// A certificate and its private key, both PEM. The key is a secret: keep it in a file of mode 0600.
 struct Certificate {
@@ -57,4 +57,4 @@ HORUS_API Result<Certificate> make_certificate(const CertificateRequest& request
 /// Describes the first certificate of a text in PEM form. Errors: as make_certificate.
 HORUS_API Result<CertificateDescription> describe_certificate(const std::string& pem);
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -15,7 +15,7 @@
 #include <horus/io/reactor.hpp>
 #include <horus/io/stream/buffer_pool.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 /// Receives a socket's bytes as chunks of a pool: one submission serves many arrivals.
 ///
@@ -193,4 +193,4 @@ class HORUS_API ChunkWriter {
   State* state_;
 };
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -10,7 +10,7 @@
 #include <horus/io/loop/closer.hpp>
 #include <horus/io/reactor.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 /// Owns one descriptor. Move-only; belongs to one thread.
 ///
@@ -85,4 +85,4 @@ inline Task<Result<>> close(Descriptor descriptor) {
   co_return closed;
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -16,7 +16,7 @@
 #include <horus/task/async_stream.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::io::fs {
+namespace horus::HORUS_ABI::io::fs {
 
 /// One name in a folder, without the folder's path. The kind is the entry's own: a symbolic link is a symlink.
 struct DirectoryEntry {
@@ -84,4 +84,4 @@ class HORUS_API TemporaryDirectory {
   std::string path_;
 };
 
-}  // namespace horus::io::fs
+}  // namespace horus::HORUS_ABI::io::fs

@@ -11,7 +11,7 @@
 #include <horus/base/clock.hpp>
 #include <horus/base/export.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 class Reactor;
 
@@ -37,4 +37,4 @@ void unlist_reactor(Reactor& reactor) noexcept;
 int signal_number(std::string_view text) noexcept;
 
 }  // namespace detail
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

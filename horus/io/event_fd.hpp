@@ -13,7 +13,7 @@
 #include <horus/io/loop/awaiter.hpp>
 #include <horus/io/reactor.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 namespace detail {
 
@@ -77,4 +77,4 @@ class EventFd {
   System* world_ = nullptr;  // a simulated one, whose descriptors the kernel does not know
 };
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

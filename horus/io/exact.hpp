@@ -10,7 +10,7 @@
 #include <horus/base/export.hpp>
 #include <horus/base/result.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 /// What a recording says about its program. Plain data.
 struct ExactRecording {
@@ -34,4 +34,4 @@ HORUS_API Result<ExactRecording> describe_exact_recording(const std::string& pat
 HORUS_API Error replay_exactly(const std::string& path, const std::string& program = {},
                                std::vector<std::string> under = {});
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

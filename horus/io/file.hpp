@@ -21,7 +21,7 @@
 #include <horus/io/file_options.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 /// The default limit on a line of `File::read_line`.
 inline constexpr std::size_t kLineLimit = std::size_t{64} << 10;  // bytes
@@ -167,4 +167,4 @@ class HORUS_API File {
   detail::FileReference state_;
 };
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

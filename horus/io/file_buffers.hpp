@@ -15,7 +15,7 @@
 #include <horus/base/export.hpp>
 #include <horus/base/result.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 class Reactor;
 
@@ -127,4 +127,4 @@ class HORUS_API FixedBuffers {
   std::size_t count_ = 0;
 };
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

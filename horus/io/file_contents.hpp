@@ -15,7 +15,7 @@
 #include <horus/io/bytes.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 namespace detail {
 
@@ -67,4 +67,4 @@ template <std::same_as<std::string> Text>
                            mode);
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -11,7 +11,7 @@
 
 #include <horus/base/export.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 /// How to open a file: `OpenOptions().write().create()`. Without `write()` or `append()` it is opened for reading.
 ///
@@ -115,4 +115,4 @@ struct FileStatus {
 inline constexpr unsigned kStatusMask = STATX_BASIC_STATS | STATX_BTIME | STATX_DIOALIGN;
 HORUS_API FileStatus to_file_status(const struct ::statx& raw) noexcept;
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

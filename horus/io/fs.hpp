@@ -14,7 +14,7 @@
 
 /// Errors of all of these: those of the system call that its comment names, with the path; ECANCELED when the task
 /// was asked to stop before the call took effect.
-namespace horus::io::fs {
+namespace horus::HORUS_ABI::io::fs {
 
 /// Makes one directory; its permissions are `mode` less the umask. EEXIST when the name is taken. Source: mkdir(2).
 [[nodiscard]] HORUS_API Task<Result<>> create_directory(std::string path, mode_t mode = 0777);
@@ -45,4 +45,4 @@ namespace horus::io::fs {
 /// Source: access(2), by effective IDs.
 [[nodiscard]] HORUS_API Task<Result<>> access(std::string path, int mode);
 
-}  // namespace horus::io::fs
+}  // namespace horus::HORUS_ABI::io::fs

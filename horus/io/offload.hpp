@@ -21,7 +21,7 @@
 #include <horus/io/replay/result.hpp>
 #include <horus/task/chain.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 namespace detail {
 
 template <class R>
@@ -143,4 +143,4 @@ template <class F, class... Arguments>
       ThreadPool::standard(), std::forward<F>(function), std::forward<Arguments>(arguments)...);
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

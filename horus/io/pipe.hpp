@@ -11,7 +11,7 @@
 #include <horus/io/descriptor.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 /// The read end of a pipe. A ByteStream; kEndOfStream when every writer has closed.
 class PipeReader : public ByteStream {
@@ -74,4 +74,4 @@ class HORUS_API Fifo {
   static Task<Result<PipeWriter>> open_write(std::string path);
 };
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -12,7 +12,7 @@
 #include <horus/io/reactor.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 namespace detail {
 
@@ -52,4 +52,4 @@ struct PollAwaiter : OperationAwaiter<PollAwaiter> {
   return wait_for(fd, POLLOUT);
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

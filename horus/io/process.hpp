@@ -15,7 +15,7 @@
 #include <horus/io/process_options.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 namespace detail {
 struct Child;
@@ -92,4 +92,4 @@ class HORUS_API Process {
   PipeReader error_;
 };
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

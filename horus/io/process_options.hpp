@@ -12,7 +12,7 @@
 #include <horus/base/export.hpp>
 #include <horus/base/result.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 /// The connection of one of a child's three standard descriptors.
 class Redirect {
@@ -117,4 +117,4 @@ class HORUS_API ExitStatus {
   int signal_;
 };
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -34,7 +34,7 @@
 #include <horus/task/scope.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 /// Counters of a reactor since its construction.
 struct Statistics {
@@ -450,9 +450,9 @@ auto run(F lambda, const ReactorConfig& config = {}) {
   return reactor.run(lambda());
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// CLOCK_MONOTONIC in nanoseconds as this thread's reactor tells it; the kernel's where there is none.
 inline std::int64_t now_ns() noexcept {
@@ -460,4 +460,4 @@ inline std::int64_t now_ns() noexcept {
   return reactor != nullptr ? reactor->now_ns() : monotonic_ns();
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -9,7 +9,7 @@
 #include <horus/base/clock.hpp>
 #include <horus/base/export.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 enum class BackendChoice : std::uint8_t {
   /// The backend named in HORUS_IO (uring or epoll); without it io_uring, and epoll where io_uring is forbidden.
@@ -56,4 +56,4 @@ struct ReactorConfig {
   }
 };
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -11,7 +11,7 @@
 #include <horus/io/address.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 /// The addresses of `host`, in the order in which to try them (RFC 6724), never empty.
 ///
@@ -26,4 +26,4 @@ namespace horus::io {
 /// Source: getaddrinfo(3).
 HORUS_API Task<Result<std::vector<Address>>> resolve(std::string host, std::uint16_t port);
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

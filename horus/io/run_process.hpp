@@ -11,7 +11,7 @@
 #include <horus/io/process_options.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 /// How a child ended and what it wrote.
 struct ProcessOutput {
@@ -39,4 +39,4 @@ inline constexpr Duration kOutputLinger = std::chrono::seconds(1);
 HORUS_API Task<Result<ProcessOutput>> run_process(ProcessOptions options, std::string input = {},
                                                   std::size_t output_limit = kProcessOutputLimit);
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -12,7 +12,7 @@
 #include <horus/io/byte_stream.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 enum class Parity : std::uint8_t { none, even, odd };
 enum class FlowControl : std::uint8_t {
@@ -88,4 +88,4 @@ class HORUS_API SerialPort : public ByteStream {
   Settings before_;
 };
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

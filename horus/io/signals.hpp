@@ -18,7 +18,7 @@
 #include <horus/io/descriptor.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 /// One signal that has arrived.
 struct SignalInfo {
@@ -76,4 +76,4 @@ class HORUS_API SignalSet {
   pthread_t owner_;
 };
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -20,7 +20,7 @@
 #include <horus/task/async_stream.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 /// When to probe a silent peer, and when to give it up (SO_KEEPALIVE, tcp(7)). Whole seconds.
 struct KeepAlive {
@@ -188,4 +188,4 @@ class HORUS_API TcpListener {
   Address local_;
 };
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -20,7 +20,7 @@
 #include <horus/task/branch.hpp>
 #include <horus/task/scope.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 namespace detail {
 
@@ -192,4 +192,4 @@ class Interval {
   std::uint64_t missed_ = 0;
 };
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

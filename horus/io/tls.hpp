@@ -17,7 +17,7 @@
 #include <horus/io/tcp.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 namespace detail {
 struct TlsContextState;
@@ -195,4 +195,4 @@ class HORUS_API TlsStream : public ByteStream {
       : ByteStream(std::move(filter), std::move(label)) {}
 };
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

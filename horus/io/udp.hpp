@@ -24,7 +24,7 @@
 #include <horus/io/reactor.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 /// One received datagram. `size` 0 is an empty datagram, not an end: UDP has none.
 struct Datagram {
@@ -312,4 +312,4 @@ class HORUS_API UdpSocket {
   detail::OwnerThread owner_;
 };
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

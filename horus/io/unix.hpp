@@ -20,7 +20,7 @@
 #include <horus/task/async_stream.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 /// The limit on descriptors in one message. (The kernel's own limit is 253.)
 inline constexpr std::size_t kMaxPassedDescriptors = 64;
@@ -134,4 +134,4 @@ namespace detail {
 HORUS_API Result<Address> unix_address(std::string_view name);
 
 }  // namespace detail
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

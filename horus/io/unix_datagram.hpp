@@ -18,7 +18,7 @@
 #include <horus/io/unix.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 /// A Unix datagram socket.
 ///
@@ -83,4 +83,4 @@ class HORUS_API UnixDatagram {
   detail::StreamHold state_;
 };
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -11,7 +11,7 @@
 #include <horus/base/result.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::io::fs {
+namespace horus::HORUS_ABI::io::fs {
 
 /// One change.
 struct WatchEvent {
@@ -123,4 +123,4 @@ class HORUS_API Watch {
   std::shared_ptr<State> state_;
 };
 
-}  // namespace horus::io::fs
+}  // namespace horus::HORUS_ABI::io::fs

@@ -9,7 +9,7 @@
 
 #include <horus/base/export.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 struct Description;
 
@@ -62,4 +62,4 @@ class HORUS_API About::Field {
   std::uint16_t member_;
 };
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -17,7 +17,7 @@
 #include <horus/base/result.hpp>
 #include <horus/msg/description.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 namespace msg {
 class CdrPlan;
@@ -68,4 +68,4 @@ const Cdr& cdr_of() {
   return cdr;
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

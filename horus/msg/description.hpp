@@ -19,7 +19,7 @@
 #include <horus/msg/about.hpp>
 #include <horus/msg/layout.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// `describe<T>()` gives a type's own; `Description::decode` that of another program.
 struct HORUS_API Description {
@@ -337,4 +337,4 @@ const Description& describe() {
   return description;
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -14,7 +14,7 @@
 #include <string_view>
 #include <type_traits>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// Short text inside a message: its bytes, then zeroes; all N bytes may be used. ROS' `string`.
 /// `Text<32> frame{"base_link"}`.
@@ -95,4 +95,4 @@ template <class T, std::size_t N>
 inline constexpr std::size_t kSequenceLength<Sequence<T, N>> = N;
 
 }  // namespace detail
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

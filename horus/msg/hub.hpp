@@ -19,11 +19,11 @@
 #include <horus/msg/subscriber.hpp>
 #include <horus/msg/tcp_options.hpp>
 
-namespace horus::config {
+namespace horus::HORUS_ABI::config {
 class Document;
 }
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// A named place where publishers and subscribers of the same topic find each other. A copy refers to the same hub,
 /// which lives as long as any copy or port of it.
@@ -106,4 +106,4 @@ class HORUS_API Hub {
   std::shared_ptr<msg::HubCore> core_;
 };
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

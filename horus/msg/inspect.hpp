@@ -21,7 +21,7 @@
 #include <horus/msg/description.hpp>
 #include <horus/msg/layout.hpp>
 
-namespace horus::inspect {
+namespace horus::HORUS_ABI::inspect {
 
 /// A program whose door is open.
 struct Process {
@@ -197,4 +197,4 @@ class HORUS_API Client {
   std::unique_ptr<State> state_;
 };
 
-}  // namespace horus::inspect
+}  // namespace horus::HORUS_ABI::inspect

@@ -16,7 +16,7 @@
 #include <horus/msg/description.hpp>
 #include <horus/msg/ros_definition.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// Whose names and values JSON has.
 enum class JsonStyle : std::uint8_t {
@@ -67,4 +67,4 @@ HORUS_API Result<std::string> message_pack_to_json(std::span<const std::byte> da
 /// Errors: kBadInput says where it is no JSON, or what exceeds a limit.
 HORUS_API Result<std::vector<std::byte>> json_to_message_pack(std::string_view json);
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -18,7 +18,7 @@
 #include <horus/msg/format/travels.hpp>
 #include <horus/msg/format/undescribed.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// The shape of a message type. A message is a head of fixed size and, for some types, a tail of equal elements.
 struct HORUS_API Layout {
@@ -211,11 +211,11 @@ const Layout& layout_of() {
   return layout;
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI
 
 // --- HORUS_MESSAGE ---------------------------------------------------------------------------------------------------
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 inline constexpr std::size_t kMostFields = 64;
 
@@ -224,7 +224,7 @@ constexpr std::size_t count_names(std::string_view list) {
   return static_cast<std::size_t>(std::count(list.begin(), list.end(), ',')) + 1;
 }
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail
 
 // 85 repetitions: more than kMostFields.
 #define HORUS_DETAIL_EXPAND(...) \

@@ -10,7 +10,7 @@
 #include <horus/msg/publisher.hpp>
 #include <horus/msg/subscriber.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// One end of a point-to-point connection. `send` and `loan` go to the link of the same name on the hub `peer`, and
 /// `recv` receives from it. Publishers and subscribers of that name are separate.
@@ -42,4 +42,4 @@ class Link : public Publisher<T> {
   Subscriber<T> in_;
 };
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

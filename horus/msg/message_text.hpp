@@ -14,7 +14,7 @@
 #include <horus/base/result.hpp>
 #include <horus/msg/description.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// A line for each field, `speed: 1.5`; nested structs are indented by two spaces, lists of them have `- ` before each, lists of
 /// values stand in one line. Names and values are those of to_json, and YAML parsers read it, too.
@@ -28,4 +28,4 @@ HORUS_API Result<std::string> to_text(const Description& description, std::span<
 HORUS_API Result<> from_text(const Description& description, std::string_view text,
                              std::vector<std::byte>& head, std::vector<std::byte>& tail);
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -17,7 +17,7 @@
 #include <horus/msg/about.hpp>
 #include <horus/msg/layout.hpp>
 
-namespace horus::messages {
+namespace horus::HORUS_ABI::messages {
 
 using horus::Text;
 
@@ -293,4 +293,4 @@ static_assert(sizeof(NavSatStatus) == 4 && sizeof(NavSatFix) == 40 + 4 + 4 + 3 *
 static_assert(sizeof(Image) == 40 + 4 * 4 + 16 && sizeof(CloudPoint) == 16 &&
               sizeof(PointCloud) == 40 + 4 * 4);
 
-}  // namespace horus::messages
+}  // namespace horus::HORUS_ABI::messages

@@ -16,7 +16,7 @@
 #include <horus/msg/fields.hpp>
 #include <horus/msg/messages.hpp>
 
-namespace horus::messages {
+namespace horus::HORUS_ABI::messages {
 
 using horus::Sequence;
 using horus::Stamp;
@@ -270,4 +270,4 @@ struct Clock {
 HORUS_MESSAGE(Clock, clock);
 inline void horus_about(About& about, const Clock* /*type*/) { about.ros("rosgraph_msgs/msg/Clock"); }
 
-}  // namespace horus::messages
+}  // namespace horus::HORUS_ABI::messages

@@ -11,7 +11,7 @@
 
 #include <horus/base/clock.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// What happens to a message when a subscriber's queue is full. Each loss is counted on both ends.
 enum class Overflow : std::uint8_t {
@@ -93,4 +93,4 @@ struct AdvertiseOptions {
   }
 };
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

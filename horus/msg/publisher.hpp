@@ -21,7 +21,7 @@
 #include <horus/msg/session/port.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// Sends messages of type T.
 ///
@@ -144,4 +144,4 @@ class Publisher {
   std::shared_ptr<msg::Port> port_;
 };
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -9,7 +9,7 @@
 #include <horus/base/export.hpp>
 #include <horus/msg/description.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// The message's name in ROS, "sensor_msgs/msg/Imu": the one that `horus_about` tells. Without one it follows from the C++
 /// name: the namespaces in small letters, joined by `_`, are the package; "rover::arm::Joint" is "rover_arm/msg/Joint".
@@ -27,4 +27,4 @@ HORUS_API std::string ros2msg(const Description& description);
 /// REP 2016's hash of the type, "RIHS01_" and 64 hexadecimal digits: what ROS 2 programs compare.
 HORUS_API std::string ros_type_hash(const Description& description);
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -16,7 +16,7 @@
 #include <horus/base/export.hpp>
 #include <horus/base/result.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// A message of ROS and all types that it uses. Unlike a Description it says nothing about bytes in memory, and may have any
 /// number of lists without a bound.
@@ -95,4 +95,4 @@ HORUS_API std::string ros2msg(const RosDefinition& definition);
 /// REP 2016's hash of the type: "RIHS01_" and 64 hexadecimal digits.
 HORUS_API std::string ros_type_hash(const RosDefinition& definition);
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

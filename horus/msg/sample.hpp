@@ -19,7 +19,7 @@
 #include <horus/msg/link/inlet.hpp>
 #include <horus/msg/link/outbox.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 namespace detail {
 
@@ -190,4 +190,4 @@ class Loan {
   std::size_t elements_ = 0;
 };
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -8,7 +8,7 @@
 
 #include <horus/base/clock.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// Settings of Hub::shm. `ShmOptions().with_directory("/run/rover")`
 struct ShmOptions {
@@ -30,4 +30,4 @@ struct ShmOptions {
   [[nodiscard]] ShmOptions with_idle_limit(Duration limit) && { return std::move(with_idle_limit(limit)); }
 };
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

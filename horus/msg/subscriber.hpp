@@ -20,7 +20,7 @@
 #include <horus/msg/sample.hpp>
 #include <horus/msg/session/port.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 namespace detail {
 
@@ -143,4 +143,4 @@ class Subscriber {
   msg::Latest<Sample<T>> latest_;
 };
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

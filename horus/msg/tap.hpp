@@ -17,7 +17,7 @@
 #include <horus/msg/description.hpp>
 #include <horus/msg/layout.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 namespace msg {
 class Outbox;
@@ -119,4 +119,4 @@ class HORUS_API TapFeed {
   std::shared_ptr<Watch> watch_;
 };
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -13,7 +13,7 @@
 #include <horus/base/export.hpp>
 #include <horus/base/result.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// Whether a hub listens at its address or connects to it.
 enum class TcpRole : std::uint8_t {
@@ -119,4 +119,4 @@ struct HORUS_API TcpHubOptions {
   [[nodiscard]] Result<> check() const;
 };
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -21,7 +21,7 @@
 #include <horus/task/task.hpp>
 #include <horus/task/when_all.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 namespace detail {
 
@@ -214,4 +214,4 @@ class Aggregator {
   Scope scope_{"aggregator", Failures::log};
 };
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -28,7 +28,7 @@
 #include <horus/task/scope.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 struct BatchProcessorOptions {
   std::string name = "batches";  ///< for errors and the log
@@ -293,4 +293,4 @@ class BatchProcessor {
   Scope scope_{"batch", Failures::log};
 };
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -14,7 +14,7 @@
 #include <horus/io/offload.hpp>
 #include <horus/sched/node.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// A snapshot of a BlockingNode: counts since its construction. Skipped ticks are in Scheduler::statistics().
 struct BlockingNodeStatistics {
@@ -101,4 +101,4 @@ class BlockingNode : public Node {
   BlockingNodeStatistics statistics_;
 };
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -14,7 +14,7 @@
 #include <horus/base/result.hpp>
 #include <horus/task/event.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 /// Permits, first come, first served; at most `max_waiters` tasks wait.
 ///
@@ -110,4 +110,4 @@ class BoundedSemaphore {
   bool closed_ = false;
 };
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

@@ -21,7 +21,7 @@
 #include <horus/patterns/bounded_semaphore.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 struct ConnectionPoolOptions {
   std::string name = "connections";  ///< for errors
@@ -243,4 +243,4 @@ class ConnectionPool {
   std::shared_ptr<Core> core_;
 };
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -8,7 +8,7 @@
 #include <horus/base/log.hpp>
 #include <horus/io/reactor.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 Failure::Failure(std::exception_ptr thrown) {
   exception = std::move(thrown);
@@ -52,4 +52,4 @@ void FailureLog::report(const std::string& name, const char* what, const Failure
 }
 
 }  // namespace detail
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -11,7 +11,7 @@
 #include <horus/base/quiet_log.hpp>
 #include <horus/base/result.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// The failure of one item, batch or task: as text, and as the exception. A failed Result is kept as its Error.
 struct HORUS_API Failure {
@@ -46,4 +46,4 @@ class HORUS_API FailureLog {
 };
 
 }  // namespace detail
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -3,7 +3,7 @@
 
 #include <fmt/format.h>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 namespace detail {
 
@@ -84,4 +84,4 @@ Task<Result<>> Pipeline::run() {
   co_return Result<>();
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -23,7 +23,7 @@
 #include <horus/task/task.hpp>
 #include <horus/task/when_all.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// How a pipeline reacts to a failed item. In either case the failure is counted and logged.
 enum class OnFailure : std::uint8_t {
@@ -399,4 +399,4 @@ void Flow<T>::into(Channel<T>& channel) {
   outlet_->channel = &channel;
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

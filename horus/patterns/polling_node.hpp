@@ -15,7 +15,7 @@
 #include <horus/io/time.hpp>
 #include <horus/sched/node.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// How long a PollingNode pauses after a poll that gave nothing: `first_pause`, then twice as long each time, up to
 /// `longest_pause`. After an item it starts again with `first_pause`.
@@ -94,4 +94,4 @@ class PollingNode : public Node {
   PollingNodeStatistics statistics_;
 };
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -9,7 +9,7 @@
 
 #include <horus/base/assert.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 const WaitKind RateLimiter::AcquireAwaiter::kKind{
     .name = "a rate limit", .cancel = &AcquireAwaiter::cancel, .describe = nullptr, .children = nullptr};
@@ -156,4 +156,4 @@ Result<> RateLimiter::AcquireAwaiter::await_resume() const {
   return {};
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -15,7 +15,7 @@
 #include <horus/io/reactor.hpp>
 #include <horus/task/event.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// A snapshot of a RateLimiter: counts since its construction.
 struct RateLimiterStatistics {
@@ -113,4 +113,4 @@ class HORUS_API RateLimiter {
   RateLimiterStatistics statistics_;
 };
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -11,7 +11,7 @@
 #include <horus/config/tree.hpp>
 #include <horus/record/recorded_type.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 namespace record {
 
 struct TopicReader::State {
@@ -117,4 +117,4 @@ Task<Result<std::optional<bag::Message>>> Bag::next() {
   co_return message.error();
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -24,7 +24,7 @@
 #include <horus/msg/sample.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// What becomes of a type that has changed since it was recorded.
 enum class Changed : std::uint8_t {
@@ -242,4 +242,4 @@ struct Bag::Blank<void> {
   [[nodiscard]] static std::span<const std::byte> bytes() noexcept { return {}; }
 };
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

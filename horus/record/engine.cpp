@@ -14,7 +14,7 @@
 #include <horus/task/cancellation.hpp>
 #include <horus/task/shield.hpp>
 
-namespace horus::record {
+namespace horus::HORUS_ABI::record {
 namespace {
 
 constexpr Duration kLook = std::chrono::milliseconds(5);  // between two looks at the taps
@@ -254,4 +254,4 @@ Task<Result<>> Engine::run(std::function<void(const Result<>&)> opened) {
   co_return finished;
 }
 
-}  // namespace horus::record
+}  // namespace horus::HORUS_ABI::record

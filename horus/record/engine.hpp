@@ -21,7 +21,7 @@
 #include <horus/task/scope.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::record {
+namespace horus::HORUS_ABI::record {
 
 class Engine final : private Sink {
  public:
@@ -78,4 +78,4 @@ class Engine final : private Sink {
   std::vector<Wish> wishes_;
 };
 
-}  // namespace horus::record
+}  // namespace horus::HORUS_ABI::record

@@ -11,7 +11,7 @@
 
 #include <fmt/format.h>
 
-namespace horus::record {
+namespace horus::HORUS_ABI::record {
 namespace {
 
 using Code = Description::Code;
@@ -289,4 +289,4 @@ Result<> FieldMap::value(const Member& from, const Member& to, const std::byte* 
   return does_not_fit(to, std::visit([](auto value) { return std::to_string(value); }, number));
 }
 
-}  // namespace horus::record
+}  // namespace horus::HORUS_ABI::record

@@ -17,7 +17,7 @@
 #include <horus/base/result.hpp>
 #include <horus/msg/description.hpp>
 
-namespace horus::record {
+namespace horus::HORUS_ABI::record {
 
 /// Fields that were not recorded keep their default; those that the program does not have any more are left out. Whole numbers
 /// may have got another width, whole numbers may have become floating ones, text and lists another length. Any other change of
@@ -54,4 +54,4 @@ class FieldMap {
   std::map<std::pair<std::uint16_t, std::uint16_t>, Pairs> pairs_;  // of types
 };
 
-}  // namespace horus::record
+}  // namespace horus::HORUS_ABI::record

@@ -7,7 +7,7 @@
 #include <horus/io/reactor.hpp>
 #include <horus/io/replay/journal.hpp>
 
-namespace horus::record {
+namespace horus::HORUS_ABI::record {
 
 LogLines::LogLines() { detail::observe_log(*this); }
 LogLines::~LogLines() { detail::forget_log_observer(*this); }
@@ -34,4 +34,4 @@ void LogLines::logged(LogLevel level, std::string_view line) noexcept {
   }
 }
 
-}  // namespace horus::record
+}  // namespace horus::HORUS_ABI::record

@@ -13,7 +13,7 @@
 
 #include <horus/base/log.hpp>
 
-namespace horus::record {
+namespace horus::HORUS_ABI::record {
 
 class LogLines final : private detail::LogObserver {
  public:
@@ -42,4 +42,4 @@ class LogLines final : private detail::LogObserver {
   std::uint64_t lost_ = 0;
 };
 
-}  // namespace horus::record
+}  // namespace horus::HORUS_ABI::record

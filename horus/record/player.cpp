@@ -22,7 +22,7 @@
 #include <horus/record/topics.hpp>
 #include <horus/task/event.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 namespace {
 
 constexpr const char* kAction = "play";
@@ -596,4 +596,4 @@ Task<Result<PlayStatus>> play(std::string path, Hub hub, PlayOptions options) {
   co_return co_await playing;
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

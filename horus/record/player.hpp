@@ -21,7 +21,7 @@
 #include <horus/msg/hub.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// What is played, and how. `PlayOptions().with_topics({"imu", "camera/*"}).with_rate(2)`
 struct PlayOptions {
@@ -159,4 +159,4 @@ class HORUS_API Player {
   return play(std::move(path), std::move(hub), PlayOptions());
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -16,7 +16,7 @@
 #include <horus/msg/more_messages.hpp>
 #include <horus/msg/ros.hpp>
 
-namespace horus::record {
+namespace horus::HORUS_ABI::record {
 namespace {
 
 constexpr const char* kDescription = "horus.description";  // the binary form, two digits a byte
@@ -382,4 +382,4 @@ Result<> Decoder::read(Bytes message, std::vector<std::byte>& head, std::vector<
   return map_->convert(old_head_, old_tail_, head, tail);
 }
 
-}  // namespace horus::record
+}  // namespace horus::HORUS_ABI::record

@@ -24,7 +24,7 @@
 #include <horus/record/field_map.hpp>
 #include <horus/record/recording.hpp>
 
-namespace horus::record {
+namespace horus::HORUS_ABI::record {
 
 enum class Coding : std::uint8_t {
   cdr,
@@ -102,4 +102,4 @@ class HORUS_API Decoder {
   std::vector<std::byte> old_tail_;
 };
 
-}  // namespace horus::record
+}  // namespace horus::HORUS_ABI::record

@@ -14,7 +14,7 @@
 #include <horus/io/reactor.hpp>
 #include <horus/record/engine.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 namespace {
 
 constexpr std::size_t kStackBytes = std::size_t{1} << 20;
@@ -128,4 +128,4 @@ Task<Result<RecordingStatus>> record_topics(std::string path, RecordOptions opti
   co_return engine.status();
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -17,7 +17,7 @@
 #include <horus/base/result.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// How one part of the robot is: an element of ROS' diagnostics.
 struct Diagnostic {
@@ -140,4 +140,4 @@ class HORUS_API Recording {
 /// asked to stop (a Scope's cancel(), with_timeout), writes what was sent until then, and gives how that went.
 [[nodiscard]] HORUS_API Task<Result<RecordingStatus>> record_topics(std::string path, RecordOptions options);
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

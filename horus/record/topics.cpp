@@ -11,7 +11,7 @@
 #include <horus/msg/ros.hpp>
 #include <horus/record/recorded_type.hpp>
 
-namespace horus::record {
+namespace horus::HORUS_ABI::record {
 namespace {
 
 // Addresses; pages come as messages wait.
@@ -255,4 +255,4 @@ std::size_t Topics::pump(Sink& sink, std::size_t most) {
   return count;
 }
 
-}  // namespace horus::record
+}  // namespace horus::HORUS_ABI::record

@@ -26,7 +26,7 @@
 #include <horus/record/recorded_type.hpp>
 #include <horus/record/recording.hpp>
 
-namespace horus::record {
+namespace horus::HORUS_ABI::record {
 
 /// Whether one of the patterns fits; `*` in a pattern stands for any characters, none too.
 [[nodiscard]] bool fits(std::string_view name, const std::vector<std::string>& patterns) noexcept;
@@ -109,4 +109,4 @@ class Topics {
   detail::QuietLog warnings_;
 };
 
-}  // namespace horus::record
+}  // namespace horus::HORUS_ABI::record

@@ -10,7 +10,7 @@
 #include <horus/base/export.hpp>
 #include <horus/sched/states.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 struct CircuitConfig {
   bool enabled = true;
@@ -75,4 +75,4 @@ class HORUS_API CircuitBreaker {
   std::uint64_t rejected_ = 0;
 };
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -19,7 +19,7 @@
 #include <horus/task/scope.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 class Scheduler;
 namespace detail {
@@ -190,4 +190,4 @@ class LambdaNode final : public Node {
 };
 
 }  // namespace detail
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

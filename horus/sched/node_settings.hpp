@@ -11,7 +11,7 @@
 #include <horus/sched/restart_policy.hpp>
 #include <horus/sched/states.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 struct NodeSettings {
   static constexpr int kDefaultPriority = 100;
@@ -91,4 +91,4 @@ struct NodeOverrides {
   }
 };
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -8,7 +8,7 @@
 #include <horus/base/clock.hpp>
 #include <horus/base/export.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 struct RestartConfig {
   bool enabled = false;
@@ -54,4 +54,4 @@ class HORUS_API RestartPolicy {
   std::uint64_t restarts_ = 0;
 };
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

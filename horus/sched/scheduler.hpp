@@ -25,7 +25,7 @@
 #include <horus/sched/timeline.hpp>
 #include <horus/task/event.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 class ServiceNotifier;
 
@@ -366,4 +366,4 @@ class HORUS_API Scheduler {
   mutable std::mutex wiring_;  // of the nodes' lists of ports
 };
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

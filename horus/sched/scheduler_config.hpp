@@ -20,11 +20,11 @@
 #include <horus/sched/restart_policy.hpp>
 #include <horus/sched/states.hpp>
 
-namespace horus::config {
+namespace horus::HORUS_ABI::config {
 class Document;
 }
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// Settings of a thread that a scheduler starts.
 struct ExecutorConfig {
@@ -124,4 +124,4 @@ struct HORUS_API SchedulerConfig {
 /// The five presets under the names of HORUS: `RobotPreset::realtime()`.
 using RobotPreset = SchedulerConfig;
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

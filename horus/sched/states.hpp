@@ -8,7 +8,7 @@
 
 #include <horus/base/export.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 enum class NodeState : std::uint8_t {
   added,
@@ -75,4 +75,4 @@ enum class Policy : std::uint8_t {
 };
 HORUS_API const char* to_string(Policy policy) noexcept;
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

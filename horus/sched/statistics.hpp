@@ -11,7 +11,7 @@
 #include <horus/base/histogram.hpp>
 #include <horus/sched/states.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// The waits of a node's ticks at one place in its code.
 struct AwaitStatistics {
@@ -107,4 +107,4 @@ struct HORUS_API NodeStatistics {
   }
 };
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -12,7 +12,7 @@
 #include <horus/base/export.hpp>
 #include <horus/base/result.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// One event of one node. Times are nanoseconds of the monotonic clock.
 struct TimelineEvent {
@@ -64,4 +64,4 @@ struct HORUS_API Timeline {
   Result<> write_html(const std::string& path) const;
 };
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -10,7 +10,7 @@
 #include <horus/io/reactor_config.hpp>
 #include <horus/io/seam/backend.hpp>
 
-namespace horus::sim {
+namespace horus::HORUS_ABI::sim {
 
 /// A backend whose clock, network, disk and pool are simulated, without faults. A reactor that asks for io_uring or
 /// epoll by name still gets the kernel's. For code that makes its own reactor:
@@ -27,4 +27,4 @@ HORUS_API Result<io::Backend> make_backend_alone(const io::ReactorConfig& config
 /// The number of descriptors that the reactors of this thread in such worlds have left open so far.
 [[nodiscard]] HORUS_API std::size_t descriptors_left_open() noexcept;
 
-}  // namespace horus::sim
+}  // namespace horus::HORUS_ABI::sim

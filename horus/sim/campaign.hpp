@@ -8,7 +8,7 @@
 #include <horus/base/export.hpp>
 #include <horus/sim/world.hpp>
 
-namespace horus::sim {
+namespace horus::HORUS_ABI::sim {
 
 /// Builds a world and runs it: adds processes, promises and faults, then calls `run_for` once.
 using Scenario = std::function<void(World&)>;
@@ -24,4 +24,4 @@ using Scenario = std::function<void(World&)>;
 /// Example: `int main(int argc, char** argv) { return horus::sim::run_campaign(argc, argv, "rover", drive); }`
 HORUS_API int run_campaign(int argc, char** argv, const std::string& name, const Scenario& scenario);
 
-}  // namespace horus::sim
+}  // namespace horus::HORUS_ABI::sim

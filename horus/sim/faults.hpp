@@ -7,7 +7,7 @@
 #include <horus/base/export.hpp>
 #include <horus/sim/random.hpp>
 
-namespace horus::sim {
+namespace horus::HORUS_ABI::sim {
 
 /// How often each of these events has happened in a run. Plain data.
 struct Oddities {
@@ -77,4 +77,4 @@ struct Faults {
   }
 };
 
-}  // namespace horus::sim
+}  // namespace horus::HORUS_ABI::sim

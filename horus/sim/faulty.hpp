@@ -12,7 +12,7 @@
 #include <horus/io/reactor_config.hpp>
 #include <horus/io/seam/backend.hpp>
 
-namespace horus::sim {
+namespace horus::HORUS_ABI::sim {
 
 /// One injected fault. Plain data.
 struct Injection {
@@ -41,4 +41,4 @@ struct InjectionRecord {
 HORUS_API io::Backend make_faulty_backend(io::Backend real, const Injection& injection,
                                           InjectionRecord& record);
 
-}  // namespace horus::sim
+}  // namespace horus::HORUS_ABI::sim

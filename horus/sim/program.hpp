@@ -10,7 +10,7 @@
 #include <horus/io/pipe.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::sim {
+namespace horus::HORUS_ABI::sim {
 
 /// The start of a program. Its standard streams lead wherever the parent's Redirects say. To hang up, the program
 /// closes one of them early.
@@ -29,4 +29,4 @@ struct Launch {
 /// its own.
 using Program = std::function<Task<int>(Launch)>;
 
-}  // namespace horus::sim
+}  // namespace horus::HORUS_ABI::sim

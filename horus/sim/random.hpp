@@ -9,7 +9,7 @@
 
 #include <horus/base/clock.hpp>
 
-namespace horus::sim {
+namespace horus::HORUS_ABI::sim {
 
 /// xoshiro256** seeded through SplitMix64.
 ///
@@ -108,4 +108,4 @@ class Distribution {
   return Distribution::uniform(low, high);
 }
 
-}  // namespace horus::sim
+}  // namespace horus::HORUS_ABI::sim

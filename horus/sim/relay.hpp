@@ -10,7 +10,7 @@
 #include <horus/base/export.hpp>
 #include <horus/io/seam/forwarding.hpp>
 
-namespace horus::sim {
+namespace horus::HORUS_ABI::sim {
 
 /// The base of fault injectors and checkers.
 ///
@@ -62,4 +62,4 @@ class HORUS_API RelayRing : public io::ForwardingRing {
   std::vector<Completion> kept_;   // that found the reactor's ring full
 };
 
-}  // namespace horus::sim
+}  // namespace horus::HORUS_ABI::sim

@@ -20,7 +20,7 @@
 #include <horus/sim/random.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::sim {
+namespace horus::HORUS_ABI::sim {
 
 /// The result of a run. Plain data.
 struct Report {
@@ -178,4 +178,4 @@ class HORUS_API World {
   std::unique_ptr<State> state_;
 };
 
-}  // namespace horus::sim
+}  // namespace horus::HORUS_ABI::sim

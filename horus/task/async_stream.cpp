@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <horus/task/async_stream.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 namespace {
 
 // A coroutine that frees another one when it is resumed in its place.
@@ -124,4 +124,4 @@ void StreamWaiter::children(const Waiter& waiter, void (*visit)(const Chain&, vo
   visit(*static_cast<const StreamWaiter&>(waiter).body_, context);
 }
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

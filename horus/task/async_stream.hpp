@@ -19,7 +19,7 @@
 #include <horus/task/scope.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 namespace detail {
 
@@ -204,4 +204,4 @@ class [[nodiscard]] AsyncStream {
   Handle body_;
 };
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

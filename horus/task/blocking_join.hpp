@@ -5,10 +5,10 @@
 
 #include <horus/base/export.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 /// Runs the thread's loop until `ended(what)` or its limit has come; true when it has ended.
 using BlockingJoin = bool (*)(bool (*ended)(const void*) noexcept, const void* what) noexcept;
 HORUS_API void set_blocking_join(BlockingJoin join) noexcept;
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <horus/task/branch.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 namespace {
 
 void stop_branches(Waiter& waiter) noexcept { static_cast<Join&>(waiter).stop(); }
@@ -26,4 +26,4 @@ void visit_branches(const Waiter& waiter, void (*visit)(const Chain&, void*), vo
 const WaitKind Join::kKind{
     .name = "its branches", .cancel = &stop_branches, .describe = nullptr, .children = &visit_branches};
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

@@ -12,7 +12,7 @@
 #include <horus/task/chain.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 // The waiting side. Cancelling it stops every branch; it resumes when the last branch has ended.
 class HORUS_API Join : public Waiter {
@@ -77,4 +77,4 @@ class Branch : public Chain {
   Join* join_ = nullptr;
 };
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

@@ -8,7 +8,7 @@
 
 #include <horus/base/error.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 /// Whether this is an Error with ECANCELED.
 inline bool is_cancellation(const std::exception_ptr& failure) noexcept {
@@ -21,4 +21,4 @@ inline bool is_cancellation(const std::exception_ptr& failure) noexcept {
   }
 }
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

@@ -22,7 +22,7 @@
 #include <horus/task/frame_pool.hpp>
 #include <horus/task/thread_state.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 class Chain;
 class PromiseBase;
@@ -218,4 +218,4 @@ HORUS_API std::string dump_tasks();
 /// The same for one chain.
 HORUS_API std::string dump_chain(const Chain& chain);
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -8,7 +8,7 @@
 
 #include <horus/task/dump_text.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 namespace {
 
 constexpr std::size_t kMostRoots = 100'000;  // a list that is being changed must not keep a handler for ever
@@ -81,4 +81,4 @@ std::string describe(const ChainSnapshots& snapshots) {
   return text;
 }
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

@@ -12,7 +12,7 @@
 
 #include <horus/task/chain.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 /// One chain. The pointers lead to constants of the program.
 struct ChainSnapshot {
@@ -44,4 +44,4 @@ void take_snapshots(ChainSnapshots& into, int (*descriptor_of)(const Waiter&) no
 /// The same text as dump_tasks() gives, for people. May allocate.
 std::string describe(const ChainSnapshots& snapshots);
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

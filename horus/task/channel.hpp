@@ -16,7 +16,7 @@
 #include <horus/base/result.hpp>
 #include <horus/task/event.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// A bounded first-in first-out queue of T with awaitable ends.
 ///
@@ -127,4 +127,4 @@ class Channel {
   bool closed_ = false;
 };
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

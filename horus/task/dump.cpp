@@ -8,7 +8,7 @@
 #include <horus/task/chain.hpp>
 #include <horus/task/dump_text.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 namespace {
 
 struct Dump {
@@ -59,8 +59,9 @@ void append_chain(std::string& text, int depth, std::string_view name, bool stop
 
 void append_await(std::string& text, int depth, const std::source_location& where) {
   indent(text, depth);
-  fmt::format_to(std::back_inserter(text), "  at {} ({}:{})\n", readable(where.function_name()),
-                 short_path(where.file_name()), where.line());
+  fmt::format_to(std::back_inserter(text), "  at {} ({}:{})\n",
+                 without_version(readable(where.function_name())), short_path(where.file_name()),
+                 where.line());
 }
 
 void append_more_awaits(std::string& text, int depth) {
@@ -84,4 +85,4 @@ std::string dump_tasks() {
   return std::move(dump.text);
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -8,7 +8,7 @@
 #include <string>
 #include <string_view>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 /// "camera (asked to stop): waits for read", or "camera: running or ready to run" for null; without the end of the line.
 void append_chain(std::string& text, int depth, std::string_view name, bool stop_requested,
@@ -17,4 +17,4 @@ void append_chain(std::string& text, int depth, std::string_view name, bool stop
 void append_await(std::string& text, int depth, const std::source_location& where);
 void append_more_awaits(std::string& text, int depth);
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

@@ -16,7 +16,7 @@
 #include <horus/base/intrusive_list.hpp>
 #include <horus/task/chain.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 namespace detail {
 
@@ -219,4 +219,4 @@ struct StopQuery {
 /// awaiting.
 [[nodiscard]] inline detail::StopQuery stop_requested() noexcept { return {}; }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -5,7 +5,7 @@
 #include <mutex>
 #include <vector>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 namespace detail {
 
 constinit thread_local ThreadState thread_state;
@@ -103,4 +103,4 @@ std::int64_t live_frames() noexcept {
   return sum;
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

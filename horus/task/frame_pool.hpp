@@ -22,7 +22,7 @@
 #define HORUS_FRAME_POOL 1
 #endif
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// Coroutine frames alive in all threads. Zero at the end of a program that leaked none. Any thread.
 HORUS_API std::int64_t live_frames() noexcept;
@@ -71,4 +71,4 @@ inline void free_frame(void* frame, [[maybe_unused]] std::size_t size) noexcept 
 }
 
 }  // namespace detail
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -9,9 +9,9 @@
 
 #include <horus/base/export.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 using LogClock = std::int64_t (*)() noexcept;
 HORUS_API void set_log_clock(LogClock clock) noexcept;
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

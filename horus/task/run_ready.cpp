@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <horus/task/run_ready.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 ReadyScope::ReadyScope() noexcept
     : previous_ready_(std::exchange(detail::thread_state.ready, &ready_)),
@@ -21,4 +21,4 @@ std::size_t ReadyScope::run_until_idle() noexcept {
   return resumed;
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -9,7 +9,7 @@
 #include <horus/task/chain.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// While it lives, this thread can run coroutines without a reactor: it has a ready list and a list of roots.
 class HORUS_API ReadyScope {
@@ -73,4 +73,4 @@ T sync_await(Task<T> task) {
   return root.take();
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

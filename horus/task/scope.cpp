@@ -15,7 +15,7 @@
 #include <horus/task/log_clock.hpp>
 #include <horus/task/shield.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 const char* to_string(TaskState state) noexcept {
   switch (state) {
@@ -201,4 +201,4 @@ constexpr WaitKind kJoin{.name = "the tasks of a scope", .cancel = &stop_childre
 
 Scope::JoinAwaiter::JoinAwaiter(Scope& scope) noexcept : Waiter(&kJoin), scope_(scope) {}
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

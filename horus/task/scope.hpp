@@ -19,7 +19,7 @@
 #include <horus/task/chain.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 class Scope;
 struct JoinTag;
@@ -332,4 +332,4 @@ Task<T> with_scope(Body body, std::string name = "scope") {
   if constexpr (!std::is_void_v<T>) co_return std::move(*value);
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

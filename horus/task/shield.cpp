@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <horus/task/shield.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 void stop_shielded(Chain& chain) noexcept {
   chain.request_stop();
@@ -11,4 +11,4 @@ void stop_shielded(Chain& chain) noexcept {
       *leaf, [](const Chain& child, void*) { stop_shielded(const_cast<Chain&>(child)); }, nullptr);
 }
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

@@ -9,7 +9,7 @@
 
 #include <horus/task/branch.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 namespace detail {
 
@@ -74,4 +74,4 @@ template <class T>
   return detail::ShieldAwaiter<T>(std::move(task));
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -13,7 +13,7 @@
 #include <horus/base/assert.hpp>
 #include <horus/task/chain.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 template <class T>
 class Task;
@@ -218,4 +218,4 @@ std::invoke_result_t<F&> with_captures(F function) {
 }
 
 }  // namespace detail
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -13,7 +13,7 @@
 #include <horus/base/export.hpp>
 #include <horus/base/intrusive_list.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 class Chain;
 class PromiseBase;
@@ -97,4 +97,4 @@ struct ThreadState {
 extern HORUS_API constinit thread_local ThreadState thread_state __attribute__((tls_model("initial-exec")));
 
 }  // namespace detail
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -14,7 +14,7 @@
 
 #include <horus/task/branch.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// The branches' values; a void branch has std::monostate.
 template <class T>
@@ -123,4 +123,4 @@ template <class T>
   return detail::WhenAllVectorAwaiter<T>(std::move(tasks));
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

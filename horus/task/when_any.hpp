@@ -18,7 +18,7 @@
 #include <horus/task/scope.hpp>
 #include <horus/task/when_all.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// No branch succeeded.
 inline constexpr std::size_t kNoWinner = static_cast<std::size_t>(-1);
@@ -197,4 +197,4 @@ template <class T>
   return detail::WhenAnyVectorAwaiter<T>(std::move(tasks));
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -48,6 +48,7 @@ class GdbTest(unittest.TestCase):
             "gdb/stopped_program.cpp:",
         ):
             self.assertIn(wanted, text)
+        self.assertNotRegex(text, r"horus::v\d")  # the version of the binary interface is not for people
 
     def test_tasks_of_a_running_program(self):
         self.check_tasks(self.stopped("horus tasks"))

@@ -156,6 +156,13 @@ TEST_CASE("names of functions are for people, also where templates have requirem
   CHECK(horus::detail::demangled("_Z6secondIiEiT_Qsr3stdE8integralIS0_E") == "int second<int>(int)");
   // template <class T> requires is_task<T> void third(int)
   CHECK(horus::detail::demangled("_Z5thirdIiQsr5horusE7is_taskIT_EEvi") == "void third<int>(int)");
+  // The version of the binary interface is for the linker.
+  CHECK(horus::detail::demangled("_ZN5horus4v0_12io7Reactor3runENS0_4TaskIvEEPKc") ==
+        "horus::io::Reactor::run(horus::Task<void>, char const*)");
+  CHECK(horus::detail::demangled("_ZN5horus5v12_32io7Reactor4stopEv") == "horus::io::Reactor::stop()");
+  for (const char* own :
+       {"horus::v0::X", "horus::v_1::X", "horus::v0_1", "horus::view_1::X", "horus::", "v0_1::X"})
+    CHECK(horus::detail::without_version(own) == own);
   // A coroutine as g++ names it.
   CHECK(horus::detail::readable(
             "void {anonymous}::wait(wait(Event&)::_ZN12_GLOBAL__N_14waitER5Event.Frame*)") == "wait(Event&)");

@@ -9,13 +9,39 @@ Nothing is called in the program: memory is read, and that is all. The program n
 clang includes types that it only uses (-fstandalone-debug; g++: -femit-class-debug-always).
 """
 
+import functools
+import re
+
 import gdb
 
 MOST = 10000  # elements of a list: memory that was overwritten may be a circle
 
 
+@functools.lru_cache(maxsize=8)
+def namespace_in(program, objects):
+    """horus::v0_1:: in that program with so many shared objects: gdb asks for names as the linker has them."""
+    listed = gdb.execute("info variables -q ^horus::.*detail::thread_state$", to_string=True)
+    found = re.search(r"\b(horus::(?:v\d+_\d+::)?)detail::thread_state", listed)
+    return found[1] if found else "horus::"
+
+
+def versioned(name):
+    space = gdb.current_progspace()
+    return namespace_in(space.filename, len(space.objfiles())) + name.removeprefix("horus::")
+
+
+def type_of(name):
+    """By the name that people know; other types than those of Horus are as they are."""
+    return gdb.lookup_type(re.sub(r"\bhorus::\w+", lambda found: versioned(found[0]), name))
+
+
 def pointer(name):
-    return gdb.lookup_type(name).pointer()
+    return type_of(name).pointer()
+
+
+def without_version(name):
+    """horus::Task for horus::v0_1::Task: the version of the binary interface (HORUS_ABI) is for the linker."""
+    return re.sub(r"\bhorus::v\d+_\d+::", "horus::", name)
 
 
 def text_of(value):
@@ -79,13 +105,13 @@ def function_of(handle):
     symbol = gdb.execute(f"info symbol {resume}", to_string=True).split(" in section ")[0].strip()
     for end in (".resume", "[clone .actor]", "[clone .resume]", "(.resume)", "(.actor)"):
         symbol = symbol.removesuffix(end).strip()
-    symbol = without_frame(symbol)
+    symbol = without_version(without_frame(symbol))
     return symbol if symbol and "No symbol" not in symbol else f"code at {resume:#x}"
 
 
 def is_operation(waiter):
     cancel = int(waiter["kind"]["cancel"])
-    symbol = gdb.execute(f"info symbol {cancel}", to_string=True)
+    symbol = without_version(gdb.execute(f"info symbol {cancel}", to_string=True))
     return symbol.startswith("horus::io::Operation::cancel")
 
 
@@ -141,7 +167,7 @@ class ThreadState:
     """
 
     def __init__(self):
-        words = gdb.parse_and_eval("&'horus::detail::thread_state'").cast(pointer("unsigned long"))
+        words = gdb.parse_and_eval(f"&'{versioned('horus::detail::thread_state')}'").cast(pointer("unsigned long"))
         self.ready, self.roots = int(words[0]), int(words[2])
 
     def chains(self):
@@ -279,7 +305,7 @@ class ReadyListPrinter:
 
 
 def is_chain(kind, depth=0):
-    if kind.name == "horus::Chain":
+    if kind.name and without_version(kind.name) == "horus::Chain":
         return True
     if depth > 4 or kind.code != gdb.TYPE_CODE_STRUCT:
         return False
@@ -292,7 +318,7 @@ def printer_of(value):
     kind = value.type.strip_typedefs().unqualified()
     if kind.code != gdb.TYPE_CODE_STRUCT or not kind.name or not kind.name.startswith("horus::"):
         return None
-    name = kind.name.split("<")[0]
+    name = without_version(kind.name).split("<")[0]
     known = {
         "horus::Task": TaskPrinter,
         "horus::Result": ResultPrinter,
@@ -301,7 +327,7 @@ def printer_of(value):
     }
     if name in known:
         return known[name](value)
-    return ChainPrinter(value.cast(gdb.lookup_type("horus::Chain"))) if is_chain(kind) else None
+    return ChainPrinter(value.cast(type_of("horus::Chain"))) if is_chain(kind) else None
 
 
 gdb.pretty_printers[:] = [one for one in gdb.pretty_printers if getattr(one, "__name__", "") != "printer_of"]

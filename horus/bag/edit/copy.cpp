@@ -11,7 +11,7 @@
 #include <horus/bag/edit/distinct.hpp>
 #include <horus/bag/file_writer.hpp>
 
-namespace horus::bag {
+namespace horus::HORUS_ABI::bag {
 namespace {
 
 // One of the recordings that are merged, and its next message.
@@ -173,4 +173,4 @@ Task<Result<Copied>> copy(std::vector<std::string> paths, std::string to, CopyOp
   co_return copied;
 }
 
-}  // namespace horus::bag
+}  // namespace horus::HORUS_ABI::bag

@@ -11,7 +11,7 @@
 #include <horus/io/fs.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::bag {
+namespace horus::HORUS_ABI::bag {
 
 /// EINVAL when `to` is the file `from` under any name.
 inline Task<Result<>> check_distinct(std::string from, std::string to) {
@@ -24,4 +24,4 @@ inline Task<Result<>> check_distinct(std::string from, std::string to) {
   co_return Result<>();
 }
 
-}  // namespace horus::bag
+}  // namespace horus::HORUS_ABI::bag

@@ -16,7 +16,7 @@
 #include <horus/bag/write/end.hpp>
 #include <horus/io/file.hpp>
 
-namespace horus::bag {
+namespace horus::HORUS_ABI::bag {
 namespace {
 
 // What the writer does not know yet. Its ids are those of the file, because chunks are copied as they are.
@@ -199,4 +199,4 @@ Task<Result<Recovery>> recover_in_place(std::string path) {
   co_return recovery;
 }
 
-}  // namespace horus::bag
+}  // namespace horus::HORUS_ABI::bag

@@ -11,7 +11,7 @@
 #include <span>
 #include <utility>
 
-namespace horus::bag {
+namespace horus::HORUS_ABI::bag {
 
 class Buffer {
  public:
@@ -72,4 +72,4 @@ class Buffer {
   std::size_t capacity_ = 0;
 };
 
-}  // namespace horus::bag
+}  // namespace horus::HORUS_ABI::bag

@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-namespace horus::bag {
+namespace horus::HORUS_ABI::bag {
 
 std::uint32_t crc32(std::span<const std::byte> bytes, std::uint32_t before) noexcept {
   return static_cast<std::uint32_t>(
@@ -301,4 +301,4 @@ Error bad_record(std::string_view file, std::uint64_t offset, std::string_view r
       .with_detail(fmt::format("({})", reason));
 }
 
-}  // namespace horus::bag
+}  // namespace horus::HORUS_ABI::bag

@@ -21,7 +21,7 @@
 #include <horus/bag/records.hpp>
 #include <horus/base/result.hpp>
 
-namespace horus::bag {
+namespace horus::HORUS_ABI::bag {
 
 static_assert(std::endian::native == std::endian::little, "records are copied, not assembled byte by byte");
 
@@ -185,4 +185,4 @@ struct Record {
 /// `read FILE at byte N: bad input: REASON`
 [[nodiscard]] Error bad_record(std::string_view file, std::uint64_t offset, std::string_view reason);
 
-}  // namespace horus::bag
+}  // namespace horus::HORUS_ABI::bag

@@ -10,7 +10,7 @@
 #include <zstd.h>
 #include <zstd_errors.h>
 
-namespace horus::bag {
+namespace horus::HORUS_ABI::bag {
 namespace {
 
 // A block of equal bytes is the best case: 128 KiB from 4 bytes, and 255 from one.
@@ -105,4 +105,4 @@ const char* unpack(std::string_view compression, std::span<const std::byte> pack
   return "unknown compression (known are zstd and lz4)";
 }
 
-}  // namespace horus::bag
+}  // namespace horus::HORUS_ABI::bag

@@ -11,7 +11,7 @@
 
 #include <horus/bag/format/buffer.hpp>
 
-namespace horus::bag {
+namespace horus::HORUS_ABI::bag {
 
 /// Appends `bytes` to `out`, packed by zstd. False when it does not save `least_saving` hundredths: `out` is as before then.
 [[nodiscard]] bool pack(std::span<const std::byte> bytes, int level, unsigned least_saving, Buffer& out);
@@ -25,4 +25,4 @@ namespace horus::bag {
 [[nodiscard]] const char* unpack(std::string_view compression, std::span<const std::byte> packed,
                                  std::span<std::byte> out) noexcept;
 
-}  // namespace horus::bag
+}  // namespace horus::HORUS_ABI::bag

@@ -11,7 +11,7 @@
 #include <horus/task/chain.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::bag {
+namespace horus::HORUS_ABI::bag {
 
 template <class T>
 T at_once(Task<T> task) {
@@ -23,4 +23,4 @@ T at_once(Task<T> task) {
   return task.outcome().take();
 }
 
-}  // namespace horus::bag
+}  // namespace horus::HORUS_ABI::bag

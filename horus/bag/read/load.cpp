@@ -3,7 +3,7 @@
 
 #include <horus/bag/format/compression.hpp>
 
-namespace horus::bag {
+namespace horus::HORUS_ABI::bag {
 
 const char* split_chunk(std::span<const std::byte> content, RawChunk& chunk) {
   std::size_t size = 0;
@@ -59,4 +59,4 @@ Task<Result<>> load(Window& window, const ChunkIndex& index, Buffer& out) {
   co_return Result<>();
 }
 
-}  // namespace horus::bag
+}  // namespace horus::HORUS_ABI::bag

@@ -15,7 +15,7 @@
 #include <horus/base/result.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::bag {
+namespace horus::HORUS_ABI::bag {
 
 /// A chunk as it lies in the file.
 struct RawChunk {
@@ -31,4 +31,4 @@ struct RawChunk {
 /// The records of a chunk that an index names. Errors: kBadInput; those of read(2).
 [[nodiscard]] Task<Result<>> load(Window& window, const ChunkIndex& index, Buffer& out);
 
-}  // namespace horus::bag
+}  // namespace horus::HORUS_ABI::bag

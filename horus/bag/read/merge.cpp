@@ -11,7 +11,7 @@
 #include <horus/bag/read/load.hpp>
 #include <horus/bag/read/scan.hpp>
 
-namespace horus::bag {
+namespace horus::HORUS_ABI::bag {
 
 void Merge::begin(const Selection& selection) {
   first_ns_ = selection.first_ns;
@@ -138,4 +138,4 @@ Task<Result<Message>> Merge::next() {
   co_return message;
 }
 
-}  // namespace horus::bag
+}  // namespace horus::HORUS_ABI::bag

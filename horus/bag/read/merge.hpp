@@ -14,7 +14,7 @@
 #include <horus/bag/read/window.hpp>
 #include <horus/bag/reader.hpp>
 
-namespace horus::bag {
+namespace horus::HORUS_ABI::bag {
 
 /// Loads chunks when the time has come to them. Unpacked bytes beyond the limit are dropped, and unpacked again when they are
 /// needed: chunks that overlap a lot are slow to read, and never large.
@@ -58,4 +58,4 @@ class Merge {
   std::size_t entry_bytes_ = 0;
 };
 
-}  // namespace horus::bag
+}  // namespace horus::HORUS_ABI::bag

@@ -10,7 +10,7 @@
 #include <horus/bag/read/summary.hpp>
 #include <horus/bag/read/window.hpp>
 
-namespace horus::bag {
+namespace horus::HORUS_ABI::bag {
 
 struct Reader::State {
   State(std::unique_ptr<Source> from, std::size_t memory_bytes)
@@ -96,4 +96,4 @@ Task<Result<Metadata>> Reader::metadata(MetadataIndex where) {
   co_return metadata;
 }
 
-}  // namespace horus::bag
+}  // namespace horus::HORUS_ABI::bag

@@ -10,7 +10,7 @@
 
 #include <horus/bag/format/codec.hpp>
 
-namespace horus::bag {
+namespace horus::HORUS_ABI::bag {
 namespace {
 
 constexpr std::size_t kBareRun = std::size_t{1}
@@ -326,4 +326,4 @@ Task<Result<>> scan(Source& source, Contents& contents, const OnPassing& on_pass
   co_return co_await scanner.run();
 }
 
-}  // namespace horus::bag
+}  // namespace horus::HORUS_ABI::bag

@@ -13,7 +13,7 @@
 #include <horus/bag/read/load.hpp>
 #include <horus/bag/source.hpp>
 
-namespace horus::bag {
+namespace horus::HORUS_ABI::bag {
 
 /// What a scan shows on its way; everything lives only during the call.
 struct Passing {
@@ -41,4 +41,4 @@ using OnPassing = std::function<Task<Result<>>(const Passing&)>;
 /// Magic and header. `end` is behind them.
 [[nodiscard]] Task<Result<>> read_header(Window& window, Header& header, std::uint64_t& end);
 
-}  // namespace horus::bag
+}  // namespace horus::HORUS_ABI::bag

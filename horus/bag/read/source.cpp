@@ -12,7 +12,7 @@
 #include <horus/base/above_standard.hpp>
 #include <horus/io/file.hpp>
 
-namespace horus::bag {
+namespace horus::HORUS_ABI::bag {
 namespace {
 
 class FileSource final : public Source {
@@ -102,4 +102,4 @@ std::unique_ptr<Source> in_memory(std::span<const std::byte> bytes, std::string 
   return std::make_unique<MemorySource>(bytes, std::move(name));
 }
 
-}  // namespace horus::bag
+}  // namespace horus::HORUS_ABI::bag

@@ -11,7 +11,7 @@
 #include <horus/bag/read/scan.hpp>
 #include <horus/bag/read/window.hpp>
 
-namespace horus::bag {
+namespace horus::HORUS_ABI::bag {
 namespace {
 
 const char* take_chunk_index(std::span<const std::byte> content, std::uint64_t end, Contents& contents) {
@@ -115,4 +115,4 @@ Task<Result<bool>> read_summary(Source& source, Contents& contents) {
   co_return complete;
 }
 
-}  // namespace horus::bag
+}  // namespace horus::HORUS_ABI::bag

@@ -9,7 +9,7 @@
 #include <horus/base/result.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::bag {
+namespace horus::HORUS_ABI::bag {
 
 inline constexpr std::size_t kMostSummary = std::size_t{512} << 20;  ///< bytes of an index
 
@@ -17,4 +17,4 @@ inline constexpr std::size_t kMostSummary = std::size_t{512} << 20;  ///< bytes 
 /// Errors: those of read(2); kBadInput when this is no recording.
 [[nodiscard]] Task<Result<bool>> read_summary(Source& source, Contents& contents);
 
-}  // namespace horus::bag
+}  // namespace horus::HORUS_ABI::bag

@@ -13,7 +13,7 @@
 #include <horus/bag/format/codec.hpp>
 #include <horus/bag/source.hpp>
 
-namespace horus::bag {
+namespace horus::HORUS_ABI::bag {
 
 class Window {
  public:
@@ -47,4 +47,4 @@ class Window {
   std::uint64_t offset_ = 0;
 };
 
-}  // namespace horus::bag
+}  // namespace horus::HORUS_ABI::bag

@@ -6,7 +6,7 @@
 
 #include <horus/io/fs.hpp>
 
-namespace horus::bag {
+namespace horus::HORUS_ABI::bag {
 
 Task<Result<FileWriter>> FileWriter::create(std::string path, WriterOptions options, bool overwrite) {
   return create(std::move(path), Writer(std::move(options)), overwrite);
@@ -97,4 +97,4 @@ Task<> FileWriter::discard() {
   static_cast<void>(co_await io::fs::remove_file(path));
 }
 
-}  // namespace horus::bag
+}  // namespace horus::HORUS_ABI::bag

@@ -14,7 +14,7 @@
 #include <horus/io/offload.hpp>
 #include <horus/io/time.hpp>
 
-namespace horus::bag {
+namespace horus::HORUS_ABI::bag {
 namespace {
 
 constexpr std::size_t kSpares = 2 * kChunksInFlight;
@@ -430,4 +430,4 @@ Task<Result<>> Recorder::snapshot(std::string path) {
   co_return Result<>();
 }
 
-}  // namespace horus::bag
+}  // namespace horus::HORUS_ABI::bag

@@ -10,7 +10,7 @@
 #include <horus/bag/format/compression.hpp>
 #include <horus/base/assert.hpp>
 
-namespace horus::bag {
+namespace horus::HORUS_ABI::bag {
 namespace {
 
 constexpr std::size_t kKept = std::size_t{4} << 20;  // bytes of a used buffer
@@ -153,4 +153,4 @@ void Chunk::clear() noexcept {
   first_ns_ = last_ns_ = 0;
 }
 
-}  // namespace horus::bag
+}  // namespace horus::HORUS_ABI::bag

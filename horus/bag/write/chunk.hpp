@@ -14,7 +14,7 @@
 #include <horus/bag/records.hpp>
 #include <horus/base/export.hpp>
 
-namespace horus::bag {
+namespace horus::HORUS_ABI::bag {
 
 /// Records of a file that are packed together.
 ///
@@ -87,4 +87,4 @@ class HORUS_API Chunk {
   ChunkIndex index_;
 };
 
-}  // namespace horus::bag
+}  // namespace horus::HORUS_ABI::bag

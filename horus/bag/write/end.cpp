@@ -3,7 +3,7 @@
 
 #include <horus/bag/format/codec.hpp>
 
-namespace horus::bag {
+namespace horus::HORUS_ABI::bag {
 namespace {
 
 // Adds a group and says where it is.
@@ -51,4 +51,4 @@ void encode_end(Buffer& out, std::uint64_t position, const Summary& summary) {
   to.number(crc).bytes(std::as_bytes(std::span(kMagic)));
 }
 
-}  // namespace horus::bag
+}  // namespace horus::HORUS_ABI::bag

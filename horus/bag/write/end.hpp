@@ -11,7 +11,7 @@
 #include <horus/bag/format/buffer.hpp>
 #include <horus/bag/records.hpp>
 
-namespace horus::bag {
+namespace horus::HORUS_ABI::bag {
 
 /// The groups of a summary, each as its encoded records.
 struct Summary {
@@ -26,4 +26,4 @@ struct Summary {
 /// Appends to `out` what follows in the file at `position`, up to its last byte.
 void encode_end(Buffer& out, std::uint64_t position, const Summary& summary);
 
-}  // namespace horus::bag
+}  // namespace horus::HORUS_ABI::bag

@@ -12,7 +12,7 @@
 #include <horus/base/assert.hpp>
 #include <horus/base/version.hpp>
 
-namespace horus::bag {
+namespace horus::HORUS_ABI::bag {
 namespace {
 
 Error refused(int code, std::string_view target, std::string_view why) {
@@ -210,4 +210,4 @@ std::span<const std::byte> Writer::finish_part() {
   return give();
 }
 
-}  // namespace horus::bag
+}  // namespace horus::HORUS_ABI::bag

@@ -13,7 +13,7 @@
 
 #include <fmt/format.h>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 namespace {
 
 constexpr std::size_t kPathRoom =
@@ -232,4 +232,4 @@ bool operator==(const Address& one, const Address& other) noexcept {
   return one.unix_name() == other.unix_name();
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -18,7 +18,7 @@
 
 #include <horus/base/clock.hpp>
 
-namespace horus::io::detail {
+namespace horus::HORUS_ABI::io::detail {
 namespace {
 
 constexpr std::int64_t kLook_ns = 100'000'000;
@@ -244,4 +244,4 @@ bool file_may_wait(int fd, const char* path) noexcept {
   });
 }
 
-}  // namespace horus::io::detail
+}  // namespace horus::HORUS_ABI::io::detail

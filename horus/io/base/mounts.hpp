@@ -11,7 +11,7 @@
 
 #include <horus/base/export.hpp>
 
-namespace horus::io::detail {
+namespace horus::HORUS_ABI::io::detail {
 
 /// A line of /proc/self/mountinfo.
 struct Mount {
@@ -36,4 +36,4 @@ HORUS_API bool path_may_wait(int folder, const char* path) noexcept;
 /// True when reading or writing the open file `fd` may. `path` is the name that it was opened by; null: unknown.
 HORUS_API bool file_may_wait(int fd, const char* path) noexcept;
 
-}  // namespace horus::io::detail
+}  // namespace horus::HORUS_ABI::io::detail

@@ -9,7 +9,7 @@
 
 #include <horus/base/assert.hpp>
 
-namespace horus::io::detail {
+namespace horus::HORUS_ABI::io::detail {
 namespace {
 
 std::atomic<std::uint64_t> generation{0};
@@ -45,4 +45,4 @@ void used_on_another_thread(const char* what) noexcept {
   std::abort();
 }
 
-}  // namespace horus::io::detail
+}  // namespace horus::HORUS_ABI::io::detail

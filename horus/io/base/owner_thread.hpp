@@ -9,7 +9,7 @@
 #include <horus/base/export.hpp>
 #include <horus/task/thread_state.hpp>
 
-namespace horus::io::detail {
+namespace horus::HORUS_ABI::io::detail {
 
 /// Ends the program: `what` was made on another thread, whose reactor may have operations of it in flight.
 [[noreturn]] HORUS_API void used_on_another_thread(const char* what) noexcept;
@@ -33,4 +33,4 @@ class OwnerThread {
   std::uint64_t number_ = horus::detail::thread_state.number;
 };
 
-}  // namespace horus::io::detail
+}  // namespace horus::HORUS_ABI::io::detail

@@ -13,7 +13,7 @@
 
 #include <horus/base/export.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 /// One piece of work that is away on another thread. Lives in whatever waits for it.
 struct RemoteWork {
@@ -93,4 +93,4 @@ class HORUS_API Arrivals {
   std::uint64_t generation_ = 0;  // of the process: a child of fork() has no business in its parent's ring
 };
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

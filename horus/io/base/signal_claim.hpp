@@ -8,7 +8,7 @@
 
 #include <sys/types.h>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 struct SignalClaim {
   static constexpr std::uint64_t bit(int number) noexcept { return std::uint64_t{1} << (number - 1); }
@@ -31,4 +31,4 @@ int last_signal_handed_over() noexcept;
 int send_system_signal(pid_t pid, int number, const std::int32_t* value) noexcept;
 
 }  // namespace detail
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

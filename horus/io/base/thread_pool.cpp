@@ -19,7 +19,7 @@
 #include <horus/base/assert.hpp>
 #include <horus/base/log.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 // What a pool and its threads share.
 struct ThreadPool::Core : std::enable_shared_from_this<ThreadPool::Core> {
@@ -295,4 +295,4 @@ void ThreadPool::Core::end(Duration limit) noexcept {
   for (std::thread& thread : ended) thread.join();
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

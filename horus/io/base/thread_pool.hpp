@@ -16,7 +16,7 @@
 #include <horus/base/intrusive_list.hpp>
 #include <horus/io/base/work.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 /// A bounded, named set of threads that run blocking work, first come, first served.
 ///
@@ -84,4 +84,4 @@ class HORUS_API ThreadPool {
   const Duration drain_limit_;
 };
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -8,7 +8,7 @@
 
 #include <horus/base/export.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 /// Written by this thread's reactor alone.
 struct Turn {
@@ -25,4 +25,4 @@ struct Turn {
 // initial-exec: an access is one load, no call, also from another shared object.
 extern HORUS_API constinit thread_local Turn current_turn __attribute__((tls_model("initial-exec")));
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -9,7 +9,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 /// Holds closures of up to 48 bytes without allocating.
 class Work {
@@ -69,4 +69,4 @@ class Work {
   const Table* table_ = nullptr;
 };
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -15,7 +15,7 @@
 #include <horus/io/file_buffers.hpp>
 #include <horus/io/seam/entry.hpp>
 
-namespace horus::io::detail {
+namespace horus::HORUS_ABI::io::detail {
 namespace {
 
 // One operation under way. It outlives the task that waits for it, and frees itself when the call has returned.
@@ -196,4 +196,4 @@ void cancel_detour(Waiter& waiter) noexcept {
   operation.refuse(-ECANCELED);
 }
 
-}  // namespace horus::io::detail
+}  // namespace horus::HORUS_ABI::io::detail

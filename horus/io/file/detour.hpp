@@ -12,7 +12,7 @@
 #include <horus/io/loop/awaiter.hpp>
 #include <horus/io/reactor.hpp>
 
-namespace horus::io::detail {
+namespace horus::HORUS_ABI::io::detail {
 
 /// Operations of this kind that are under way at a time, for one reactor. Further ones wait; a hung server keeps its
 /// own users only.
@@ -57,4 +57,4 @@ inline std::uint64_t path_detours(int folder, const char* path) noexcept {
   return reactor != nullptr && reactor->system().path_may_wait(folder, path) ? 1 : 0;
 }
 
-}  // namespace horus::io::detail
+}  // namespace horus::HORUS_ABI::io::detail

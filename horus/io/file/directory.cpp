@@ -23,7 +23,7 @@
 #include <horus/io/fs.hpp>
 #include <horus/io/offload.hpp>
 
-namespace horus::io::fs {
+namespace horus::HORUS_ABI::io::fs {
 namespace {
 
 constexpr std::size_t kBatch = std::size_t{16} << 10;  // bytes of one getdents call
@@ -248,4 +248,4 @@ Task<Result<>> remove_folder(std::string path) {
 
 Task<Result<>> TemporaryDirectory::remove() { return remove_folder(release()); }
 
-}  // namespace horus::io::fs
+}  // namespace horus::HORUS_ABI::io::fs

@@ -11,7 +11,7 @@
 
 #include <horus/io/offload.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 namespace detail {
 namespace {
@@ -250,4 +250,4 @@ const std::string& File::path() const noexcept {
   return state_.get() == nullptr ? none : state_->path;
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -7,7 +7,7 @@
 
 #include <horus/io/reactor.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 namespace {
 
 constexpr std::size_t kMostBytes = std::size_t{1} << 30;  // the kernel's limit for one registered buffer
@@ -53,4 +53,4 @@ void FixedBuffers::release() noexcept {
   region_.reset();
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -14,7 +14,7 @@
 #include <horus/io/fs.hpp>
 #include <horus/io/offload.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 namespace {
 
 constexpr std::size_t kFirstRead = 4096;  // bytes, for a file that does not tell its size
@@ -157,4 +157,4 @@ Task<Result<>> replace_file(std::string path, Bytes data, mode_t mode) {
   co_return Result<>();
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

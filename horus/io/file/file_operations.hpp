@@ -29,7 +29,7 @@
 #include <horus/io/reactor.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::io::detail {
+namespace horus::HORUS_ABI::io::detail {
 
 /// "The descriptor's own position": what READ and WRITE take for it.
 inline constexpr std::uint64_t kKernelPosition = ~std::uint64_t{0};
@@ -363,4 +363,4 @@ struct FileOpen final : FileOperation<FileOpen> {
   mode_t mode_;
 };
 
-}  // namespace horus::io::detail
+}  // namespace horus::HORUS_ABI::io::detail

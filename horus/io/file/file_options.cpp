@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 const char* to_string(FileKind kind) noexcept {
   switch (kind) {
@@ -62,4 +62,4 @@ FileStatus to_file_status(const struct ::statx& raw) noexcept {
   return status;
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -10,7 +10,7 @@
 #include <horus/io/file/path_operations.hpp>
 #include <horus/io/offload.hpp>
 
-namespace horus::io::fs {
+namespace horus::HORUS_ABI::io::fs {
 namespace {
 
 Result<> named(const Result<>& outcome, const std::string& path) {
@@ -130,4 +130,4 @@ Task<Result<bool>> exists(std::string path) {
   co_return found.error().on("stat", path);
 }
 
-}  // namespace horus::io::fs
+}  // namespace horus::HORUS_ABI::io::fs

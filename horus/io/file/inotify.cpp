@@ -5,7 +5,7 @@
 #include <cerrno>
 #include <cstring>
 
-namespace horus::io::detail {
+namespace horus::HORUS_ABI::io::detail {
 namespace {
 
 constexpr const char* kOperation = "watch";
@@ -85,4 +85,4 @@ void Inotify::drain() const noexcept {
   }
 }
 
-}  // namespace horus::io::detail
+}  // namespace horus::HORUS_ABI::io::detail

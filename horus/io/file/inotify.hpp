@@ -16,7 +16,7 @@
 #include <horus/io/descriptor.hpp>
 #include <horus/io/seam/system.hpp>
 
-namespace horus::io::detail {
+namespace horus::HORUS_ABI::io::detail {
 
 /// One thing that the kernel says.
 struct Change {
@@ -61,4 +61,4 @@ class HORUS_API Inotify {
   Descriptor descriptor_;
 };
 
-}  // namespace horus::io::detail
+}  // namespace horus::HORUS_ABI::io::detail

@@ -17,7 +17,7 @@
 #include <horus/io/loop/operation.hpp>
 #include <horus/io/reactor.hpp>
 
-namespace horus::io::detail {
+namespace horus::HORUS_ABI::io::detail {
 
 // A cancellation that broke a system call off on another thread reads EINTR.
 inline Error path_failure(int result, const char* operation) noexcept {
@@ -131,4 +131,4 @@ class StatusQuery final : public FileOperation<StatusQuery> {
   struct ::statx raw_{};
 };
 
-}  // namespace horus::io::detail
+}  // namespace horus::HORUS_ABI::io::detail

@@ -17,7 +17,7 @@
 #include <horus/io/poll.hpp>
 #include <horus/io/time.hpp>
 
-namespace horus::io::fs {
+namespace horus::HORUS_ABI::io::fs {
 namespace {
 
 constexpr const char* kOperation = "watch";
@@ -344,4 +344,4 @@ Task<Result<>> Watch::close() {
   return io::close(state_->inotify.release());
 }
 
-}  // namespace horus::io::fs
+}  // namespace horus::HORUS_ABI::io::fs

@@ -15,7 +15,7 @@
 #include <horus/io/loop/operation.hpp>
 #include <horus/io/reactor.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 namespace detail {
 
@@ -59,4 +59,4 @@ class OperationAwaiter : public Operation {
   }
 };
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

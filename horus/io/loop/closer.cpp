@@ -11,7 +11,7 @@
 #include <horus/io/base/thread_pool.hpp>
 #include <horus/io/loop/lookout.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 namespace {
 
@@ -142,4 +142,4 @@ Result<> CloseAwaiter::await_resume() const {
   return {};
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

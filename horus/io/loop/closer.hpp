@@ -12,7 +12,7 @@
 #include <horus/io/loop/operation.hpp>
 #include <horus/io/reactor.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 namespace detail {
 struct ClosingJob;
@@ -73,4 +73,4 @@ class HORUS_API CloseAwaiter : public Operation {
   detail::ClosingJob* job_ = nullptr;  // it is on its way to the room, or there
 };
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

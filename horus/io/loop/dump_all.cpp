@@ -31,7 +31,7 @@
 #include <horus/io/reactor.hpp>
 #include <horus/task/chain_snapshot.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 namespace {
 
 constexpr int kStackTries = 10;                    // each up to 20 ms: a busy machine has other things to do
@@ -334,4 +334,4 @@ int signal_number(std::string_view text) noexcept {
 }
 
 }  // namespace detail
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -13,7 +13,7 @@
 
 #include <horus/base/above_standard.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 Result<int> Reactor::poll_fd() {
   check_owner();
@@ -61,4 +61,4 @@ void Reactor::wake_embedding() noexcept {
   if (embedding_ && asleep_.load(std::memory_order_relaxed)) embedding_->arm(1);
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

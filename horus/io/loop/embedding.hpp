@@ -11,7 +11,7 @@
 #include <horus/base/clock.hpp>
 #include <horus/io/reactor.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 struct Reactor::Embedding {
   int set = -1;
@@ -37,4 +37,4 @@ struct Reactor::Embedding {
   }
 };
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -5,7 +5,7 @@
 
 #include <horus/io/loop/operation.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 void InFlightTable::grow(int fd) {
   const std::size_t size = std::max({static_cast<std::size_t>(fd) + 1, 2 * size_, std::size_t{64}});
@@ -19,4 +19,4 @@ void InFlightTable::grow(int fd) {
   size_ = size;
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -9,7 +9,7 @@
 
 #include <horus/base/export.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 class Operation;
 struct CompletionHandler;
@@ -75,4 +75,4 @@ class HORUS_API InFlightTable {
   std::size_t size_ = 0;
 };
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

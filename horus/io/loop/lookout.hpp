@@ -12,7 +12,7 @@
 #include <horus/io/base/remote.hpp>
 #include <horus/io/base/work.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 class Reactor;
 struct LookoutTag;
@@ -74,4 +74,4 @@ class HORUS_API Waker {
   Reactor* reactor_;
 };
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-namespace horus::io::detail {
+namespace horus::HORUS_ABI::io::detail {
 
 const WaitKind OffloadBase::kKind{.name = "offload",
                                   .cancel = &OffloadBase::cancel,
@@ -73,4 +73,4 @@ Error OffloadBase::refusal() const {
   return Error(refused_, "offload");
 }
 
-}  // namespace horus::io::detail
+}  // namespace horus::HORUS_ABI::io::detail

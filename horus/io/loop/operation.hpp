@@ -19,7 +19,7 @@
 #include <horus/io/seam/entry.hpp>
 #include <horus/task/chain.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 class Reactor;
 class Operation;
@@ -78,4 +78,4 @@ class HORUS_API Operation : public Waiter, public ListHook<QueuedTag>, public On
   static void describe(const Waiter& waiter, std::string& line);
 };
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

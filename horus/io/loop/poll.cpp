@@ -5,7 +5,7 @@
 
 #include <horus/io/time.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 namespace {
 
 constexpr Duration kShortestPollRest(std::chrono::milliseconds(1));
@@ -28,4 +28,4 @@ Task<Result<short>> wait_for(int fd, short events) {
   }
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

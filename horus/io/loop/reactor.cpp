@@ -24,7 +24,7 @@
 #include <horus/task/blocking_join.hpp>
 #include <horus/task/log_clock.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 constinit thread_local Turn current_turn;
 
@@ -548,4 +548,4 @@ void Reactor::drain() noexcept {
   backend_leaked_ = true;
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -17,7 +17,7 @@
 #include <horus/io/replay/journal.hpp>
 #include <horus/io/seam/buffer_watch.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 namespace {
 
 // Calls of the backend that fail one after the other: so many are not worth a word, and then each is followed by a rest.
@@ -384,4 +384,4 @@ void Operation::describe(const Waiter& waiter, std::string& line) {
   if (operation.state == State::queued) line += " (queued: too many operations in flight)";
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -8,7 +8,7 @@
 #include <horus/io/reactor.hpp>
 #include <horus/io/replay/journal.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 bool Reactor::post_work(Work work) noexcept {
   if (!mailbox_.try_push(std::move(work))) return false;
@@ -93,4 +93,4 @@ bool Waker::send(RemoteWork& work) noexcept {
   return true;
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

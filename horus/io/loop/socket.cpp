@@ -3,7 +3,7 @@
 
 #include <horus/io/reactor.hpp>
 
-namespace horus::io::detail {
+namespace horus::HORUS_ABI::io::detail {
 
 System& current_system() {
   Reactor* reactor = Reactor::current();
@@ -52,4 +52,4 @@ Result<Address> peer_address_of(int fd) {
   return address;
 }
 
-}  // namespace horus::io::detail
+}  // namespace horus::HORUS_ABI::io::detail

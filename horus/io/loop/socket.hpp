@@ -12,7 +12,7 @@
 #include <horus/io/descriptor.hpp>
 #include <horus/io/loop/awaiter.hpp>
 
-namespace horus::io::detail {
+namespace horus::HORUS_ABI::io::detail {
 
 /// The backend of this thread's reactor. `what` is told to whoever has none.
 System& current_system();
@@ -37,4 +37,4 @@ class ConnectSocket : public OperationAwaiter<ConnectSocket> {
   const Address& peer_;
 };
 
-}  // namespace horus::io::detail
+}  // namespace horus::HORUS_ABI::io::detail

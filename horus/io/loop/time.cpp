@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 namespace {
 
 // "1 s", "250 ms", "1.5 s": the largest unit that leaves a whole number, or two digits of the next smaller one.
@@ -49,4 +49,4 @@ Error timed_out(const Error& stopped, std::string_view awaited, Duration limit) 
   return late.with_detail("after " + shown(limit));
 }
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

@@ -5,7 +5,7 @@
 #include <bit>
 #include <utility>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 // Pairing heap. A tree's root has neither siblings nor a parent.
 
@@ -213,4 +213,4 @@ TimerEntry* TimerQueue::pop_due(int64_t now_ns) noexcept {
   return entry;
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -12,7 +12,7 @@
 #include <horus/base/assert.hpp>
 #include <horus/base/export.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 /// One pending deadline, embedded in whatever waits for it. It must stay where it is while it is pending, and
 /// be cancelled before it dies.
@@ -119,4 +119,4 @@ class HORUS_API TimerQueue {
   std::array<TimerEntry*, static_cast<size_t>(kLevels) * kSlots> slots_{};
 };
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -24,7 +24,7 @@
 #include <horus/io/signals.hpp>
 #include <horus/io/time.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 std::string ExitStatus::to_string() const {
   if (signalled()) return fmt::format("ended by {}", signal_name(signal_));
@@ -347,4 +347,4 @@ Result<> Process::kill_group(int signal) {
   return child_->signal_group(signal);
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -9,7 +9,7 @@
 #include <horus/io/time.hpp>
 #include <horus/task/scope.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 namespace {
 
 constexpr std::size_t kChunk = std::size_t{64} << 10;  // bytes per read
@@ -98,4 +98,4 @@ Task<Result<ProcessOutput>> run_process(ProcessOptions options, std::string inpu
   co_return std::move(output);
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

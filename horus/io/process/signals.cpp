@@ -14,7 +14,7 @@
 #include <horus/io/poll.hpp>
 #include <horus/io/reactor.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 namespace {
 
 struct ReadSignal : OperationAwaiter<ReadSignal> {
@@ -108,4 +108,4 @@ Task<Result<SignalInfo>> SignalSet::next() {
   co_return info;
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

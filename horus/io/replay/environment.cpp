@@ -17,7 +17,7 @@
 #include <horus/io/replay/journal.hpp>
 #include <horus/io/replay/parts.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 namespace {
 
 constexpr std::uint64_t kMostLogBytes = std::uint64_t{1} << 32;
@@ -116,4 +116,4 @@ Result<Backend> make_exact_backend(const ReactorConfig& config) {
   return replay::recording(*here, std::move(*real));
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

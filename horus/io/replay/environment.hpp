@@ -9,7 +9,7 @@
 #include <horus/io/reactor_config.hpp>
 #include <horus/io/seam/backend.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 /// The backend for a reactor of the calling thread: where the environment asks for it, one that keeps the journal of the
 /// process, or answers from it. That is for the main thread; others get an ordinary one. Errors: those of make_backend(); of the file, and of settings that contradict each other.
@@ -19,4 +19,4 @@ Result<Backend> make_exact_backend(const ReactorConfig& config);
 /// It is replayed. Any thread.
 [[nodiscard]] HORUS_API bool is_replay() noexcept;
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

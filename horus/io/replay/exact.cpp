@@ -13,7 +13,7 @@
 #include <horus/io/replay/format.hpp>
 #include <horus/io/replay/log_file.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 Result<ExactRecording> describe_exact_recording(const std::string& path) {
   auto log = replay::LogFile::open(path);
@@ -66,4 +66,4 @@ Error replay_exactly(const std::string& path, const std::string& program, std::v
   return Error(errno, "run", first);
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -13,7 +13,7 @@
 #include <type_traits>
 #include <vector>
 
-namespace horus::io::replay {
+namespace horus::HORUS_ABI::io::replay {
 
 inline constexpr char kMagic[8] = {'H', 'O', 'R', 'U', 'S', 'E', 'A', 'M'};
 inline constexpr std::uint32_t kFormat = 1;
@@ -169,4 +169,4 @@ inline Program read_program(Cursor& cursor) {
   return program;
 }
 
-}  // namespace horus::io::replay
+}  // namespace horus::HORUS_ABI::io::replay

@@ -27,7 +27,7 @@
 #include <horus/io/seam/system.hpp>
 #include <horus/task/chain.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 namespace {
 
@@ -539,4 +539,4 @@ void Journal::keep_result(std::span<const std::byte> result) noexcept {
   at_work_->journal->write(event);
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

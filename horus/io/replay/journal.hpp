@@ -30,12 +30,12 @@
 #include <horus/io/replay/format.hpp>
 #include <horus/io/replay/log_file.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 class PromiseBase;
 class Chain;
-}  // namespace horus
+}  // namespace horus::HORUS_ABI
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 class HORUS_API Journal {
  public:
@@ -216,4 +216,4 @@ class HORUS_API Journal {
   std::deque<RemoteWork*> errands_, strangers_, back_;        // replay
 };
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

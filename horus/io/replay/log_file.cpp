@@ -20,7 +20,7 @@
 #include <horus/base/background_thread.hpp>
 #include <horus/base/crc32c.hpp>
 
-namespace horus::io::replay {
+namespace horus::HORUS_ABI::io::replay {
 namespace {
 
 constexpr Duration kLongestWait = std::chrono::milliseconds(10);  // of whoever appends, for room
@@ -246,4 +246,4 @@ Result<LogFile> LogFile::open(const std::string& path) {
   return file;
 }
 
-}  // namespace horus::io::replay
+}  // namespace horus::HORUS_ABI::io::replay

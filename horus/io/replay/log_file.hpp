@@ -19,7 +19,7 @@
 #include <horus/base/result.hpp>
 #include <horus/io/replay/format.hpp>
 
-namespace horus::io::replay {
+namespace horus::HORUS_ABI::io::replay {
 
 class LogWriter {
  public:
@@ -85,4 +85,4 @@ class LogFile {
   Kind last_{};
 };
 
-}  // namespace horus::io::replay
+}  // namespace horus::HORUS_ABI::io::replay

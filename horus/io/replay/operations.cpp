@@ -12,7 +12,7 @@
 #include <horus/base/crc32c.hpp>
 #include <horus/io/seam/entry.hpp>
 
-namespace horus::io::replay {
+namespace horus::HORUS_ABI::io::replay {
 namespace {
 
 constexpr std::uint64_t kTags = 7;  // low bits of user_data; without the others nobody waits
@@ -247,4 +247,4 @@ bool Operations::restore(Cursor& cursor, const Operation& operation, std::int32_
   return true;
 }
 
-}  // namespace horus::io::replay
+}  // namespace horus::HORUS_ABI::io::replay

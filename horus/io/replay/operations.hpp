@@ -18,7 +18,7 @@
 #include <horus/io/replay/format.hpp>
 #include <horus/io/replay/journal.hpp>
 
-namespace horus::io::replay {
+namespace horus::HORUS_ABI::io::replay {
 
 /// What an entry asks, without an address.
 struct Wish {
@@ -83,4 +83,4 @@ class Operations {
   std::unordered_map<std::uint16_t, Group> groups_;
 };
 
-}  // namespace horus::io::replay
+}  // namespace horus::HORUS_ABI::io::replay

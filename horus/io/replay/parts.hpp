@@ -11,7 +11,7 @@
 #include <horus/io/replay/journal.hpp>
 #include <horus/io/seam/backend.hpp>
 
-namespace horus::io::replay {
+namespace horus::HORUS_ABI::io::replay {
 
 /// Stands in front of `real`, and writes down what it does.
 Result<Backend> recording(Journal& journal, Backend real);
@@ -21,4 +21,4 @@ Result<Backend> replaying(Journal& journal);
 /// Writes down, or answers, what a loop and its work ask the machine.
 std::shared_ptr<System> journal_system(Journal& journal, std::shared_ptr<System> real);
 
-}  // namespace horus::io::replay
+}  // namespace horus::HORUS_ABI::io::replay

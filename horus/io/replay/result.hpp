@@ -18,7 +18,7 @@
 #include <horus/base/result.hpp>
 #include <horus/io/replay/format.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 /// Whether an exact recording keeps values of this type that `offload` gives. Where it does not, a replay calls the function
 /// again. Specialise it for a type of your own that can be copied byte by byte and holds no pointer:
@@ -138,4 +138,4 @@ bool give(std::optional<Result<T>>& outcome, std::exception_ptr& thrown) {
 }
 
 }  // namespace replay
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

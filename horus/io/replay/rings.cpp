@@ -17,7 +17,7 @@
 #include <horus/io/seam/entry.hpp>
 #include <horus/io/seam/forwarding.hpp>
 
-namespace horus::io::replay {
+namespace horus::HORUS_ABI::io::replay {
 namespace {
 
 // Whoever spins for time or messages would write down each look at the clock.
@@ -408,4 +408,4 @@ Result<Backend> replaying(Journal& journal) {
   return ground;
 }
 
-}  // namespace horus::io::replay
+}  // namespace horus::HORUS_ABI::io::replay

@@ -25,7 +25,7 @@
 
 #include <asm/termbits.h>
 
-namespace horus::io::replay {
+namespace horus::HORUS_ABI::io::replay {
 namespace {
 
 /// The questions. A log of format 1 names them by their number.
@@ -664,4 +664,4 @@ std::shared_ptr<System> journal_system(Journal& journal, std::shared_ptr<System>
   return std::make_shared<JournalSystem>(journal, std::move(real));
 }
 
-}  // namespace horus::io::replay
+}  // namespace horus::HORUS_ABI::io::replay

@@ -12,7 +12,7 @@
 #include <horus/base/log.hpp>
 #include <horus/io/reactor_config.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 namespace {
 
 std::atomic<BackendMaker> backend_maker{nullptr};
@@ -57,4 +57,4 @@ Result<Backend> make_backend(const ReactorConfig& config) {
   return maker != nullptr ? maker(config) : make_usual_backend(config);
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -14,7 +14,7 @@
 #include <horus/io/seam/ring.hpp>
 #include <horus/io/seam/system.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 class Journal;
 
@@ -48,4 +48,4 @@ HORUS_API Result<Backend> make_uring_backend(const ReactorConfig& config);
 /// The interpreter of the same entries over non-blocking calls, epoll and a thread pool.
 HORUS_API Result<Backend> make_epoll_backend(const ReactorConfig& config);
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -13,7 +13,7 @@
 #include <horus/io/seam/entry.hpp>
 #include <horus/io/seam/provider.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 namespace {
 
 const char* path_of(std::uint64_t address) { return reinterpret_cast<const char*>(address); }
@@ -99,4 +99,4 @@ std::int32_t perform_blocking(const io_uring_sqe& entry) noexcept {
   return result < 0 ? -errno : static_cast<std::int32_t>(result);
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -13,7 +13,7 @@
 
 #include <sanitizer/asan_interface.h>
 
-namespace horus::io::detail {
+namespace horus::HORUS_ABI::io::detail {
 namespace {
 
 struct Watched {
@@ -63,6 +63,6 @@ void check_buffers_of(const io_uring_cqe& completion) {
   watched().erase(found);
 }
 
-}  // namespace horus::io::detail
+}  // namespace horus::HORUS_ABI::io::detail
 
 #endif  // HORUS_ASAN

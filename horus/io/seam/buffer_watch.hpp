@@ -18,11 +18,11 @@
 #endif
 #endif
 
-namespace horus::io::detail {
+namespace horus::HORUS_ABI::io::detail {
 
 #ifdef HORUS_ASAN
 void watch_buffers_of(const io_uring_sqe& entry);
 void check_buffers_of(const io_uring_cqe& completion);
 #endif
 
-}  // namespace horus::io::detail
+}  // namespace horus::HORUS_ABI::io::detail

@@ -5,7 +5,7 @@
 
 #include <horus/base/clock.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 // Never destroyed: threads that outlive main() may still ask it.
 std::shared_ptr<Clock> Clock::kernel() noexcept {
@@ -23,4 +23,4 @@ std::int64_t Clock::wall_clock_ns() noexcept {
 std::uint64_t Clock::choose(std::uint64_t) noexcept { return 0; }
 void Clock::spend(std::string_view) noexcept {}
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -10,7 +10,7 @@
 
 #include <horus/base/export.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 /// What time is for a reactor and those on its thread.
 ///
@@ -48,11 +48,11 @@ class HORUS_API Clock {
   const Nature nature_;
 };
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// UTC in nanoseconds since 1970, as this thread's reactor tells it, for stamps that people read; it may jump.
 HORUS_API std::int64_t wall_clock_ns() noexcept;
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -22,7 +22,7 @@
 
 #include <horus/base/export.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 /// Where the bytes that an instruction moves lie.
 enum class Payload : std::uint8_t {
@@ -356,4 +356,4 @@ inline void allocate(io_uring_sqe& entry, int fd, std::uint64_t offset, std::uin
 
 }  // namespace fill
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -12,7 +12,7 @@
 
 #include <horus/io/seam/epoll_provider.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 namespace {
 
 // What a blocking write to something that says it is writable takes at once: a pipe has a free page then, a terminal has
@@ -147,4 +147,4 @@ int EpollProvider::shutdown(int fd, int how) noexcept {
   return static_cast<int>(or_errno(::shutdown(fd, how)));
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -9,7 +9,7 @@
 #include <horus/io/seam/epoll_provider.hpp>
 #include <horus/io/seam/interpreter.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 namespace {
 
 // Constructed before the interpreter and destroyed after it.
@@ -46,4 +46,4 @@ Result<Backend> make_epoll_backend(const ReactorConfig& config) {
   return Backend{.ring = std::move(ring), .system = std::make_shared<EpollSystem>()};
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

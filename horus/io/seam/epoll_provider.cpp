@@ -16,7 +16,7 @@
 #include <horus/base/clock.hpp>
 #include <horus/base/log.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 namespace {
 
 constexpr int kEventsPerWait = 256;
@@ -227,4 +227,4 @@ void EpollProvider::finish(BlockingOperation& operation) noexcept {
   finished_.let_go();
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -10,7 +10,7 @@
 
 #include <horus/io/seam/provider.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 /// Semantics: never sets O_NONBLOCK on a descriptor for longer than a connect(2) takes: descriptors may be shared with
 /// strangers (a terminal, inherited sockets). What cannot be told to not block is asked whether it is ready first.
@@ -78,4 +78,4 @@ class EpollProvider final : public Provider {
   std::atomic<bool> asleep_{false};
 };
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

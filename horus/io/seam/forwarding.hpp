@@ -10,7 +10,7 @@
 
 #include <horus/io/seam/backend.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 /// Shares the rings of `real`.
 class ForwardingRing : public Ring {
@@ -191,4 +191,4 @@ class ForwardingSystem : public System {
   std::shared_ptr<System> real_;
 };
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

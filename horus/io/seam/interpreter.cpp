@@ -9,7 +9,7 @@
 
 #include <horus/base/assert.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 namespace {
 
 constexpr int kReadyPerWait = 256;
@@ -290,4 +290,4 @@ int Interpreter::unregister_buffers() noexcept {
   return 0;
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

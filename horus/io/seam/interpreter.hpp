@@ -12,7 +12,7 @@
 #include <horus/io/seam/provider.hpp>
 #include <horus/io/seam/ring.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 /// A ring without the kernel's.
 ///
@@ -178,4 +178,4 @@ class Interpreter : public Ring {
   std::vector<iovec> fixed_buffers_;
 };
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

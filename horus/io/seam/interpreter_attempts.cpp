@@ -11,7 +11,7 @@
 #include <horus/io/seam/entry.hpp>
 #include <horus/io/seam/interpreter.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 namespace {
 
 // Completions that one multishot may make per event: one busy descriptor must not hold up the others.
@@ -283,4 +283,4 @@ bool Interpreter::is_fixed_buffer(const io_uring_sqe& entry) const noexcept {
   return entry.addr >= start && entry.addr + entry.len <= start + buffer.iov_len;
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -7,7 +7,7 @@
 #include <horus/io/seam/entry.hpp>
 #include <horus/io/seam/interpreter.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 namespace {
 
 constexpr std::size_t kPendingPerSlab = 64;
@@ -361,4 +361,4 @@ void Interpreter::close_what_waits() noexcept {
   }
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -23,7 +23,7 @@
 #include <horus/base/above_standard.hpp>
 #include <horus/io/seam/system.hpp>
 
-namespace horus::io::detail {
+namespace horus::HORUS_ABI::io::detail {
 namespace {
 
 class FileActions {
@@ -193,9 +193,9 @@ void await_system_process(int pidfd, int limit_ms) noexcept {
   ::poll(&poll, 1, limit_ms);
 }
 
-}  // namespace horus::io::detail
+}  // namespace horus::HORUS_ABI::io::detail
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 Result<pid_t> System::spawn(const ProcessOptions& options, const std::array<int, 3>& descriptors) {
   return detail::spawn_child(options, descriptors);
@@ -213,4 +213,4 @@ int System::reap(int pidfd, siginfo_t& info, bool keep) noexcept {
 void System::reap_killed(pid_t pid) noexcept { ::waitpid(pid, nullptr, 0); }
 void System::await_end(int pidfd, int limit_ms) noexcept { detail::await_system_process(pidfd, limit_ms); }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -12,7 +12,7 @@
 #include <horus/base/result.hpp>
 #include <horus/io/process_options.hpp>
 
-namespace horus::io::detail {
+namespace horus::HORUS_ABI::io::detail {
 
 /// Descriptors that become the child's 0, 1 and 2; -1: as the options' Redirect says. All are above 2, so that no
 /// copy overwrites the source of another.
@@ -32,4 +32,4 @@ int signal_system_process(int pidfd, int number) noexcept;
 int reap_system_process(int pidfd, siginfo_t& info, bool keep) noexcept;
 void await_system_process(int pidfd, int limit_ms) noexcept;
 
-}  // namespace horus::io::detail
+}  // namespace horus::HORUS_ABI::io::detail

@@ -16,7 +16,7 @@
 #include <horus/io/base/remote.hpp>
 #include <horus/io/base/thread_pool.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 /// What a descriptor is, as far as the way to use it without blocking depends on that.
 struct DescriptorTraits {
@@ -120,4 +120,4 @@ class HORUS_API Provider {
 /// Runs the entry with blocking calls, on any thread: the result of its completion.
 std::int32_t perform_blocking(const io_uring_sqe& entry) noexcept;
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

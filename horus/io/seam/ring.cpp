@@ -6,7 +6,7 @@
 
 #include <unistd.h>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 Ring::~Ring() = default;
 
@@ -22,4 +22,4 @@ void Ring::may_be_another(int) noexcept {}
 int Ring::close_descriptor(int fd) noexcept { return ::close(fd) < 0 ? -errno : 0; }
 bool Ring::let_go(int) noexcept { return true; }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

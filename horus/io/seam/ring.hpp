@@ -12,7 +12,7 @@
 
 #include <horus/base/export.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 /// The two rings that a reactor and its Ring share. The reactor writes entries and the submission tail, and reads
 /// completions and moves the completion head; the Ring does the other half. Indices run freely; the low bits
@@ -95,4 +95,4 @@ class HORUS_API Ring {
   const std::uint64_t id_ = next_id();
 };
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -22,7 +22,7 @@
 #include <horus/base/above_standard.hpp>
 #include <horus/io/base/mounts.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 namespace {
 int or_errno(int result) noexcept { return result < 0 ? -errno : result; }
 
@@ -193,4 +193,4 @@ void close_of(std::uint64_t world_process, int fd) noexcept {
   }
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -23,7 +23,7 @@
 #include <horus/io/address.hpp>
 #include <horus/io/base/thread_pool.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 class ProcessOptions;
 struct SignalClaim;
@@ -172,4 +172,4 @@ class HORUS_API System {
 /// process that has ended is closed already.
 HORUS_API void close_of(std::uint64_t world_process, int fd) noexcept;
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -14,7 +14,7 @@
 #include <horus/io/base/mounts.hpp>
 #include <horus/io/seam/system.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 namespace {
 
 // A file that nobody can open any more gives its space back when it is closed: extent by extent.
@@ -63,4 +63,4 @@ Closing System::closing_of(int fd) noexcept {
   }
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

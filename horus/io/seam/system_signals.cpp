@@ -15,7 +15,7 @@
 #include <horus/io/base/signal_claim.hpp>
 #include <horus/io/seam/system.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 namespace {
 
 // Which signals some SignalSet of this process waits for.
@@ -135,4 +135,4 @@ int System::send_signal(pid_t pid, int number, const std::int32_t* value) noexce
 }
 pid_t System::process_id() noexcept { return ::getpid(); }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -12,7 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-namespace horus::io::abi {
+namespace horus::HORUS_ABI::io::abi {
 
 inline constexpr std::uint32_t kEnterAbsoluteTimer = 1U << 5;  // IORING_ENTER_ABS_TIMER, Linux 6.12
 inline constexpr unsigned kRegisterSendMessage = 31;           // IORING_REGISTER_SEND_MSG_RING, Linux 6.13
@@ -38,4 +38,4 @@ inline int send_message(int ring, std::uint64_t user_data) noexcept {
   return register_op(-1, kRegisterSendMessage, &entry, 1);
 }
 
-}  // namespace horus::io::abi
+}  // namespace horus::HORUS_ABI::io::abi

@@ -21,7 +21,7 @@
 #include <horus/io/seam/backend.hpp>
 #include <horus/io/seam/uring_abi.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 namespace {
 
 // In a time namespace the kernel's ring takes absolute times for those of the host, and never wakes: then waits are
@@ -275,4 +275,4 @@ Result<Backend> make_uring_backend(const ReactorConfig& config) {
   return Backend{.ring = std::move(ring)};
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -11,7 +11,7 @@
 #include <horus/base/above_standard.hpp>
 #include <horus/base/log.hpp>
 
-namespace horus::io::detail {
+namespace horus::HORUS_ABI::io::detail {
 
 namespace {
 
@@ -228,4 +228,4 @@ void Acceptor::take_reserve() noexcept {
   if (fd >= 0) reserve_ = fd;
 }
 
-}  // namespace horus::io::detail
+}  // namespace horus::HORUS_ABI::io::detail

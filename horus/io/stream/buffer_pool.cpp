@@ -12,7 +12,7 @@
 #include <horus/base/error.hpp>
 #include <horus/io/reactor.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 namespace {
 
 Reactor& reactor_here() {
@@ -74,4 +74,4 @@ void BufferPool::give_back(std::uint16_t buffer) noexcept {
   while (Starved* who = woken.pop_front()) who->buffer_available();
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -15,7 +15,7 @@
 #include <horus/base/export.hpp>
 #include <horus/base/intrusive_list.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 class Reactor;
 class BufferPool;
@@ -152,4 +152,4 @@ class FilledList {
   std::uint16_t last_ = BufferPool::kNone;
 };
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -12,7 +12,7 @@
 #include <horus/io/loop/awaiter.hpp>
 #include <horus/io/loop/socket.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 using detail::StreamHold;
 
@@ -418,4 +418,4 @@ Task<Result<>> ByteStream::write_text(StreamHold state, std::string text) {
 }
 Task<Result<>> ByteStream::shutdown_write() const { return shut_down(state_); }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -9,7 +9,7 @@
 
 #include <horus/base/log.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 namespace {
 
 // Receives in a row that found no buffer although the pool had some: so many are a race, more are a fault.
@@ -182,4 +182,4 @@ void ChunkWriter::State::fail(int code) noexcept {
   if (waiter != nullptr) std::exchange(waiter, nullptr)->make_ready();
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

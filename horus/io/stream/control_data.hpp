@@ -11,7 +11,7 @@
 
 #include <sys/socket.h>
 
-namespace horus::io::detail {
+namespace horus::HORUS_ABI::io::detail {
 
 /// Writes one piece after the other into room that it does not own; the kernel's put_cmsg.
 class ControlWriter {
@@ -84,4 +84,4 @@ bool each_control(const void* control, std::size_t size, Each&& each) {
   return true;
 }
 
-}  // namespace horus::io::detail
+}  // namespace horus::HORUS_ABI::io::detail

@@ -12,7 +12,7 @@
 #include <horus/base/above_standard.hpp>
 #include <horus/io/poll.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 namespace detail {
 
@@ -177,4 +177,4 @@ Task<Result<ReceivedDescriptors>> UnixStream::recv_descriptors(MutableBytes into
 }
 Task<Result<Descriptor>> UnixStream::recv_descriptor() const { return detail::receive_one(state_); }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

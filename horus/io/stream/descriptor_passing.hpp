@@ -16,7 +16,7 @@
 #include <horus/io/descriptor.hpp>
 #include <horus/io/unix.hpp>
 
-namespace horus::io::detail {
+namespace horus::HORUS_ABI::io::detail {
 
 /// One message with room for kMaxPassedDescriptors. It points into itself, so it does not move.
 class RightsMessage {
@@ -46,4 +46,4 @@ class RightsMessage {
   alignas(cmsghdr) std::array<char, kRoom> control_{};
 };
 
-}  // namespace horus::io::detail
+}  // namespace horus::HORUS_ABI::io::detail

@@ -13,7 +13,7 @@
 #include <horus/io/reactor.hpp>
 #include <horus/io/time.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 namespace {
 
 constexpr Duration kFifoRetry = std::chrono::milliseconds(5);  // between two looks for a reader
@@ -136,4 +136,4 @@ Task<Result<PipeWriter>> Fifo::open_write(std::string path) {
   }
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

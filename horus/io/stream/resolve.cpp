@@ -15,7 +15,7 @@
 #include <horus/io/reactor.hpp>
 #include <horus/io/stream/resolver.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 namespace {
 
 // What keeps the resolver from asking anybody looks to it as if there were no such name.
@@ -97,4 +97,4 @@ Task<Result<std::vector<Address>>> resolve(std::string host, std::uint16_t port)
   co_return addresses;
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -15,7 +15,7 @@
 #include <horus/io/base/thread_pool.hpp>
 #include <horus/io/reactor.hpp>
 
-namespace horus::io::detail {
+namespace horus::HORUS_ABI::io::detail {
 
 // One question to the system's resolver. It belongs to the pool from its start to its end, whoever still waits.
 struct LookUp : ThreadPool::Job {
@@ -143,4 +143,4 @@ Result<std::vector<Address>> LookUpAwaiter::await_resume() {
   return std::move(answer_->addresses);
 }
 
-}  // namespace horus::io::detail
+}  // namespace horus::HORUS_ABI::io::detail

@@ -17,7 +17,7 @@
 #include <horus/io/seam/system.hpp>
 #include <horus/task/chain.hpp>
 
-namespace horus::io::detail {
+namespace horus::HORUS_ABI::io::detail {
 
 struct LookUp;
 
@@ -57,4 +57,4 @@ class LookUpAwaiter : public Waiter {
   int refused_ = ECANCELED;  // errno; 0: answered
 };
 
-}  // namespace horus::io::detail
+}  // namespace horus::HORUS_ABI::io::detail

@@ -17,7 +17,7 @@
 
 #include <asm/termbits.h>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 namespace {
 
 struct OpenTerminal : OperationAwaiter<OpenTerminal> {
@@ -154,4 +154,4 @@ void SerialPort::reset() noexcept {
   ByteStream::reset();
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

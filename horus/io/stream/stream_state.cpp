@@ -9,7 +9,7 @@
 #include <horus/io/reactor.hpp>
 #include <horus/io/time.hpp>
 
-namespace horus::io::detail {
+namespace horus::HORUS_ABI::io::detail {
 
 StreamFilter::~StreamFilter() = default;
 
@@ -198,4 +198,4 @@ Task<bool> wait_for_turn(StreamHold state) {
   co_return false;
 }
 
-}  // namespace horus::io::detail
+}  // namespace horus::HORUS_ABI::io::detail

@@ -25,7 +25,7 @@
 #include <horus/task/event.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::io::detail {
+namespace horus::HORUS_ABI::io::detail {
 
 inline constexpr std::size_t kFirstBuffer = 4096;                  // bytes; doubled when a read fills it
 inline constexpr std::size_t kMaxTransfer = std::size_t{1} << 30;  // bytes of one entry
@@ -273,4 +273,4 @@ class ReadTurn {
   StreamState& state_;
 };
 
-}  // namespace horus::io::detail
+}  // namespace horus::HORUS_ABI::io::detail

@@ -12,7 +12,7 @@
 #include <horus/io/loop/socket.hpp>
 #include <horus/io/stream/tcp_socket.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 using detail::set_socket_option;
 
@@ -188,4 +188,4 @@ AsyncStream<Result<TcpStream>> TcpListener::accept_each(std::shared_ptr<detail::
 Task<Result<TcpStream>> TcpListener::accept() const { return accept_from(acceptor_); }
 AsyncStream<Result<TcpStream>> TcpListener::connections() const { return accept_each(acceptor_); }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

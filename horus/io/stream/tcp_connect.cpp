@@ -14,7 +14,7 @@
 #include <horus/task/event.hpp>
 #include <horus/task/scope.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 namespace {
 
 Task<Result<TcpStream>> fail(Error error) { co_return error; }
@@ -222,4 +222,4 @@ Task<Result<TcpStream>> TcpStream::connect_name(std::string host, std::uint16_t 
   co_return std::move(connected);
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -9,9 +9,9 @@
 #include <horus/io/descriptor.hpp>
 #include <horus/io/tcp.hpp>
 
-namespace horus::io::detail {
+namespace horus::HORUS_ABI::io::detail {
 
 /// Opened, with its options. EAFNOSUPPORT for what is no IP address.
 Result<Descriptor> open_tcp(const Address& address, const TcpOptions& options, const char* operation);
 
-}  // namespace horus::io::detail
+}  // namespace horus::HORUS_ABI::io::detail

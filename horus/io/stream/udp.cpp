@@ -11,7 +11,7 @@
 
 #include <horus/io/loop/awaiter.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 namespace {
 
 System& system() {
@@ -232,4 +232,4 @@ Result<Address> UdpSocket::peer_address() const {
 
 Task<Result<>> UdpSocket::close() { return io::close(std::move(descriptor_)); }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -19,7 +19,7 @@
 #include <horus/io/stream/stream_state.hpp>
 #include <horus/io/time.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 namespace detail {
 namespace {
@@ -303,4 +303,4 @@ Task<Result<std::int64_t>> UdpSocket::send_with_time(std::shared_ptr<TransmitTim
   co_return time->at_ns;
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

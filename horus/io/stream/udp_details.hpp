@@ -9,7 +9,7 @@
 #include <horus/base/export.hpp>
 #include <horus/io/udp.hpp>
 
-namespace horus::io::detail {
+namespace horus::HORUS_ABI::io::detail {
 
 /// Room for all that a UdpSocket may ask for: 288 bytes, and some for what a socket from elsewhere adds.
 inline constexpr std::size_t kControlRoom = 512;
@@ -30,4 +30,4 @@ HORUS_API bool read_transmit_time(const msghdr& message, TransmitTime& time);
 HORUS_API Task<Result<DatagramDetails>> receive_detailed(int fd, MutableBytes buffer,
                                                          std::size_t control_room = kControlRoom);
 
-}  // namespace horus::io::detail
+}  // namespace horus::HORUS_ABI::io::detail

@@ -13,7 +13,7 @@
 #include <horus/io/loop/socket.hpp>
 #include <horus/io/time.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 namespace {
 
@@ -200,4 +200,4 @@ AsyncStream<Result<UnixStream>> UnixListener::connections() const {
   return accept_each(acceptor_, local_.to_string());
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -10,7 +10,7 @@
 #include <horus/io/loop/socket.hpp>
 #include <horus/io/stream/descriptor_passing.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 using detail::StreamHold;
 
@@ -177,4 +177,4 @@ void UnixDatagram::reset() noexcept {
   state->close();
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -7,7 +7,7 @@
 #include <horus/io/tls/load_engine.hpp>
 #include <horus/io/tls/seam_chance.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 Result<Certificate> make_certificate(const CertificateRequest& request, const Certificate& authority) {
   const auto engine = tls::load_engine();
@@ -44,4 +44,4 @@ Result<CertificateDescription> describe_certificate(const std::string& pem) {
   return description;
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -3,6 +3,8 @@
 // of its own (horus/tls), which is loaded when a program makes its first TlsContext. Internal.
 #pragma once
 
+#include <horus/base/compiler.hpp>
+
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -10,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-namespace horus::io::tls {
+namespace horus::HORUS_ABI::io::tls {
 
 /// What loader and engine agree on: raised with every change of this header.
 inline constexpr std::uint32_t kEngineVersion = 1;
@@ -160,4 +162,4 @@ struct Engine {
   Failure (*describe_certificate)(const std::string& pem, CertificateFacts& facts) = nullptr;
 };
 
-}  // namespace horus::io::tls
+}  // namespace horus::HORUS_ABI::io::tls

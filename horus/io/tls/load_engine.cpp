@@ -14,7 +14,7 @@
 
 #include <horus/base/version.hpp>
 
-namespace horus::io::tls {
+namespace horus::HORUS_ABI::io::tls {
 namespace {
 
 constexpr const char* kFile = "libhorus_tls.so";
@@ -80,4 +80,4 @@ Result<const Engine*> load_engine() {
           "(install OpenSSL 3 (Debian: libssl3) and a Horus that was built with -Dtls=enabled; {})", tried));
 }
 
-}  // namespace horus::io::tls
+}  // namespace horus::HORUS_ABI::io::tls

@@ -5,7 +5,7 @@
 #include <horus/io/reactor.hpp>
 #include <horus/io/tls/engine.hpp>
 
-namespace horus::io::tls {
+namespace horus::HORUS_ABI::io::tls {
 
 /// Null: OpenSSL's own. Otherwise all chance passes the seam, on the loop's thread alone.
 inline Chance seam_chance() noexcept {
@@ -14,4 +14,4 @@ inline Chance seam_chance() noexcept {
   return [](void* out, std::size_t size) noexcept { System::here().random_bytes(out, size); };
 }
 
-}  // namespace horus::io::tls
+}  // namespace horus::HORUS_ABI::io::tls

@@ -8,7 +8,7 @@
 #include <horus/io/tls/tls_context.hpp>
 #include <horus/io/tls/tls_filter.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 namespace {
 
@@ -117,4 +117,4 @@ TlsSession TlsStream::session() const {
   return session;
 }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -11,7 +11,7 @@
 #include <horus/io/tls/seam_chance.hpp>
 #include <horus/io/tls/tls_filter.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 
 namespace {
 
@@ -213,4 +213,4 @@ Result<TlsContext> TlsContext::make_at_once(TlsOptions options, bool server) {
 
 std::size_t TlsContext::handshakes() const noexcept { return state_ ? state_->handshakes.running() : 0; }
 
-}  // namespace horus::io
+}  // namespace horus::HORUS_ABI::io

@@ -19,7 +19,7 @@
 #include <horus/task/event.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::io::detail {
+namespace horus::HORUS_ABI::io::detail {
 
 struct TlsHandshakesTag;
 
@@ -86,4 +86,4 @@ struct TlsContextState {
   TlsTickets tickets;
 };
 
-}  // namespace horus::io::detail
+}  // namespace horus::HORUS_ABI::io::detail

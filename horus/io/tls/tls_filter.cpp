@@ -10,7 +10,7 @@
 #include <horus/io/reactor.hpp>
 #include <horus/io/time.hpp>
 
-namespace horus::io::detail {
+namespace horus::HORUS_ABI::io::detail {
 namespace {
 
 using tls::kRecordBytes;
@@ -311,4 +311,4 @@ Task<Result<>> TlsFilter::close(StreamHold self) {
   co_return closed;
 }
 
-}  // namespace horus::io::detail
+}  // namespace horus::HORUS_ABI::io::detail

@@ -21,7 +21,7 @@
 #include <horus/task/event.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::io::detail {
+namespace horus::HORUS_ABI::io::detail {
 
 class TlsFilter final : public StreamFilter {
  public:
@@ -81,4 +81,4 @@ class TlsFilter final : public StreamFilter {
   bool broken_ = false;  // no farewell: the bytes below are not in order any more
 };
 
-}  // namespace horus::io::detail
+}  // namespace horus::HORUS_ABI::io::detail

@@ -9,7 +9,7 @@
 #include <horus/base/error.hpp>
 #include <horus/msg/codec/cdr_plan.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 namespace {
 
 constexpr std::array<std::byte, 4> kHeader{std::byte{0}, std::byte{1}, std::byte{0}, std::byte{0}};
@@ -72,4 +72,4 @@ Result<> Cdr::read(Bytes cdr, std::vector<std::byte>& head, std::vector<std::byt
                            reader.field().empty() ? "" : ", ", reader.field(), reader.why()));
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

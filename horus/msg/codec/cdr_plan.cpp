@@ -11,7 +11,7 @@
 #include <horus/msg/codec/ros_schema.hpp>
 #include <horus/msg/ros.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 using Code = Description::Code;
 using Member = Description::Member;
@@ -403,4 +403,4 @@ bool CdrPlan::read_values(CdrReader& from, std::size_t at, std::byte* base, std:
   return true;
 }
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

@@ -16,7 +16,7 @@
 #include <horus/msg/codec/ready_messages.hpp>
 #include <horus/msg/description.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 class HORUS_API CdrPlan {
  public:
@@ -75,4 +75,4 @@ class HORUS_API CdrPlan {
   const ReadyMessage* ready_ = nullptr;  ///< writes and reads instead
 };
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

@@ -16,7 +16,7 @@
 
 #include <horus/base/export.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 static_assert(std::endian::native == std::endian::little, "CDR is copied from memory");
 
@@ -150,4 +150,4 @@ class HORUS_API CdrReader {
   std::string field_;
 };
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

@@ -15,7 +15,7 @@
 #include <horus/msg/codec/json_text.hpp>
 #include <horus/msg/codec/ros_schema.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 namespace {
 
 using Bytes = std::span<const std::byte>;
@@ -187,4 +187,4 @@ Result<std::string> to_json(const Description& description, Bytes head, Bytes ta
   return JsonWriter(description, style).run(head, tail);
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

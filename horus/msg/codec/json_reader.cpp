@@ -15,7 +15,7 @@
 
 #include <nlohmann/json.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 namespace {
 
 using Code = Description::Code;
@@ -299,4 +299,4 @@ Result<std::vector<std::byte>> json_to_message_pack(std::string_view json) {
   }
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -14,7 +14,7 @@
 
 #include <fmt/format.h>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 /// How many bytes the first character has that RFC 3629 allows; 0: it is broken.
 inline std::size_t character_bytes(std::string_view text) noexcept {
@@ -62,4 +62,4 @@ void append_json_real(std::string& out, N value) {
   }
 }
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

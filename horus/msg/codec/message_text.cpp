@@ -12,7 +12,7 @@
 #include <horus/msg/format/ros_names.hpp>
 #include <horus/msg/json.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 namespace {
 
 bool is_word(char c) { return msg::is_small(c) || msg::is_capital(c) || msg::is_digit(c) || c == '_'; }
@@ -346,4 +346,4 @@ Result<> from_text(const Description& description, std::string_view text, std::v
   }
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -16,7 +16,7 @@
 #include <horus/msg/messages.hpp>
 #include <horus/msg/more_messages.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 // What ROS has instead, for its names and types: no value of these is made, so no list has more than one element.
 namespace in_ros {
@@ -434,4 +434,4 @@ const ReadyMessage* find_ready_message(const Description& description) {
   return nullptr;
 }
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

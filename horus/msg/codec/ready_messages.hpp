@@ -13,7 +13,7 @@
 #include <horus/msg/codec/cdr_stream.hpp>
 #include <horus/msg/description.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 struct ReadyMessage {
   const Description& (*described)();  ///< as it lies in memory
@@ -25,4 +25,4 @@ struct ReadyMessage {
 /// Null: the message has its own fields in ROS, too.
 HORUS_API const ReadyMessage* find_ready_message(const Description& description);
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

@@ -13,7 +13,7 @@
 
 #include <horus/msg/codec/ros_schema.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 namespace {
 
 using RosShape = RosDefinition::Shape;
@@ -112,4 +112,4 @@ std::string ros_type_hash(const Description& description) {
   return ros_type_hash(msg::ros_schema(description));
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

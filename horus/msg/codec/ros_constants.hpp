@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 /// What stands at a field of a standard type.
 struct RosExtra {
@@ -87,4 +87,4 @@ inline const std::vector<RosExtra>& ros_extras() {
   return extras;
 }
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

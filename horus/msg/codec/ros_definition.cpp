@@ -17,7 +17,7 @@
 #include <horus/msg/codec/ros_schema.hpp>
 #include <horus/msg/format/ros_names.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 bool RosDefinition::Field::operator==(const Field& other) const {
   return name == other.name && type == other.type && id == other.id && nested == other.nested &&
@@ -379,4 +379,4 @@ Result<RosDefinition> parse_ros2msg(std::string_view name, std::string_view text
   }
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

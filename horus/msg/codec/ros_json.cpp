@@ -18,7 +18,7 @@
 #include <horus/msg/codec/ros_schema.hpp>
 #include <horus/msg/json.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 namespace {
 
 using RosField = RosDefinition::Field;
@@ -246,4 +246,4 @@ Result<std::string> cdr_to_json(const RosDefinition& definition, std::span<const
                            reading.why()));
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

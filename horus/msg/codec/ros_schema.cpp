@@ -13,7 +13,7 @@
 #include <horus/msg/format/ros_names.hpp>
 #include <horus/msg/ros.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 namespace {
 
 using Code = Description::Code;
@@ -288,13 +288,13 @@ RosDefinition ros_schema(const Description& description) {
   return Lister(ready == nullptr ? description : ready->schema()).run();
 }
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 std::string ros_name(const Description& description) {
   const msg::ReadyMessage* ready = msg::find_ready_message(description);
   return msg::name_of((ready == nullptr ? description : ready->schema()).root());
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -13,7 +13,7 @@
 #include <horus/msg/description.hpp>
 #include <horus/msg/ros_definition.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 inline constexpr std::string_view kRosTime = "builtin_interfaces/msg/Time";
 inline constexpr std::string_view kRosDuration = "builtin_interfaces/msg/Duration";
@@ -54,4 +54,4 @@ inline bool is_text_tail(const Description::Tail& tail) noexcept {
   return tail.element.code == Description::Code::character && tail.element.extents.empty();
 }
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

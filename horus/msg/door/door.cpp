@@ -30,7 +30,7 @@
 #include <horus/msg/door/doorstep.hpp>
 #include <horus/msg/door/insight.hpp>
 
-namespace horus::msg::door {
+namespace horus::HORUS_ABI::msg::door {
 namespace {
 
 constexpr int kBacklog = 64;
@@ -336,4 +336,4 @@ std::string path_of_process() {
   return mine.door != nullptr ? mine.door->path() : std::string();
 }
 
-}  // namespace horus::msg::door
+}  // namespace horus::HORUS_ABI::msg::door

@@ -14,7 +14,7 @@
 #include <horus/msg/door/doorstep.hpp>
 #include <horus/msg/door/visitor.hpp>
 
-namespace horus::msg::door {
+namespace horus::HORUS_ABI::msg::door {
 
 /// The thread's; the deepest text needs a part of it.
 inline constexpr std::size_t kStackBytes = std::size_t{256} * 1024;
@@ -51,4 +51,4 @@ HORUS_API void permit(bool permitted) noexcept;
 /// Its path; empty when it is closed.
 HORUS_API std::string path_of_process();
 
-}  // namespace horus::msg::door
+}  // namespace horus::HORUS_ABI::msg::door

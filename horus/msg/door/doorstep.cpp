@@ -27,7 +27,7 @@
 #include <horus/io/seam/system.hpp>
 #include <horus/msg/shm/shm_directory.hpp>
 
-namespace horus::msg::door {
+namespace horus::HORUS_ABI::msg::door {
 namespace {
 
 constexpr std::size_t kNameBytes = 32;  // of a program's name in a path
@@ -260,4 +260,4 @@ Host host_of_process(const std::string& name) {
   return host;
 }
 
-}  // namespace horus::msg::door
+}  // namespace horus::HORUS_ABI::msg::door

@@ -16,7 +16,7 @@
 #include <horus/base/result.hpp>
 #include <horus/msg/door/visitor.hpp>
 
-namespace horus::msg::door {
+namespace horus::HORUS_ABI::msg::door {
 
 /// Our socket, where visitors find it.
 struct Doorstep {
@@ -49,4 +49,4 @@ HORUS_API void sweep(const std::string& folder);
 /// What a door tells of this process.
 Host host_of_process(const std::string& name);
 
-}  // namespace horus::msg::door
+}  // namespace horus::HORUS_ABI::msg::door

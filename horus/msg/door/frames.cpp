@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-namespace horus::msg::door {
+namespace horus::HORUS_ABI::msg::door {
 namespace {
 
 constexpr std::size_t kKept = std::size_t{64} * 1024;  // of a buffer that was larger
@@ -83,4 +83,4 @@ Result<std::optional<Frame>> FrameReader::next() {
   }
 }
 
-}  // namespace horus::msg::door
+}  // namespace horus::HORUS_ABI::msg::door

@@ -15,7 +15,7 @@
 #include <horus/base/export.hpp>
 #include <horus/base/result.hpp>
 
-namespace horus::msg::door {
+namespace horus::HORUS_ABI::msg::door {
 
 using FrameBytes = std::span<const std::byte>;
 
@@ -75,4 +75,4 @@ class HORUS_API FrameReader {
   std::uint64_t frames_ = 0;
 };
 
-}  // namespace horus::msg::door
+}  // namespace horus::HORUS_ABI::msg::door

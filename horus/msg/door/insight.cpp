@@ -11,7 +11,7 @@
 
 #include <horus/config/tree.hpp>
 
-namespace horus::inspect {
+namespace horus::HORUS_ABI::inspect {
 
 const char* to_string(Action action) noexcept {
   switch (action) {
@@ -24,9 +24,9 @@ const char* to_string(Action action) noexcept {
   return "";
 }
 
-}  // namespace horus::inspect
+}  // namespace horus::HORUS_ABI::inspect
 
-namespace horus::msg::door {
+namespace horus::HORUS_ABI::msg::door {
 namespace {
 
 constexpr std::size_t kNodesShown = 8;
@@ -106,4 +106,4 @@ void permit_control(bool permitted) noexcept { controlled.store(permitted, std::
 void lock_offers() noexcept { offers().mutex.lock(); }
 void unlock_offers() noexcept { offers().mutex.unlock(); }
 
-}  // namespace horus::msg::door
+}  // namespace horus::HORUS_ABI::msg::door

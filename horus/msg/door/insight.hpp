@@ -11,7 +11,7 @@
 #include <horus/base/result.hpp>
 #include <horus/msg/inspect.hpp>
 
-namespace horus::msg::door {
+namespace horus::HORUS_ABI::msg::door {
 
 /// A running scheduler, asked on the door's thread. No answer may wait for a loop longer than 50 ms.
 class Insight {
@@ -49,4 +49,4 @@ HORUS_API void permit_control(bool permitted) noexcept;
 void lock_offers() noexcept;
 void unlock_offers() noexcept;
 
-}  // namespace horus::msg::door
+}  // namespace horus::HORUS_ABI::msg::door

@@ -21,7 +21,7 @@
 #include <horus/msg/door/frames.hpp>
 #include <horus/msg/door/talk.hpp>
 
-namespace horus::inspect {
+namespace horus::HORUS_ABI::inspect {
 namespace {
 
 namespace door = msg::door;
@@ -441,4 +441,4 @@ std::uint64_t Client::missed(std::uint32_t subscription) const {
   return sum;
 }
 
-}  // namespace horus::inspect
+}  // namespace horus::HORUS_ABI::inspect

@@ -13,7 +13,7 @@
 
 #include <nlohmann/json.hpp>
 
-namespace horus::msg::door {
+namespace horus::HORUS_ABI::msg::door {
 namespace {
 
 using Json = nlohmann::json;
@@ -533,4 +533,4 @@ std::size_t room_for(const inspect::Node& node) {
   return kNodeNumbers + kAwaitNumbers * node.awaits.size() + kWorstEscape * bytes;
 }
 
-}  // namespace horus::msg::door
+}  // namespace horus::HORUS_ABI::msg::door

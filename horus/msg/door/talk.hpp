@@ -17,7 +17,7 @@
 #include <horus/msg/door/frames.hpp>
 #include <horus/msg/inspect.hpp>
 
-namespace horus::msg::door {
+namespace horus::HORUS_ABI::msg::door {
 
 inline constexpr std::uint32_t kLowestVersion = 1;
 inline constexpr std::uint32_t kHighestVersion = 1;
@@ -81,4 +81,4 @@ HORUS_API std::string write_answer(const Answer& answer);
 HORUS_API std::size_t room_for(const inspect::Topic& topic);
 HORUS_API std::size_t room_for(const inspect::Node& node);
 
-}  // namespace horus::msg::door
+}  // namespace horus::HORUS_ABI::msg::door

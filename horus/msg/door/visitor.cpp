@@ -20,7 +20,7 @@
 #include <horus/msg/link/outbox.hpp>
 #include <horus/msg/session/hub_core.hpp>
 
-namespace horus::msg::door {
+namespace horus::HORUS_ABI::msg::door {
 namespace {
 
 constexpr std::size_t kPiece = std::size_t{64} * 1024;  // read at once
@@ -451,4 +451,4 @@ std::int64_t Visitor::next_limit_ns() const noexcept {
   return std::min({hello_until_ns_, frame_until_ns_, unread_until_ns_});
 }
 
-}  // namespace horus::msg::door
+}  // namespace horus::HORUS_ABI::msg::door

@@ -17,7 +17,7 @@
 #include <horus/msg/inspect.hpp>
 #include <horus/msg/tap.hpp>
 
-namespace horus::msg::door {
+namespace horus::HORUS_ABI::msg::door {
 
 /// What visitors may cost.
 struct DoorLimits {
@@ -126,4 +126,4 @@ class Visitor {
 /// The user's publishers of this process, with their counters; those with higher numbers than `after`.
 std::vector<inspect::Topic> topics_after(std::uint64_t after);
 
-}  // namespace horus::msg::door
+}  // namespace horus::HORUS_ABI::msg::door

@@ -9,7 +9,7 @@
 #include <horus/msg/description.hpp>
 #include <horus/msg/format/ros_names.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 namespace {
 
 using Code = Description::Code;
@@ -102,4 +102,4 @@ About::Field& About::Field::counted_by(std::string_view name) {
   return *this;
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -11,7 +11,7 @@
 #include <horus/base/error.hpp>
 #include <horus/msg/format/ros_names.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 namespace {
 
 using Code = Description::Code;
@@ -355,4 +355,4 @@ Description DescriptionBuilder::finish() {
 }
 
 }  // namespace detail
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -12,7 +12,7 @@
 #include <horus/msg/description.hpp>
 #include <horus/msg/format/packing.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 namespace {
 
 using Code = Description::Code;
@@ -163,4 +163,4 @@ std::uint64_t Description::identity() const {
   return hash;
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -7,7 +7,9 @@
 
 #include <fmt/format.h>
 
-namespace horus {
+#include <horus/base/symbols.hpp>
+
+namespace horus::HORUS_ABI {
 namespace {
 
 constexpr std::uint64_t kFnvBasis = 0xcbf29ce484222325;
@@ -61,7 +63,7 @@ std::string tidy_type_name(std::string_view pretty) {
     if (c == '>' || c == ')' || c == '}') --depth;
     if (depth == 0 && (c == ';' || c == ']')) break;
   }
-  std::string name(pretty.substr(start, end - start));
+  std::string name = without_version(pretty.substr(start, end - start));
   for (const char* nameless :
        {"(anonymous namespace)::", "{anonymous}::", "<unnamed>::", "struct ", "class "})
     erase_all(name, nameless);
@@ -91,4 +93,4 @@ std::string name_scalars(const std::vector<Scalar>& values, bool all) {
 }
 
 }  // namespace detail
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 namespace {
 
 constexpr std::size_t kLongestTopic = 255;
@@ -62,4 +62,4 @@ void make_printable(std::string& text) noexcept {
   }
 }
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

@@ -10,7 +10,7 @@
 
 #include <horus/base/export.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 /// Well-formed UTF-8 without control characters (RFC 3629; C0, DEL and C1).
 [[nodiscard]] HORUS_API bool is_text(std::string_view text) noexcept;
@@ -19,4 +19,4 @@ namespace horus::msg {
 /// Replaces what a log line or a terminal must not be given: control characters by spaces, broken UTF-8 by question marks.
 HORUS_API void make_printable(std::string& text) noexcept;
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

@@ -14,7 +14,7 @@
 
 #include <horus/base/error.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 /// What another hub sent is not what a hub sends.
 inline Error malformed(std::string_view what) { return {kBadInput, "read from a hub", what}; }
@@ -89,4 +89,4 @@ class Unpacker {
   bool ok_ = true;
 };
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

@@ -7,7 +7,7 @@
 
 #include <string_view>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 inline bool is_small(char c) { return c >= 'a' && c <= 'z'; }
 inline bool is_capital(char c) { return c >= 'A' && c <= 'Z'; }
@@ -44,4 +44,4 @@ inline bool is_ros_type(std::string_view name) {
   return true;
 }
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

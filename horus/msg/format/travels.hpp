@@ -19,7 +19,7 @@
 #include <utility>
 #include <variant>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 // --- What points ------------------------------------------------------------------------------------------------------
 // An address, alone or within one of the library's own boxes.
@@ -162,4 +162,4 @@ template <class T>
 inline constexpr bool kFieldTravels =
     std::is_trivially_copyable_v<T> && !std::is_reference_v<T> && !holds_pointer<T>();
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

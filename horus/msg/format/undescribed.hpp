@@ -15,7 +15,7 @@
 #include <horus/base/export.hpp>
 #include <horus/msg/format/travels.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 // C++20 lists no fields. But `T{anything, anything, only_a_double}` compiles only where the third value, counted through
 // nested structs and arrays, is a double. Names and offsets stay unknown. Structs with a constructor stay opaque; so does
@@ -116,4 +116,4 @@ std::string undescribed_fields() {
   }
 }
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

@@ -9,7 +9,7 @@
 #include <horus/msg/shm/shm_transport.hpp>
 #include <horus/msg/tcp/tcp_transport.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 Hub::Hub(std::string name) : core_(std::make_shared<msg::HubCore>(std::move(name))) {
   msg::door::open_once();
@@ -54,4 +54,4 @@ Result<Hub> Hub::tcp(std::string address, std::string name, const TcpHubOptions&
 
 std::string Hub::address() const { return core_->address(); }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -14,7 +14,7 @@
 #include <horus/msg/tcp/tcp_limits.hpp>
 #include <horus/msg/tcp/tcp_transport.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 namespace {
 
 using std::chrono::milliseconds;
@@ -160,4 +160,4 @@ Result<Hub> Hub::from_config(const config::Document& document, std::string name)
   return Hub::tcp(std::move(address), std::move(name), tcp);
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -11,7 +11,7 @@
 
 #include <horus/io/seam/system.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 namespace {
 
 constexpr std::int64_t kSecond = 1'000'000'000;
@@ -77,4 +77,4 @@ std::int64_t shifted(std::int64_t stamp_ns, std::int64_t shift, std::int64_t now
   return stamp_ns < 0 ? -then : then;
 }
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

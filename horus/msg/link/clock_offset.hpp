@@ -11,7 +11,7 @@
 
 #include <horus/base/export.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 inline constexpr std::int64_t kUnknownOffset = INT64_MIN;
 
@@ -26,4 +26,4 @@ HORUS_API std::int64_t clock_offset() noexcept;
 [[nodiscard]] HORUS_API std::int64_t shifted(std::int64_t stamp_ns, std::int64_t shift,
                                              std::int64_t now_ns) noexcept;
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

@@ -18,7 +18,7 @@
 #include <horus/io/reactor.hpp>
 #include <horus/msg/link/outlet.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 namespace {
 
 constexpr std::size_t kUntakenKept =
@@ -398,4 +398,4 @@ SubscriberMetrics Inbox::metrics() const {
   return metrics;
 }
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

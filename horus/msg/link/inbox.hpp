@@ -24,11 +24,11 @@
 #include <horus/msg/options.hpp>
 #include <horus/task/event.hpp>
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 class Reactor;
 }
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// What a subscriber has seen so far.
 struct SubscriberMetrics {
@@ -42,9 +42,9 @@ struct SubscriberMetrics {
   Histogram latency;                  ///< publish → take, nanoseconds, of every 16th message
 };
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 /// Which thread a port belongs to: that of its reactor, or the thread that made it where there is none.
 class HORUS_API Owner {
@@ -249,4 +249,4 @@ class HORUS_API Inbox final : public io::Lookout, public std::enable_shared_from
   Histogram latency_;
 };
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

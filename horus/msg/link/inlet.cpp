@@ -11,7 +11,7 @@
 #include <horus/msg/link/clock_offset.hpp>
 #include <horus/msg/link/outlet.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 namespace {
 
 constexpr std::uint64_t kNotWorthAClock = 1U << 20;  // messages; so many do not come from nowhere
@@ -215,4 +215,4 @@ std::uint64_t Inlet::dropped() const noexcept {
   return passed_over + refused + (behind ? pushed - depth - taken_until : 0);
 }
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

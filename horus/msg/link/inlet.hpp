@@ -13,7 +13,7 @@
 #include <horus/msg/link/link_memory.hpp>
 #include <horus/msg/link/slot_pool.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 class Bell;
 class Inbox;
@@ -181,4 +181,4 @@ inline void Arrival::give_back() const noexcept {
   if (slot != SlotPool::kNone) inlet->give_back(slot);
 }
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

@@ -14,7 +14,7 @@
 
 #include <horus/msg/link/inbox.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 /// `Box` tells what a message is worth: `still_counts(taken)`, and `outlives_publishers()` where the newest of all is
 /// enough.
@@ -73,4 +73,4 @@ class Latest {
   std::uint64_t order_ = 0;
 };
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

@@ -5,7 +5,7 @@
 #include <bit>
 #include <utility>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 namespace {
 
 // Entries that a publisher fills while its subscriber, which has just looked how far it is, gets hold of the first message
@@ -66,4 +66,4 @@ LinkMemory LinkMemory::over(std::shared_ptr<Mapping> memory, const LinkShape& sh
   return link;
 }
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

@@ -13,7 +13,7 @@
 #include <horus/msg/link/mapping.hpp>
 #include <horus/msg/options.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 /// The words that both sides see. Counters only grow. What changes with every message has a cache line for each writer;
 /// what the other side looks at with every message, and which hardly ever changes, stands apart from it: a line that the
@@ -67,4 +67,4 @@ struct LinkMemory {
                          std::size_t offset = 0) noexcept;
 };
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

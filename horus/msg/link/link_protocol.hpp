@@ -13,7 +13,7 @@
 #include <cstdint>
 #include <cstring>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 /// The atomics of a program; tests have others.
 struct RealAtomics {
@@ -282,4 +282,4 @@ class LinkReader {
   std::uint64_t until_ = 0;
 };
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

@@ -21,7 +21,7 @@
 #define F_SEAL_FUTURE_WRITE 0x0010  // Linux 5.1
 #endif
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 namespace {
 
 using horus::detail::memory_error;
@@ -158,4 +158,4 @@ Result<> Mapping::forbid_writers() {
   return {};
 }
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

@@ -10,7 +10,7 @@
 
 #include <horus/base/result.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 /// Mapped memory, shared by whoever keeps a pointer to it; the last one unmaps. `file` is a memfd, or -1 for memory of
 /// this process alone, and for a part of a larger mapping.
@@ -70,4 +70,4 @@ class Mapping {
   std::size_t offset_ = 0;             // where it begins there
 };
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

@@ -18,7 +18,7 @@
 #include <horus/msg/link/shm_arena.hpp>
 #include <horus/task/event.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 namespace {
 
 constexpr std::size_t kLargeSlot = 4096;     // bytes
@@ -604,4 +604,4 @@ PublisherMetrics Outbox::metrics() const {
   return metrics;
 }
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

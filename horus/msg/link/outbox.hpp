@@ -28,7 +28,7 @@
 #include <horus/task/event.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// What a publisher has done so far. For each subscriber, always: sent = delivered + dropped + queued + in_flight.
 struct PublisherMetrics {
@@ -45,13 +45,13 @@ struct PublisherMetrics {
   std::uint64_t in_flight = 0;  ///< on their way to another process, or waiting to be taken there
 };
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 class Journal;
 }
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 class Arena;
 
@@ -249,4 +249,4 @@ class ReactorBell final : public Bell {
   std::shared_ptr<io::Waker> waker_;
 };
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

@@ -7,7 +7,7 @@
 #include <horus/base/far_barrier.hpp>
 #include <horus/msg/link/inbox.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 namespace {
 
 constexpr std::uint64_t kNobody = UINT64_MAX;  // no message's number
@@ -190,4 +190,4 @@ Outlet::Account Outlet::account() noexcept {
   return account;
 }
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

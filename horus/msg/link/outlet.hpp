@@ -11,7 +11,7 @@
 #include <horus/msg/link/link_memory.hpp>
 #include <horus/msg/options.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 class Inbox;
 class Inlet;
@@ -172,4 +172,4 @@ class Outlet {
   std::uint64_t believed_dropped_ = 0;
 };
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

@@ -8,7 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 /// From best to worst. A publisher that has gone says so in its links: LinkState::publisher_closed.
 enum class PublisherState : std::uint8_t {
@@ -46,4 +46,4 @@ class PublisherWord {
 };
 static_assert(std::atomic<std::uint32_t>::is_always_lock_free);
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

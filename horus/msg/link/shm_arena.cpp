@@ -11,7 +11,7 @@
 
 #include <horus/base/locked_ranges.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 namespace {
 
 constexpr std::size_t kFirstSlots = std::size_t{1} << 20;
@@ -173,4 +173,4 @@ std::size_t Arena::pages() const {
   return bytes;
 }
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

@@ -14,7 +14,7 @@
 #include <horus/base/result.hpp>
 #include <horus/msg/link/mapping.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 /// Grows by chunks that double, from a few hundred KiB to 64 MiB; what is larger than that has one of its own. A chunk in
 /// which nothing is left goes back to the system: so large pieces are not among small ones, which stay.
@@ -81,4 +81,4 @@ class Arena : public std::enable_shared_from_this<Arena> {
   std::vector<std::shared_ptr<Chunk>> chunks_;
 };
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

@@ -8,7 +8,7 @@
 #include <horus/base/locked_ranges.hpp>
 #include <horus/msg/link/shm_arena.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 SlotPool::SlotPool(std::shared_ptr<SlotTable> table, std::shared_ptr<Arena> shared) noexcept
     : table_(std::move(table)), shared_(std::move(shared)) {}
@@ -160,4 +160,4 @@ bool SlotPool::forget_pages() noexcept {
          std::all_of(runs_.begin(), runs_.end(), [](const Run& run) { return run.memory->forget_pages(); });
 }
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

@@ -12,7 +12,7 @@
 #include <horus/base/result.hpp>
 #include <horus/msg/link/slot_table.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 class Arena;
 
@@ -102,4 +102,4 @@ class SlotPool {
   std::vector<Run> numbered_;  // all that there are, by their first slot; without memory
 };
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

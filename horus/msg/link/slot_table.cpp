@@ -6,7 +6,7 @@
 #include <new>
 #include <utility>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 namespace {
 
 constexpr std::size_t kPieceBytes = std::size_t{4} << 20;  // at most, but for a single slot
@@ -78,4 +78,4 @@ std::vector<SlotTable::Run> SlotTable::runs_after(std::uint64_t serial) const {
   return runs;
 }
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

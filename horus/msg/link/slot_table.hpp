@@ -17,7 +17,7 @@
 #include <horus/msg/link/mapping.hpp>
 #include <horus/msg/link/publisher_state.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 class SlotTable {
  public:
@@ -74,4 +74,4 @@ class SlotTable {
   std::vector<Run> runs_;
 };
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

@@ -14,7 +14,7 @@
 #include <horus/msg/format/names.hpp>
 #include <horus/msg/link/shm_arena.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 namespace {
 
 constexpr std::size_t kLongestName = 255;
@@ -344,4 +344,4 @@ ConnectionState HubCore::connection_state() const {
   return state;
 }
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

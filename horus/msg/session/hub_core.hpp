@@ -13,7 +13,7 @@
 #include <horus/msg/session/port.hpp>
 #include <horus/msg/session/transport.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// What a hub's ports have done together, those that are gone included. Names as in the documents.
 struct HubMetrics {
@@ -98,4 +98,4 @@ class HORUS_API HubCore : public std::enable_shared_from_this<HubCore> {
 };
 
 }  // namespace msg
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

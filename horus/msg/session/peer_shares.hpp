@@ -6,7 +6,7 @@
 
 #include <cstddef>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 /// A bound on one kind of thing: for each peer, for all peers, and what each peer is sure of although others have used up
 /// the sum.
@@ -64,4 +64,4 @@ class PeerShare {
   std::size_t used_ = 0;
 };
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

@@ -17,7 +17,7 @@
 #include <horus/msg/link/outbox.hpp>
 #include <horus/msg/options.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 class HubCore;
 class Transport;
@@ -124,4 +124,4 @@ std::shared_ptr<Port> in_port(std::string topic, const SubscribeOptions& options
   return std::make_shared<Port>(std::move(info));
 }
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

@@ -11,7 +11,7 @@
 #include <horus/io/bytes.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 /// Bytes in order, both ways. What awaits it keeps it alive.
 class SessionStream {
@@ -48,4 +48,4 @@ class TcpSessionStream final : public SessionStream {
   io::ByteStream stream_;
 };
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

@@ -17,7 +17,7 @@
 #include <horus/msg/session/hub_core.hpp>
 #include <horus/msg/session/transport.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 namespace {
 
 constexpr std::uint32_t kHeld = 1;
@@ -168,4 +168,4 @@ TapFeed::~TapFeed() = default;
 
 TapFeed::Taken TapFeed::take() { return watch_->take(); }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

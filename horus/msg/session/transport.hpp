@@ -12,7 +12,7 @@
 #include <horus/base/export.hpp>
 #include <horus/msg/session/port.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// One other process that a hub reaches, or tries to.
 struct PeerState {
@@ -22,9 +22,9 @@ struct PeerState {
   std::string problem;  ///< why it is not, or what was refused; empty: nothing to tell
 };
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 /// Carries topics between a hub and others. Every call comes from a thread that opens or closes a port, without locks
 /// held by them but the hub's own: a transport does its work, opening ports of its own too, later and on the reactor that
@@ -60,4 +60,4 @@ using TransportMaker = std::function<Result<std::shared_ptr<Transport>>(HubCore&
 HORUS_API Result<> connect_here(Outbox& outbox, const std::shared_ptr<Inbox>& inbox,
                                 std::shared_ptr<FarEnd> far_end = nullptr, Role role = Role::subscriber);
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

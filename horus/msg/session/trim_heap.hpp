@@ -11,7 +11,7 @@
 #include <malloc.h>
 #endif
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 /// A few milliseconds for tens of MiB: only after a peer that had very much. Source: malloc_trim(3).
 inline void trim_heap() noexcept {
@@ -20,4 +20,4 @@ inline void trim_heap() noexcept {
 #endif
 }
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

@@ -19,7 +19,7 @@
 #include <horus/io/seam/system.hpp>
 #include <horus/msg/layout.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 namespace {
 
 constexpr std::size_t kMaxNamePart =
@@ -185,4 +185,4 @@ void sweep_temporary(const std::string& path, Duration patience) {
     static_cast<void>(host.unlink(path.c_str()));
 }
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

@@ -16,7 +16,7 @@
 #include <horus/io/descriptor.hpp>
 #include <horus/io/unix.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 /// Where the sockets of this user's hubs may be: the one that is wanted; else $HORUS_RUNTIME_DIR; else all of
 /// $XDG_RUNTIME_DIR/horus, /run/user/<uid>/horus and /tmp/horus-<uid>, so that a service and a login shell meet. A hub
@@ -63,4 +63,4 @@ bool is_temporary(std::string_view name);
 /// Removes such a file when it has been there for `patience` and nobody listens behind it: its process died meanwhile.
 void sweep_temporary(const std::string& path, Duration patience = std::chrono::seconds(60));
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

@@ -6,7 +6,7 @@
 #include <horus/msg/format/names.hpp>
 #include <horus/msg/format/packing.hpp>
 
-namespace horus::msg::shm {
+namespace horus::HORUS_ABI::msg::shm {
 namespace {
 
 // Frame's alternatives in order, from 1.
@@ -227,4 +227,4 @@ Result<Decoded> decode(std::span<const std::byte> bytes) {
   return decoded;
 }
 
-}  // namespace horus::msg::shm
+}  // namespace horus::HORUS_ABI::msg::shm

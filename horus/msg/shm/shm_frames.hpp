@@ -16,7 +16,7 @@
 #include <horus/base/result.hpp>
 #include <horus/msg/options.hpp>
 
-namespace horus::msg::shm {
+namespace horus::HORUS_ABI::msg::shm {
 
 inline constexpr std::uint32_t kMagic = 0x4d535248;  // "HRSM"
 inline constexpr std::uint16_t kLowest = 4;          // versions that we speak
@@ -145,4 +145,4 @@ struct Decoded {
 /// A frame without its length. Errors: kBadInput, which says what is wrong with it.
 [[nodiscard]] HORUS_API Result<Decoded> decode(std::span<const std::byte> bytes);
 
-}  // namespace horus::msg::shm
+}  // namespace horus::HORUS_ABI::msg::shm

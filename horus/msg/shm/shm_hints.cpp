@@ -7,7 +7,7 @@
 #include <horus/io/poll.hpp>
 #include <horus/io/seam/system.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 // Those of a simulated process live while somebody serves them.
 std::shared_ptr<DirectoryHints> DirectoryHints::here() {
@@ -91,4 +91,4 @@ Task<> DirectoryHints::serve(std::shared_ptr<DirectoryHints> self) {
   }
 }
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

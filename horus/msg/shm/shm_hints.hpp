@@ -15,7 +15,7 @@
 #include <horus/io/loop/lookout.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 class DirectoryHints {
  public:
@@ -44,4 +44,4 @@ class DirectoryHints {
   std::vector<Listener> listeners_;
 };
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

@@ -10,7 +10,7 @@
 #include <horus/io/time.hpp>
 #include <horus/msg/link/outbox.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 namespace {
 
 constexpr std::size_t kMostLent = 4096;  // links
@@ -102,4 +102,4 @@ Task<> LentSlots::keep(std::shared_ptr<LentSlots> self, std::vector<ServedLink> 
   self->kept_.erase(ours);
 }
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

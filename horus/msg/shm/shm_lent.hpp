@@ -16,7 +16,7 @@
 #include <horus/msg/link/slot_table.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 class Bell;
 class Outbox;
@@ -61,4 +61,4 @@ class LentSlots {
   std::size_t links_ = 0;
 };
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

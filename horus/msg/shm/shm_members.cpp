@@ -17,7 +17,7 @@
 #include <horus/msg/shm/shm_session.hpp>
 #include <horus/msg/shm/shm_transport.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 namespace {
 
 using std::chrono::milliseconds;
@@ -204,4 +204,4 @@ Task<> ShmTransport::dial(std::shared_ptr<ShmTransport> self, std::uint64_t inst
   hub.publish_state();
 }
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

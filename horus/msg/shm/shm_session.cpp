@@ -25,7 +25,7 @@
 #define SO_PEERPIDFD 77  // Linux 6.5
 #endif
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 namespace {
 
 constexpr std::size_t kMuchToForget = 1024;     // publishers: what is kept of them is worth giving back
@@ -417,4 +417,4 @@ io::Descriptor ShmSession::take_descriptor() {
   return first;
 }
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

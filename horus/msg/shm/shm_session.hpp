@@ -25,7 +25,7 @@
 #include <horus/task/event.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 class ShmTransport;
 
@@ -231,4 +231,4 @@ class ShmSession : public std::enable_shared_from_this<ShmSession> {
   std::shared_ptr<Bell> memory_bell_;
 };
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

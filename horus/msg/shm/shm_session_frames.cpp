@@ -11,7 +11,7 @@
 #include <horus/msg/shm/shm_session.hpp>
 #include <horus/msg/shm/shm_transport.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 namespace {
 
 constexpr std::size_t kMaxServed = 8192;  // subscribers of one peer
@@ -633,4 +633,4 @@ void ShmSession::solved(const std::string& topic) {
   if (problems_.erase(topic) > 0) transport_.publish_state();
 }
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

@@ -16,7 +16,7 @@
 #include <horus/io/time.hpp>
 #include <horus/msg/shm/shm_session.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 namespace {
 
 constexpr Duration kLastBreath =
@@ -351,4 +351,4 @@ std::vector<PeerState> ShmTransport::peers() const {
   return states_;
 }
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

@@ -25,7 +25,7 @@
 #include <horus/task/event.hpp>
 #include <horus/task/scope.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 class Arena;
 class ShmSession;
@@ -148,4 +148,4 @@ class ShmTransport final : public Transport, public std::enable_shared_from_this
   std::vector<PeerState> states_;
 };
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

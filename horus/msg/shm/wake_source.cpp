@@ -11,7 +11,7 @@
 
 #include <horus/io/seam/system.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 Result<std::shared_ptr<Bell>> SocketBell::adopt(io::Descriptor socket) {
   const auto ask = [&](int option) {
@@ -100,4 +100,4 @@ Task<> WakeSource::watch(std::shared_ptr<WakeSource> self) {
   self->stream_.reset();
 }
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

@@ -17,7 +17,7 @@
 #include <horus/msg/link/outbox.hpp>
 #include <horus/msg/link/outlet.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 /// Another process's socket, as the bell that it is: one byte, which it may have no room for. Nothing that the other
 /// process does can keep the ringer waiting.
@@ -85,4 +85,4 @@ class WakeSource : public std::enable_shared_from_this<WakeSource> {
   std::vector<std::weak_ptr<Inbox>> inboxes_;
 };
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 void Outgoing::append(std::uint32_t channel, const wire::DataPrefix& prefix, wire::Bytes message) {
   const std::size_t begin = frames_.size();
@@ -72,4 +72,4 @@ void Outgoing::swap(Outgoing& other) noexcept {
   std::swap(returned_, other.returned_);
 }
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

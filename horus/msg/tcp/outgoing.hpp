@@ -14,7 +14,7 @@
 #include <horus/msg/link/inlet.hpp>
 #include <horus/msg/tcp/wire.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 class Outgoing {
  public:
@@ -67,4 +67,4 @@ class Outgoing {
   std::size_t returned_ = 0;  // of slots_
 };
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

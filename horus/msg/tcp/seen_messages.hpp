@@ -11,7 +11,7 @@
 #include <optional>
 #include <utility>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 /// One publisher of one hub, and one subscriber of ours, across connections.
 struct PairOfPorts {
@@ -88,4 +88,4 @@ class SeenMessages {
   std::uint64_t remembered_ = 0;
 };
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

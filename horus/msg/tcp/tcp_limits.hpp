@@ -9,7 +9,7 @@
 #include <horus/msg/options.hpp>
 #include <horus/msg/tcp_options.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 /// Calls `visit(name, limit, least, most)` for each, in an order in which a range may depend on limits before.
 template <class Options, class Visit>
@@ -36,4 +36,4 @@ void visit_limits(Options& options, Visit visit) {
   time("linger", options.linger, Duration::zero(), minutes(1));
 }
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

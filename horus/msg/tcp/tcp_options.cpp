@@ -11,7 +11,7 @@
 
 #include <horus/msg/tcp/tcp_limits.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 namespace {
 
@@ -126,4 +126,4 @@ Result<> TcpHubOptions::check() const {
   return {};
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

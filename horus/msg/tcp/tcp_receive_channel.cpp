@@ -11,7 +11,7 @@
 #include <horus/msg/format/packing.hpp>
 #include <horus/msg/session/transport.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 Result<std::unique_ptr<ReceiveChannel>> ReceiveChannel::open(std::uint32_t number,
                                                              const wire::Advertise& publisher,
@@ -177,4 +177,4 @@ wire::Account ReceiveChannel::last_account() const {
   return account;
 }
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

@@ -15,7 +15,7 @@
 #include <horus/msg/tcp/tcp_send_channel.hpp>
 #include <horus/msg/tcp/wire.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 /// Memory that messages of a peer have taken here, with a limit, and what all peers of a hub have.
 class InboundBudget {
@@ -146,4 +146,4 @@ class ReceiveChannel {
   std::uint32_t tail_bytes_ = 0;
 };
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

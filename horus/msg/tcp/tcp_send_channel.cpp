@@ -10,7 +10,7 @@
 #include <horus/msg/session/transport.hpp>
 #include <horus/msg/tcp/tcp_session.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 namespace {
 
 constexpr std::uint32_t kMostHeld = 8;     // slots that wait to be sent, or are being sent
@@ -210,4 +210,4 @@ void SendChannel::close() noexcept {
   interrupt();
 }
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

@@ -15,7 +15,7 @@
 #include <horus/task/event.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 class TcpSession;
 
@@ -95,4 +95,4 @@ class SendChannel {
   bool closed_ = false;
 };
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

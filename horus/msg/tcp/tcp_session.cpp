@@ -16,7 +16,7 @@
 #include <horus/msg/link/clock_offset.hpp>
 #include <horus/msg/session/trim_heap.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 namespace {
 
 constexpr std::size_t kReceiveBuffer = std::size_t{64} << 10;  // bytes; holds any frame but those of messages
@@ -430,4 +430,4 @@ Task<> TcpSession::watch() {
   }
 }
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

@@ -25,7 +25,7 @@
 #include <horus/task/scope.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 using LocalPorts = std::map<std::uint64_t, LocalPort>;
 
@@ -229,4 +229,4 @@ class TcpSession : public std::enable_shared_from_this<TcpSession> {
   Event drained_;                   // no send channel is left that has to finish
 };
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

@@ -11,7 +11,7 @@
 #include <horus/msg/link/clock_offset.hpp>
 #include <horus/msg/tcp/tcp_session.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 namespace {
 
 constexpr Duration kAskAgainAfter = std::chrono::seconds(2);  // for what was refused for want of room
@@ -432,4 +432,4 @@ void TcpSession::end_channels() noexcept {
   drained_.set();
 }
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

@@ -14,7 +14,7 @@
 #include <horus/io/time.hpp>
 #include <horus/msg/format/names.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 namespace {
 
 constexpr std::size_t kPeersTogether = 4;  // times TcpHubOptions::max_inbound_bytes
@@ -415,4 +415,4 @@ Task<Result<>> TcpTransport::hold(io::TcpStream stream, bool outgoing, Target* t
   co_return ended;
 }
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

@@ -22,7 +22,7 @@
 #include <horus/msg/tcp/tcp_session.hpp>
 #include <horus/msg/tcp_options.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 
 class TcpTransport final : public Transport,
                            private SessionOwner,
@@ -122,4 +122,4 @@ class TcpTransport final : public Transport,
   std::string reached_at_;
 };
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

@@ -10,7 +10,7 @@
 #include <horus/io/reactor.hpp>
 #include <horus/msg/tcp/tcp_transport.hpp>
 
-namespace horus::msg {
+namespace horus::HORUS_ABI::msg {
 namespace {
 
 constexpr std::size_t kFailuresKept = 8;
@@ -154,4 +154,4 @@ void TcpTransport::publish_state() {
   state_ = std::move(state);
 }
 
-}  // namespace horus::msg
+}  // namespace horus::HORUS_ABI::msg

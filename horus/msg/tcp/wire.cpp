@@ -11,7 +11,7 @@
 #include <horus/msg/format/names.hpp>
 #include <horus/msg/format/packing.hpp>
 
-namespace horus::msg::wire {
+namespace horus::HORUS_ABI::msg::wire {
 namespace {
 
 constexpr std::string_view kMagic = "HORUSHUB";
@@ -309,4 +309,4 @@ DataPrefix decode_data_prefix(Bytes payload) noexcept {
   return prefix;
 }
 
-}  // namespace horus::msg::wire
+}  // namespace horus::HORUS_ABI::msg::wire

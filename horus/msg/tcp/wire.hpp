@@ -16,7 +16,7 @@
 #include <horus/msg/layout.hpp>
 #include <horus/msg/options.hpp>
 
-namespace horus::msg::wire {
+namespace horus::HORUS_ABI::msg::wire {
 
 using Bytes = std::span<const std::byte>;
 using Buffer = std::vector<std::byte>;
@@ -167,4 +167,4 @@ HORUS_API void write_data_head(std::byte* to, std::uint32_t channel, const DataP
 /// Of the first kDataPrefixBytes.
 [[nodiscard]] HORUS_API DataPrefix decode_data_prefix(Bytes payload) noexcept;
 
-}  // namespace horus::msg::wire
+}  // namespace horus::HORUS_ABI::msg::wire

@@ -15,7 +15,7 @@
 #include <horus/task/event.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 class Scheduler;
 }
 

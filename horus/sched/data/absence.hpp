@@ -9,7 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 /// Semantics: whoever looks regularly tells how late it was and how much processor time the process used meanwhile. What
 /// is late by more than 100 ms and was not used is an absence; a process that is only short of time uses what it gets.
@@ -62,4 +62,4 @@ class Absences {
   std::size_t size_ = 0;
 };
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

@@ -7,7 +7,7 @@
 
 #include <horus/base/log.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 namespace {
 
 std::string in_ms(Duration duration) {
@@ -83,4 +83,4 @@ Result<> check_settings(const std::string& name, const NodeSettings& settings, b
   return {};
 }
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

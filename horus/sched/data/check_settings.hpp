@@ -8,7 +8,7 @@
 #include <horus/sched/node_settings.hpp>
 #include <horus/sched/scheduler_config.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 /// Errors: EINVAL with the setting and its range.
 Result<> check_settings(const SchedulerConfig& config);
@@ -25,4 +25,4 @@ extern const char* const kPlainNodeCannotCancel;
 Result<> check_watchdog_period(const std::string& name, Rate rate, Duration timeout,
                                const std::string& source = {});
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

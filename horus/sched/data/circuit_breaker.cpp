@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 bool CircuitBreaker::admit(std::int64_t now_ns) noexcept {
   if (state_ == CircuitState::open && now_ns >= reopen_ns_) half_open(now_ns);
@@ -90,4 +90,4 @@ std::int64_t CircuitBreaker::time_open(std::int64_t now_ns) const noexcept {
   return open_ns_ + (state_ == CircuitState::closed ? 0 : now_ns - left_closed_ns_);
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

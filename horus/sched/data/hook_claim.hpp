@@ -8,7 +8,7 @@
 #include <atomic>
 #include <cstdint>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 /// The two calls of an episode (isolation, emergency stop, deadline miss) and how far each has come.
 ///
@@ -102,4 +102,4 @@ class HookClaim {
   std::atomic<std::uint32_t> word_{kNone};
 };
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 /// The rate is divided by `divisor()`: 1, 2, 4 or 8.
 class RateDivider {
@@ -39,4 +39,4 @@ class RateDivider {
   std::uint32_t divisor_ = 1;
 };
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

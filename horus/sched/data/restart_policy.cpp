@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 namespace {
 
 // Sebastiano Vigna's SplitMix64: one number in [0, 1).
@@ -37,4 +37,4 @@ std::optional<Duration> RestartPolicy::next(std::int64_t now_ns) {
   return Duration(static_cast<std::int64_t>(static_cast<double>(delay) * factor));
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -3,7 +3,7 @@
 
 #include <cerrno>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 using namespace literals;
 
@@ -56,4 +56,4 @@ Result<SchedulerConfig> SchedulerConfig::named(const std::string& preset) {
                preset + " (there are standard, high_performance, low_latency, power_saving, realtime)");
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -12,7 +12,7 @@
 #include <horus/config/reader.hpp>
 #include <horus/sched/scheduler_config.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 namespace {
 
 using std::chrono::hours;
@@ -249,4 +249,4 @@ Result<SchedulerConfig> SchedulerConfig::from_document(const config::Document& d
   return config;
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -10,7 +10,7 @@
 
 #include <horus/sched/statistics.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 struct Snapshot {
   std::int64_t taken_ns = 0;
@@ -20,4 +20,4 @@ struct Snapshot {
   std::string shares;                                         ///< where the thread's time went
 };
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <horus/sched/states.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 const char* to_string(NodeState state) noexcept {
   switch (state) {
@@ -78,4 +78,4 @@ const char* to_string(Policy policy) noexcept {
   return "?";
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

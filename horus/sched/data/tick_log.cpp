@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <utility>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 namespace {
 
 constexpr std::size_t kAtOnce =
@@ -67,4 +67,4 @@ void TickLog::fold() {
   }
 }
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

@@ -11,7 +11,7 @@
 
 #include <horus/sched/statistics.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 /// One tick that has ended. The grid point → end is the sum of the three times.
 struct TickEntry {
@@ -46,4 +46,4 @@ class TickLog {
   std::vector<NodeStatistics*> accounts_;
 };
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

@@ -8,7 +8,7 @@
 
 #include <horus/base/above_standard.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 namespace {
 
 constexpr const char* kWriteTimeline = "write the timeline";
@@ -39,4 +39,4 @@ Result<> Timeline::write_chrome_trace(const std::string& path) const {
 
 Result<> Timeline::write_html(const std::string& path) const { return write_timeline_file(path, html()); }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

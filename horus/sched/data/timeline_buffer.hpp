@@ -8,7 +8,7 @@
 
 #include <horus/sched/timeline.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 class TimelineBuffer {
  public:
@@ -35,4 +35,4 @@ class TimelineBuffer {
   std::uint64_t written_ = 0;
 };
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

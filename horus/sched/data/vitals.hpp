@@ -9,7 +9,7 @@
 #include <horus/sched/data/hook_claim.hpp>
 #include <horus/sched/states.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 class NodeRecord;
 
@@ -96,4 +96,4 @@ class Doing {
   const Activity activity_;
 };
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

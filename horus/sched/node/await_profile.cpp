@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 std::vector<AwaitStatistics> AwaitProfile::list() const {
   std::vector<AwaitStatistics> all;
@@ -25,4 +25,4 @@ std::vector<AwaitStatistics> AwaitProfile::list() const {
   return all;
 }
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

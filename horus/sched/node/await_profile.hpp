@@ -11,7 +11,7 @@
 #include <horus/sched/statistics.hpp>
 #include <horus/task/chain.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 class AwaitProfile {
  public:
@@ -50,4 +50,4 @@ class AwaitProfile {
   std::size_t used_ = 0;
 };
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

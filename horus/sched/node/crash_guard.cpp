@@ -16,7 +16,7 @@
 #include <horus/base/log.hpp>
 #include <horus/sched/node/hook_helpers.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 namespace {
 
 constexpr int kSignals[] = {SIGSEGV, SIGBUS, SIGABRT};
@@ -114,4 +114,4 @@ CrashGuard::~CrashGuard() {
   alternate_stack = nullptr;
 }
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

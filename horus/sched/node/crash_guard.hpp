@@ -4,7 +4,7 @@
 
 #include <horus/base/compiler.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 class HookHelpers;
 
@@ -23,4 +23,4 @@ class CrashGuard {
   int place_ = -1;
 };
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

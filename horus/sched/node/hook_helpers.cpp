@@ -14,7 +14,7 @@
 #include <horus/base/clock.hpp>
 #include <horus/sched/node/node_record.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 namespace {
 
 constexpr int kPriority = 89;  // above every loop's, below the monitor's
@@ -106,4 +106,4 @@ void HookHelpers::serve() noexcept {
   }
 }
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

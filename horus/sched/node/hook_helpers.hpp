@@ -11,7 +11,7 @@
 #include <thread>
 #include <vector>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 class NodeRecord;
 
@@ -62,4 +62,4 @@ class HookHelpers {
   std::int64_t seen_since_ns_ = 0;
 };
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

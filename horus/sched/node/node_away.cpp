@@ -7,7 +7,7 @@
 #include <horus/sched/node/node_host.hpp>
 #include <horus/sched/node/node_record.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 void NodeRecord::went_away() noexcept {
   if (away_ || !settings.critical || !restarts_.config().enabled || !restarts_.config().for_ever) return;
@@ -39,4 +39,4 @@ void NodeRecord::stay_away() noexcept {
   host->emergency_stop();
 }
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

@@ -11,12 +11,12 @@
 #include <horus/sched/data/timeline_buffer.hpp>
 #include <horus/sched/data/vitals.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 class NodeBase;
 struct SchedulerConfig;
-}  // namespace horus
+}  // namespace horus::HORUS_ABI
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 class NodeRecord;
 
@@ -64,4 +64,4 @@ class NodeHost {
   ~NodeHost() = default;
 };
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

@@ -13,7 +13,7 @@
 #include <horus/sched/scheduler_config.hpp>
 #include <horus/task/shield.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 namespace {
 
 std::uint64_t hash_of(const std::string& name, std::uint64_t seed) noexcept {
@@ -268,4 +268,4 @@ std::string in_ms(std::int64_t ns) {
   return ms < 100 ? fmt::format("{:.3g} ms", ms) : fmt::format("{:.0f} ms", ms);
 }
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

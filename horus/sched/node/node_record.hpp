@@ -30,11 +30,11 @@
 #include <horus/task/scope.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 struct SchedulerConfig;
 }
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 class NodeRecord final : public Chain, public ExecutionAccount {
  public:
@@ -271,4 +271,4 @@ bool describe_failure(const std::exception_ptr& failure, std::string& line);
 /// "12.3 ms".
 std::string in_ms(std::int64_t ns);
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

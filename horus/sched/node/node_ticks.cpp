@@ -10,7 +10,7 @@
 #include <horus/sched/node/node_record.hpp>
 #include <horus/task/shield.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 namespace {
 
 constexpr std::int64_t kStuckAfter_ns = 100'000'000;  // from a tick's cancellation
@@ -412,4 +412,4 @@ void NodeRecord::report_failure(const std::exception_ptr& failure, std::int64_t 
   }
 }
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

@@ -7,7 +7,7 @@
 #include <horus/sched/node/node_host.hpp>
 #include <horus/sched/node/node_record.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 // --- Watchdog ---------------------------------------------------------------------------------------------------------
 
@@ -183,4 +183,4 @@ void NodeRecord::leave_safe_state() noexcept {
   if (host->emergency_stopped()) enter_safe_state();
 }
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

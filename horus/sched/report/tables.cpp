@@ -10,7 +10,7 @@
 #include <horus/sched/run/executor.hpp>
 #include <horus/sched/scheduler.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 namespace {
 
 // At most seven columns.
@@ -125,4 +125,4 @@ std::string Scheduler::report(Detail detail) const {
   return text;
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -3,7 +3,7 @@
 #include <horus/sched/report/timeline_page.hpp>
 #include <horus/sched/states.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 static_assert(static_cast<int>(TickOutcome::cancelled_shutdown) == 5 &&
                   static_cast<int>(TickOutcome::cancelled_paused) == 7,
@@ -102,4 +102,4 @@ const instant = (ns) => (ns / 1e9).toFixed(6).replace(/(\d{3})(?=\d)/g, (digits,
   at > all.indexOf(".") ? digits + "\u202f" : digits) + " s";
 )js";
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

@@ -3,7 +3,7 @@
 // grows with what is visible and not with what was recorded.
 #include <horus/sched/report/timeline_page.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 const char kTimelineDraw[] = R"js(
 // --- Places and colours ----------------------------------------------------------------------------------------------
@@ -363,4 +363,4 @@ function drawStops(pen, height) {
 }
 )js";
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

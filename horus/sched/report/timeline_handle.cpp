@@ -2,7 +2,7 @@
 // In the browser: what the pointer and the keyboard do, the tooltip and the legend.
 #include <horus/sched/report/timeline_page.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 const char kTimelineHandle[] = R"js(
 // --- Moving about ----------------------------------------------------------------------------------------------------
@@ -218,4 +218,4 @@ window.addEventListener("resize", () => { layout(); redraw(); });
 window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", begin);
 )js";
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

@@ -8,7 +8,7 @@
 
 #include <fmt/format.h>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 namespace {
 
 // By their begin; at the same instant in the order in which they were recorded, as states follow one another.
@@ -136,4 +136,4 @@ const char* watchdog_step(std::uint8_t step) noexcept {
   }
 }
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

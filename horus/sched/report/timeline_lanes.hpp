@@ -12,7 +12,7 @@
 #include <horus/sched/states.hpp>
 #include <horus/sched/timeline.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 /// Times here are nanoseconds since the first event of the timeline.
 struct TimelineStretch {
@@ -72,4 +72,4 @@ std::string timeline_json(std::string_view text);
 /// "warned", "unhealthy", "isolated", "well".
 const char* watchdog_step(std::uint8_t step) noexcept;
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

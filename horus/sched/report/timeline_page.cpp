@@ -11,7 +11,7 @@
 #include <horus/sched/report/timeline_lanes.hpp>
 #include <horus/sched/timeline.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 namespace {
 
 using detail::TimelineLane;
@@ -220,4 +220,4 @@ aria-label="One lane per node: its ticks over time. The table below has the sums
   return out;
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

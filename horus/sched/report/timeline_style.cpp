@@ -2,7 +2,7 @@
 // How the page of a timeline looks, on light and on dark screens.
 #include <horus/sched/report/timeline_page.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 const char kTimelineStyle[] = R"css(
 :root {
@@ -69,4 +69,4 @@ td.cancelled { color: var(--cancelled); font-weight: 600; }
 #tip[hidden] { display: none; }
 )css";
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

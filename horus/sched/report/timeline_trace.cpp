@@ -9,7 +9,7 @@
 #include <horus/sched/report/timeline_lanes.hpp>
 #include <horus/sched/timeline.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 namespace {
 
 using detail::TimelineLane;
@@ -116,4 +116,4 @@ std::string Timeline::chrome_trace() const {
          "\n" + std::move(out).take() + "\n]}\n";
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

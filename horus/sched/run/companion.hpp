@@ -10,7 +10,7 @@
 #include <horus/sched/scheduler.hpp>
 #include <horus/task/event.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// A thread of its own, with its executor.
 struct Scheduler::Companion {
@@ -23,4 +23,4 @@ struct Scheduler::Companion {
   bool ok = false;
 };
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

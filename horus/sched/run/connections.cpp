@@ -9,7 +9,7 @@
 #include <horus/sched/node/node_record.hpp>
 #include <horus/sched/scheduler.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 namespace {
 
 const char* word_for(msg::Direction direction) {
@@ -193,4 +193,4 @@ void Scheduler::check_connections() const {
   }
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -9,7 +9,7 @@
 #include <horus/sched/run/executor.hpp>
 #include <horus/sched/scheduler.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 namespace {
 
 constexpr Duration kSettlePoll =
@@ -92,4 +92,4 @@ Task<> Executor::wait_until_clear(const NodeRecord& record) {
   while (safe_) co_await all_clear_.wait();
 }
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

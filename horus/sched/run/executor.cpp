@@ -19,7 +19,7 @@
 #include <horus/task/shield.hpp>
 #include <horus/task/when_any.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 namespace {
 
 constexpr int kUnsuspendedTicks = 1000;  // in a row, then one warning
@@ -393,4 +393,4 @@ Task<> Executor::release_once() {
   for (NodeRecord* record : ticking_) co_await record->ended.wait();
 }
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

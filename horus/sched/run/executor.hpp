@@ -20,15 +20,15 @@
 #include <horus/task/event.hpp>
 #include <horus/task/scope.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 class Scheduler;
 }
 
-namespace horus::io {
+namespace horus::HORUS_ABI::io {
 class Journal;
 }
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 /// Who starts first at one instant: 0 first, equal ones in the order of addition.
 bool by_priority(const NodeRecord* a, const NodeRecord* b) noexcept;
@@ -196,4 +196,4 @@ class Executor final : public io::Lookout, public NodeHost {
   std::atomic<int> pokers_{0};
 };
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

@@ -12,7 +12,7 @@
 #include <horus/sched/run/executor.hpp>
 #include <horus/sched/scheduler.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 namespace {
 
 // Of an executor, and behind it of each of its nodes. Plain data.
@@ -119,4 +119,4 @@ void Executor::attend_outside() noexcept {
   journaled_ = std::move(state);
 }
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

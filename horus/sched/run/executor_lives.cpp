@@ -13,7 +13,7 @@
 #include <horus/task/shield.hpp>
 #include <horus/task/when_any.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 namespace {
 
 constexpr Duration kDrainLimit = std::chrono::milliseconds(500);  // of a tick, before its node is stuck
@@ -398,4 +398,4 @@ Task<> Executor::stop_nodes() {
   started_ = stopping_ = false;
 }
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <string>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 namespace {
 
 constexpr std::size_t kErrorBytes = 256;
@@ -79,4 +79,4 @@ Result<> RunInsight::act(inspect::Action action, std::string_view node) {
   return {};
 }
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

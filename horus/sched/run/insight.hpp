@@ -8,7 +8,7 @@
 #include <horus/msg/door/insight.hpp>
 #include <horus/sched/scheduler.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 class RunInsight final : public msg::door::Insight {
  public:
@@ -22,4 +22,4 @@ class RunInsight final : public msg::door::Insight {
   Scheduler& scheduler_;
 };
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

@@ -6,7 +6,7 @@
 
 #include <horus/sched/run/executor.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 namespace {
 
 constexpr std::int64_t kStartLimit_ns = 5'000'000'000;   // an init() may take its time
@@ -199,4 +199,4 @@ void LoopWatch::name_culprit(const char* consequence, std::int64_t now, const Ab
   log.say();
 }
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

@@ -8,7 +8,7 @@
 #include <horus/sched/data/absence.hpp>
 #include <horus/sched/run/monitor_log.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 class Executor;
 
@@ -70,4 +70,4 @@ class LoopWatch {
   std::int64_t worst_ns_ = 0;
 };
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

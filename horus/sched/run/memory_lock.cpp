@@ -19,7 +19,7 @@
 #include <horus/base/locked_ranges.hpp>
 #include <horus/task/frame_pool.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 namespace {
 
 constexpr std::size_t kStack =
@@ -120,4 +120,4 @@ MemoryLock lock_memory() {
   return result;
 }
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

@@ -6,7 +6,7 @@
 
 #include <string>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 /// What could be locked, in words.
 struct MemoryLock {
@@ -24,4 +24,4 @@ MemoryLock lock_memory();
 /// where ranges are locked.
 void prefault() noexcept;
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

@@ -15,7 +15,7 @@
 #include <horus/base/clock.hpp>
 #include <horus/base/symbols.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 namespace {
 
 constexpr std::int64_t kEndLimit_ns = 1'000'000'000;
@@ -106,4 +106,4 @@ void MonitorLog::write(Ring& ring) noexcept {
   }
 }
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

@@ -17,7 +17,7 @@
 #include <horus/base/log.hpp>
 #include <horus/base/thread_look.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 [[nodiscard]] constexpr std::int64_t whole_ms(std::int64_t ns) noexcept { return ns / 1'000'000; }
 
@@ -79,4 +79,4 @@ class MonitorLog {
   std::thread thread_;
 };
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

@@ -7,7 +7,7 @@
 #include <horus/sched/run/refusals.hpp>
 #include <horus/sched/scheduler.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 using detail::check_deadline;
 using detail::check_watchdog;
@@ -122,4 +122,4 @@ NodeBuilder& NodeBuilder::logging(bool enabled) {
 }
 NodeBase& NodeBuilder::node() const noexcept { return *record_.node; }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -12,7 +12,7 @@
 #include <horus/sched/run/executor.hpp>
 #include <horus/sched/scheduler.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 using detail::Executor;
 using detail::NodeRecord;
@@ -184,4 +184,4 @@ Timeline Scheduler::timeline() const {
   return timeline;
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

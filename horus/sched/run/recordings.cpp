@@ -15,7 +15,7 @@
 #include <horus/io/replay/environment.hpp>
 #include <horus/io/replay/journal.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 namespace {
 
 // The first run of a process that asks.
@@ -105,4 +105,4 @@ Task<> Recordings::end() {
   threads_.clear();
 }
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

@@ -14,7 +14,7 @@
 #include <horus/task/scope.hpp>
 #include <horus/task/task.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 class Recordings {
  public:
@@ -37,4 +37,4 @@ class Recordings {
   Scope tasks_{"recordings", Failures::log};
 };
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

@@ -6,7 +6,7 @@
 #include <horus/sched/data/check_settings.hpp>
 #include <horus/sched/node/node_record.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 Error refuse(const char* what, const NodeRecord& record, const std::string& why) {
   return Error(EINVAL, what, fmt::format("node \"{}\" ({})", record.node_name(), why));
@@ -30,4 +30,4 @@ Result<> check_watchdog(const NodeRecord& record, Duration timeout) {
                 fmt::format("{} ms: 10 to 60000", static_cast<double>(timeout.count()) / 1e6));
 }
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

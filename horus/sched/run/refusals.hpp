@@ -7,7 +7,7 @@
 #include <horus/base/clock.hpp>
 #include <horus/base/result.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 class NodeRecord;
 
@@ -16,4 +16,4 @@ Error refuse(const char* what, const NodeRecord& record, const std::string& why)
 Result<> check_deadline(const char* what, const NodeRecord& record, Duration deadline);
 Result<> check_watchdog(const NodeRecord& record, Duration timeout);
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

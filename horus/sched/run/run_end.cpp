@@ -13,7 +13,7 @@
 #include <horus/sched/run/safety_monitor.hpp>
 #include <horus/sched/scheduler.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 namespace detail {
 namespace {
 
@@ -129,4 +129,4 @@ void Scheduler::pass_on(const detail::Executor& from) noexcept {
   for (std::size_t i = 1; i < executors_.size(); ++i) executors_[i]->poke();
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -7,11 +7,11 @@
 
 #include <horus/io/reactor.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 class Scheduler;
 }
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 /// Semantics: a run that owns the process's signals takes SIGINT, SIGTERM and SIGHUP, but for those that were ignored when it
 /// began (nohup, `sh -c 'rover &'`), and SIGHUP where the program has a handler of its own. From `begin` to `over` the stop
@@ -40,4 +40,4 @@ class RunEnd {
   std::uint64_t signals_ = 0;
 };
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

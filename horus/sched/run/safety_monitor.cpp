@@ -16,7 +16,7 @@
 #include <horus/sched/run/executor.hpp>
 #include <horus/sched/scheduler.hpp>
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 namespace {
 
 constexpr std::int64_t kLongestPeriod_ns = 50'000'000;
@@ -477,4 +477,4 @@ void SafetyMonitor::look(std::int64_t now) noexcept {
   for (LoopWatch& watch : watches_) watch.executor().end_visit();
 }
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

@@ -20,11 +20,11 @@
 #include <horus/sched/run/loop_watch.hpp>
 #include <horus/sched/run/monitor_log.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 class Scheduler;
 }
 
-namespace horus::detail {
+namespace horus::HORUS_ABI::detail {
 
 class Executor;
 
@@ -134,4 +134,4 @@ class SafetyMonitor {
   std::thread thread_;
 };
 
-}  // namespace horus::detail
+}  // namespace horus::HORUS_ABI::detail

@@ -22,7 +22,7 @@
 #include <horus/sched/run/refusals.hpp>
 #include <horus/sched/run/safety_monitor.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 using detail::Executor;
 using detail::NodeRecord;
@@ -250,4 +250,4 @@ Schedulability Scheduler::check() const {
   return result;
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

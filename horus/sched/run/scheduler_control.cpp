@@ -6,7 +6,7 @@
 #include <horus/sched/run/refusals.hpp>
 #include <horus/sched/scheduler.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 using detail::check_deadline;
 using detail::check_watchdog;
@@ -83,4 +83,4 @@ Result<> Scheduler::set_node_watchdog(std::string_view node, bool enabled, Durat
   });
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

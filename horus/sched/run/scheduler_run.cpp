@@ -28,7 +28,7 @@
 #include <horus/task/shield.hpp>
 #include <horus/task/when_any.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 using detail::Executor;
 using detail::RunEnd;
@@ -551,4 +551,4 @@ void Scheduler::close() {
   own_reactor_.reset();
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -18,7 +18,7 @@
 #include <horus/base/error.hpp>
 #include <horus/base/log.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 namespace {
 
 std::string_view manager_variable(const char* name) {
@@ -129,4 +129,4 @@ void ServiceNotifier::complain(int error) {
       fmt::format("cannot notify the service manager at {}: {}", address_.to_string(), describe_code(error)));
 }
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

@@ -12,7 +12,7 @@
 #include <horus/base/export.hpp>
 #include <horus/io/address.hpp>
 
-namespace horus {
+namespace horus::HORUS_ABI {
 
 /// Sends datagrams to $NOTIFY_SOCKET, which systemd sets for a unit with Type=notify. Where it is not set, every call
 /// does nothing.
@@ -64,4 +64,4 @@ class HORUS_API ServiceNotifier {
   bool complained_ = false;
 };
 
-}  // namespace horus
+}  // namespace horus::HORUS_ABI

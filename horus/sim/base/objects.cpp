@@ -8,7 +8,7 @@
 
 #include <sys/epoll.h>
 
-namespace horus::sim::detail {
+namespace horus::HORUS_ABI::sim::detail {
 
 // --- Messages and addresses -------------------------------------------------------------------------------------------
 
@@ -114,4 +114,4 @@ ssize_t Counter::send(const msghdr& message, int) {
   return sizeof value;
 }
 
-}  // namespace horus::sim::detail
+}  // namespace horus::HORUS_ABI::sim::detail

@@ -18,7 +18,7 @@
 #include <horus/io/address.hpp>
 #include <horus/io/seam/provider.hpp>
 
-namespace horus::sim::detail {
+namespace horus::HORUS_ABI::sim::detail {
 
 class Engine;
 class Held;
@@ -154,4 +154,4 @@ class Counter final : public Object {
   std::uint64_t count_;
 };
 
-}  // namespace horus::sim::detail
+}  // namespace horus::HORUS_ABI::sim::detail

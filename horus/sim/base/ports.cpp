@@ -6,7 +6,7 @@
 
 #include <horus/sim/base/objects.hpp>
 
-namespace horus::sim::detail {
+namespace horus::HORUS_ABI::sim::detail {
 namespace {
 
 using Binding = Ports::Binding;
@@ -100,4 +100,4 @@ std::vector<Object*> Ports::all(std::uint16_t port) const {
   return sockets;
 }
 
-}  // namespace horus::sim::detail
+}  // namespace horus::HORUS_ABI::sim::detail

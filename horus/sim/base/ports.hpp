@@ -10,7 +10,7 @@
 #include <horus/io/address.hpp>
 #include <horus/sim/random.hpp>
 
-namespace horus::sim::detail {
+namespace horus::HORUS_ABI::sim::detail {
 
 class Object;
 
@@ -47,4 +47,4 @@ class Ports {
   std::map<std::uint16_t, std::vector<Binding>> ports_;
 };
 
-}  // namespace horus::sim::detail
+}  // namespace horus::HORUS_ABI::sim::detail

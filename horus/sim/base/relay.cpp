@@ -5,7 +5,7 @@
 #include <atomic>
 #include <utility>
 
-namespace horus::sim {
+namespace horus::HORUS_ABI::sim {
 
 RelayRing::RelayRing(std::shared_ptr<io::Ring> real)
     : ForwardingRing(std::move(real)),
@@ -105,4 +105,4 @@ void RelayRing::take_over() noexcept {
   if (behind_ || next_due() != kNever) sq_flags_ |= IORING_SQ_CQ_OVERFLOW;
 }
 
-}  // namespace horus::sim
+}  // namespace horus::HORUS_ABI::sim

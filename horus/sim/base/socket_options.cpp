@@ -8,7 +8,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
-namespace horus::sim::detail {
+namespace horus::HORUS_ABI::sim::detail {
 namespace {
 
 constexpr int kSmallestBuffer = 2304;  // SOCK_MIN_RCVBUF
@@ -78,4 +78,4 @@ int SocketOptions::get(int level, int option, void* value, socklen_t* size) cons
   return 0;
 }
 
-}  // namespace horus::sim::detail
+}  // namespace horus::HORUS_ABI::sim::detail

@@ -9,7 +9,7 @@
 
 #include <sys/socket.h>
 
-namespace horus::sim::detail {
+namespace horus::HORUS_ABI::sim::detail {
 
 class SocketOptions {
  public:
@@ -28,4 +28,4 @@ class SocketOptions {
   int linger_s_ = 0;
 };
 
-}  // namespace horus::sim::detail
+}  // namespace horus::HORUS_ABI::sim::detail

@@ -11,7 +11,7 @@
 #include <string>
 #include <string_view>
 
-namespace horus::sim::detail {
+namespace horus::HORUS_ABI::sim::detail {
 
 /// Either end may be told first. Bounded by what is in flight.
 class Transcript {
@@ -51,4 +51,4 @@ class Transcript {
   bool broken_ = false;
 };
 
-}  // namespace horus::sim::detail
+}  // namespace horus::HORUS_ABI::sim::detail

@@ -7,7 +7,7 @@
 #include <horus/sim/kernel/process_backend.hpp>
 #include <horus/sim/world/instance.hpp>
 
-namespace horus::sim {
+namespace horus::HORUS_ABI::sim {
 namespace {
 
 using Costs = std::map<std::string, Distribution, std::less<>>;
@@ -78,4 +78,4 @@ Result<io::Backend> make_backend_alone(const io::ReactorConfig& config) {
                                  kernel, "");
 }
 
-}  // namespace horus::sim
+}  // namespace horus::HORUS_ABI::sim

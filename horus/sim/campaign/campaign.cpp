@@ -20,7 +20,7 @@
 
 #include <horus/base/log.hpp>
 
-namespace horus::sim {
+namespace horus::HORUS_ABI::sim {
 namespace {
 
 constexpr std::size_t kFailuresKept = 64;
@@ -349,4 +349,4 @@ int run_campaign(int argc, char** argv, const std::string& name, const Scenario&
   }
 }
 
-}  // namespace horus::sim
+}  // namespace horus::HORUS_ABI::sim

@@ -15,7 +15,7 @@
 #include <horus/io/stream/control_data.hpp>
 #include <horus/sim/engine/engine.hpp>
 
-namespace horus::sim::detail {
+namespace horus::HORUS_ABI::sim::detail {
 namespace {
 
 constexpr std::size_t kDatagramBytes = 65507;
@@ -401,4 +401,4 @@ bool DatagramSocket::on_loopback() const {
   return options_.value(v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_MULTICAST_IF : IP_MULTICAST_IF) == 1;
 }
 
-}  // namespace horus::sim::detail
+}  // namespace horus::HORUS_ABI::sim::detail

@@ -13,7 +13,7 @@
 #include <horus/sim/base/objects.hpp>
 #include <horus/sim/base/socket_options.hpp>
 
-namespace horus::sim::detail {
+namespace horus::HORUS_ABI::sim::detail {
 
 /// UDP.
 class DatagramSocket final : public Object {
@@ -92,4 +92,4 @@ class DatagramSocket final : public Object {
   std::uint32_t timed_ = 0;         // datagrams that were to have a transmit time
 };
 
-}  // namespace horus::sim::detail
+}  // namespace horus::HORUS_ABI::sim::detail

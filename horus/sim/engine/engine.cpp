@@ -10,7 +10,7 @@
 #include <horus/base/assert.hpp>
 #include <horus/sim/engine/stream.hpp>
 
-namespace horus::sim {
+namespace horus::HORUS_ABI::sim {
 
 namespace {
 
@@ -215,4 +215,4 @@ std::uint16_t Engine::free_port(const Host& host, bool stream) noexcept {
 }
 
 }  // namespace detail
-}  // namespace horus::sim
+}  // namespace horus::HORUS_ABI::sim

@@ -19,7 +19,7 @@
 #include <horus/sim/files/file_system.hpp>
 #include <horus/sim/random.hpp>
 
-namespace horus::sim::detail {
+namespace horus::HORUS_ABI::sim::detail {
 
 class Stream;
 class UnixSocket;
@@ -143,4 +143,4 @@ class Engine {
   ProcessTable processes_{*this};
 };
 
-}  // namespace horus::sim::detail
+}  // namespace horus::HORUS_ABI::sim::detail

@@ -14,7 +14,7 @@
 #include <horus/io/signals.hpp>
 #include <horus/sim/engine/engine.hpp>
 
-namespace horus::sim::detail {
+namespace horus::HORUS_ABI::sim::detail {
 namespace {
 
 constexpr std::int64_t kDoomed_ns = 10'000'000'000;  // a child that the seed kills does not live longer
@@ -332,4 +332,4 @@ std::shared_ptr<Object> make_console(Engine& engine, std::shared_ptr<std::string
   return std::make_shared<Console>(engine, std::move(text));
 }
 
-}  // namespace horus::sim::detail
+}  // namespace horus::HORUS_ABI::sim::detail

@@ -20,7 +20,7 @@
 #include <horus/sim/base/objects.hpp>
 #include <horus/sim/program.hpp>
 
-namespace horus::sim::detail {
+namespace horus::HORUS_ABI::sim::detail {
 
 class ProcessHandle;
 class ProcessTable;
@@ -141,4 +141,4 @@ class ProcessTable {
 /// What a process of the world writes to its standard output: the last 64 KiB are kept in `text`.
 [[nodiscard]] std::shared_ptr<Object> make_console(Engine& engine, std::shared_ptr<std::string> text);
 
-}  // namespace horus::sim::detail
+}  // namespace horus::HORUS_ABI::sim::detail

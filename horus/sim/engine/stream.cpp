@@ -12,7 +12,7 @@
 
 #include <horus/sim/engine/engine.hpp>
 
-namespace horus::sim::detail {
+namespace horus::HORUS_ABI::sim::detail {
 namespace {
 
 constexpr std::int64_t kConnectLimit_ns = 127'000'000'000;  // tcp_syn_retries 6
@@ -362,4 +362,4 @@ int Stream::get_option(int level, int option, void* value, socklen_t* size) {
   return 0;
 }
 
-}  // namespace horus::sim::detail
+}  // namespace horus::HORUS_ABI::sim::detail

@@ -14,7 +14,7 @@
 #include <horus/sim/base/socket_options.hpp>
 #include <horus/sim/base/transcript.hpp>
 
-namespace horus::sim::detail {
+namespace horus::HORUS_ABI::sim::detail {
 
 /// One end of a byte stream: a TCP connection, a pipe.
 class Stream final : public Object {
@@ -97,4 +97,4 @@ class Stream final : public Object {
   std::size_t backlog_ = 0;
 };
 
-}  // namespace horus::sim::detail
+}  // namespace horus::HORUS_ABI::sim::detail

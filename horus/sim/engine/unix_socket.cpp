@@ -16,7 +16,7 @@
 
 #include <horus/sim/engine/engine.hpp>
 
-namespace horus::sim::detail {
+namespace horus::HORUS_ABI::sim::detail {
 namespace {
 
 constexpr std::size_t kSocketRoom = 212992;   // net.core.wmem_default
@@ -363,4 +363,4 @@ void UnixSocket::closed() {
   taken();
 }
 
-}  // namespace horus::sim::detail
+}  // namespace horus::HORUS_ABI::sim::detail

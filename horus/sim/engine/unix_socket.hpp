@@ -17,7 +17,7 @@
 #include <horus/sim/base/socket_options.hpp>
 #include <horus/sim/base/transcript.hpp>
 
-namespace horus::sim::detail {
+namespace horus::HORUS_ABI::sim::detail {
 
 class UnixSocket final : public Object {
  public:
@@ -93,4 +93,4 @@ class UnixSocket final : public Object {
   std::shared_ptr<Transcript> outgoing_;
 };
 
-}  // namespace horus::sim::detail
+}  // namespace horus::HORUS_ABI::sim::detail

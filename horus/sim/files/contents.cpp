@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
-namespace horus::sim::detail {
+namespace horus::HORUS_ABI::sim::detail {
 
 // A page that others share, or that is a hole, becomes this file's own first.
 std::string& Contents::writable(std::uint64_t number) {
@@ -92,4 +92,4 @@ void Contents::take_page(std::uint64_t number, const Contents& from) {
   }
 }
 
-}  // namespace horus::sim::detail
+}  // namespace horus::HORUS_ABI::sim::detail

@@ -13,7 +13,7 @@
 #include <string>
 #include <string_view>
 
-namespace horus::sim::detail {
+namespace horus::HORUS_ABI::sim::detail {
 
 class Contents {
  public:
@@ -50,4 +50,4 @@ class Contents {
   std::uint64_t size_ = 0;
 };
 
-}  // namespace horus::sim::detail
+}  // namespace horus::HORUS_ABI::sim::detail

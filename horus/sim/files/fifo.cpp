@@ -8,7 +8,7 @@
 #include <fcntl.h>
 #include <sys/epoll.h>
 
-namespace horus::sim::detail {
+namespace horus::HORUS_ABI::sim::detail {
 namespace {
 constexpr std::size_t kPipeRoom = 65536;
 constexpr std::size_t kAtomic = 4096;  // PIPE_BUF: such a write is whole or waits
@@ -82,4 +82,4 @@ void FifoEnd::closed() {
   channel_->changed();
 }
 
-}  // namespace horus::sim::detail
+}  // namespace horus::HORUS_ABI::sim::detail

@@ -11,7 +11,7 @@
 #include <horus/sim/base/objects.hpp>
 #include <horus/sim/files/file_system.hpp>
 
-namespace horus::sim::detail {
+namespace horus::HORUS_ABI::sim::detail {
 
 class FifoEnd;
 
@@ -50,4 +50,4 @@ class FifoEnd final : public Object {
   std::uint64_t writers_before_;  // an end is told only when somebody has written since it was opened
 };
 
-}  // namespace horus::sim::detail
+}  // namespace horus::HORUS_ABI::sim::detail

@@ -9,7 +9,7 @@
 
 #include <horus/sim/files/file_system.hpp>
 
-namespace horus::sim::detail {
+namespace horus::HORUS_ABI::sim::detail {
 
 // --- Durability -------------------------------------------------------------------------------------------------------
 
@@ -87,4 +87,4 @@ int FileSystem::put(std::string_view path, std::string_view data) {
   return 0;
 }
 
-}  // namespace horus::sim::detail
+}  // namespace horus::HORUS_ABI::sim::detail

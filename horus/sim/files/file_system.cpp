@@ -12,7 +12,7 @@
 
 #include <horus/sim/files/folder_watch.hpp>
 
-namespace horus::sim::detail {
+namespace horus::HORUS_ABI::sim::detail {
 namespace {
 
 constexpr int kMostLinks = 40;  // on the way of one path, as Linux has it
@@ -337,4 +337,4 @@ void FileSystem::truncate(Inode& file, std::uint64_t size) {
   tell_of(file, IN_MODIFY);
 }
 
-}  // namespace horus::sim::detail
+}  // namespace horus::HORUS_ABI::sim::detail

@@ -16,7 +16,7 @@
 #include <horus/sim/files/contents.hpp>
 #include <horus/sim/random.hpp>
 
-namespace horus::sim::detail {
+namespace horus::HORUS_ABI::sim::detail {
 
 class FifoChannel;
 class FolderWatch;
@@ -136,4 +136,4 @@ class FileSystem {
   std::uint32_t last_cookie_ = 0;  // of what was renamed
 };
 
-}  // namespace horus::sim::detail
+}  // namespace horus::HORUS_ABI::sim::detail

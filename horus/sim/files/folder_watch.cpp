@@ -8,7 +8,7 @@
 #include <sys/epoll.h>
 #include <sys/inotify.h>
 
-namespace horus::sim::detail {
+namespace horus::HORUS_ABI::sim::detail {
 namespace {
 
 constexpr std::size_t kMostEvents = 16384;  // fs.inotify.max_queued_events
@@ -78,4 +78,4 @@ void FolderWatch::put(int number, std::uint32_t event, std::string_view name, st
   changed();
 }
 
-}  // namespace horus::sim::detail
+}  // namespace horus::HORUS_ABI::sim::detail

@@ -16,7 +16,7 @@
 #include <horus/sim/base/objects.hpp>
 #include <horus/sim/files/file_system.hpp>
 
-namespace horus::sim::detail {
+namespace horus::HORUS_ABI::sim::detail {
 
 class FolderWatch final : public Object {
  public:
@@ -44,4 +44,4 @@ class FolderWatch final : public Object {
   int last_number_ = 0;
 };
 
-}  // namespace horus::sim::detail
+}  // namespace horus::HORUS_ABI::sim::detail

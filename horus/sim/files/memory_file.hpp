@@ -11,7 +11,7 @@
 
 #include <horus/sim/base/objects.hpp>
 
-namespace horus::sim::detail {
+namespace horus::HORUS_ABI::sim::detail {
 
 class MemoryFile final : public Object {
  public:
@@ -26,4 +26,4 @@ class MemoryFile final : public Object {
   const int file_;
 };
 
-}  // namespace horus::sim::detail
+}  // namespace horus::HORUS_ABI::sim::detail

@@ -12,7 +12,7 @@
 
 #include <horus/sim/files/file_system.hpp>
 
-namespace horus::sim::detail {
+namespace horus::HORUS_ABI::sim::detail {
 namespace {
 
 constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 44;  // of one file, as ext4 has it
@@ -109,4 +109,4 @@ int OpenFile::list(void* buffer, std::size_t size) {
   return static_cast<int>(used);
 }
 
-}  // namespace horus::sim::detail
+}  // namespace horus::HORUS_ABI::sim::detail

@@ -13,7 +13,7 @@
 #include <horus/base/assert.hpp>
 #include <horus/sim/base/transcript.hpp>
 
-namespace horus::sim::detail {
+namespace horus::HORUS_ABI::sim::detail {
 namespace {
 
 constexpr std::size_t kFirstDescriptor = 3;  // behind stdin, stdout and stderr
@@ -362,4 +362,4 @@ bool SimProvider::cancel(io::BlockingOperation& operation) noexcept {
   finished_.let_go();
   return true;
 }
-}  // namespace horus::sim::detail
+}  // namespace horus::HORUS_ABI::sim::detail

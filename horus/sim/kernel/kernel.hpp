@@ -16,7 +16,7 @@
 #include <horus/io/seam/provider.hpp>
 #include <horus/sim/engine/engine.hpp>
 
-namespace horus::sim::detail {
+namespace horus::HORUS_ABI::sim::detail {
 
 /// What the simulated kernel knows about the process that calls it.
 class Context {
@@ -157,4 +157,4 @@ class SimProvider final : public io::Provider, public Referrer {
   bool alone_ = false;
 };
 
-}  // namespace horus::sim::detail
+}  // namespace horus::HORUS_ABI::sim::detail

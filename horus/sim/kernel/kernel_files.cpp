@@ -9,7 +9,7 @@
 #include <horus/sim/files/fifo.hpp>
 #include <horus/sim/kernel/kernel.hpp>
 
-namespace horus::sim::detail {
+namespace horus::HORUS_ABI::sim::detail {
 namespace {
 
 const char* path_of(std::uint64_t address) noexcept { return reinterpret_cast<const char*>(address); }
@@ -127,4 +127,4 @@ std::int32_t SimProvider::perform(const io_uring_sqe& entry) {
   }
   return static_cast<std::int32_t>(moved("file", entry.fd, result));
 }
-}  // namespace horus::sim::detail
+}  // namespace horus::HORUS_ABI::sim::detail

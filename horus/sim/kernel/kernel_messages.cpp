@@ -9,7 +9,7 @@
 
 #include <horus/sim/kernel/kernel.hpp>
 
-namespace horus::sim::detail {
+namespace horus::HORUS_ABI::sim::detail {
 
 ssize_t SimProvider::send_message(int fd, const msghdr& message, int flags) noexcept {
   Object* object = sender(fd);
@@ -77,4 +77,4 @@ int SimProvider::give_rights(msghdr& message, std::vector<Held>& rights, std::si
   return flags;
 }
 
-}  // namespace horus::sim::detail
+}  // namespace horus::HORUS_ABI::sim::detail

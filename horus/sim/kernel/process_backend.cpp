@@ -8,7 +8,7 @@
 
 #include <unistd.h>
 
-namespace horus::sim::detail {
+namespace horus::HORUS_ABI::sim::detail {
 namespace {
 
 constexpr Duration kLatest = std::chrono::milliseconds(1);  // a completion is kept back
@@ -159,4 +159,4 @@ io::Backend process_backend(io::Backend real, Engine& engine, Context& context, 
   return real;
 }
 
-}  // namespace horus::sim::detail
+}  // namespace horus::HORUS_ABI::sim::detail

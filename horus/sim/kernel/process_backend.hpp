@@ -16,7 +16,7 @@
 #include <horus/sim/kernel/seam_checks.hpp>
 #include <horus/sim/relay.hpp>
 
-namespace horus::sim::detail {
+namespace horus::HORUS_ABI::sim::detail {
 
 // Sees each entry and each completion.
 class ProcessRing final : public RelayRing {
@@ -70,4 +70,4 @@ class ProcessClock final : public io::ForwardingClock {
 io::Backend process_backend(io::Backend real, Engine& engine, Context& context, SimProvider& kernel,
                             std::string who);
 
-}  // namespace horus::sim::detail
+}  // namespace horus::HORUS_ABI::sim::detail

@@ -15,7 +15,7 @@
 #include <horus/io/seam/entry.hpp>
 #include <horus/sim/base/transcript.hpp>
 
-namespace horus::sim::detail {
+namespace horus::HORUS_ABI::sim::detail {
 namespace {
 
 constexpr std::size_t kWatched = 1024;  // bytes at each end of a buffer
@@ -286,4 +286,4 @@ void SeamChecks::ended() {
     violated(fmt::format("buffer group {} was never unregistered", number));
 }
 
-}  // namespace horus::sim::detail
+}  // namespace horus::HORUS_ABI::sim::detail

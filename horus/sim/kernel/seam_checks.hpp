@@ -16,7 +16,7 @@
 
 #include <horus/sim/kernel/kernel.hpp>
 
-namespace horus::sim::detail {
+namespace horus::HORUS_ABI::sim::detail {
 
 /// Memory that an operation works on, for as long as it does. What it receives into is scrambled meanwhile: who reads too
 /// early reads nonsense. Long buffers are looked at near both ends only.
@@ -111,4 +111,4 @@ class SeamChecks {
   std::vector<NotFound> not_found_;
 };
 
-}  // namespace horus::sim::detail
+}  // namespace horus::HORUS_ABI::sim::detail

@@ -14,7 +14,7 @@
 #include <horus/sim/engine/stream.hpp>
 #include <horus/sim/engine/unix_socket.hpp>
 
-namespace horus::sim::detail {
+namespace horus::HORUS_ABI::sim::detail {
 
 SimRing::SimRing(Engine& engine, Context& context, const io::ReactorConfig& config)
     : KernelHolder(engine, context),
@@ -178,4 +178,4 @@ bool SimSystem::take_job_back(io::ThreadPool&, io::ThreadPool::Job& job) noexcep
   jobs_.erase(place);
   return true;
 }
-}  // namespace horus::sim::detail
+}  // namespace horus::HORUS_ABI::sim::detail

@@ -15,7 +15,7 @@
 #include <horus/io/seam/interpreter.hpp>
 #include <horus/sim/kernel/kernel.hpp>
 
-namespace horus::sim::detail {
+namespace horus::HORUS_ABI::sim::detail {
 
 // Constructed before the interpreter and destroyed after it.
 struct KernelHolder {
@@ -135,4 +135,4 @@ class SimSystem final : public io::System {
 /// The three parts over one ring.
 io::Backend sim_backend(std::shared_ptr<SimRing> ring, Engine& engine, Context& context);
 
-}  // namespace horus::sim::detail
+}  // namespace horus::HORUS_ABI::sim::detail

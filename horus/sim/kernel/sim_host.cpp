@@ -13,7 +13,7 @@
 #include <horus/sim/files/memory_file.hpp>
 #include <horus/sim/kernel/sim_backend.hpp>
 
-namespace horus::sim::detail {
+namespace horus::HORUS_ABI::sim::detail {
 
 uid_t SimSystem::user() noexcept { return kUser; }
 std::size_t SimSystem::descriptor_limit() noexcept { return SimProvider::kMostDescriptors; }
@@ -93,4 +93,4 @@ int SimSystem::kernel_file(int fd) noexcept {
 
 void SimSystem::close(int fd) noexcept { static_cast<void>(ring_->close_descriptor(fd)); }
 
-}  // namespace horus::sim::detail
+}  // namespace horus::HORUS_ABI::sim::detail

@@ -16,7 +16,7 @@
 #include <horus/sim/files/fifo.hpp>
 #include <horus/sim/kernel/sim_backend.hpp>
 
-namespace horus::sim::detail {
+namespace horus::HORUS_ABI::sim::detail {
 std::int64_t SimClock::wall_clock_ns() noexcept { return kWorldBegins_ns + context_.now(); }
 
 // --- Children ---------------------------------------------------------------------------------------------------------
@@ -159,4 +159,4 @@ int SimSystem::control_device(int fd, unsigned long, void*) noexcept {
   return kernel_.find(fd) == nullptr ? -EBADF : -ENOTTY;  // there are no terminals
 }
 
-}  // namespace horus::sim::detail
+}  // namespace horus::HORUS_ABI::sim::detail

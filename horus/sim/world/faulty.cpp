@@ -15,7 +15,7 @@
 #include <horus/io/seam/entry.hpp>
 #include <horus/sim/relay.hpp>
 
-namespace horus::sim {
+namespace horus::HORUS_ABI::sim {
 namespace {
 
 // Moves bytes into or out of one stretch of memory, and may say so with fewer than asked for.
@@ -155,4 +155,4 @@ io::Backend make_faulty_backend(io::Backend real, const Injection& injection, In
   return real;
 }
 
-}  // namespace horus::sim
+}  // namespace horus::HORUS_ABI::sim

@@ -5,7 +5,7 @@
 
 #include <horus/sim/kernel/process_backend.hpp>
 
-namespace horus::sim::detail {
+namespace horus::HORUS_ABI::sim::detail {
 
 Instance::Instance(Engine& engine, std::uint64_t number, SimProcess& process,
                    const std::map<std::string, Distribution, std::less<>>& costs,
@@ -151,4 +151,4 @@ void Instance::thaw() {
 
 Instance::~Instance() = default;
 
-}  // namespace horus::sim::detail
+}  // namespace horus::HORUS_ABI::sim::detail

@@ -14,7 +14,7 @@
 #include <horus/sim/kernel/sim_backend.hpp>
 #include <horus/task/scope.hpp>
 
-namespace horus::sim::detail {
+namespace horus::HORUS_ABI::sim::detail {
 
 /// One life of a process.
 class Instance final : public Context {
@@ -86,4 +86,4 @@ class Instance final : public Context {
   std::vector<std::string> left_children_;
 };
 
-}  // namespace horus::sim::detail
+}  // namespace horus::HORUS_ABI::sim::detail

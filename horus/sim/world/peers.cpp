@@ -12,7 +12,7 @@
 #include <horus/sim/world/world_state.hpp>
 #include <horus/task/scope.hpp>
 
-namespace horus::sim {
+namespace horus::HORUS_ABI::sim {
 namespace {
 
 Task<> play(const Conversation& conversation, io::TcpStream stream) {
@@ -66,4 +66,4 @@ World& World::tcp_peer(std::string address, Conversation conversation) {
   return *this;
 }
 
-}  // namespace horus::sim
+}  // namespace horus::HORUS_ABI::sim

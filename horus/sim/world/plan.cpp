@@ -9,7 +9,7 @@
 #include <horus/io/signals.hpp>
 #include <horus/sim/world/world_state.hpp>
 
-namespace horus::sim {
+namespace horus::HORUS_ABI::sim {
 
 using detail::Host;
 using detail::Instance;
@@ -102,4 +102,4 @@ World::At& World::At::faults(const Faults& faults) {
   return call([state, faults] { state->engine.faults() = faults; });
 }
 
-}  // namespace horus::sim
+}  // namespace horus::HORUS_ABI::sim

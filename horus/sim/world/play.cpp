@@ -19,7 +19,7 @@
 #include <horus/task/scope.hpp>
 #include <horus/task/shield.hpp>
 
-namespace horus::sim {
+namespace horus::HORUS_ABI::sim {
 namespace {
 
 using Main = std::function<Task<int>()>;
@@ -84,4 +84,4 @@ World& World::play(const std::string& process, const std::string& path, PlayOpti
   return *this;
 }
 
-}  // namespace horus::sim
+}  // namespace horus::HORUS_ABI::sim

@@ -6,7 +6,7 @@
 
 #include <horus/sim/world/world_state.hpp>
 
-namespace horus::sim {
+namespace horus::HORUS_ABI::sim {
 
 std::string detail::seconds_of(Duration time) {
   return fmt::format("{:.6f} s", static_cast<double>(time.count()) / 1e9);
@@ -23,4 +23,4 @@ std::string Report::to_string() const {
   return text;
 }
 
-}  // namespace horus::sim
+}  // namespace horus::HORUS_ABI::sim

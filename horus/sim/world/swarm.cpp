@@ -10,7 +10,7 @@
 
 #include <horus/sim/world/world_state.hpp>
 
-namespace horus::sim {
+namespace horus::HORUS_ABI::sim {
 
 using detail::seconds_of;
 
@@ -91,4 +91,4 @@ World& World::swarm(Duration until, std::vector<std::string> kills) {
   return *this;
 }
 
-}  // namespace horus::sim
+}  // namespace horus::HORUS_ABI::sim

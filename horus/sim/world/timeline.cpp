@@ -8,7 +8,7 @@
 
 #include <fmt/format.h>
 
-namespace horus::sim {
+namespace horus::HORUS_ABI::sim {
 namespace {
 
 constexpr double kLeft = 150;
@@ -122,4 +122,4 @@ bool Timeline::write(const std::string& path, Duration length, const std::string
   return file.good();
 }
 
-}  // namespace horus::sim
+}  // namespace horus::HORUS_ABI::sim

@@ -9,7 +9,7 @@
 
 #include <horus/base/clock.hpp>
 
-namespace horus::sim {
+namespace horus::HORUS_ABI::sim {
 
 /// Remembers when processes were active, in steps of a hundredth of a second that grow with the run, and what happened.
 /// Times are nanoseconds since the beginning.
@@ -37,4 +37,4 @@ class Timeline {
   std::int64_t failed_ = -1;
 };
 
-}  // namespace horus::sim
+}  // namespace horus::HORUS_ABI::sim

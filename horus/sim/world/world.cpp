@@ -11,7 +11,7 @@
 #include <horus/base/log.hpp>
 #include <horus/sim/world/world_state.hpp>
 
-namespace horus::sim {
+namespace horus::HORUS_ABI::sim {
 
 using detail::Instance;
 
@@ -131,4 +131,4 @@ World& World::file(const std::string& host, const std::string& path, const std::
 Random& World::random() noexcept { return state_->engine.random(); }
 std::uint64_t World::seed() const noexcept { return state_->seed; }
 
-}  // namespace horus::sim
+}  // namespace horus::HORUS_ABI::sim

@@ -9,7 +9,7 @@
 #include <horus/sim/world/world_state.hpp>
 #include <horus/task/scope.hpp>
 
-namespace horus::sim {
+namespace horus::HORUS_ABI::sim {
 
 using detail::Host;
 using detail::Instance;
@@ -237,4 +237,4 @@ void World::State::finish() {
   if (!found.empty()) failure = found;
 }
 
-}  // namespace horus::sim
+}  // namespace horus::HORUS_ABI::sim

@@ -17,7 +17,7 @@
 #include <horus/sim/world/instance.hpp>
 #include <horus/sim/world/timeline.hpp>
 
-namespace horus::sim {
+namespace horus::HORUS_ABI::sim {
 
 namespace detail {
 /// "1.500000 s".
@@ -105,4 +105,4 @@ struct World::State {
   bool seam_told = false;
 };
 
-}  // namespace horus::sim
+}  // namespace horus::HORUS_ABI::sim
