@@ -15,9 +15,8 @@
 #include <fmt/format.h>
 
 #include <horus/base/error.hpp>
+#include <horus/msg/codec/ready_messages.hpp>
 #include <horus/msg/description.hpp>
-#include <horus/msg/messages.hpp>
-#include <horus/msg/more_messages.hpp>
 #include <horus/msg/ros.hpp>
 
 namespace horus::cli {
@@ -521,37 +520,10 @@ class Writer {
   bool uses_text_ = false;
 };
 
-// Those that are the same in ROS where they are a field.
-const std::vector<const Description*>& ready_descriptions() {
-  using namespace messages;
-  static const std::vector<const Description*> kReady{&describe<Header>(),
-                                                      &describe<Point>(),
-                                                      &describe<Vector3>(),
-                                                      &describe<Quaternion>(),
-                                                      &describe<Pose>(),
-                                                      &describe<Twist>(),
-                                                      &describe<PoseWithCovariance>(),
-                                                      &describe<TwistWithCovariance>(),
-                                                      &describe<Odometry>(),
-                                                      &describe<Imu>(),
-                                                      &describe<Temperature>(),
-                                                      &describe<MagneticField>(),
-                                                      &describe<Range>(),
-                                                      &describe<PoseStamped>(),
-                                                      &describe<TwistStamped>(),
-                                                      &describe<Transform>(),
-                                                      &describe<TransformStamped>(),
-                                                      &describe<MapMetaData>(),
-                                                      &describe<RegionOfInterest>(),
-                                                      &describe<PointField>(),
-                                                      &describe<KeyValue>(),
-                                                      &describe<DiagnosticStatus>()};
-  return kReady;
-}
-
+// One that is the same in ROS where it is a field.
 const Description* ready_description(std::string_view ros_name) {
-  for (const Description* one : ready_descriptions())
-    if (one->root().ros_name == ros_name) return one;
+  for (const Description* one : msg::ready_messages())
+    if (one->root().ros_name == ros_name && msg::fits_as_field(*one)) return one;
   return nullptr;
 }
 

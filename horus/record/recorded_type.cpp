@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include <horus/base/hex.hpp>
+#include <horus/msg/codec/ready_messages.hpp>
 #include <horus/msg/json.hpp>
 #include <horus/msg/messages.hpp>
 #include <horus/msg/more_messages.hpp>
@@ -132,49 +133,9 @@ std::string first_difference(std::string_view recorded, std::string_view wanted)
   return {};
 }
 
-const std::vector<const Description*>& ready_messages() {
-  using namespace messages;
-  static const std::vector<const Description*> all = {
-      &describe<Header>(),
-      &describe<Point>(),
-      &describe<Vector3>(),
-      &describe<Quaternion>(),
-      &describe<Pose>(),
-      &describe<Twist>(),
-      &describe<PoseWithCovariance>(),
-      &describe<TwistWithCovariance>(),
-      &describe<Odometry>(),
-      &describe<Imu>(),
-      &describe<JointState>(),
-      &describe<LaserScan>(),
-      &describe<BatteryState>(),
-      &describe<NavSatFix>(),
-      &describe<Image>(),
-      &describe<PointCloud>(),
-      &describe<Temperature>(),
-      &describe<MagneticField>(),
-      &describe<messages::Range>(),
-      &describe<Joy>(),
-      &describe<PoseStamped>(),
-      &describe<TwistStamped>(),
-      &describe<TransformStamped>(),
-      &describe<TFMessage>(),
-      &describe<Path>(),
-      &describe<OccupancyGrid>(),
-      &describe<CompressedImage>(),
-      &describe<CameraInfo>(),
-      &describe<PointCloud2>(),
-      &describe<DiagnosticArray>(),
-      &describe<Log>(),
-      &describe<Clock>(),
-      &describe<std::string>(),
-  };
-  return all;
-}
-
 const Description* find_ready(const bag::Schema& schema) {
   if (schema.encoding != "ros2msg") return nullptr;
-  for (const Description* ready : ready_messages()) {
+  for (const Description* ready : msg::ready_messages()) {
     if (ros_name(*ready) == schema.name && first_difference(schema.data, ros2msg(*ready)).empty())
       return ready;
   }

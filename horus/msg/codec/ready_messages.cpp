@@ -9,6 +9,7 @@
 #include <cstring>
 #include <limits>
 #include <span>
+#include <string>
 #include <string_view>
 #include <type_traits>
 #include <vector>
@@ -423,7 +424,61 @@ constexpr std::array kReady{
     ReadyMessage{&describe<messages::PointCloud>, &describe<messages::PointCloud2>, write_cloud, read_cloud},
 };
 
+// First those that are the same in ROS where they are a field.
+constexpr std::size_t kFields = 22;
+const auto& all_ready() {
+  static const std::array<const Description*, kFields + 17> all{
+      &describe<messages::Header>(),
+      &describe<messages::Point>(),
+      &describe<messages::Vector3>(),
+      &describe<messages::Quaternion>(),
+      &describe<messages::Pose>(),
+      &describe<messages::Twist>(),
+      &describe<messages::PoseWithCovariance>(),
+      &describe<messages::TwistWithCovariance>(),
+      &describe<messages::Odometry>(),
+      &describe<messages::Imu>(),
+      &describe<messages::Temperature>(),
+      &describe<messages::MagneticField>(),
+      &describe<messages::Range>(),
+      &describe<messages::PoseStamped>(),
+      &describe<messages::TwistStamped>(),
+      &describe<messages::Transform>(),
+      &describe<messages::TransformStamped>(),
+      &describe<messages::MapMetaData>(),
+      &describe<messages::RegionOfInterest>(),
+      &describe<messages::PointField>(),
+      &describe<messages::KeyValue>(),
+      &describe<messages::DiagnosticStatus>(),
+      &describe<messages::JointState>(),
+      &describe<messages::LaserScan>(),
+      &describe<messages::BatteryState>(),
+      &describe<messages::NavSatFix>(),
+      &describe<messages::Image>(),
+      &describe<messages::PointCloud>(),
+      &describe<messages::Joy>(),
+      &describe<messages::TFMessage>(),
+      &describe<messages::Path>(),
+      &describe<messages::OccupancyGrid>(),
+      &describe<messages::CompressedImage>(),
+      &describe<messages::CameraInfo>(),
+      &describe<messages::PointCloud2>(),
+      &describe<messages::DiagnosticArray>(),
+      &describe<messages::Log>(),
+      &describe<messages::Clock>(),
+      &describe<std::string>(),
+  };
+  return all;
+}
+
 }  // namespace
+
+std::span<const Description* const> ready_messages() { return all_ready(); }
+
+bool fits_as_field(const Description& ready) {
+  const auto fields = ready_messages().first(kFields);
+  return std::find(fields.begin(), fields.end(), &ready) != fields.end();
+}
 
 const ReadyMessage* find_ready_message(const Description& description) {
   for (const ReadyMessage& ready : kReady) {

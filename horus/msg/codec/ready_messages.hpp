@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Ready messages whose fields ROS has in another shape: JointState, LaserScan, NavSatFix, Image, PointCloud. Pure functions;
-// any thread. Internal.
+// The messages that Horus brings, and of those that ROS has in another shape, how they are written and read: JointState,
+// LaserScan, NavSatFix, Image, PointCloud. Pure functions; any thread. Internal.
 #pragma once
 
 #include <horus/base/compiler.hpp>
@@ -14,6 +14,11 @@
 #include <horus/msg/description.hpp>
 
 namespace horus::HORUS_ABI::msg {
+
+/// Every message of horus/msg/messages.hpp and more_messages.hpp that ROS has under a name of its own, and text.
+HORUS_API std::span<const Description* const> ready_messages();
+/// Whether a message of ROS that has this one as a field has the same bytes there as Horus has here.
+HORUS_API bool fits_as_field(const Description& ready);
 
 struct ReadyMessage {
   const Description& (*described)();  ///< as it lies in memory
