@@ -2,12 +2,12 @@
 // A program of a simulated world, which a child process runs. A coroutine plays it. Plain values; the world's thread.
 #pragma once
 
-#include <functional>
 #include <map>
 #include <string>
 #include <vector>
 
 #include <horus/io/pipe.hpp>
+#include <horus/sim/base/program_type.hpp>
 #include <horus/task/task.hpp>
 
 namespace horus::HORUS_ABI::sim {
@@ -24,9 +24,5 @@ struct Launch {
   io::PipeWriter out;
   io::PipeWriter err;
 };
-
-/// Plays a program and gives its exit code. It is a process like any other: it has a horus::io and a horus::now() of
-/// its own.
-using Program = std::function<Task<int>(Launch)>;
 
 }  // namespace horus::HORUS_ABI::sim

@@ -18,7 +18,7 @@
 #include <sys/types.h>
 
 #include <horus/sim/base/objects.hpp>
-#include <horus/sim/program.hpp>
+#include <horus/sim/base/program_type.hpp>
 
 namespace horus::HORUS_ABI::sim::detail {
 
