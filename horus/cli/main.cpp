@@ -15,6 +15,7 @@
 #include <horus/base/version.hpp>
 #include <horus/cli/bag.hpp>
 #include <horus/cli/doctor.hpp>
+#include <horus/cli/key.hpp>
 #include <horus/cli/msg.hpp>
 #include <horus/cli/node.hpp>
 #include <horus/cli/play.hpp>
@@ -74,6 +75,7 @@ int main(int argc, char** argv) {
   horus::cli::add_play(app, action);
   horus::cli::add_replay(app, action);
   horus::cli::add_msg(app, action);
+  horus::cli::add_key(app, action);
 
   if (argc < 2) {
     fmt::print(stderr, "{}", app.help());

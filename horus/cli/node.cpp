@@ -27,7 +27,7 @@ using inspect::Node;
 using inspect::Process;
 using inspect::Timing;
 
-struct Arguments {
+struct NodeArguments {
   VisitArguments visit;
   std::vector<std::string> nodes;
   bool reset = false;
@@ -98,7 +98,7 @@ Result<std::vector<Seen>> nodes_of(std::vector<Visit>& visits) {
   return all;
 }
 
-bool complain_of_missing(const Arguments& arguments, const std::vector<Seen>& all) {
+bool complain_of_missing(const NodeArguments& arguments, const std::vector<Seen>& all) {
   std::vector<std::string> names;
   for (const Seen& seen : all) names.push_back(seen.node.name);
   bool missing = false;
@@ -113,7 +113,7 @@ bool complain_of_missing(const Arguments& arguments, const std::vector<Seen>& al
   return missing;
 }
 
-bool is_meant(const Arguments& arguments, const Seen& seen) {
+bool is_meant(const NodeArguments& arguments, const Seen& seen) {
   return arguments.nodes.empty() ||
          std::find(arguments.nodes.begin(), arguments.nodes.end(), seen.node.name) != arguments.nodes.end();
 }
@@ -162,7 +162,7 @@ std::string details_of(const Seen& seen) {
   return table(rows);
 }
 
-int show(const Arguments& arguments, bool in_full) {
+int show(const NodeArguments& arguments, bool in_full) {
   auto visits = visit(arguments.visit);
   if (!visits) return complain(visits.error());
   auto all = nodes_of(*visits);
@@ -185,7 +185,7 @@ int show(const Arguments& arguments, bool in_full) {
 }
 
 // To the one program that has this node: which of several is meant must be said.
-int act(const Arguments& arguments, Action action) {
+int act(const NodeArguments& arguments, Action action) {
   auto visits = visit(arguments.visit);
   if (!visits) return complain(visits.error());
   auto all = nodes_of(*visits);
@@ -213,7 +213,7 @@ int act(const Arguments& arguments, Action action) {
   return code;
 }
 
-int dump(const Arguments& arguments) {
+int dump(const NodeArguments& arguments) {
   auto visits = visit(arguments.visit);
   if (!visits) return complain(visits.error());
   if (visits->empty()) {
@@ -238,7 +238,7 @@ int dump(const Arguments& arguments) {
 }
 
 // One that nobody hears must not look like one that worked: every program is named, and none is a failure.
-int emergency_stop(const Arguments& arguments) {
+int emergency_stop(const NodeArguments& arguments) {
   const Action action = arguments.reset ? Action::reset_emergency_stop : Action::emergency_stop;
   auto visits = visit(arguments.visit);
   if (!visits) return complain(visits.error());
@@ -266,8 +266,8 @@ int emergency_stop(const Arguments& arguments) {
 }  // namespace
 
 void add_node(CLI::App& app, std::function<int()>& action) {
-  const auto does = [&action](CLI::App& verb, const std::shared_ptr<Arguments>& arguments,
-                              std::function<int(const Arguments&)> run) {
+  const auto does = [&action](CLI::App& verb, const std::shared_ptr<NodeArguments>& arguments,
+                              std::function<int(const NodeArguments&)> run) {
     add_visit_options(verb, arguments->visit);
     verb.callback([&action, arguments, run = std::move(run)] {
       action = [arguments, run] { return run(*arguments); };
@@ -281,29 +281,31 @@ void add_node(CLI::App& app, std::function<int()>& action) {
       "pause, resume and restart need `control = true` in the program's [inspect].\n"
       "Exit code: 0; 1 when it failed or there is no such node; 2 for wrong arguments.");
   const auto add = [&](const char* name, const char* purpose, bool required,
-                       std::function<int(const Arguments&)> run) {
-    auto arguments = std::make_shared<Arguments>();
+                       std::function<int(const NodeArguments&)> run) {
+    auto arguments = std::make_shared<NodeArguments>();
     CLI::App* verb = node->add_subcommand(name, purpose);
     auto* nodes = verb->add_option("NODES", arguments->nodes, required ? "The nodes" : "Only these nodes");
     if (required) nodes->required();
     does(*verb, arguments, std::move(run));
   };
-  add("list", "Every node, a line each", false, [](const Arguments& given) { return show(given, false); });
+  add("list", "Every node, a line each", false,
+      [](const NodeArguments& given) { return show(given, false); });
   add("info", "All that is known of nodes, and what their ticks waited for", false,
-      [](const Arguments& given) { return show(given, true); });
+      [](const NodeArguments& given) { return show(given, true); });
   add("pause", "Release a node no longer; a tick in flight ends normally", true,
-      [](const Arguments& given) { return act(given, Action::pause); });
-  add("resume", "Release it again", true, [](const Arguments& given) { return act(given, Action::resume); });
+      [](const NodeArguments& given) { return act(given, Action::pause); });
+  add("resume", "Release it again", true,
+      [](const NodeArguments& given) { return act(given, Action::resume); });
   add("restart", "Cancel a node's tick, then call its shutdown() and init()", true,
-      [](const Arguments& given) { return act(given, Action::restart); });
+      [](const NodeArguments& given) { return act(given, Action::restart); });
 
-  auto looks = std::make_shared<Arguments>();
+  auto looks = std::make_shared<NodeArguments>();
   CLI::App* tasks =
       app.add_subcommand("tasks", "What every coroutine of a running program waits for, and where");
   tasks->footer("A loop that is blocked is shown with its stack.");
   does(*tasks, looks, dump);
 
-  auto stops = std::make_shared<Arguments>();
+  auto stops = std::make_shared<NodeArguments>();
   CLI::App* estop = app.add_subcommand("estop", "Stop all action in every running program, or in one (-p)");
   estop->footer(
       "It is kept until it is reset. Exit code: 0 when a scheduler was reached, and every program could be "

@@ -36,7 +36,7 @@ constexpr double kActive_s = 1;  // since the last message
 constexpr double kShortestWindow_s = 0.01;
 constexpr double kLongestWindow_s = 86'400;
 
-struct Arguments {
+struct TopicArguments {
   VisitArguments visit;
   ChosenTopics chosen;
   std::string type;
@@ -76,7 +76,7 @@ std::string json_text(const Publisher& publisher) {
 
 // --- list, find and info
 
-int show(const Arguments& arguments, const std::vector<Publisher>& publishers) {
+int show(const TopicArguments& arguments, const std::vector<Publisher>& publishers) {
   if (arguments.visit.json) {
     for (const Publisher& publisher : publishers)
       if (!put_line(json_text(publisher))) return 1;
@@ -91,7 +91,7 @@ int show(const Arguments& arguments, const std::vector<Publisher>& publishers) {
   return put(table(rows)) ? 0 : 1;
 }
 
-int list(const Arguments& arguments) {
+int list(const TopicArguments& arguments) {
   auto visits = visit(arguments.visit);
   if (!visits) return complain(visits.error());
   const std::size_t programs = visits->size();
@@ -111,7 +111,7 @@ int list(const Arguments& arguments) {
   return missing ? 1 : shown;
 }
 
-int find(const Arguments& arguments) {
+int find(const TopicArguments& arguments) {
   auto visits = visit(arguments.visit);
   if (!visits) return complain(visits.error());
   auto publishers = publishers_of(*visits);
@@ -130,7 +130,7 @@ int find(const Arguments& arguments) {
   return 1;
 }
 
-int info(const Arguments& arguments) {
+int info(const TopicArguments& arguments) {
   auto visits = visit(arguments.visit);
   if (!visits) return complain(visits.error());
   auto publishers = publishers_of(*visits);
@@ -223,11 +223,11 @@ void sleep_until(std::int64_t at_ns) {
   }
 }
 
-int echo_topics(const Arguments& arguments) {
+int echo_topics(const TopicArguments& arguments) {
   return echo({arguments.visit, arguments.chosen, arguments.count, arguments.in_full});
 }
 
-int measure(const Arguments& arguments, bool shows_bytes) {
+int measure(const TopicArguments& arguments, bool shows_bytes) {
   auto visits = visit(arguments.visit);
   if (!visits) return complain(visits.error());
   auto publishers = publishers_of(*visits);
@@ -277,18 +277,19 @@ void add_topic(CLI::App& app, std::function<int()>& action) {
   topic->footer(
       "Programs are seen through their doors (docs/inspecting.md). Looking changes nothing in them.\n"
       "Exit code: 0; 1 when it failed or nobody publishes the topic; 2 for wrong arguments.");
-  const auto add = [&](const char* name, const char* purpose, int (*run)(const Arguments&), auto&& options) {
-    auto arguments = std::make_shared<Arguments>();
+  const auto add = [&](const char* name, const char* purpose, int (*run)(const TopicArguments&),
+                       auto&& options) {
+    auto arguments = std::make_shared<TopicArguments>();
     CLI::App* verb = topic->add_subcommand(name, purpose);
     options(*verb, *arguments);
     add_visit_options(*verb, arguments->visit);
     verb->callback([&action, arguments, run] { action = [arguments, run] { return run(*arguments); }; });
   };
-  const auto some = [](CLI::App& verb, Arguments& arguments) {
+  const auto some = [](CLI::App& verb, TopicArguments& arguments) {
     verb.add_option("TOPICS", arguments.chosen.topics, "Only these topics");
     verb.add_option("--hub", arguments.chosen.hub, "Only publishers of the hub of this name");
   };
-  const auto counted = [](CLI::App& verb, Arguments& arguments) {
+  const auto counted = [](CLI::App& verb, TopicArguments& arguments) {
     verb.add_option("TOPICS", arguments.chosen.topics, "The topics")->required();
     verb.add_option("--hub", arguments.chosen.hub, "Only publishers of the hub of this name");
     verb.add_option("-w,--window", arguments.window_s, "Seconds from one line to the next; 1 without it")
@@ -297,27 +298,28 @@ void add_topic(CLI::App& app, std::function<int()>& action) {
     verb.add_flag_callback("--once", [&arguments] { arguments.count = 1; }, "The same as -n 1");
   };
   add("list", "Every publisher, with its counters and when it sent last", list, some);
-  add("info", "All that is known of a topic's publishers", info, [](CLI::App& verb, Arguments& arguments) {
-    verb.add_option("TOPICS", arguments.chosen.topics, "The topics")->required();
-    verb.add_option("--hub", arguments.chosen.hub, "Only publishers of the hub of this name");
-  });
+  add("info", "All that is known of a topic's publishers", info,
+      [](CLI::App& verb, TopicArguments& arguments) {
+        verb.add_option("TOPICS", arguments.chosen.topics, "The topics")->required();
+        verb.add_option("--hub", arguments.chosen.hub, "Only publishers of the hub of this name");
+      });
   add("echo", "The messages, all of them, as they come", echo_topics,
-      [](CLI::App& verb, Arguments& arguments) {
+      [](CLI::App& verb, TopicArguments& arguments) {
         verb.add_option("TOPICS", arguments.chosen.topics, "The topics")->required();
         verb.add_option("--hub", arguments.chosen.hub, "Only publishers of the hub of this name");
         verb.add_option("-n,--count", arguments.count, "End after so many messages");
         verb.add_flag_callback("--once", [&arguments] { arguments.count = 1; }, "The same as -n 1");
         verb.add_flag("--full", arguments.in_full, "Show long lines whole");
       });
-  add("find", "Topics by the type of their messages", find, [](CLI::App& verb, Arguments& arguments) {
+  add("find", "Topics by the type of their messages", find, [](CLI::App& verb, TopicArguments& arguments) {
     verb.add_option("TYPE", arguments.type, "A part of the type's name")->required();
   });
   add(
       "hz", "Messages per second, counted by the publisher itself: none is moved, none is missed",
-      [](const Arguments& arguments) { return measure(arguments, false); }, counted);
+      [](const TopicArguments& arguments) { return measure(arguments, false); }, counted);
   add(
       "bw", "Bytes per second, counted by the publisher itself",
-      [](const Arguments& arguments) { return measure(arguments, true); }, counted);
+      [](const TopicArguments& arguments) { return measure(arguments, true); }, counted);
 }
 
 }  // namespace horus::cli

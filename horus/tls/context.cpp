@@ -50,10 +50,13 @@ int no_passphrase(char*, int, int, void* asked) {
 }
 
 Certificate next_certificate(BIO* bio, OSSL_LIB_CTX* library) {
-  X509* certificate = X509_new_ex(library, nullptr);
+  Certificate certificate(X509_new_ex(library, nullptr));
   if (certificate == nullptr) return nullptr;
-  if (PEM_read_bio_X509_AUX(bio, &certificate, nullptr, nullptr) == nullptr) return nullptr;  // it frees it
-  return Certificate(certificate);
+  // Whether it frees what it was given depends on where it fails; it sets it to null then.
+  X509* read = certificate.release();
+  const bool is_read = PEM_read_bio_X509_AUX(bio, &read, nullptr, nullptr) != nullptr;
+  certificate.reset(read);
+  return is_read ? std::move(certificate) : nullptr;
 }
 
 // Signing with it takes tens of microseconds.

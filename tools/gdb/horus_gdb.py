@@ -20,8 +20,9 @@ MOST = 10000  # elements of a list: memory that was overwritten may be a circle
 @functools.lru_cache(maxsize=8)
 def namespace_in(program, objects):
     """horus::v0_1:: in that program with so many shared objects: gdb asks for names as the linker has them."""
-    listed = gdb.execute("info variables -q ^horus::.*detail::thread_state$", to_string=True)
-    found = re.search(r"\b(horus::(?:v\d+_\d+::)?)detail::thread_state", listed)
+    # A function: gdb lists no variable of a library without debug information.
+    listed = gdb.execute("info functions -q ::io::detail::unlist_reactor", to_string=True)
+    found = re.search(r"\b(horus::(?:v\d+_\d+::)?)io::detail::unlist_reactor", listed)
     return found[1] if found else "horus::"
 
 

@@ -3,7 +3,10 @@
 
 #include <utility>
 
+#include <horus/io/descriptor.hpp>
+#include <horus/io/pipe.hpp>
 #include <horus/sim/kernel/process_backend.hpp>
+#include <horus/sim/program.hpp>
 
 namespace horus::HORUS_ABI::sim::detail {
 
