@@ -100,6 +100,7 @@ Result<std::vector<Seen>> nodes_of(std::vector<Visit>& visits) {
 
 bool complain_of_missing(const NodeArguments& arguments, const std::vector<Seen>& all) {
   std::vector<std::string> names;
+  names.reserve(all.size());
   for (const Seen& seen : all) names.push_back(seen.node.name);
   bool missing = false;
   for (const std::string& node : arguments.nodes) {

@@ -24,6 +24,7 @@
 
 #include <fmt/format.h>
 
+#include <horus/cli/bag_command.hpp>
 #include <horus/cli/json.hpp>
 #include <horus/io/poll.hpp>
 #include <horus/io/reactor.hpp>
@@ -63,11 +64,6 @@ struct Arguments {
   double clock_hz = 0;
   std::uint32_t subscribers = 0;
 };
-
-int complain(const Error& error) {
-  fmt::print(stderr, "horus: {}\n", printable(error.message()));
-  return 1;
-}
 
 Duration seconds(double value) { return Duration(std::llround(value * 1e9)); }
 
@@ -277,7 +273,7 @@ class HubChoice {
   std::map<std::string, Hub> hubs_;
 };
 
-std::string table(const PlayStatus& status) {
+std::string table_of(const PlayStatus& status) {
   std::size_t width = 5;
   for (const PlayedTopic& topic : status.topics) width = std::max(width, topic.topic.size());
   std::string out = fmt::format("{:<{}}  {:>9}  {:>7}  {:>7}  {:>7}\n", "topic", width, "published", "late",
@@ -319,7 +315,7 @@ Task<int> play(const Arguments& arguments) {
   co_await scope.join();
   terminal.give_back();
   if (!played) co_return complain(played.error());
-  say(table(*played));
+  say(table_of(*played));
   const bool somebody = std::any_of(played->topics.begin(), played->topics.end(),
                                     [](const PlayedTopic& topic) { return topic.sent > 0; });
   if (!somebody && played->messages > 0)

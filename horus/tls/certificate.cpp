@@ -4,8 +4,6 @@
 #include <ctime>
 #include <utility>
 
-#include <arpa/inet.h>
-
 #include <fmt/format.h>
 
 #include <horus/tls/chance.hpp>
@@ -33,16 +31,11 @@ using Extension = Owned<X509_EXTENSION, &X509_EXTENSION_free>;
 
 constexpr std::size_t kMostNames = 64;
 constexpr std::size_t kLongestCommonName = 64;  // bytes; ub-common-name of RFC 5280
-constexpr std::size_t kLongestName = 253;       // bytes; a DNS name
-
-bool is_address(const std::string& name) {
-  unsigned char bytes[sizeof(in6_addr)];
-  return ::inet_pton(AF_INET, name.c_str(), bytes) == 1 || ::inet_pton(AF_INET6, name.c_str(), bytes) == 1;
-}
+constexpr std::size_t kLongestHostName = 253;   // bytes; a DNS name
 
 // Letters, digits and what stands between them: nothing that the syntax of an extension would take for its own.
 bool is_name(const std::string& name) {
-  if (name.empty() || name.size() > kLongestName) return false;
+  if (name.empty() || name.size() > kLongestHostName) return false;
   for (const char c : name) {
     const bool fine = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
                       c == '-' || c == '.' || c == '_' || c == '*';
@@ -53,7 +46,7 @@ bool is_name(const std::string& name) {
 
 // An authority is called as people like.
 bool is_text(const std::string& name) {
-  if (name.empty() || name.size() > kLongestName) return false;
+  if (name.empty() || name.size() > kLongestHostName) return false;
   for (const char c : name) {
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) return false;
   }
@@ -118,7 +111,7 @@ Failure check(const CertificateOrder& order) {
   for (const std::string& name : order.names) {
     if (order.authority && is_text(name)) continue;
     if (!is_name(name) && !is_address(name))
-      return unusable(fmt::format("\"{}\" is no host name and no address", name.substr(0, kLongestName)));
+      return unusable(fmt::format("\"{}\" is no host name and no address", name.substr(0, kLongestHostName)));
   }
   if (order.names.front().size() > kLongestCommonName)
     return unusable(fmt::format("the first name has more than {} characters", kLongestCommonName));

@@ -24,15 +24,6 @@ constexpr std::size_t kNamesShown = 4;
 constexpr std::size_t kLongestName = 80;  // bytes; it is a peer's
 constexpr std::int64_t kDay_s = 86400;
 
-// Somebody else's text in one line of ours.
-std::string shown(std::string_view text) {
-  std::string clean(text.substr(0, kLongestName));
-  for (char& c : clean) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  }
-  return clean;
-}
-
 std::string common_name(const X509_NAME* name) {
   if (name == nullptr) return {};
   const int place = X509_NAME_get_index_by_NID(name, NID_commonName, -1);
@@ -139,6 +130,19 @@ std::string protocol_text(int reason, bool server) {
 }
 
 }  // namespace
+
+std::string shown(std::string_view text) {
+  std::string clean(text.substr(0, kLongestName));
+  for (char& c : clean) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  }
+  return clean;
+}
+
+bool is_address(const std::string& name) {
+  unsigned char bytes[sizeof(in6_addr)];
+  return ::inet_pton(AF_INET, name.c_str(), bytes) == 1 || ::inet_pton(AF_INET6, name.c_str(), bytes) == 1;
+}
 
 std::int64_t seconds_of(const ASN1_TIME* time) {
   std::tm parts{};

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <horus/io/tls/engine.hpp>
@@ -36,5 +37,10 @@ Failure take_failure(bool server);
 
 /// The same, of settings: `what` could not be used.
 Failure unusable(const std::string& what);
+
+/// Somebody else's text in one line of ours, at most 80 bytes of it.
+std::string shown(std::string_view text);
+/// An IPv4 or IPv6 address, and no name.
+bool is_address(const std::string& name);
 
 }  // namespace horus::tls

@@ -6,8 +6,6 @@
 #include <string_view>
 #include <utility>
 
-#include <arpa/inet.h>
-
 #include <fmt/format.h>
 
 #include <horus/tls/reasons.hpp>
@@ -26,22 +24,8 @@ using io::tls::Outcome;
 
 namespace {
 
-constexpr std::size_t kLongestIdentityShown = 64;  // bytes; it is a peer's
 // How many records without a byte of content one look takes: a peer may send them for ever.
 constexpr int kMostIdleReads = 32;
-
-bool is_address(const std::string& name) {
-  unsigned char bytes[sizeof(in6_addr)];
-  return ::inet_pton(AF_INET, name.c_str(), bytes) == 1 || ::inet_pton(AF_INET6, name.c_str(), bytes) == 1;
-}
-
-std::string shown(std::string_view identity) {
-  std::string clean(identity.substr(0, kLongestIdentityShown));
-  for (char& c : clean) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  }
-  return clean;
-}
 
 // A shared key as a session that was there before (RFC 8446, section 4.2.11); both suites that we offer then hash alike.
 SSL_SESSION* session_of(SSL* ssl, const io::tls::SharedKey& key) {

@@ -92,7 +92,7 @@ def place_of(promise):
         function, file, line = where["_M_function_name"].string(), where["_M_file_name"].string(), int(where["_M_line"])
     except (gdb.error, UnicodeDecodeError):
         return None  # not set yet
-    return f"{without_frame(function)} ({short(file)}:{line})"
+    return f"{without_version(without_frame(function))} ({short(file)}:{line})"
 
 
 def function_of(handle):
